@@ -169,9 +169,12 @@ class RepeatedRuns:
 
 def parse_with_recipe_flags(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """What a script was called with: its own options, `recipe_flags` (those behind `--`), and `data_flags`, its
-    --data_dir as the recipe takes it."""
+    --data_dir as the recipe takes it. Raises InputError for a flag that the script does not have."""
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    options = parser.parse_args(sys.argv[1:end])
+    options, unknown = parser.parse_known_args(sys.argv[1:end])
+    if unknown:
+        flags = " ".join(unknown)
+        raise InputError(f"{parser.prog} has no {flags}: flags of the recipe come last, after --, here -- {flags}")
     options.recipe_flags = sys.argv[end + 1 :]
     options.data_flags = ["--data_dir", options.data_dir] if options.data_dir else []
     return options
