@@ -19,6 +19,7 @@ OF_OTHERS = {
     "--machine_rank",
     "--main_process_ip",
     "--num_machines",
+    "--quiet",
 }  # of accelerate, sox ...
 
 
