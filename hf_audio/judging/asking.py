@@ -97,7 +97,7 @@ def check_judging(
         if is_asked and (VALIDATION not in splits or split == VALIDATION):
             raise InputError(
                 f"--{flag} is fitted on a validation split that is not evaluated itself, and {name} has none: leave it "
-                "out, or give data that have one"
+                "out, or give data that have one (a recipe draws one with --validation_fraction)"
             )
 
 
