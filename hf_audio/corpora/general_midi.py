@@ -244,7 +244,7 @@ def _render_all(root: Path, songs: list[Song], num_workers: int | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     if num_workers is None:
         num_workers = usable_cores()
-    with progress(total=sum(song.num_excerpts for song in songs), desc="rendering general_midi", unit="clip") as bar:
+    with progress(total=sum(song.num_excerpts for song in songs), desc="rendering general_midi", unit=" clips") as bar:
         if num_workers == 1:
             for song in songs:
                 bar.update(_render_song(root, song))
