@@ -141,9 +141,12 @@ def test_what_a_sample_rate_does_not_have_is_refused_before_features_are_built()
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["--wave_background_snr_db", "3", "9"], "no background is added: give --background too"),
-        (["--wave_reverb_probability", "0.3"], "there are no rooms: give --impulse_responses too"),
-        (["--impulse_responses", "rooms", "--wave_reverb_rt60_s", "1", "2"], "it is of --impulse_responses synthetic"),
+        (["--wave_background_snr_db", "3", "9"], "give --background too"),
+        (["--wave_reverb_probability", "0.3"], "give --impulse_responses too"),
+        (
+            ["--impulse_responses", "rooms", "--wave_reverb_rt60_s", "1", "2"],
+            "it only applies to --impulse_responses synthetic",
+        ),
         (["--background", "esc50", "--wave_background_probability", "0"], "--wave_background_probability is 0"),
         (["--wave_effect_names", "fade"], "--wave_effect_probability is 0: give it too"),
         (["--wave_codec_names", "mp3"], "--wave_codec_probability is 0: give it too"),

@@ -20,6 +20,7 @@ OF_OTHERS = {
     "--machine_rank",
     "--main_process_ip",
     "--num_machines",
+    "--quiet",
 }  # of accelerate, sox ...
 
 

@@ -212,7 +212,7 @@ def test_large_train_splits_are_thinned_evenly(feature_folders, streaming):
     features = load_features(feature_folders[SINGLE_LABEL], streaming=streaming)
     everything = window_statistics(load_features(feature_folders[SINGLE_LABEL]), "train")
     num_windows = features.num_windows("train")
-    inputs, targets, keys = window_statistics(features, "train", most=10)
+    inputs, targets, keys = window_statistics(features, "train", max_windows=10)
     picks = np.linspace(0, num_windows - 1, 10).round().astype(int)
     assert len(picks) == 10 < num_windows
     for found, wanted in zip((inputs, targets, keys), everything, strict=True):
