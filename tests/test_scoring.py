@@ -22,6 +22,7 @@ from model_cases import CASES
 from tagging_models import HOP_S, THRESHOLD, WINDOW_S
 
 from hf_audio.config import DataConfig
+from hf_audio.data.index.columns import with_split
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.judging.evaluation_data import features_data, is_features, recordings_data
@@ -221,4 +222,7 @@ class TestBadInput:
     def test_splits_that_are_not_there(self, features):
         with pytest.raises(InputError, match="Unknown split 'tset': did you mean 'test'"):
             features_data(features).chosen("tset")
+        without = dataclasses.replace(features_data(features), clips=with_split(features_data(features).clips, None))
+        with pytest.raises(InputError, match=r"has no splits, so none is called test: leave out --split to .* RUN/fea"):
+            without.chosen("test")
         assert features_data(features).chosen("all").split == "all"

@@ -99,6 +99,11 @@ class EvaluationData:
                     f"{self.name} has the splits {', '.join(splits)}, none of which is test: give one as --split, or "
                     f"{ALL} for all clips"
                 )
+        if not splits and split != ALL:
+            raise InputError(
+                f"{self.name} has no splits, so none is called {split}: leave out --split to evaluate all clips, or "
+                "evaluate RUN/features, which have the splits that were drawn for training"
+            )
         if split not in (*splits, ALL):
             raise unknown_name("split", split, [*splits, ALL])
         return split
@@ -114,9 +119,8 @@ def features_data(source: str | Path, *, token: str | None = None, revision: str
     stored = {clip_id for rows in features.splits.values() for clip_id in rows.unique("clip_id")}
     clips = features.clips()
     corpus = features.manifest["corpus"]
-    name = public_name(str(source))
     return EvaluationData(
-        features.name if name == "features" else name,  # of RUN/features, the run's
+        features.public_name,
         clips.filter(is_one_of(clips["clip_id"], stored)),
         features.labels,
         features.corpus,

@@ -12,7 +12,7 @@ from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.errors import InputError
 from hf_audio.markdown import Markdown, link, one_plain_line, table
 from hf_audio.models.origin import is_on_the_hub
-from hf_audio.privacy import public_name, require_repo_ids, write_published
+from hf_audio.privacy import require_repo_ids, write_published
 from hf_audio.publishing.contents import check_all
 from hf_audio.publishing.hub import HubRepo
 from hf_audio.publishing.licenses import hub_license
@@ -35,7 +35,7 @@ def write_logits_card(folder: Path, features: FeatureDataset, repo_id: str | Non
     stored = read_logits(path, str(folder))
     splits = pq.read_table(path, columns=["split"])["split"].value_counts().to_pylist()
     source = repo_id or f"./{folder.resolve().name}"
-    told, teacher, dataset = stored.told, str(stored.told.get("teacher")), public_name(str(features.source))
+    told, teacher, dataset = stored.told, str(stored.told.get("teacher")), features.public_name
     card = render(
         "logits_card.md",
         card_data=Markdown(_metadata(told, source).to_yaml()),

@@ -22,6 +22,7 @@ from hf_audio.errors import InputError, printable
 from hf_audio.files import MAX_JSON_BYTES, MAX_TABLE_BYTES
 from hf_audio.html_parts import html_lines, html_table
 from hf_audio.kinds import Kind, OfSound, kind_of, kind_of_extractor
+from hf_audio.privacy import public_name
 
 # The other files of a dataset, with their maximum sizes in bytes
 FILES = {
@@ -84,6 +85,12 @@ class FeatureDataset:
         """The last part of its source; for RUN/features, the name of the run."""
         source = Path(self.source).absolute()
         return source.parent.name if source.name == "features" else source.name
+
+    @property
+    def public_name(self) -> str:
+        """The name by which others know it: on the Hub, or of its folder; of RUN/features, the run's."""
+        known = public_name(str(self.source))
+        return self.name if known == "features" else known
 
     @property
     def kind(self) -> Kind:
