@@ -225,7 +225,10 @@ def test_networks_of_several_channels_read_them(sound):
         (KINDS["classical"].extractor(), "classical features cannot be computed on a device"),
         (Spectrogram(RATE, 32, 512, channels=("mel", "left")), "Sound is stored in mono, but left and right in --chan"),
         (KaldiFbank(22_050), "contains sound at 16000 Hz, but this run needs 22050 Hz: give --sample_rate 16000"),
-        (Spectrogram(RATE, n_fft=8192), r"Windows of 0\.4 s are too short for spectrogram features, which need at least 0\.512"),
+        (
+            Spectrogram(RATE, n_fft=8192),
+            r"Windows of 0\.4 s are too short for spectrogram features, .* at least 0\.512",
+        ),
     ],
 )
 def test_refusals_of_features(sound, source, sentence):

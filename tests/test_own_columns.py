@@ -284,4 +284,4 @@ def test_a_class_called_none_stays_one_and_is_named(folder):
 
 def test_groups_that_differ_in_spelling_are_named(folder):
     write(folder, rows(group=["Ann", "ann", "Bob", "bob ", "cy", "di"]))
-    assert "groups 'Ann' and 'ann', 'Bob' and 'bob' differ in case" in read(folder)[1].paragraph()
+    assert "groups 'Ann' and 'ann', 'Bob' and 'bob' differ only in case" in read(folder)[1].paragraph()
