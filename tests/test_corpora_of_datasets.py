@@ -160,12 +160,14 @@ def test_the_whole_way_of_a_recipe_finds_out_what_a_name_on_the_hub_is(hub):
     assert not recipe.stored_features and recipe.corpus.dataset_revision == repo.resolve().oid
     hub.create("datasets", "alice/features", {"manifest.json": b"{}"})
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/features", "--test_fraction", "0.3"])
-    with pytest.raises(InputError, match="--test_fraction would do nothing here: a stored --dataset has its clips"):
+    with pytest.raises(InputError, match="--test_fraction would do nothing here: a stored --dataset already has its"):
         settle_source(recipe)
     with pytest.raises(InputError, match="alice/features holds features, not recordings: give --data_dir"):
         corpus_clips(DataConfig(dataset="alice/features"))
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/any", "--streaming", "false"])
-    with pytest.raises(InputError, match="--streaming would do nothing here: it is for a --dataset with features"):
+    with pytest.raises(
+        InputError, match="--streaming would do nothing here: it only applies to a --dataset of features"
+    ):
         settle_source(recipe)
 
 

@@ -40,7 +40,7 @@ def test_columns_that_could_be_groups_are_offered(folder, column):
     assert understanding.groups_known and not clips[0].metadata
     clips, understanding = read(folder, group_column_name="none")
     assert clips[0].group == "audio/0.wav" and clips[0].metadata == {column: "a"} and not understanding.groups_known
-    refused(folder, f"Unknown column of labels.csv 'nobody': there are: .*{column}", group_column_name="nobody")
+    refused(folder, f"Unknown column of labels.csv 'nobody': expected one of: .*{column}", group_column_name="nobody")
 
 
 def test_numbers_of_what_may_belong_together_are_named(folder):

@@ -137,7 +137,7 @@ def test_who_holds_a_lock_is_told_to_those_who_wait(tmp_path, caplog):
 def test_a_lock_that_is_a_link_is_an_error_and_not_followed(tmp_path):
     (tmp_path / "lock").symlink_to(tmp_path / "mine")
     with (
-        pytest.raises(InputError, match=r"cannot be taken .*: it is a link; remove it"),
+        pytest.raises(InputError, match=r"cannot be used .*, because it is a link: remove it"),
         locked(tmp_path / "lock", "x"),
     ):
         pass
@@ -150,7 +150,7 @@ def test_another_users_lock_is_an_error_and_not_waited_for(tmp_path):
         os.chown(tmp_path / "lock", 65534, 65534)
         tmp_path.chmod(0o1777)
     with (
-        pytest.raises(InputError, match=r"cannot be taken \(.*\): it is .+'s; remove it"),
+        pytest.raises(InputError, match=r"cannot be used \(.*\), because it is .+'s: remove it"),
         locked(tmp_path / "lock", "x"),
     ):
         pass

@@ -96,7 +96,9 @@ IMAGES = {
 def test_only_grey_png_of_the_window_s_size_is_a_image(folder, kind, streaming, monkeypatch):
     edit_rows(folder, with_image(IMAGES[kind]))
     monkeypatch.setattr("PIL.Image.open", lambda *args, **options: pytest.fail("it was given to Pillow"))
-    with pytest.raises(InputError, match=r"row 0 .*features that are no 8-bit gray PNG, num_frames wide and 32 high"):
+    with pytest.raises(
+        InputError, match=r"row 0 .*features that are not an 8-bit gray PNG, num_frames wide and 32 high"
+    ):
         next(iter(load_features(folder, streaming=streaming).splits["train"]))
 
 
@@ -139,9 +141,9 @@ def test_flac_whose_header_lies_is_never_read_beyond_the_window(kinds):
     hours = lying_flac(16_000 * 60, 16_000)
     assert len(decode_waveform(hours, 16_000)[0]) == 16_000
     edit_rows(kinds["waveform"], with_sound(lambda samples: lying_flac(samples // 2, samples)))
-    assert "A window's sound is damaged" in refusal(kinds["waveform"])
+    assert "The audio of a window is damaged" in refusal(kinds["waveform"])
     for file, samples in ((sound(8000), 16_000), (sound(16_000), 8000), (sound(8000, kind="WAV"), 8000), (b"", 1)):
-        with pytest.raises(InputError, match="A window's sound is damaged"):
+        with pytest.raises(InputError, match="The audio of a window is damaged"):
             decode_waveform(file, samples)
 
 
@@ -203,7 +205,7 @@ ROWS = {
     "a start of nan": (first_row("start_s", float("nan")), "a start_s that is not a number of seconds"),
     "no frames": (first_row("num_frames", 0), "num_frames that is not from 1 to 38"),
     "too many frames": (first_row("num_frames", 2_000_000_000), "num_frames that is not from 1 to 38"),
-    "fewer frames than its image": (first_row("num_frames", 5), "no 8-bit gray PNG, num_frames wide"),
+    "fewer frames than its image": (first_row("num_frames", 5), "not an 8-bit gray PNG, num_frames wide"),
 }
 
 

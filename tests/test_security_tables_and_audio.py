@@ -128,7 +128,7 @@ def test_a_pipe_in_place_of_corrections_is_never_waited_for(tmp_path):
 def test_a_table_beyond_all_measure_is_not_read(tmp_path):
     with open(tmp_path / "labels.csv", "wb") as file:
         file.truncate(10**13)
-    with pytest.raises(InputError, match="has 10,000,000,000,000 bytes and a file of its kind has at most"):
+    with pytest.raises(InputError, match="has 10,000,000,000,000 bytes, and files of its kind have at most"):
         read_table(tmp_path / "labels.csv")
 
 
@@ -145,8 +145,8 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: " + "[" * 100_000, "nested more than 10 deep"),
         ("a: 2020-13-45\n", "has an invalid date or number"),
         ("!!python/object/apply:os.system ['true']\n", "is not YAML: could not determine a constructor"),
-        ("- a\n", "must hold lines of `name: value` and holds a list"),
-        ("a: " + "x" * 2000, "has 2,003 bytes and a file of its kind has at most 1,000"),
+        ("- a\n", "must contain lines of `name: value`, found a list"),
+        ("a: " + "x" * 2000, "has 2,003 bytes, and files of its kind have at most 1,000"),
     ],
     ids=["laughs", "itself", "deep", "date", "object", "list", "long"],
 )
