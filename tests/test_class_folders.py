@@ -278,9 +278,7 @@ def test_a_build_begins_with_the_paragraph_and_claims_no_groups_that_are_not_kno
     places = ("--data_dir", tmp_path / "data", "--features_dir", tmp_path / "features")
     done = forks.run(script, *places, "--num_workers", "1")
     assert done.returncode == 0, done.errors
-    assert done.output.startswith(
-        "Read class folders: 12 clips, 2 classes (cat 6, dog 6). Groups: no grouping is known"
-    )
+    assert done.output.startswith("Read class folders: 12 clips, 2 classes (cat 6, dog 6). Groups: no groups are known")
     assert "12 of 12 recordings looked at have a sample rate below the features' 16000 Hz" in done.output
     manifest = json.loads((tmp_path / "features/manifest.json").read_text())
     assert manifest["corpus"]["groups_known"] is False
