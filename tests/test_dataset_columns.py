@@ -141,7 +141,7 @@ def test_classes_that_are_none(tmp_path, features, columns, sentence):
     if sentence:
         refused(root, sentence)
     else:
-        assert "differ in case, spaces" in read(root)[1].understanding.paragraph()
+        assert "differ only in case, spaces" in read(root)[1].understanding.paragraph()
 
 
 def test_names_of_classes_are_taken_before_their_numbers(tmp_path):
