@@ -120,7 +120,7 @@ def test_what_lies_beside_splits_or_above_classes_is_named_and_strict_builds_sto
         ),
         (
             classes("Actor_01/calm", "Actor_01/sad", "Actor_02/calm", "Actor_02/sad"),
-            "Actor_01, Actor_02 in .* are named like groups, and the same .* such as calm/Actor_01",
+            "Actor_01, Actor_02 in .* are named like groups, and .* swap the folders, as in calm/Actor_01",
         ),
         (
             [*classes("dog", files=1), "a.wav", "b.wav"],
@@ -159,7 +159,7 @@ def test_one_folder_of_the_same_name_in_each_class_is_no_group(tmp_path):
     touch(tmp_path, *classes("dog/wav", "cat/wav"))
     clips, understanding = read(tmp_path)
     assert len({group for _, group, _ in clips.values()}) == 4 and "skipping the folder wav" in understanding.layout
-    assert "no grouping is known" in understanding.groups
+    assert "no groups are known" in understanding.groups
 
 
 def test_folders_of_formats_are_no_groups(tmp_path):
@@ -239,7 +239,7 @@ def test_names_of_classes_that_look_like_mistakes_are_named_and_merged_when_aske
     _, understanding = read(tmp_path, merge_classes=True)
     assert len(understanding.class_counts) == 4 and understanding.class_counts["dog"] == 5
     assert (
-        "'Dog' and 'dog' are 'dog'" in understanding.paragraph()
+        "'Dog' and 'dog' became 'dog'" in understanding.paragraph()
         and "--merge_classes merges" not in understanding.paragraph()
     )
     touch(tmp_path / "plain", *classes("a", "b"))
@@ -278,9 +278,7 @@ def test_a_build_begins_with_the_paragraph_and_claims_no_groups_that_are_not_kno
     places = ("--data_dir", tmp_path / "data", "--features_dir", tmp_path / "features")
     done = forks.run(script, *places, "--num_workers", "1")
     assert done.returncode == 0, done.errors
-    assert done.output.startswith(
-        "Read class folders: 12 clips, 2 classes (cat 6, dog 6). Groups: no grouping is known"
-    )
+    assert done.output.startswith("Read class folders: 12 clips, 2 classes (cat 6, dog 6). Groups: no groups are known")
     assert "12 of 12 recordings looked at have a sample rate below the features' 16000 Hz" in done.output
     manifest = json.loads((tmp_path / "features/manifest.json").read_text())
     assert manifest["corpus"]["groups_known"] is False

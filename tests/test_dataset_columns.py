@@ -141,7 +141,7 @@ def test_classes_that_are_none(tmp_path, features, columns, sentence):
     if sentence:
         refused(root, sentence)
     else:
-        assert "differ in case, spaces" in read(root)[1].understanding.paragraph()
+        assert "differ only in case, spaces" in read(root)[1].understanding.paragraph()
 
 
 def test_names_of_classes_are_taken_before_their_numbers(tmp_path):
@@ -200,7 +200,7 @@ def test_a_mask_needs_an_order_of_classes(tmp_path):
 def test_flags_that_do_not_fit_their_column(tmp_path):
     features = {"label": ClassLabel(names=GENRES), "known": List(Value("bool")), "vector": List(Value("float32"))}
     root = folder(tmp_path, features, label=[0, 1], known=[[True]] * 2, vector=[[0.5]] * 2)
-    refused(root, "--label_separator ';' would do nothing here: column 'label' .* holds 3 classes", label_separator=";")
+    refused(root, "--label_separator ';' would do nothing here: column 'label' .* has 3 classes", label_separator=";")
     refused(root, "column 'audio' has Audio, which are not classes", label_column_name=["audio"])
     refused(root, "column 'vector' has float32, which are not classes", label_column_name=["vector"])
     refused(root, "--mask_column_name label: this column of .* is ClassLabel; expected lists", mask_column_name="label")

@@ -104,7 +104,7 @@ def test_bad_folders_get_one_sentence(tmp_path):
         index(tmp_path)
     write_csv(tmp_path, "path,label\n")
     write_csv(tmp_path, "path,label\n", name="other.csv")
-    with pytest.raises(InputError, match="holds 2 CSV files"):
+    with pytest.raises(InputError, match="has 2 CSV files"):
         index(tmp_path)
 
 

@@ -129,7 +129,7 @@ def activation_of(root: Path) -> Path:
             lambda root: (root / "Audio").rename(root / ".Audio"),
             "does not contain MedleyDB; expected Audio/LizNelson_Rainfall/",
         ),
-        (lambda root: [path.unlink() for path in root.rglob("*.yaml")], "holds 6 mixes of MedleyDB but no metadata"),
+        (lambda root: [path.unlink() for path in root.rglob("*.yaml")], "has 6 mixes of MedleyDB but no metadata"),
         (lambda root: metadata_of(root).write_text("stems: {S01: [piano"), "not metadata of MedleyDB .*get it again"),
         (lambda root: metadata_of(root).write_text("artist: A\n"), r"not metadata of MedleyDB \('stems'\); expected"),
         (lambda root: metadata_of(root).write_text("stems: [a, b]\n"), "not metadata of MedleyDB"),

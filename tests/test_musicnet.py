@@ -126,7 +126,7 @@ HEADER = "start_time,end_time,instrument,note\n"
             lambda root: (root / "musicnet").rename(root / ".hidden"),
             r"does not contain MusicNet; expected train_data/1727.wav",
         ),
-        (lambda root: (root / "musicnet/train_data").rename(root / "x"), "holds 5 tables of notes but no audio for"),
+        (lambda root: (root / "musicnet/train_data").rename(root / "x"), "has 5 tables of notes but no audio for"),
         (lambda root: notes_of(root).write_text("start_time,note\n1,2\n"), "but needs start_time, end_time, instrum"),
         (lambda root: notes_of(root).write_text(HEADER), "1727.csv has no notes; unpack"),
         (lambda root: notes_of(root).write_text(HEADER + "44100,22050,1,60\n"), "line 2: '44100' to '22050' by '1' is"),

@@ -95,7 +95,7 @@ def damage_entry(table: Path, **changes) -> None:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda table: table.unlink(), "holds no NSynth; expected nsynth-train, nsynth-valid and nsynth-test"),
+        (lambda table: table.unlink(), "does not contain NSynth; expected nsynth-train, nsynth-valid and nsynth-test"),
         (
             lambda table: table.write_bytes(table.read_bytes()[:-40]),
             "examples.json is not valid JSON.*unpack nsynth-tr",

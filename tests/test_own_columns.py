@@ -247,7 +247,7 @@ def test_several_labels_of_a_cell(folder, written, column):
 @pytest.mark.parametrize("written", ["dog;pet", "dog|pet", "dog,pet", "['dog', 'pet']"])
 def test_several_labels_where_one_is_meant_are_refused_with_the_remedy(folder, written):
     write(folder, {"path": rows()["path"], "category": [f'"{written}"', *HEARD[1:]]})
-    refused(folder, "line 2: .* looks like several labels .* rename it to labels or give --label_separator")
+    refused(folder, "line 2: .* looks like several labels, .* rename it to labels or give --label_separator")
     assert read(folder, label_separator="none")[0][0].labels == (written,)
 
 
@@ -284,4 +284,4 @@ def test_a_class_called_none_stays_one_and_is_named(folder):
 
 def test_groups_that_differ_in_spelling_are_named(folder):
     write(folder, rows(group=["Ann", "ann", "Bob", "bob ", "cy", "di"]))
-    assert "groups 'Ann' and 'ann', 'Bob' and 'bob' differ in case" in read(folder)[1].paragraph()
+    assert "groups 'Ann' and 'ann', 'Bob' and 'bob' differ only in case" in read(folder)[1].paragraph()

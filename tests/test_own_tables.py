@@ -239,7 +239,7 @@ def test_tables_of_one_split_each_are_read_together(folder):
         folder, "test.csv and train.csv are tables of two splits, but their columns would be read in different ways"
     )
     write(folder, columns, "other.csv")
-    refused(folder, r"holds 3 CSV files \(other.csv, test.csv, train.csv\); choose one, e.g. --data_dir")
+    refused(folder, r"has 3 CSV files \(other.csv, test.csv, train.csv\); choose one, e.g. --data_dir")
 
 
 def test_names_of_tables_and_columns_may_hold_brackets(folder):

@@ -173,14 +173,14 @@ def test_what_cannot_be_used_is_named_and_left_out(corpus, tmp_path):
     folder = build_of(moved, tmp_path / "features")
     reasons = dict(line.split(",", 1) for line in (folder / "excluded.csv").read_text().splitlines()[1:])
     assert reasons == {
-        clips[3].clip_id: "missing: its row holds no sound",
+        clips[3].clip_id: "missing: its row has no sound",
         clips[10].clip_id: "unreadable: Format not recognised.",
         clips[20].clip_id: "silent",
-        clips[79].clip_id: "missing: its row holds no sound",
+        clips[79].clip_id: "missing: its row has no sound",
     }
     others = {clip.clip_id: clip.path for clip in clips if clip.clip_id not in reasons}
     assert len(others) == 76
-    with pytest.raises(InputError, match=rf"Clip {clips[3].clip_id} is missing: its row holds no sound; fix"):
+    with pytest.raises(InputError, match=rf"Clip {clips[3].clip_id} is missing: its row has no sound; fix"):
         build_of(moved, tmp_path / "strict", strict=True)
 
 
@@ -280,7 +280,7 @@ def test_a_container_of_another_column_or_kind(corpus, in_parquet, tmp_path):
 def test_what_needs_files_says_so(in_parquet):
     clips = index_of(in_parquet)
     labels = LabelSpace(LABELS.names, MULTI_LABEL)
-    sentence = "recordings that are files on this machine, and .* lie in train-00000.parquet and similar"
+    sentence = "recordings that are files on this machine, and .* are in train-00000.parquet and similar"
     with pytest.raises(InputError, match=f"--mix_fraction needs {sentence}"):
         mix_clips(clips, labels, MixingConfig(mix_fraction=0.5))
     with pytest.raises(InputError, match=f"--window_s 0, which is the longest clip, needs {sentence}"):

@@ -168,7 +168,7 @@ def test_a_private_dataset_with_a_token_that_is_written_nowhere(hub, finished, c
     token = hub.token("alice")
     clips = on_hub(hub, *containers, private=True)
     folder = tmp_path / "features"
-    with pytest.raises(InputError, match="is not there, or this token may not read it") as caught:
+    with pytest.raises(InputError, match="does not exist, or this token may not read it") as caught:
         build_of(clips, folder)
     assert token not in str(caught.value)
     build_piece, seen = pieces.PieceBuilder.facts, []

@@ -127,9 +127,9 @@ def test_a_table_that_cannot_be_is_one_sentence(recordings, change, sentence):
     good = PseudoLabel("a/0.wav", 0.97, ("high",), (), (0.97, 0.03))
     with pytest.raises(InputError, match=sentence):
         read_pseudo_labels(table(recordings, [good._replace(**change)]), recordings / "more", ONE)
-    with pytest.raises(InputError, match=r"line 3: 'a/0\.wav' is there twice"):
+    with pytest.raises(InputError, match=r"line 3: 'a/0\.wav' appears twice"):
         read_pseudo_labels(table(recordings, [good, good]), recordings / "more", ONE)
-    with pytest.raises(InputError, match="probabilities of 2 classes and the corpus has 3, and 'mid' is in one"):
+    with pytest.raises(InputError, match=r"probabilities of 2 classes .* 3 classes; only one of them has 'mid'"):
         read_pseudo_labels(table(recordings, [good]), recordings / "more", SEVERAL)
     with pytest.raises(InputError, match="has no rows"):
         read_pseudo_labels(table(recordings, []), recordings / "more", ONE)

@@ -97,7 +97,7 @@ def test_bad_rows_get_one_sentence(tmp_path, rows, sentence):
 
 
 def test_bad_layouts_get_one_sentence(tmp_path):
-    with pytest.raises(InputError, match="holds no recordings; expected a folder for each instrument"):
+    with pytest.raises(InputError, match="has no recordings; expected a folder for each instrument"):
         solo.index(tmp_path)
     make_tree(tmp_path, "path,start,end\ncello/bach.wav,0,1\n")
     with pytest.raises(InputError, match="has columns path, start, end but needs path, start_s, end_s"):

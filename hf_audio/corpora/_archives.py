@@ -37,11 +37,8 @@ DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError,
     ValueError, LookupError, OverflowError, struct.error,
 )  # fmt: skip
-IN_THE_WAY = (
-    FileExistsError,
-    NotADirectoryError,
-    IsADirectoryError,
-)  # members that conflict with each other: the folder was empty
+# Members that conflict with each other: the folder was empty
+IN_THE_WAY = (FileExistsError, NotADirectoryError, IsADirectoryError)
 
 
 @dataclass(frozen=True)

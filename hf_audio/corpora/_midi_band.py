@@ -139,9 +139,8 @@ class Band:
 
     def play(self, rng: np.random.Generator, harmony: Harmony, first_unit: int, num_units: int) -> tuple[Part, ...]:
         """The parts of an excerpt that starts at a sixteenth of the song and lasts `num_units`."""
-        bars = range(
-            -(first_unit % UNITS_PER_BAR), num_units, UNITS_PER_BAR
-        )  # first sixteenth of each bar, relative to the excerpt
+        # first sixteenth of each bar, relative to the excerpt
+        bars = range(-(first_unit % UNITS_PER_BAR), num_units, UNITS_PER_BAR)
         parts = []
         for instrument, bar_notes in (
             (self.bass, self._bass_bar),

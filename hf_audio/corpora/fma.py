@@ -120,9 +120,8 @@ def _layout(root: Path) -> tuple[Path, Path]:
     found = [path for path in (root, *folders_below(root)) if path.name in names]
     # some copies have fma_small in fma_small: use the one with the tracks
     folders = [path for path in found if any(path.glob("[0-9][0-9][0-9]/*.mp3"))] or found[:1]
-    near = [
-        path / TABLE for path in (below, below.parent) if (path / TABLE).is_file()
-    ]  # otherwise everything below is searched
+    # looked for in these places first, because searching everything below takes longer
+    near = [path / TABLE for path in (below, below.parent) if (path / TABLE).is_file()]
     tables = near or files_below(below, TABLE)
     if not folders or not tables:
         absent = " and ".join(name for name, there in (("fma_small", folders), ("fma_metadata", tables)) if not there)

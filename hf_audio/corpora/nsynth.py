@@ -110,7 +110,7 @@ def _read_parts(root: Path) -> list[Clip]:
     tables = {path.parent.name: path for path in files_below(root, "examples.json") if path.parent.name in PARTS}
     if not tables:
         raise InputError(
-            f"{root} holds no NSynth; expected nsynth-train, nsynth-valid and nsynth-test below it, each with "
+            f"{root} does not contain NSynth; expected nsynth-train, nsynth-valid and nsynth-test below it, each with "
             f"examples.json and audio (unpack {URLS[0]} and the others there)"
         )
     missing = [part for part in PARTS if part not in tables]

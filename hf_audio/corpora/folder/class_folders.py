@@ -40,7 +40,7 @@ class Layout(NamedTuple):
 
     placed: dict[Parts, Place]
     loose: list[Parts]
-    beside: list[Parts]
+    outside: list[Parts]
     how: str
 
 
@@ -155,7 +155,7 @@ def _has_splits_below_classes(files: Sequence[Parts]) -> bool:
 
 
 def _below_splits(contents: Contents, files: Sequence[Parts], splits: set[str]) -> Layout:
-    """Places below split folders; recordings there without a class folder are loose, those in other folders beside."""
+    """Places below split folders; recordings there without a class folder are loose, those in other folders outside."""
     doubled = {split for split in splits if _is_doubled(split, files)}
     placed: dict[Parts, Place] = {}
     for parts in files:
@@ -171,9 +171,9 @@ def _below_splits(contents: Contents, files: Sequence[Parts], splits: set[str]) 
     _check_depth_below_splits(contents, list(placed.values()), found)
     twice = f" ({', '.join(sorted(doubled))} is in a folder with the same name, which is skipped)" if doubled else ""
     stray = [parts for parts in files if parts not in placed]
-    beside = [parts for parts in stray if len(parts) > 1 and parts[0] not in splits]
+    outside = [parts for parts in stray if len(parts) > 1 and parts[0] not in splits]
     loose = [parts for parts in stray if len(parts) == 1 or parts[0] in splits]
-    return Layout(placed, loose, beside, f"class folders below the folders {found}{twice}")
+    return Layout(placed, loose, outside, f"class folders below the folders {found}{twice}")
 
 
 def _is_doubled(split: str, files: Iterable[Parts]) -> bool:
@@ -256,10 +256,10 @@ def _refuse_vanished(contents: Contents, layout: Layout) -> None:
         InputError: a class would be missing.
     """
     of_classes = {parts[: parts.index(place.label) + 1] for parts, place in layout.placed.items()}
-    beside = {parts[:-1] for parts in of_classes}
+    parents = {parts[:-1] for parts in of_classes}
     for folder, paths in _by_folder(contents.unreadable).items():
         parts = folder.relative_to(contents.root).parts
-        if parts[:-1] in beside and parts not in of_classes and len(paths) >= MIN_OF_A_CLASS:
+        if parts[:-1] in parents and parts not in of_classes and len(paths) >= MIN_OF_A_CLASS:
             raise InputError(
                 f"The folder {contents.name(folder)} is next to class folders, but its {len(paths):,} files cannot be "
                 f"read as recordings ({paths[0].name}: {why_unreadable(paths[0])}); convert them, e.g. to FLAC, or "
@@ -276,7 +276,7 @@ def _name_the_rest(read: Read, contents: Contents, layout: Layout) -> None:
     if layout.loose:
         names = sorted("/".join(parts) for parts in layout.loose)
         read.left_out.append(counted(names, "recording outside class folders", "recordings outside class folders"))
-    for top, number in sorted(Counter(parts[0] for parts in layout.beside).items()):
+    for top, number in sorted(Counter(parts[0] for parts in layout.outside).items()):
         read.not_used.append(f"the folder {top}, which is not a split, with {number:,} recordings")
     if contents.unreadable:
         told = [f"{contents.name(path)}: {why_unreadable(path)}" for path in contents.unreadable[:1]]

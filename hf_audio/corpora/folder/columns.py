@@ -217,8 +217,7 @@ def _known(table: Table, column: str) -> str:
 def _named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
     """The columns with one of these names, in the order of the names."""
     columns = list(columns)
-    found = sorted((column for column in columns if plain(column) in names), key=lambda one: names.index(plain(one)))
-    return found
+    return sorted((column for column in columns if plain(column) in names), key=lambda one: names.index(plain(one)))
 
 
 def _holds_audio_names(table: Table, column: str) -> bool:

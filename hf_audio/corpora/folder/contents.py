@@ -90,8 +90,8 @@ def contents_of(root: Path) -> Contents:
         (kinds["audio"] if any(_holds_sound(path) for path in paths[:NUM_OPENED]) else unreadable).extend(paths)
     recordings = {name for path in kinds["audio"] for name in (path, path.with_suffix(""))}  # a.txt, a.wav.json
     tables = [path for path in kinds["table"] if path.with_suffix("") not in recordings]
-    beside = [path for path in kinds["table"] if path.with_suffix("") in recordings]
-    of_kinds = (kinds["audio"], tables, unreadable, kinds["other"] + beside, folders, hidden)
+    of_recordings = [path for path in kinds["table"] if path.with_suffix("") in recordings]
+    of_kinds = (kinds["audio"], tables, unreadable, kinds["other"] + of_recordings, folders, hidden)
     return Contents(root, *(tuple(sorted(paths)) for paths in of_kinds))
 
 

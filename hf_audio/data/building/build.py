@@ -103,15 +103,13 @@ def build_features(
         require_files(clips, "Mixtures need")
     columns = ClipColumns.of_index(clips, labels, extractor.parameters)
     described = describe_build(clips, labels, extractor.parameters, window_s, hop_s)
-    window_frames = _window_frames(
-        extractor, window_s, hop_s
-    )  # refuses a window without a frame before anything is read
+    # before anything is read, because it refuses windows without a frame
+    window_frames = _window_frames(extractor, window_s, hop_s)
     with _disk_errors_in_words(folder):
         if _is_finished(folder, clips, described, strict):
             if ranks.rank == 0:
-                shutil.rmtree(
-                    folder / ".build", ignore_errors=True
-                )  # left by a build that was killed after its last file
+                # left by a build that was killed after its last file
+                shutil.rmtree(folder / ".build", ignore_errors=True)
             return folder
         with _alone_in(folder, ranks.rank):
             if len(clips) >= MANY_CLIPS:

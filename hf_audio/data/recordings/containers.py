@@ -35,7 +35,7 @@ MAX_TAR_HEADER_BYTES = 1 << 20
 MAX_ROWS, ROWS_BYTES = 16, 4 << 20
 # Python's BytesIO reads faster than Arrow's buffers, but copies the bytes
 MAX_COPIED_BYTES = 16 << 20
-NO_SOUND = "missing: its row holds no sound"
+NO_SOUND = "missing: its row has no sound"
 
 OpenFile = Callable[[str], BinaryIO]
 

@@ -66,8 +66,8 @@ class HubFile(io.RawIOBase):
                 self._file = patiently(_file_system(token, constants.ENDPOINT).open, address, "rb", **options)
         except FileNotFoundError as error:
             raise MissingFileError(
-                f"{address} is not there, or this token may not read it; check the name, and for a private dataset the "
-                "token (HF_TOKEN, --hub_token or `hf auth login`)"
+                f"{address} does not exist, or this token may not read it; check the name, and for a private dataset "
+                "the token (HF_TOKEN, --hub_token or `hf auth login`)"
             ) from error
         self.size = self._file.size
 

@@ -43,9 +43,8 @@ def divide_groups(counts: sparse.csr_array, shares: Sequence[float], seed: int) 
     num_groups, num_columns = counts.shape
     totals = counts.sum(axis=0)
     held_by = sparse.csr_array(counts * (1 / np.where(totals > 0, totals, 1)))
-    held_by = sparse.csr_array(
-        sparse.hstack([held_by, np.full((num_groups, 1), 1 / num_groups)])
-    )  # and the number of groups
+    # the number of groups is divided by the same shares
+    held_by = sparse.csr_array(sparse.hstack([held_by, np.full((num_groups, 1), 1 / num_groups)]))
     wanted, shuffled = np.array(shares)[:, None], np.random.default_rng(seed).permutation(num_groups)
     order = shuffled[np.argsort(-held_by.max(axis=1).toarray().ravel()[shuffled], kind="stable")]
     parts, held = np.zeros(num_groups, dtype=np.int64), np.zeros((len(shares), num_columns + 1))
