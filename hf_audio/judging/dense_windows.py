@@ -113,8 +113,8 @@ def _clip_ends_s(judged: JudgedClips) -> np.ndarray:
     if needs_end.any():
         clip_id = judged.clips["clip_id"][int(np.argmax(needs_end))].as_py()
         raise InputError(
-            f"The duration of {int(needs_end.sum()):,} clips is unknown, first {clip_id}, so the end of their last windows "
-            "is unknown too: use all windows with equal weights"
+            f"The duration of {int(needs_end.sum()):,} clips is unknown, first {clip_id}, so the end of their last "
+            "windows is unknown too: use all windows with equal weights"
         )
     begins = judged.window_starts_s[np.cumsum(counts) - counts]
     return begins + np.where(unknown, np.inf, durations)
