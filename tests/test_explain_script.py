@@ -108,7 +108,7 @@ def test_what_is_written_of_a_recording(model, recordings, tmp_path, monkeypatch
         ),
         (["--methods", "gradient", "--occlusion_s", "1"], "--occlusion_s has no effect without the method occlusion"),
         (["--methods", "gradient", "--skip_checks", "--baseline", "mean"], "--baseline has no effect on gradient with"),
-        (["--baseline", "noise"], "Unknown baseline 'noise': there are: mean, quiet"),
+        (["--baseline", "noise"], "Unknown baseline 'noise': expected one of: mean, quiet"),
         (["--num_windows", "0"], "--num_windows must be 1 to 20, found 0"),
         (["--seed", "3", "--skip_checks"], "--seed has no effect with --skip_checks"),
         (["--window_s", "9"], "longer than the 0.995 s that .*small_cnn reads"),

@@ -152,7 +152,7 @@ def test_a_card_without_results_gets_some(card):
         ("---\nmodel-index: [{results: []}]\n---\n", "The Hub cannot read the model-index"),
         ("---\nmodel-index: 7\n---\n", "The Hub cannot read the model-index"),
         ("---\na: &a [1]\nb: *a\n---\n", "README.md cannot be used|README.md is not YAML"),
-        ("---\n- a list\n---\n", "must hold lines of"),
+        ("---\n- a list\n---\n", "must contain lines of"),
     ],
 )
 def test_a_card_that_the_hub_could_not_read_is_refused(card, said):

@@ -89,7 +89,7 @@ def test_a_strangers_source_rates_are_checked(features, tmp_path, rates):
     manifest = json.loads((features.index.parent / "manifest.json").read_text())
     manifest["splits"]["test"]["source_rates"] = rates
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match=r"splits.test.source_rates is .* expected an object of sample rates"):
+    with pytest.raises(InputError, match=r"splits.test.source_rates is .* expected an object with the number of clips"):
         read_manifest(tmp_path / "manifest.json")
 
 

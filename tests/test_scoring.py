@@ -50,6 +50,7 @@ def model(corpus, features) -> Path:
 
 def test_recordings_are_heard_as_their_stored_features_are_read(corpus, features, model):
     predictor = load_model(str(model))
+    assert features_data(features).name == features.parent.name, "of RUN/features: the run's name"
     stored = score(predictor, features_data(features).chosen("test"))
     heard = score(predictor, recordings_data(DataConfig(data_dir=str(corpus))).chosen("test"))
     for one in (stored.judged, heard.judged):
@@ -203,7 +204,7 @@ class TestBadInput:
         ):
             score(predictor, features_data(features).chosen("test"))
         with pytest.raises(
-            InputError, match=r"None of the 18 clips can be evaluated, first .* \(the model's answers are not"
+            InputError, match=r"None of the 18 clips can be evaluated, first .* \(the model's outputs are not"
         ):
             score(predictor, recordings_data(DataConfig(data_dir=str(corpus))).chosen("test"))
 

@@ -58,12 +58,12 @@ def test_a_space_says_which_flags_a_trial_has(tmp_path):
         ("a: [1, 1]", "a has a value twice"),
         ("a: {lo: 1, high: 2}", "did you mean 'low'"),
         ("a: {low: 1}", "must have low and high"),
-        ("a: {low: 2, high: 1}", "from 2 to 1 is not a range"),
-        ("a: {low: 0, high: 1, log: true}", "is not a range"),
+        ("a: {low: 2, high: 1}", "from 2 to 1 is not a valid range"),
+        ("a: {low: 0, high: 1, log: true}", "is not a valid range"),
         ("a: {low: 1, high: 4, log: true, step: 2}", "log and step"),
-        ("a: {low: 1, high: 6, step: 2}", "a from 1 by 2 ends at 5: write high: 5"),
+        ("a: {low: 1, high: 6, step: 2}", "a from 1 in steps of 2 ends at 5: write high: 5"),
         ("a: {low: 0, high: 1000000}", "more than 100,000 steps"),
-        ("a: {either: [1, 2]}", "an `either` that is none"),
+        ("a: {either: [1, 2]}", "an invalid `either`"),
         ("loss: [focal]\n" + EITHER, "sets loss in two places"),
         ("a: &x [1]\nb: *x", "has an alias"),
     ],
@@ -176,8 +176,8 @@ def test_a_database_and_several_objectives_give_a_front(tmp_path):
     with pytest.raises(InputError, match="give another --study"):
         Study(f"sqlite:///{tmp_path}/s.db", "s", space, [True])
     for sampler, text, message in (
-        ("grid", RANGES, "endless"),
-        ("cmaes", MIXED, "a, c is not so"),
+        ("grid", RANGES, "infinite"),
+        ("cmaes", MIXED, "the choices a, c"),
         ("tpy", "", "'tpe'"),
     ):
         with pytest.raises(InputError, match=message):
@@ -247,24 +247,24 @@ def refused(tmp_path, monkeypatch):
         ("model_options: {dropuot: [0.1]}", (), "'dropout'"),
         ("warmup_steps: [0.1, -3]", (), "space.yaml, with warmup_steps -3: --warmup_steps must be 0 or more"),
         ("focal_gamma: {low: 1, high: 2}", (), "--focal_gamma would do nothing here"),
-        ("output_dir: [a]", (), "searches --output_dir, which this script gives"),
-        ("train_fraction: [0.5]", ("--fidelity", "train_fraction"), "which --fidelity or --folds gives"),
-        ("seed: [1]", ("--objectives", "parameters"), "asks for no quality"),
+        ("output_dir: [a]", (), "searches --output_dir, which this script sets"),
+        ("train_fraction: [0.5]", ("--fidelity", "train_fraction"), "which --fidelity or --folds sets"),
+        ("seed: [1]", ("--objectives", "parameters"), "has no measure of quality"),
         ("seed: [1]", ("--objectives", "accurcy"), "did you mean 'accuracy'"),
-        ("seed: [1]", ("--objectives", "score", "milliseconds", "--jobs", "2"), "trials at once slow each other"),
+        ("seed: [1]", ("--objectives", "score", "milliseconds", "--jobs", "2"), "parallel trials slow each other"),
         ("seed: [1]", ("--objectives", "score", "parameters", "--pruner", "median"), "pruned by one score"),
         ("seed: [1]", ("--pruner", "hyperband", "--max_steps", "3"), "here there are none"),
         ("seed: [1]", ("--trials", "0"), "--trials must be 1 or more"),
         ("seed: [1]", ("--sampler", "tpee"), "did you mean 'tpe'"),
-        ("seed: [1]", ("--push_to_hub",), "--push_to_hub is given to each trial"),
-        ("seed: [1]", ("--config", "theirs.yaml"), "--push_to_hub is given to each trial"),
+        ("seed: [1]", ("--push_to_hub",), "--push_to_hub is set by this script"),
+        ("seed: [1]", ("--config", "theirs.yaml"), "--push_to_hub is set by this script"),
         (
             "seed: [1]",
             ("--train_fraction", "0.5", "--fidelity", "train_fraction"),
-            "--train_fraction is what --fidelity",
+            "--train_fraction is set by --fidelity",
         ),
         ("model: [cnn, rnn]", (), "with model rnn: rnn reads classical features and these are fbank: give --features"),
-        ("seed: [1]", ("--data_dir", "."), "has no validation split, by which trials are compared: give --validation"),
+        ("seed: [1]", ("--data_dir", "."), "has no validation split, on which trials are compared: give --validation"),
         ("loss: [focal, asymmetric]", ("--data_dir", ".", "--validation_fraction", "0.3"), "with loss asymmetric: "),
     ],
 )
@@ -279,7 +279,7 @@ def test_trials_of_classical_models_have_no_epochs(refused):
     assert "give score milliseconds" in refused(
         "svm_c: [1.0]", "--objectives", "score", "parameters", recipe="svm_gtzan"
     )
-    assert "is of --classical_model boosting" in refused("boosting_leaves: [4]", recipe="svm_gtzan")
+    assert "only applies to --classical_model boosting" in refused("boosting_leaves: [4]", recipe="svm_gtzan")
 
 
 def test_a_torn_or_repeated_line_of_a_trial_is_no_score(tmp_path):

@@ -72,7 +72,7 @@ def draw_features(
     folder.mkdir(parents=True, exist_ok=True)
     statistics = None
     if model is None or features.kind.form is Form.VECTORS:
-        statistics = window_statistics(features, "train", most=MAX_TRAINING_WINDOWS)[:2]
+        statistics = window_statistics(features, "train", max_windows=MAX_TRAINING_WINDOWS)[:2]
     figures = _of_clips(features) | _of_datasets((features, *beside)) | _of_windows(features, statistics, augment, seed)
     vectors, targets, source = _vectors(features, statistics, model, seed)
     if len(vectors) < MIN_POINTS and projections:
@@ -103,7 +103,7 @@ def plot_windows(features: FeatureDataset) -> Figure:
     """
     _require_local(features)
     if features.kind.form is Form.VECTORS:
-        statistics = window_statistics(features, "train", most=MAX_TRAINING_WINDOWS)[:2]
+        statistics = window_statistics(features, "train", max_windows=MAX_TRAINING_WINDOWS)[:2]
         return drawn_means(*statistics, features.manifest)[0]
     return drawn_windows(_one_window_per_class(features), features.manifest)[0]
 

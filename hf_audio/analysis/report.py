@@ -61,7 +61,8 @@ class Report(dict[str, Any]):
 
     def _title(self) -> str:
         counts = self["data"]["splits"][self.split]
-        return f"{self.split} split: {counts['num_clips']:,} clips of {counts['num_groups']:,} groups"
+        groups = "1 group" if counts["num_groups"] == 1 else f"{counts['num_groups']:,} groups"
+        return f"{self.split} split: {counts['num_clips']:,} clips of {groups}"
 
     def __str__(self) -> str:
         if not self:  # in processes other than the first

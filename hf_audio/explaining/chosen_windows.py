@@ -9,9 +9,10 @@ import numpy as np
 from hf_audio.data.recordings.audio import SILENT_PEAK
 from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.errors import InputError, unknown_name
+from hf_audio.tagging.blocks import check_finite
 from hf_audio.tagging.settings import TagSettings
 from hf_audio.tagging.sounds import Recording
-from hf_audio.tagging.tagger import Tagger, check_answer
+from hf_audio.tagging.tagger import Tagger
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def model_output(tagger: Tagger, recording: Recording, settings: TagSettings) ->
     if all(are_silent):
         raise AudioError("silent")
     found = np.concatenate(logits)
-    check_answer(found)
+    check_finite(found)
     return ModelOutput(np.concatenate(starts_s), found, np.array(are_silent), end_s)
 
 

@@ -9,8 +9,9 @@ from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.explaining import explanations
 from hf_audio.explaining.explanations import Explanation
 from hf_audio.explaining.settings import ExplainSettings
+from hf_audio.tagging.blocks import unreadable
 from hf_audio.tagging.sounds import recording_of
-from hf_audio.tagging.tagger import Tagger, unreadable
+from hf_audio.tagging.tagger import Tagger
 
 
 def explain(tagger: Tagger, sound: Any, sample_rate: int | None = None, **settings: Any) -> Explanation:

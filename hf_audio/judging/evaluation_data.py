@@ -114,8 +114,9 @@ def features_data(source: str | Path, *, token: str | None = None, revision: str
     stored = {clip_id for rows in features.splits.values() for clip_id in rows.unique("clip_id")}
     clips = features.clips()
     corpus = features.manifest["corpus"]
+    name = public_name(str(source))
     return EvaluationData(
-        public_name(str(source)),
+        features.name if name == "features" else name,  # of RUN/features, the run's
         clips.filter(is_one_of(clips["clip_id"], stored)),
         features.labels,
         features.corpus,

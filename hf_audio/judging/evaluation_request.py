@@ -97,7 +97,7 @@ def check_judging(
         if is_given and (VALIDATION not in splits or split == VALIDATION):
             raise InputError(
                 f"--{flag} is fitted on a validation split other than the evaluated one, and {name} has none: leave it "
-                "out, or give data with a validation split"
+                "out, or give data with a validation split (a recipe draws one with --validation_fraction)"
             )
 
 

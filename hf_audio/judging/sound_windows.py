@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from hf_audio.sound_predictor import SoundPredictor
-from hf_audio.tagging.tagger import joined
+from hf_audio.tagging.blocks import joined
 
 
 def logits_of_windows(predictor: SoundPredictor, windows: Sequence[np.ndarray]) -> np.ndarray:
