@@ -174,7 +174,7 @@ def test_copies_that_disagree_are_leaks(tmp_path):
     assert leaks["split.flac"].detail == "duplicate (the same samples) in two splits, train and test"
     assert leaks["label.flac"].detail == "duplicate (the same samples) with two labels, x and y"
     assert leaks["group.flac"].detail == "duplicate (the same samples) in two groups, g and h"
-    assert re.fullmatch(r"near-duplicate \(\d+% alike\) with two labels, x and z", leaks["label.mp3"].detail)
+    assert re.fullmatch(r"near-duplicate \(\d+% similar\) with two labels, x and z", leaks["label.mp3"].detail)
     assert {one.severity for one in leaks.values()} == {"error"} and len(leaks) == 4
 
 

@@ -176,8 +176,8 @@ def test_what_cannot_be_mapped_gets_one_sentence(tones, tmp_path):
     for options, sentence in (
         ({"projections": ["spca"]}, "Unknown projection 'spca'"),
         ({"projections": []}, "Found no projection; a map needs at least one"),
-        ({"most": embedding_map.MAX_POINTS + 1}, "Found --clips 20001; .* 1 to 20,000 clips"),
-        ({"most": 5}, "5 points are too few for a projection"),
+        ({"max_clips": embedding_map.MAX_POINTS + 1}, "Found --clips 20001; .* 1 to 20,000 clips"),
+        ({"max_clips": 5}, "5 points are too few for a projection"),
         ({"splits": ["tset"]}, "Unknown split 'tset'"),
         ({"data_dir": tmp_path / "nowhere"}, "--data_dir .*nowhere does not exist"),
         ({"scores": [tmp_path / "run"]}, "None of the 80 clips is in .*run: give scores of a model"),

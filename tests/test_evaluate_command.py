@@ -16,7 +16,7 @@ from hf_audio.commands._evaluation_flags import AGGREGATIONS, PROTOCOLS, SCALING
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
-from hf_audio.judging import aggregation, ensembles, evaluation_run, page, protocols, report, scaling, scoring
+from hf_audio.judging import aggregation, ensembles, evaluation_run, model_answers, page, protocols, scaling, scoring
 from hf_audio.judging.stored_judgments import read_judged
 from hf_audio.models.saving import save_model
 from hf_audio.models.usage import write_usage
@@ -161,7 +161,7 @@ def test_names_of_flags_are_those_of_the_functions():
     assert tuple(protocols.PROTOCOLS) == PROTOCOLS
     assert tuple(scaling.SCALINGS) == SCALINGS
     actions = {action.dest: action for action in evaluation_parser(None)._actions}
-    assert tuple(actions["thresholds"].choices) == tuple(report.THRESHOLDS)
+    assert tuple(actions["thresholds"].choices) == tuple(model_answers.THRESHOLDS)
     assert tuple(actions["ensemble"].choices) == tuple(ensembles.WEIGHTS)
 
 

@@ -14,7 +14,7 @@ from hf_audio.explaining.chosen_windows import ModelOutput, most_certain
 from hf_audio.explaining.methods import METHODS, MethodSettings
 from hf_audio.explaining.perturbation_curves import NUM_STEPS, Curves, blocks_of, curves_of, random_curves
 from hf_audio.explaining.questions import ask
-from hf_audio.explaining.randomized_weights import alike, correlations_with_random_weights, randomized
+from hf_audio.explaining.randomized_weights import correlations_with_random_weights, randomized, rank_correlation
 from hf_audio.explaining.verdicts import verdict_of
 
 SETTINGS = MethodSettings(gradient_steps=8)
@@ -99,8 +99,8 @@ def test_a_picture_that_shows_the_sound_whatever_was_learnt_is_said_to():
 
 def test_explanations_are_alike_by_their_ranks_and_one_that_vanished_is_like_none():
     values = np.random.default_rng(0).standard_normal((9, 4))
-    assert alike(values, 3 * values) == pytest.approx(1.0) == alike(values, -values)
-    assert alike(values, np.zeros((9, 4))) == 0.0
+    assert rank_correlation(values, 3 * values) == pytest.approx(1.0) == rank_correlation(values, -values)
+    assert rank_correlation(values, np.zeros((9, 4))) == 0.0
     assert SLOPE > 0
 
 

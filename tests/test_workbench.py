@@ -127,7 +127,7 @@ def test_what_is_sure_is_accepted_at_once_and_trains(opened):
     page = opened(page_of([case(number) for number in range(7)]))
     page.press("g")
     select = "find('#{0}').value = '{1}'; find('#{0}').dispatchEvent(new Event('input'))"
-    page.value(select.format("least", "0.75"))
+    page.value(select.format("minimum", "0.75"))
     page.value("find('#surely').value = '0.8'")
     page.click("#accept-all")
     table, found = corrections(page)
@@ -135,7 +135,7 @@ def test_what_is_sure_is_accepted_at_once_and_trains(opened):
     page.value(select.format("state", "undecided"))
     assert page.value("shown().length") == 1, "0.75"
     page.value(select.format("state", ""))
-    page.value(select.format("least", "0") + ";" + select.format("tag", "cello"))
+    page.value(select.format("minimum", "0") + ";" + select.format("tag", "cello"))
     assert page.value("shown().map(one => one.id)") == [clip_id(6)]
     labels = LabelSpace(CLASSES, SINGLE_LABEL)
     clips = [Clip("x.wav", (name,), f"g{at}", clip_id(at), split="train") for at, name in enumerate(CLASSES)]

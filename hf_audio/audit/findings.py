@@ -191,12 +191,12 @@ def _copies(clips: Sequence[Clip], store: FactStore) -> Iterator[Finding]:
     different = [numbers[0] for numbers in same.values()]
     plots = (store.plot(number) for number in different)
     found: set[int] = set()
-    for one, other, alike in copies(plots, len(different)):
+    for one, other, similarity in copies(plots, len(different)):
         earlier, later = clips[different[one]], clips[different[other]]
         # clips of one recording may overlap on purpose
         if other not in found and earlier.recording != later.recording:
             found.add(other)
-            yield _copy(earlier, later, "near-duplicate", f"{alike:.0%} similar")
+            yield _copy(earlier, later, "near-duplicate", f"{similarity:.0%} similar")
 
 
 def _copy(first: Clip, copy: Clip, finding: str, detail: str) -> Finding:

@@ -56,11 +56,11 @@ def copies(plots: Iterable[np.ndarray], num_plots: int) -> Iterator[tuple[int, i
         return
     each = np.arange(num_plots)
     pairs = candidate_pairs(sketches, each, each)
-    alike = similarities(sketches, pairs)
+    similarity = similarities(sketches, pairs)
     sound_s = np.maximum(np.minimum(seconds[pairs.first], seconds[pairs.second]), 0.1)
-    same = np.flatnonzero(alike >= np.minimum(MAX_SIMILAR, SIMILAR + SIMILAR_PER_SECOND / sound_s))
+    same = np.flatnonzero(similarity >= np.minimum(MAX_SIMILAR, SIMILAR + SIMILAR_PER_SECOND / sound_s))
     for place in same[np.lexsort((pairs.second[same], pairs.first[same]))]:
-        yield int(pairs.first[place]), int(pairs.second[place]), float(alike[place])
+        yield int(pairs.first[place]), int(pairs.second[place]), float(similarity[place])
 
 
 @cache

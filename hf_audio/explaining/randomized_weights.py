@@ -54,7 +54,7 @@ def correlations_with_random_weights(
     for reached, model in randomized(question.model, seed):
         changed = question.of_model(model)
         others = {name: METHODS[name].explain(changed, settings).values for name in found}
-        stages.append(Stage(reached, {name: alike(found[name], others[name]) for name in found}))
+        stages.append(Stage(reached, {name: rank_correlation(found[name], others[name]) for name in found}))
     return stages
 
 
@@ -72,7 +72,7 @@ def randomized(model: PreTrainedModel, seed: int) -> Iterator[tuple[str, PreTrai
         yield name, changed
 
 
-def alike(first: np.ndarray, second: np.ndarray) -> float:
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Spearman's rank correlation of the magnitudes of two explanations."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantInputWarning)

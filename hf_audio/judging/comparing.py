@@ -57,7 +57,7 @@ def compare(
     whole = {name: one.of_all().metrics[metric][0] for name, one in redrawn.items()}
     drawn = _drawn(redrawn, metric, num_groups, num_draws, seed)
     right = {name: _right(decisions, targets) for name, (_, decisions) in models.items()}
-    asked = ~np.isnan(targets).all(axis=1)
+    is_known = ~np.isnan(targets).all(axis=1)
     pairs = []
     for first, second in combinations(models, 2):
         difference = drawn[first] - drawn[second]
@@ -67,7 +67,7 @@ def compare(
                 "second": second,
                 "difference": interval(whole[first] - whole[second], difference, num_groups, confidence),
                 "p": bootstrap_p(difference, num_groups),
-                "mcnemar": mcnemar(right[first][asked], right[second][asked], groups[asked]),
+                "mcnemar": mcnemar(right[first][is_known], right[second][is_known], groups[is_known]),
             }
         )
     _correct(pairs, metric, confidence)

@@ -56,9 +56,9 @@ def at_hop(judged: JudgedClips, window_s: float, hop_s: float) -> JudgedClips:
     """
     firsts = np.searchsorted(judged.clip_of_window, np.arange(len(judged) + 1))
     ends, kept = _clip_ends_s(judged), []
-    for clip, (first, behind) in enumerate(pairwise(firsts)):
-        starts = judged.window_starts_s[first:behind]
-        if behind - first == 1:
+    for clip, (first, end) in enumerate(pairwise(firsts)):
+        starts = judged.window_starts_s[first:end]
+        if end - first == 1:
             kept.append(np.array([first]))
             continue
         wanted = starts[0] + np.array(_starts_s(ends[clip] - starts[0], window_s, hop_s))
@@ -109,12 +109,12 @@ def _clip_ends_s(judged: JudgedClips) -> np.ndarray:
     counts = np.bincount(judged.clip_of_window, minlength=len(judged))
     durations = judged.clips["duration_s"].to_numpy(zero_copy_only=False).astype(np.float64)
     unknown = np.isnan(durations)
-    asked = unknown & (counts > 1)
-    if asked.any():
-        clip_id = judged.clips["clip_id"][int(np.argmax(asked))].as_py()
+    needs_end = unknown & (counts > 1)
+    if needs_end.any():
+        clip_id = judged.clips["clip_id"][int(np.argmax(needs_end))].as_py()
         raise InputError(
-            f"The duration of {int(asked.sum()):,} clips is unknown, first {clip_id}, so the end of their last windows "
-            "is unknown too: use all windows with equal weights"
+            f"The duration of {int(needs_end.sum()):,} clips is unknown, first {clip_id}, so the end of their last "
+            "windows is unknown too: use all windows with equal weights"
         )
     begins = judged.window_starts_s[np.cumsum(counts) - counts]
     return begins + np.where(unknown, np.inf, durations)

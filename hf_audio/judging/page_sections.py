@@ -114,11 +114,11 @@ def _sureness(facts: Mapping[str, Any], several: bool) -> Iterator[Any]:
     wrong = "wrong decisions on single classes" if several else "wrong predictions"
     if answered and answered["risk"] is not None:
         chosen, risk, coverage = answered["on_validation"], answered["asked_risk"], answered["asked_coverage"]
-        asked = f"at most {risk:.1%} {wrong}" if risk is not None else f"at least {coverage:.1%} of the clips answered"
+        goal = f"at most {risk:.1%} {wrong}" if risk is not None else f"at least {coverage:.1%} of the clips answered"
         yield (
             f'If the model answers "don\'t know" below a confidence of {answered["threshold"]:.3f}, it answers '
             f"{answered['coverage']:.1%} of the clips, with {answered['risk']:.1%} {wrong} instead of "
-            f"{answered['risk_of_all']:.1%}. The confidence was chosen on validation for {asked}; there, it answers "
+            f"{answered['risk_of_all']:.1%}. The confidence was chosen on validation for {goal}; there, it answers "
             f"{chosen['coverage']:.1%} with {chosen['risk']:.1%} wrong."
         )
     yield from _plot(

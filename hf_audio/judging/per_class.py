@@ -104,14 +104,14 @@ def confused_pairs(
         if not counts[one, other]:
             break
         clips = np.flatnonzero(missed[:, one] & false[:, other])
-        surest = np.argsort(probabilities[clips, one] - probabilities[clips, other], kind="stable")[:max_clips]
+        most_confident = np.argsort(probabilities[clips, one] - probabilities[clips, other], kind="stable")[:max_clips]
         found.append(
             {
                 "true": labels.names[one],
                 "decided": labels.names[other],
                 "num": int(counts[one, other]),
                 "share": float(counts[one, other] / support[one]),
-                "clip_ids": [clip_ids[clip] for clip in clips[surest]],
+                "clip_ids": [clip_ids[clip] for clip in clips[most_confident]],
             }
         )
     return found

@@ -32,9 +32,9 @@ def unique_names(models: Sequence[str]) -> dict[str, str]:
     found = dict(zip(models, short, strict=True))
     num_parts = 2
     while len(set(found.values())) < len(models):
-        alike = {name for name in found.values() if list(found.values()).count(name) > 1}
+        duplicates = {name for name in found.values() if list(found.values()).count(name) > 1}
         for model, name in found.items():
-            if name in alike:
+            if name in duplicates:
                 found[model] = "/".join(Path(os.path.abspath(os.path.expanduser(model))).parts[-num_parts:])
         num_parts += 1
     return found

@@ -31,13 +31,13 @@ def logits_of_windows(predictor: SoundPredictor, windows: Sequence[np.ndarray]) 
         waiting.clear()
         places.clear()
 
-    for alike in _runs(windows, order, predictor.batch_size):
-        inputs = predictor.inputs([windows[place] for place in alike])
-        is_full = len(places) + len(alike) > predictor.batch_size
+    for same_shape in _runs(windows, order, predictor.batch_size):
+        inputs = predictor.inputs([windows[place] for place in same_shape])
+        is_full = len(places) + len(same_shape) > predictor.batch_size
         if is_full or (waiting and _shapes(waiting[0]) != _shapes(inputs)):
             answer()
         waiting.append(inputs)
-        places += alike
+        places += same_shape
     answer()
     return found
 
