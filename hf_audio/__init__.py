@@ -15,7 +15,7 @@ import lazy_loader
 __version__ = "0.1.0"
 
 _public, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
-# a process that only reports errors need not have a torchaudio that loads
+# a process that only reports errors does not need a working torchaudio
 _WITHOUT_TORCHAUDIO = ("InputError", "clear_errors")
 
 
@@ -34,7 +34,7 @@ def _require_working_torchaudio(name: str) -> None:
     from hf_audio.environment import require_working_torchaudio
     from hf_audio.errors import clear_errors
 
-    # A recipe touches nothing but its flow, whose import already needs torchaudio.
+    # A recipe uses only its workflow, whose import already needs torchaudio.
     with clear_errors() if name.startswith("run_") else contextlib.nullcontext():
         require_working_torchaudio()
 

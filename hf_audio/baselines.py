@@ -1,7 +1,7 @@
-"""Two baselines that every report compares the model with.
+"""The two baselines with which every report compares the model.
 
-The class prior says what the class frequencies are worth; a linear model on mean and standard deviation of the features
-says what is left for a network to gain.
+The class-prior baseline uses only the class frequencies. The linear baseline, on mean and standard deviation of the
+features, shows how much a network gains over a simple model.
 """
 
 from __future__ import annotations
@@ -24,32 +24,33 @@ from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.metrics.clips import ClipScores, average_per_clip
 from hf_audio.terminal import progress
 
-MAX_TRAINING_WINDOWS = 20_000  # more do not move a linear model of 257 weights a class, but take minutes to read
-MIN_LOGIT = -30.0  # keeps averages finite where a probability is 0
+MAX_TRAINING_WINDOWS = 20_000  # more hardly change a linear model of 257 weights per class, but take minutes to read
+MIN_LOGIT = -30.0  # keeps averages finite if a probability is 0
 
 
 def prior_scores(
     class_counts: np.ndarray, num_clips: int | np.ndarray, scores: ClipScores, labels: LabelSpace
 ) -> ClipScores:
-    """The same logits for every clip of `scores`: how frequent each class is among the training clips.
+    """The same logits for every clip of `scores`: the class frequencies among the training clips.
 
     Args:
-        class_counts: training clips of each class `[classes]`.
-        num_clips: training clips, or those of which each class is known `[classes]`.
-        scores: any scores of the clips to judge; their keys and targets are kept.
+        class_counts: training clips per class `[classes]`.
+        num_clips: number of training clips, or of those whose label is known, per class `[classes]`.
+        scores: any scores of the clips to evaluate, whose keys and targets are copied.
+        labels: the classes.
     """
     logits = _prior_logits(np.asarray(class_counts, dtype=np.float64), num_clips, labels)
     return dataclasses.replace(scores, logits=np.tile(logits, (len(scores), 1)))
 
 
 def linear_scores(features: FeatureDataset, splits: Iterable[str]) -> dict[str, ClipScores]:
-    """Scores by logistic regression on what `window_statistics` says of each window.
+    """Scores by logistic regression on the `window_statistics` of each window.
 
-    Multinomial where clips have one label, one against the rest where they have several, each class on the windows of
-    which it is known; inputs are standardized with the training windows' statistics. Window logits are averaged per
-    clip, as the network's are. At most MAX_TRAINING_WINDOWS evenly spaced windows are trained on.
+    The regression is multinomial for single-label data, and one-vs-rest for multi-label data, where each class uses the
+    windows in which its label is known. Inputs are standardized with the statistics of the training windows, of which
+    at most MAX_TRAINING_WINDOWS, evenly spaced, are used. Window logits are averaged per clip, as for networks.
     """
-    inputs, targets, _ = window_statistics(features, "train", most=MAX_TRAINING_WINDOWS)
+    inputs, targets, _ = window_statistics(features, "train", max_windows=MAX_TRAINING_WINDOWS)
     logits_of = fit_linear(inputs, targets, features.labels)
     scores = {}
     for split in splits:
@@ -61,29 +62,31 @@ def linear_scores(features: FeatureDataset, splits: Iterable[str]) -> dict[str, 
 def fit_linear(
     inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace, c: float = 1.0
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Logistic regression as `linear_scores` has it: the function from inputs `[windows, numbers]` to logits.
+    """Fits the regression of `linear_scores`; returns the function from inputs `[windows, numbers]` to logits.
 
-    The smaller `c` (scikit-learn's), the more it is regularized.
+    `c` is scikit-learn's: the smaller, the stronger the regularization.
     """
     scaler = StandardScaler().fit(inputs)
     fit = _fit_one_against_rest if labels.is_multi_label else _fit_multinomial
-    # Steps are short: several threads would mostly wait for each other, on a busy machine a hundred times longer
+    # Steps are short: several threads would mostly wait for each other, and take 100 times as long on a busy machine
     with threadpool_limits(1):
         logits_of = fit(scaler.transform(inputs), targets, labels, c)
     return lambda others: logits_of(scaler.transform(others))
 
 
 def window_statistics(
-    features: FeatureDataset, split: str, most: int | None = None, rows: Any = None
+    features: FeatureDataset, split: str, max_windows: int | None = None, rows: Any = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each stored window as one vector, un-normalized.
+    """Each stored window as one vector, not normalized.
 
-    Mean and standard deviation over time of each bin of images, or of log-mel features of sound; of vectors, which are
-    statistics already, the mean over steps.
+    For images, the mean and standard deviation over time per bin; for sound, the same of its log-mel features; for
+    vectors, which are statistics already, the mean over steps.
 
     Args:
-        most: at most so many windows, evenly spaced.
-        rows: these windows instead, their places in order.
+        features: the dataset.
+        split: one of its splits.
+        max_windows: maximum number of windows, which are evenly spaced.
+        rows: sorted indices of the windows to use instead.
 
     Returns:
         float32 `[windows, numbers]`, targets float32 `[windows, classes]` (NaN where unknown), clip keys int64
@@ -97,11 +100,11 @@ def window_statistics(
 
     num_windows = features.num_windows(split)
     if rows is None:
-        rows = np.linspace(0, num_windows - 1, min(most or num_windows, num_windows)).round().astype(np.int64)
+        count = min(max_windows or num_windows, num_windows)
+        rows = np.linspace(0, num_windows - 1, count).round().astype(np.int64)
     stored = features.splits[split]
     chosen = iter(rows_at(stored, rows) if len(rows) < num_windows else stored)
-    # Pillow, libsndfile and torch work without the interpreter's lock, so threads share the work and nothing is copied
-    # to processes
+    # Pillow, libsndfile and torch release the interpreter's lock, so threads run in parallel, without copies
     with ThreadPoolExecutor() as threads:
         batches = (threads.map(statistics, batch) for batch in iter(lambda: list(islice(chosen, 256)), []))
         results = (one for batch in batches for one in batch)
@@ -111,7 +114,7 @@ def window_statistics(
 
 
 def rows_at(dataset: Dataset | IterableDataset, places: Sequence[int]) -> Iterable[dict]:
-    """The rows at these places, which are in order, of a dataset on disk or a stream."""
+    """The rows with these indices, which are sorted, of a dataset on disk or a stream."""
     if isinstance(dataset, Dataset):
         return dataset.select(places)
     wanted = set(map(int, places))
@@ -136,7 +139,7 @@ def _fit_multinomial(inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace
 
 
 def _fit_one_against_rest(inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace, c: float):
-    # Newton steps on 257 weights converge in a fraction of L-BFGS's time where windows are many
+    # With many windows, Newton steps on 257 weights converge in a fraction of L-BFGS's time
     known = ~np.isnan(targets)
     models = [
         LogisticRegression(C=c, solver="newton-cholesky", max_iter=50).fit(inputs[rows], one[rows])

@@ -12,7 +12,7 @@ from hf_audio.errors import InputError, one_line
 
 
 def require_working_torchaudio() -> None:
-    """Raises InputError when torch and torchaudio do not fit each other.
+    """Raises InputError if torch and torchaudio are incompatible.
 
     torchaudio's last release, 2.11.1, is built for CUDA: beside a CPU-only torch its import fails on a missing library,
     and transformers then fails on import of any audio feature extractor. 2.11.0 fails beside torch 2.15 too.
@@ -23,7 +23,7 @@ def require_working_torchaudio() -> None:
     except (ImportError, OSError, RuntimeError) as error:
         raise InputError(
             f"torch {_version('torch')} and torchaudio {_version('torchaudio')} do not work together "
-            f'({one_line(error)}); install a pair that does: pip install "torch>=2.11,<2.16" "torchaudio>=2.11.1,<2.12"'
+            f'({one_line(error)}): use a pair that does, pip install "torch>=2.11,<2.16" "torchaudio>=2.11.1,<2.12"'
         ) from None
 
 
@@ -33,8 +33,8 @@ def usable_cores() -> int:
 
 
 def cpu_computes_in_bfloat16() -> bool:
-    """Whether this machine's CPU has instructions for products in bfloat16 (AVX-512 BF16 or AMX). Others emulate them,
-    and are slower than in float32."""
+    """Whether this machine's CPU has bfloat16 instructions (AVX-512 BF16 or AMX). Other CPUs emulate bfloat16, which is
+    slower than float32."""
     import torch
 
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
@@ -42,17 +42,17 @@ def cpu_computes_in_bfloat16() -> bool:
 
 @contextlib.contextmanager
 def quick_imports() -> Iterator[None]:
-    """Rests Python's collector of cycles: while torch and transformers are imported it goes through their objects again
-    and again, finds next to nothing to free, and takes a fifth of the time (docs/benchmarks.md, tagging)."""
+    """Disables Python's garbage collection of cycles: during the import of torch and transformers it repeatedly scans
+    their objects, frees almost nothing, and takes a fifth of the time (docs/benchmarks.md, tagging)."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
-            if not gc.get_freeze_count():  # else someone wants to keep what is frozen so
+            if not gc.get_freeze_count():  # otherwise, the caller wants to keep the objects frozen
                 gc.freeze()
-                gc.unfreeze()  # together: what was imported counts as old, and is not gone through now
+                gc.unfreeze()  # both together move the imported objects to the oldest generation, unscanned
             gc.enable()
 
 

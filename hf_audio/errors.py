@@ -1,4 +1,4 @@
-"""The one exception whose message is for users, and how a program ends on it."""
+"""The exception whose message is for users, and how a program ends with it."""
 
 from __future__ import annotations
 
@@ -14,42 +14,43 @@ import time
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-MAX_COMPARED_LETTERS = 200  # of a name: the time that it takes to compare two grows with the product of their lengths
-MIN_BEGINNING = 3  # letters of a name that is a beginning of another
+MAX_COMPARED_CHARS = 200  # per name: the time to compare two names grows with the product of their lengths
+MIN_PREFIX_CHARS = 3
 MAX_LISTED = 20
-TOKEN_LIKE = r"\bhf_[A-Za-z0-9]{24,}"  # of the Hugging Face Hub: hf_ and 34 letters today
+TOKEN_LIKE = r"\bhf_[A-Za-z0-9]{24,}"  # of the Hugging Face Hub: currently hf_ and 34 characters
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used. The message is one sentence: what was found, what was expected, what to try.
+    """The user's input cannot be used. The message is one sentence: what was found, what was expected, what to try.
 
-    Recipes and scripts print it alone, without a stack trace, and exit with code 2. Names of files and classes that it
-    quotes may be untrusted, so what would move a terminal's cursor or hide a part of it is escaped.
+    Recipes and scripts print it without a stack trace, and exit with code 2. Names of files and classes in it may be
+    untrusted, so characters that would move a terminal's cursor or hide text are escaped.
     """
 
     def __init__(self, message: str) -> None:
-        # of one raised in a DataLoader's worker, torch makes another, whose message is the stack trace with ours behind
+        # torch re-raises errors of DataLoader workers with a message that is the stack trace followed by ours
         super().__init__(printable(message.rstrip().rpartition(f"{__name__}.InputError: ")[2]))
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str | None:
-    """The entry of `names` that `name` most likely stands for, or None when none is close.
+    """The entry of `names` that is most similar to `name`, or None if none is.
 
-    A beginning counts more than likeness: of "learn" that is "learning_rate", although "loss" has more letters of it.
+    A common prefix counts more than similarity: for "learn" it is "learning_rate", although "loss" is more similar.
     """
-    names = [other for other in names if len(other) <= MAX_COMPARED_LETTERS]
-    begun = [other for other in names if len(name) >= MIN_BEGINNING and other.casefold().startswith(name.casefold())]
-    if begun:
-        return min(begun, key=lambda other: (len(other), other))
-    matches = difflib.get_close_matches(name[:MAX_COMPARED_LETTERS], names, n=1, cutoff=0.5)
+    names = [other for other in names if len(other) <= MAX_COMPARED_CHARS]
+    can_be_prefix = len(name) >= MIN_PREFIX_CHARS
+    longer = [other for other in names if can_be_prefix and other.casefold().startswith(name.casefold())]
+    if longer:
+        return min(longer, key=lambda other: (len(other), other))
+    matches = difflib.get_close_matches(name[:MAX_COMPARED_CHARS], names, n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 
 def unknown_name(kind: str, name: str, names: Iterable[str]) -> InputError:
-    """The error for a misspelt name: names the nearest right one, else lists those that there are, at most 20."""
+    """The error for a misspelled name: suggests the nearest valid name, or lists at most 20 valid names."""
     names = sorted(names)
     guess = nearest_name(name, names)
-    hint = f"did you mean {guess!r}?" if guess else f"there are: {listed(names)}"
+    hint = f"did you mean {guess!r}?" if guess else f"expected one of: {listed(names)}"
     return InputError(f"Unknown {kind} {name!r}: {hint}")
 
 
@@ -65,7 +66,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def printable(text: object) -> str:
-    """A text as a terminal and a log can show it: control, direction and invalid characters escaped, tokens hidden.
+    """A text that is safe for a terminal or a log: control, direction and invalid characters escaped, tokens masked.
 
     >>> printable("a\\x1b[2Jb")
     'a\\\\x1b[2Jb'
@@ -77,32 +78,34 @@ def printable(text: object) -> str:
 
 
 def as_html(text: object) -> str:
-    """One line of text as a page can show it, between tags or in an attribute, by the same rule."""
+    """A `printable` text escaped for HTML, for use between tags or in an attribute."""
     return html.escape(printable(text))
 
 
 def _is_shown(letter: str) -> bool:
-    joiners = "\u200c\u200d"  # which some scripts and emoji are written with
+    joiners = "\u200c\u200d"  # needed by some scripts and emoji
     return letter.isprintable() or letter in joiners or unicodedata.category(letter) in ("Zs", "Co", "Cn")
 
 
 def one_line(error: object) -> str:
-    """What an exception says, as a message of one sentence can quote it; where it says nothing, its kind."""
+    """An exception's message on one line, for quoting in another message; its type if it has no message."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
-    """Around a whole program: an InputError ends it with its one sentence on stderr and exit code 2.
+    """Wraps a whole program: an InputError ends it with one sentence on stderr and exit code 2.
 
-    As a program ends, Python would go through all that torch and transformers made once more, 1.5 s of CPU time for
-    nothing: that is left out.
+    It also skips the last garbage collection of a program, in which Python would scan all objects of torch and
+    transformers once more for nothing (1.5 s of CPU time).
     """
     atexit.register(gc.freeze)
     try:
         yield
     except InputError as error:
         if os.environ.get("RANK", "0") != "0":
-            time.sleep(3)  # most errors meet every process: the launcher ends the others once the first has spoken
+            time.sleep(
+                3
+            )  # most errors occur in every process: the launcher ends the others after the first one's message
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(2)

@@ -1,7 +1,7 @@
-"""Reading and writing files: small ones are checked when they are read, all are written atomically.
+"""Reads and writes files: files that are read as a whole are checked first, and all files are written atomically.
 
-What lies in a folder may be untrusted, or not what its name says: a pipe that never ends, a table of a terabyte, a
-link to somewhere else. So whatever is read as a whole is first found to be a regular file of a limited size.
+The files in a folder may be untrusted, or not what their names say: a pipe that never ends, a table of a terabyte, a
+link to somewhere else. So files that are read as a whole must be regular files of limited size.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any, BinaryIO
 
 from hf_audio.errors import InputError, one_line
 
-# Of configs and manifests. The largest that anyone has is a manifest with the classes of AudioSet: some 50 kB.
+# For configs and manifests. The largest known one, a manifest with the classes of AudioSet, has some 50 kB.
 MAX_JSON_BYTES = 16 << 20
-# Of tables with a line for each clip: an index of a million clips takes about 150 MB.
+# For tables with a row per clip: an index of a million clips takes about 150 MB.
 MAX_TABLE_BYTES = 4 << 30
-# Of lists of files and of annotations of one recording; and of the names of its classes.
+# For lists of files and annotations of one recording, and for class names.
 MAX_TEXT_BYTES = 64 << 20
 MAX_LABELS_BYTES = 1 << 16
 MAX_YAML_DEPTH = 10  # the annotations of MedleyDB have 6
@@ -32,119 +32,121 @@ READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY"
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """A regular file, open for reading; a pipe or device that has its name is never waited for.
+    """Opens a regular file for reading, without waiting if the path is a pipe or device.
 
     Raises:
-        InputError: it is not there, not a regular file, or cannot be read.
+        InputError: it does not exist, is not a regular file, or cannot be read.
     """
     return open(path, "rb", opener=lambda *_: regular_descriptor(path))
 
 
 def regular_descriptor(path: str | Path) -> int:
-    """What the system calls an open file by, for those who read many and of each a few bytes: see `open_regular`."""
+    """The descriptor of an open file, for reading a few bytes of many files: see `open_regular`."""
     try:
         descriptor = os.open(path, READ_FLAGS)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
+        raise InputError(f"{path} is a folder, pipe or device, not a regular file: remove or replace it")
     return descriptor
 
 
-def read_whole(path: str | Path, most_bytes: int) -> bytes:
-    """All of a regular file, which is never waited for and never read beyond `most_bytes`.
+def read_whole(path: str | Path, max_bytes: int) -> bytes:
+    """The content of a regular file of at most `max_bytes`; the call never waits for a pipe.
 
     Raises:
-        InputError: it is not there, not a regular file, larger, or cannot be read.
+        InputError: it does not exist, is not a regular file, is larger, or cannot be read.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        content = _read(file, most_bytes + 1) if size <= most_bytes else b""
-    if max(size, len(content)) > most_bytes:
+        content = _read(file, max_bytes + 1) if size <= max_bytes else b""
+    if max(size, len(content)) > max_bytes:
         raise InputError(
-            f"{path} has {max(size, len(content)):,} bytes and a file of its kind has at most {most_bytes:,}: "
+            f"{path} has {max(size, len(content)):,} bytes, and files of its kind have at most {max_bytes:,}: "
             "it is not what its name says"
         )
     return content
 
 
 def read_start(path: str | Path, num_bytes: int) -> bytes:
-    """The first bytes of a regular file, as many as there are, for what a library will then read by itself.
+    """The first bytes of a regular file, or fewer if it is shorter, to check it before a library reads it.
 
     Raises:
-        InputError: it is not there, not a regular file, or cannot be read.
+        InputError: it does not exist, is not a regular file, or cannot be read.
     """
     with open_regular(path) as file:
         return _read(file, num_bytes)
 
 
-def read_text(path: str | Path, most_bytes: int = MAX_TEXT_BYTES) -> str:
-    """The text of a regular file, with a byte-order mark or without.
+def read_text(path: str | Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
+    """The text of a regular file, with or without a byte-order mark.
 
     Raises:
         InputError: see `read_whole`; or it is not UTF-8.
     """
     try:
-        return read_whole(path, most_bytes).decode("utf-8-sig")
+        return read_whole(path, max_bytes).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: {one_line(error)}") from error
 
 
 def read_json(
-    path: str | Path, most_bytes: int = MAX_JSON_BYTES, object_hook: Callable[[dict], Any] | None = None
+    path: str | Path, max_bytes: int = MAX_JSON_BYTES, object_hook: Callable[[dict], Any] | None = None
 ) -> dict[str, Any]:
-    """A JSON object of a small regular file; numbers in it are finite.
+    """The JSON object in a small regular file; all its numbers must be finite.
 
     Args:
-        object_hook: makes of each object in it what is kept of it, where a large one is not needed whole.
+        path: the file.
+        max_bytes: maximum size of the file.
+        object_hook: converts each object while it is read, to keep only a part of large ones.
 
     Raises:
         InputError: see `read_whole`; or it is not UTF-8, not JSON, or not an object.
     """
     try:
-        written = read_whole(path, most_bytes)
+        written = read_whole(path, max_bytes)
         content = json.loads(written, parse_float=_finite, parse_constant=_finite, object_hook=object_hook)
     except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is not valid JSON: {one_line(error)}") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} must hold a JSON object {{...}} and holds a {type(content).__name__}")
+        raise InputError(f"{path} must contain a JSON object {{...}}, found a {type(content).__name__}")
     return content
 
 
-def read_yaml(path: str | Path, most_bytes: int) -> dict[str, Any]:
-    """The YAML mapping of a small regular file that gives each name once, see `parse_yaml`.
+def read_yaml(path: str | Path, max_bytes: int) -> dict[str, Any]:
+    """The YAML mapping in a small regular file, in which each name may occur once; see `parse_yaml`.
 
     Raises:
         InputError: see `read_whole` and `parse_yaml`; or it is not UTF-8.
     """
-    return parse_yaml(read_text(path, most_bytes), path, once=True)
+    return parse_yaml(read_text(path, max_bytes), path, once=True)
 
 
 def parse_yaml(text: str, name: str | Path, *, once: bool = False) -> dict[str, Any]:
-    """A YAML mapping of plain values, without aliases and without depth that no settings have.
+    """A YAML mapping of plain values, without aliases and with limited depth.
 
-    An alias is a few bytes that stand for a whole branch: a dozen of them, nested, stand for more than any memory has.
-    What the text says is never quoted in a complaint: a token may stand in it.
+    An alias repeats a whole branch: a dozen nested aliases can expand to more than fits into memory. Messages never
+    quote the text, since it may contain a token.
 
     Args:
         text: YAML.
-        name: of where it stands, for complaints.
-        once: refuse a name that stands twice, of which YAML takes the last; untrusted cards may have such.
+        name: name of its source, for messages.
+        once: refuse duplicate names, of which YAML uses the last. Cards of others may have duplicates.
 
     Raises:
-        InputError: it is not YAML, has an alias, is nested deep, or is not a mapping.
+        InputError: it is not YAML, has an alias, is nested too deep, or is not a mapping.
     """
-    import yaml  # here, for most of those who read files need none
+    import yaml  # here, because most users of this module do not need it
 
     class PlainLoader(yaml.SafeLoader):
         depth = 0
 
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
-                raise yaml.YAMLError("it has an alias (*name), for which the value itself should stand")
+                raise yaml.YAMLError("it has an alias (*name), expected the value itself")
             self.depth += 1
             if self.depth > MAX_YAML_DEPTH:
                 raise yaml.YAMLError(f"its values are nested more than {MAX_YAML_DEPTH} deep")
@@ -155,9 +157,9 @@ def parse_yaml(text: str, name: str | Path, *, once: bool = False) -> dict[str, 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
             names = set()
             for key, _ in node.value if once and isinstance(node, yaml.MappingNode) else ():
-                if (said := (key.tag, str(key.value))) in names:
-                    raise yaml.MarkedYAMLError(problem="a name is given again", problem_mark=key.start_mark)
-                names.add(said)
+                if (own := (key.tag, str(key.value))) in names:
+                    raise yaml.MarkedYAMLError(problem="a name is given twice", problem_mark=key.start_mark)
+                names.add(own)
             return super().construct_mapping(node, deep)
 
     try:
@@ -173,18 +175,19 @@ def parse_yaml(text: str, name: str | Path, *, once: bool = False) -> dict[str, 
         raise InputError(f"{name} has an invalid date or number: put it in quotation marks") from None
     if not isinstance(content, dict):
         found = "nothing" if content is None else f"a {type(content).__name__}"
-        raise InputError(f"{name} must hold lines of `name: value` and holds {found}")
+        raise InputError(f"{name} must contain lines of `name: value`, found {found}")
     return content
 
 
 def open_for_writing(path: str | Path, mode: str) -> BinaryIO:
-    """A regular file to write to, opened without waiting as a pipe would, and never through a link.
+    """Opens a regular file for writing, without waiting for a pipe, and never through a link.
 
     Args:
-        mode: binary, as of `open`: "xb" for a new file, "ab" to go on, "r+b" to read and fix.
+        path: the file.
+        mode: a binary mode of `open`: "xb" for a new file, "ab" to append, "r+b" to read and change.
 
     Raises:
-        InputError: there is something else of its name.
+        InputError: the path is a link or not a regular file.
         OSError: it already exists ("xb"), or cannot be opened.
     """
     extra = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -193,13 +196,13 @@ def open_for_writing(path: str | Path, mode: str) -> BinaryIO:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise InputError(f"{path} is a link, and files are not written through links: remove it") from error
-        if error.errno not in (errno.EISDIR, errno.ENXIO):  # what writing to a pipe without a reader is answered
+        if error.errno not in (errno.EISDIR, errno.ENXIO):  # ENXIO: a pipe without a reader
             raise
     else:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file
         file.close()
-    raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
+    raise InputError(f"{path} is a folder, pipe or device, not a regular file: remove or replace it")
 
 
 ABANDONED = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)  # the temporary names of `atomic_file`
@@ -207,18 +210,19 @@ ABANDONED = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)  # the temporary n
 
 @contextlib.contextmanager
 def atomic_file(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
-    """A new file to write to, renamed to `path` at the end: readers see all of it or nothing, after a power cut too.
+    """A new file for writing, renamed to `path` at the end: readers see all of it or nothing, even after a power cut.
 
-    The temporary name is one that nobody can foresee, and is never followed where it leads elsewhere.
+    The temporary name is unpredictable, and an existing file or link of that name is never followed.
 
     Args:
-        scratch: a folder of the same file system for the temporary file; by default the one of `path`.
+        path: the final path.
+        scratch: a folder on the same file system for the temporary file. Default: the folder of `path`.
 
     Raises:
-        OSError: of the file system; nothing is left behind under either name.
+        OSError: an error of the file system, after which neither file remains.
     """
     temporary = (scratch or path.parent) / f".{path.name[:200]}.{secrets.token_hex(8)}.tmp"
-    file = open(temporary, "xb")  # noqa: SIM115 - what someone else has put there is not removed below
+    file = open(temporary, "xb")  # noqa: SIM115 - outside of try, so that a file of others is not removed below
     try:
         with file:
             yield file
@@ -232,17 +236,17 @@ def atomic_file(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, content: bytes | memoryview | str, scratch: Path | None = None) -> None:
-    """Write a whole file at once, see `atomic_file`."""
+    """Writes a whole file at once, see `atomic_file`."""
     with atomic_file(path, scratch) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
 def results_in(folder: Path) -> Iterator[None]:
-    """Makes the folder of a program's results, and is around what is written there.
+    """Creates the folder of a program's results, and turns errors of writing there into InputErrors.
 
     Raises:
-        InputError: it cannot be made or written to.
+        InputError: it cannot be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -252,14 +256,14 @@ def results_in(folder: Path) -> Iterator[None]:
 
 
 def delete_abandoned(folder: Path) -> None:
-    """Removes what `atomic_file` left anywhere below a folder where a process was killed; call it under its lock."""
+    """Removes temporary files of `atomic_file` that killed processes left in a folder; needs the folder's lock."""
     for path in folder.rglob(".*.tmp"):
         if ABANDONED.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically, keys sorted."""
+    """Writes JSON atomically, with sorted keys."""
     write_atomically(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 

@@ -1,7 +1,7 @@
-"""How finished work is recognized: by what decided it, written down before it began.
+"""Recognizes finished work by the facts that it depends on, which are written down before it starts.
 
-A result says nothing of the settings, recordings and weights that it came from, so that none is taken for finished work
-because of its name alone. What decides is an object of named facts, small enough to compare: long ones are a `digest`.
+A result alone does not tell from which settings, recordings and weights it came, so its name is not enough to reuse it.
+The facts are a small object that can be compared; long facts are represented by a `digest`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 from hf_audio.errors import InputError
 from hf_audio.files import open_regular, read_json, write_json
 
-DIGEST = re.compile(r"[0-9a-f]{16,64}")  # says nothing to people: only its name does
-LONGEST_SHOWN = 80  # characters of a value
-SHOWN_BEFORE = 32  # of them in front of a difference
+DIGEST = re.compile(r"[0-9a-f]{16,64}")  # means nothing to readers, so messages have only its name
+MAX_SHOWN_CHARS = 80  # per value
+SHOWN_BEFORE = 32  # characters shown before a difference
 MAX_NAMED = 4
 OF_A_MODEL = re.compile(
     r"(config|preprocessor_config|adapter_config|manifest)\.json|.*\.(safetensors|skops|bin|parquet)"
@@ -28,16 +28,16 @@ BESIDE_A_MODEL = {"checkpoints", "tensorboard", "features", ".build"}  # folders
 
 
 def claim(path: Path, what: str, decides: Mapping[str, Any], otherwise: str) -> None:
-    """Writes down what decides some work before it starts; where that is done already, it must be the same.
+    """Writes down the facts that some work depends on, before it starts. Existing facts must be the same.
 
     Args:
-        path: the file of facts; its folder is there.
-        what: lies there, as the message calls it: "the run of fold 1".
-        decides: everything that the result depends on, by names that people know.
-        otherwise: what to do where it is not the same.
+        path: the file of facts, in an existing folder.
+        what: name of the work in messages: "the run of fold 1".
+        decides: everything that the result depends on, by names that users know.
+        otherwise: advice if the facts differ.
 
     Raises:
-        InputError: other work lies there; the sentence names what differs.
+        InputError: the facts differ; the message names the differences.
     """
     if path.exists():
         require_same(what, read_json(path), decides, otherwise)
@@ -46,7 +46,7 @@ def claim(path: Path, what: str, decides: Mapping[str, Any], otherwise: str) -> 
 
 
 def require_same(what: str, found: Mapping[str, Any], wanted: Mapping[str, Any], otherwise: str) -> None:
-    """Raises InputError where the facts of work that was found are not those that are wanted."""
+    """Raises InputError if the facts of the found work differ from the wanted ones."""
     differing = differences(found, wanted)
     if differing:
         more = f" and {len(differing) - MAX_NAMED} more" if len(differing) > MAX_NAMED else ""
@@ -54,7 +54,7 @@ def require_same(what: str, found: Mapping[str, Any], wanted: Mapping[str, Any],
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], within: str = "") -> list[str]:
-    """What two sets of facts disagree on, in words; a fact that is missing is as good as one that is None."""
+    """The differences between two sets of facts, in words. A missing fact equals None."""
     found, wanted = as_facts(found), as_facts(wanted)
     words = []
     for name in sorted(found.keys() | wanted.keys()):
@@ -69,12 +69,12 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], within: str
 
 
 def as_facts(decides: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts as they are read back from JSON: tuples are lists, other objects their text."""
+    """Facts as JSON returns them: tuples become lists, other objects their text."""
     return json.loads(json.dumps(decides, default=str))
 
 
 def digest(facts: Iterable[Any]) -> str:
-    """One short text for many facts, each JSON-able, in their order."""
+    """A short hash of a sequence of JSON-serializable facts."""
     found = hashlib.sha256()
     for fact in facts:
         found.update(json.dumps(fact, sort_keys=True, ensure_ascii=False, default=str).encode() + b"\n")
@@ -82,15 +82,15 @@ def digest(facts: Iterable[Any]) -> str:
 
 
 def digest_of_files(paths: Iterable[str | Path]) -> str:
-    """Of the sizes and times of files; one that is not there is a fact too."""
+    """A hash of the sizes and modification times of files; missing files count too."""
     return digest(_size_and_time(path) for path in paths)
 
 
 def digest_of_folder(folder: Path) -> str:
-    """Of what a model or a feature dataset consists of, wherever it lies and whenever it was written.
+    """A hash of the files of a model or a feature dataset, independent of their location and time.
 
-    Weights and settings count by their content: a run that is taken up again writes the same ones again. Of shards,
-    which a manifest describes, the size has to do.
+    Weights and settings count with their content: a resumed run writes the same ones again. Shards, which a manifest
+    describes, count only with their size.
     """
     names = [path.relative_to(folder) for path in folder.rglob("*") if OF_A_MODEL.fullmatch(path.name)]
     parts = sorted(name for name in names if BESIDE_A_MODEL.isdisjoint(name.parts) and (folder / name).is_file())
@@ -98,15 +98,15 @@ def digest_of_folder(folder: Path) -> str:
 
 
 def _shown(was: Any, now: Any) -> tuple[str, str]:
-    """Two values that differ, long ones from a little before the place where they begin to."""
+    """Two differing values for a message; long ones start shortly before the first difference."""
     texts = repr(was), repr(now)
-    alike = next((place for place, (one, two) in enumerate(zip(*texts, strict=False)) if one != two), 0)
-    is_long = max(map(len, texts)) > LONGEST_SHOWN
-    start = texts[0].rfind(" ", 0, max(0, alike - SHOWN_BEFORE)) + 1 if is_long else 0  # of a whole word
+    first = next((place for place, (one, two) in enumerate(zip(*texts, strict=False)) if one != two), 0)
+    is_long = max(map(len, texts)) > MAX_SHOWN_CHARS
+    start = texts[0].rfind(" ", 0, max(0, first - SHOWN_BEFORE)) + 1 if is_long else 0  # at a whole word
     was_shown, now_shown = (
         ("... " if start else "")
-        + text[start : start + LONGEST_SHOWN]
-        + (" ..." if len(text) > start + LONGEST_SHOWN else "")
+        + text[start : start + MAX_SHOWN_CHARS]
+        + (" ..." if len(text) > start + MAX_SHOWN_CHARS else "")
         for text in texts
     )
     return was_shown, now_shown

@@ -1,6 +1,6 @@
-"""How programs are asked: flags in full, mistakes in one sentence, and a --help of two tiers.
+"""Command-line parsing: no abbreviated flags, errors in one sentence, and a --help in two tiers.
 
---help shows the flags that people use, --help_all shows all.
+--help shows the most important flags, --help_all shows all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from hf_audio.config.other_names import SAID_ELSEWHERE, other_name
 from hf_audio.errors import InputError, nearest_name, unknown_name
 
-MAX_CHOICES_SHOWN = 8  # between braces; of more --help says VALUE
+MAX_CHOICES_SHOWN = 8  # in braces; if there are more, --help shows VALUE
 NUMBERS = {"float": "a number", "int": "a whole number"}
 
 
@@ -47,7 +47,7 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
 
 class FlagParser(argparse.ArgumentParser):
-    """Parser whose complaints are InputErrors, and whose --help is short where it is told what to show.
+    """A parser whose errors are InputErrors, and whose --help can be short.
 
     Attributes:
         shown: names of the flags that --help shows; None for all.
@@ -56,8 +56,8 @@ class FlagParser(argparse.ArgumentParser):
     shown: Collection[str] | None = None
 
     def show_first(self, names: Iterable[str]) -> None:
-        """Lets --help show these flags alone, and --help_all every flag."""
-        never = argparse.SUPPRESS  # it is no setting
+        """Makes --help show only these flags, and adds --help_all, which shows all."""
+        never = argparse.SUPPRESS  # it is not a setting
         self.add_argument("--help_all", action=_HelpAll, nargs=0, default=never, help="show all flags and exit")
         self.shown = {*names, "help", "help_all"}
 
@@ -66,7 +66,9 @@ class FlagParser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         args = sys.argv[1:] if args is None else list(args)
-        for one in args[: args.index("--")] if "--" in args else args:  # before argparse misses what was misspelt
+        for one in (
+            args[: args.index("--")] if "--" in args else args
+        ):  # before argparse reports a consequence of the misspelling
             if one.startswith("--") and one.split("=")[0] not in self._option_string_actions:
                 raise self.unknown_argument(one)
         namespace, unknown = self.parse_known_args(args, namespace)
@@ -75,7 +77,7 @@ class FlagParser(argparse.ArgumentParser):
         return namespace
 
     def unknown_argument(self, argument: str) -> InputError:
-        """The error for what is no flag and no value of one."""
+        """The error for an argument that is neither a flag nor the value of one."""
         typed = argument.split("=")[0]
         if not typed.startswith("-"):
             return InputError(f"Unexpected argument {typed!r}: {self._expected()}, see --help")
@@ -99,7 +101,7 @@ class FlagParser(argparse.ArgumentParser):
         super().print_help(file)
 
     def _short_usage(self) -> str:
-        """The command line with what it cannot do without, for the flags follow one a line."""
+        """The command line with its required arguments only; the other flags follow, one per line."""
         words = [self.prog.replace("%", "%%")]
         for action in self._actions:
             if not action.option_strings:
@@ -110,7 +112,7 @@ class FlagParser(argparse.ArgumentParser):
         return " ".join([*words, "[--flag value ...]"])
 
     def _leave_out_rare(self) -> str:
-        """Takes what is not to be shown out of the help, and says how much that is."""
+        """Hides the flags that --help does not show, and returns a sentence about the hidden groups."""
         hidden = []
         for group in self._action_groups:
             flags = [one for one in group._group_actions if not self._is_opposite(one)]
@@ -124,10 +126,10 @@ class FlagParser(argparse.ArgumentParser):
                 group.title = f"{group.title} ({len(rare)} more with --help_all)"
             elif rare:
                 hidden.append(f"{group.title} ({len(rare)})")
-        return f"Groups that --help_all shows too: {', '.join(hidden)}." if hidden else ""
+        return f"--help_all also shows these groups: {', '.join(hidden)}." if hidden else ""
 
     def _is_opposite(self, action: argparse.Action) -> bool:
-        """Whether a flag is the --no_NAME that a dataclass's NAME has beside it."""
+        """Whether a flag is the --no_NAME that HfArgumentParser adds for a dataclass's NAME."""
         name = (action.option_strings or [""])[0]
         return name.startswith("--no_") and f"--{name[5:]}" in self._option_string_actions
 
@@ -140,12 +142,12 @@ class _HelpAll(argparse.Action):
 
 
 def unknown_setting(kind: str, name: str, names: Iterable[str]) -> InputError:
-    """The error for a setting that there is not, with what other programs call so, else the nearest name.
+    """The error for an unknown setting. It suggests our name for a setting of other programs, or the nearest name.
 
     Args:
-        kind: what the name is, for the message.
-        name: as it was written, with the dashes of a flag or without.
-        names: those that there are, written the same way.
+        kind: kind of the name, for the message.
+        name: the name as written, with or without the dashes of a flag.
+        names: the known names, written the same way.
     """
     dashes = "--" if name.startswith("-") else ""
     bare = name.lstrip("-").replace("-", "_")
@@ -157,17 +159,17 @@ def unknown_setting(kind: str, name: str, names: Iterable[str]) -> InputError:
     if guess:
         return InputError(f"Unknown {kind} {name!r}: did you mean {dashes + guess!r}?")
     lists_all = "--help_all" if "help_all" in known else "--help"
-    return InputError(f"Unknown {kind} {name!r}: {lists_all} lists those that there are")
+    return InputError(f"Unknown {kind} {name!r}: {lists_all} lists all")
 
 
 def _in_words(message: str) -> str:
-    """A complaint of argparse, as a sentence that says what was found and what was expected."""
+    """An error message of argparse as a sentence that says what was found and what was expected."""
     flag, _, rest = message.removeprefix("argument ").partition(": ")
     flag = flag.split("/")[0]
     if found := re.fullmatch(r"invalid (\w+) value: (.*)", rest):
         return f"{flag} must be {NUMBERS.get(found[1], 'a ' + found[1])}, found {found[2]}"
     if re.fullmatch(r"expected (one|at least one) arguments?", rest):
-        return f"{flag} needs a value behind it, see --help"
+        return f"{flag} needs a value, see --help"
     if message.startswith("argument "):
         return f"{flag}: {rest}"
     if found := re.fullmatch(r"the following arguments are required: (.*)", message):

@@ -1,8 +1,8 @@
-"""Frames as 8-bit gray PNGs with an offset and a scale, readable by anyone.
+"""Stores frames as 8-bit gray PNGs with an offset and a scale, which any PNG reader can decode.
 
     values = offset + scale * np.flipud(image).T    # [frames, bins]
 
-The image has the frames along its width and the low frequencies at its bottom, as spectrograms are drawn.
+As in plots of spectrograms, time goes from left to right, and low frequencies are at the bottom.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from PIL import Image as Images
 from hf_audio.errors import InputError, one_line
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# behind the signature: length and kind of the header, then of what follows it; and what is said between them of depth,
-# color, compression, filters and interlacing
+# After the signature: length and type of the header; type of the next chunk; and the header's bit depth, color type,
+# compression, filter and interlace methods
 PNG_HEADER, PNG_PIXELS, PNG_GREY = b"\0\0\0\rIHDR", b"IDAT", bytes((8, 0, 0, 0, 0))
 PNG_SUB_FILTER = 1
-LARGEST_PIXEL = 255
+MAX_PIXEL = 255
 
 
 def encode_features(frames: np.ndarray) -> tuple[bytes, float, float]:
@@ -37,25 +37,25 @@ def encode_features(frames: np.ndarray) -> tuple[bytes, float, float]:
 def to_pixels(frames: np.ndarray) -> tuple[np.ndarray, float, float]:
     """float32 `[frames, bins]` → uint8 `[bins, frames]` with the highest bin on top, offset and scale."""
     offset = np.float32(frames.min())
-    scale = np.float32((frames.max() - offset) / LARGEST_PIXEL)
+    scale = np.float32((frames.max() - offset) / MAX_PIXEL)
     steps = np.float32(1.0) / scale if scale > 0 else np.float32(0.0)
     levels = (frames - offset) * steps
-    levels += np.float32(0.5)  # the cast below cuts off: this rounds
+    levels += np.float32(0.5)  # rounds, since the cast below truncates
     return np.ascontiguousarray(levels.astype(np.uint8).T[::-1]), float(offset), float(scale)
 
 
 def decode_features(image: bytes | Images.Image | dict[str, Any], offset: float, scale: float) -> np.ndarray:
-    """PNG bytes, or the image that `datasets.Image` decoded → float32 `[frames, bins]`."""
+    """PNG bytes, or an image decoded by `datasets.Image` → float32 `[frames, bins]`."""
     values = np.multiply(read_pixels(image).T[:, ::-1], np.float32(scale), dtype=np.float32)
     values += np.float32(offset)
     return values
 
 
 def read_pixels(image: Any) -> np.ndarray:
-    """PNG bytes, as `datasets.Image` stores or as it decodes them → uint8 `[height, width]`.
+    """PNG bytes, or an image as `datasets.Image` stores or decodes it → uint8 `[height, width]`.
 
     Raises:
-        InputError: no gray image of 8 bits, or a damaged one.
+        InputError: it is damaged, or not an 8-bit gray image.
     """
     if isinstance(image, dict):
         image = image["bytes"]
@@ -66,14 +66,14 @@ def read_pixels(image: Any) -> np.ndarray:
             return np.asarray(image)
     except (OSError, SyntaxError, ValueError, Images.DecompressionBombError) as error:
         raise InputError(f"The image of a window is damaged ({one_line(error)}): download or build it again") from error
-    raise InputError(f"A window's image has Pillow's mode {image.mode}, expected gray of 8 bits: build it again")
+    raise InputError(f"A window's image has Pillow's mode {image.mode}, expected 8-bit gray (L): build it again")
 
 
 def gray_png(pixels: np.ndarray) -> bytes:
     """uint8 `[height, width]` → PNG (RFC 2083).
 
-    Pillow tries five filters a row and takes twice as long for an image 5 % smaller. Here every row is the difference
-    along time, deflated at level 1 with run lengths only.
+    Pillow tries five filters per row, and takes twice as long for images that are 5 % smaller. Here every row stores
+    differences along time, deflated at level 1 with run lengths only.
     """
     height, width = pixels.shape
     rows = np.empty((height, 1 + width), dtype=np.uint8)

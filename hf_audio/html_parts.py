@@ -1,4 +1,4 @@
-"""Tables and players as notebooks and pages show them: every text is escaped, and nothing is fetched."""
+"""Tables and players in HTML, for notebooks and pages: all text is escaped, and nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _TABLE = Markup('<table class="dataframe"><thead><tr>{}</tr></thead><tbody>{}</t
 
 
 def html_table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markup:
-    """A table whose first column names its rows; a number that is no integer gets three places, None a dash."""
+    """A table whose first column names the rows. Floats have three decimals, and None is a dash."""
     head = Markup("").join(Markup("<th>{}</th>").format(one) for one in heads)
     body = (Markup("").join(_cell(place, value) for place, value in enumerate(row)) for row in rows)
     return _TABLE.format(head, Markup("").join(Markup("<tr>{}</tr>").format(row) for row in body))
 
 
 def html_player(sound: bytes, media_type: str) -> Markup:
-    """An element that plays the sound that it holds, the content of a file of e.g. "audio/mpeg"."""
+    """An audio element with an embedded sound file of a media type such as "audio/mpeg"."""
     return _PLAYER.format(media_type, b64encode(sound).decode())
 
 
 def html_lines(*parts: str) -> str:
-    """Texts, which are escaped, and HTML, below each other."""
+    """Texts, which are escaped, and HTML parts, one per line."""
     lines = Markup("").join(Markup("<div>{}</div>").format(_text(one)) for one in parts)
     return str(Markup("<div>{}</div>").format(lines))
 

@@ -1,4 +1,4 @@
-"""Access to the Hub: retries when a connection breaks, and one sentence when the Hub refuses."""
+"""Access to the Hub: retries after connection errors, and one-sentence messages for refusals."""
 
 from __future__ import annotations
 
@@ -20,33 +20,36 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 
 from hf_audio.errors import InputError
 
-TRIES = 4
+MAX_TRIES = 4
 
 
 def patiently(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Tries again what the client library does not: a connection that breaks, an answer that never comes, a 503."""
+    """Calls a function, and retries where the client library does not: broken connections, timeouts, status 503."""
 
-    def may_pass(error: BaseException) -> bool:
+    def is_temporary(error: BaseException) -> bool:
         if isinstance(error, HfHubHTTPError):
             return error.response is not None and error.response.status_code >= 500
         return isinstance(error, httpx2.TransportError) and not isinstance(error, httpx2.ConnectError)
 
     retrying = Retrying(
-        retry=retry_if_exception(may_pass), stop=stop_after_attempt(TRIES), wait=wait_exponential(), reraise=True
+        retry=retry_if_exception(is_temporary),
+        stop=stop_after_attempt(MAX_TRIES),
+        wait=wait_exponential(),
+        reraise=True,
     )
     return retrying(call, *args, **options)
 
 
 @contextlib.contextmanager
 def hub_errors_in_words(repo_id: str, revision: str | None, lacking: str = "lacks a file") -> Iterator[None]:
-    """What can go wrong on the way to a dataset of the Hub, as one sentence each.
+    """Turns errors of reading a dataset on the Hub into messages of one sentence.
 
     Args:
-        repo_id, revision: what is read.
-        lacking: what is said of a repository where a file that is asked for is not there.
+        repo_id, revision: the dataset.
+        lacking: end of the message if a requested file does not exist.
 
     Raises:
-        InputError: in place of the client libraries' errors.
+        InputError: instead of the client libraries' errors.
     """
     try:
         yield
@@ -54,33 +57,32 @@ def hub_errors_in_words(repo_id: str, revision: str | None, lacking: str = "lack
         raise InputError(f"Access to {repo_id} must be requested on its Hub page before it can be read") from error
     except RepositoryNotFoundError as error:
         raise InputError(
-            f"There is no dataset {repo_id} on the Hub that this token may read; check the name, and for a private "
-            "dataset "
-            "the token (HF_TOKEN, --hub_token or `hf auth login`)"
+            f"There is no dataset {repo_id} on the Hub that this token may read: check the name, and for a private "
+            "dataset the token (HF_TOKEN, --hub_token or `hf auth login`)"
         ) from error
     except RevisionNotFoundError as error:
-        raise InputError(f"Dataset {repo_id} has no revision {revision}; leave it out for the newest") from error
+        raise InputError(f"Dataset {repo_id} has no revision {revision}: remove it to use the newest") from error
     except LocalEntryNotFoundError as error:
         raise InputError(
-            f"{repo_id} is not a folder here, not in the Hub's cache, and the Hub cannot be reached; check the name or "
-            "the connection"
+            f"{repo_id} is not a folder here and not in the Hub's cache, and the Hub cannot be reached: check the name "
+            "or the connection"
         ) from error
     except EntryNotFoundError as error:
         raise InputError(f"Dataset {repo_id} on the Hub {lacking}") from error
     except OfflineModeIsEnabled as error:
         raise InputError(
-            f"HF_HUB_OFFLINE is set and {repo_id} is not a folder here; unset it, or download the dataset and give its "
-            "folder"
+            f"HF_HUB_OFFLINE is set, and {repo_id} is not a folder here: unset it, or download the dataset and give "
+            "its folder"
         ) from error
     except httpx2.TransportError as error:
         raise InputError(
-            f"The connection to the Hub broke while reading {repo_id} ({error}); run the same command again, what was "
-            "downloaded is kept"
+            f"The connection to the Hub broke while reading {repo_id} ({error}): run the same command again, and "
+            "finished downloads are reused"
         ) from error
     except HfHubHTTPError as error:
         if error.response is not None and error.response.status_code == 401:
             raise InputError(
-                f"The Hub does not accept the token given for {repo_id}; check HF_TOKEN or --hub_token, or log in "
+                f"The Hub does not accept the token given for {repo_id}: check HF_TOKEN or --hub_token, or log in "
                 "again with `hf auth login`"
             ) from error
         raise InputError(f"The Hub refuses to give {repo_id}: {str(error).splitlines()[0]}") from error

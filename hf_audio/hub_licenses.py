@@ -1,4 +1,4 @@
-"""The license identifiers of the Hub, which refuses a card with any other one."""
+"""The license identifiers of the Hub, which refuses cards with others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HUB_LICENSES = frozenset(
 
 
 def license_slug(license: str) -> str:
-    """A license's name in the Hub's way of writing: lower case, one hyphen in place of all else.
+    """A license's name in the Hub's spelling: lower case, with hyphens instead of other characters.
 
     >>> license_slug("CC BY-NC-SA 3.0")
     'cc-by-nc-sa-3.0'
@@ -32,7 +32,7 @@ def model_license(license: str) -> str:
     """The Hub's identifier of a model's license.
 
     Raises:
-        InputError: it has none of this name.
+        InputError: the Hub does not know the license.
     """
     slug = license_slug(license)
     if slug in HUB_LICENSES:

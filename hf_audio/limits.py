@@ -1,18 +1,18 @@
-"""Limits of untrusted settings: their types, and the sizes that real audio could need."""
+"""Limits for untrusted settings: their types, and the largest values that real audio could need."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-# Numbers of the largest array that an extractor may make before it has heard anything, or of one window that it pads:
-# an hour in hundredths of a second by 128 bins is 46 million.
+# Maximum size of an array that an extractor allocates before it reads any sound, or of a padded window: an hour at 100
+# frames per second with 128 bins has 46 million values.
 MAX_VALUES = 1 << 26
-MAX_STATISTICS = 1 << 16  # of a feature each
+MAX_STATISTICS = 1 << 16  # one per feature
 
 
 class Field(NamedTuple):
-    """What a setting may be."""
+    """The allowed values of a setting: their description, and the test for them."""
 
     described: str
     holds: Callable[[Any], bool]
@@ -24,12 +24,12 @@ def whole(low: int, high: int) -> Field:
 
 
 def number(low: float, high: float) -> Field:
-    """An integer or float from `low` to `high`; bool is none."""
+    """An integer or float from `low` to `high`, but not a bool."""
     return Field(f"a number from {low:g} to {high:g}", lambda value: _is_number(value) and low <= value <= high)
 
 
 def one_of(*names: Any) -> Field:
-    """One of these values, and of their type."""
+    """One of these values, with the same type."""
     return Field(
         f"one of {', '.join(map(str, names))}",
         lambda value: any(type(value) is type(name) and value == name for name in names),

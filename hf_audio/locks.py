@@ -1,4 +1,4 @@
-"""Locks between processes: waiting processes are told who holds the lock, and an unusable lock is an error."""
+"""Locks between processes: waiting processes log who holds the lock, and an unusable lock is an error."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from hf_audio.errors import InputError
 from hf_audio.files import read_text
 from hf_audio.terminal import named_logger
 
-REMINDER_S = 60.0  # how often it is said whom a lock is waited for
-# What systems answer where a file system has no locks: one process at a time is then the user's own concern.
+REMINDER_S = 60.0  # how often a waiting process logs who holds the lock
+# Errors on file systems without locks, where users themselves must run only one process at a time
 NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 NOT_OURS = {errno.EACCES, errno.EPERM, errno.ELOOP}
 MAX_NOTE_BYTES = 1_000
@@ -27,18 +27,18 @@ logger = named_logger(__name__)
 
 @contextlib.contextmanager
 def locked(path: Path, task: str, *, wait: bool = True) -> Iterator[None]:
-    """Keeps other processes out; the system gives the lock back even when this process is killed.
+    """Keeps other processes out. The system releases the lock even if this process is killed.
 
-    Who holds it stands beside it in NAME.holder: it is told to those who wait, at once and then every minute.
+    The holder of the lock is written to NAME.holder beside it. Waiting processes log it at once and then every minute.
 
     Args:
-        path: the lock; its folder is there.
-        task: what its holder is doing, as messages say it: "downloading to /data".
-        wait: until it is free; else it is an error that it is not.
+        path: the lock file, in an existing folder.
+        task: the task of its holder, for messages: "downloading to /data".
+        wait: wait until the lock is free; otherwise a lock that is held is an error.
 
     Raises:
-        InputError: it is not free and not waited for; or it is a link, or another user's and cannot be taken.
-        OSError: of the file system, e.g. where nothing can be written.
+        InputError: the lock is held and `wait` is False; or it is a link, or belongs to another user.
+        OSError: an error of the file system, e.g. if nothing can be written.
     """
     lock, note = FileLock(path), path.with_name(f"{path.name}.holder")
     _acquire(lock, path, task, wait)
@@ -74,13 +74,13 @@ def _acquire(lock: FileLock, path: Path, task: str, wait: bool) -> None:
             if error.errno not in NOT_OURS or not os.path.lexists(path):
                 raise
             raise InputError(
-                f"{path}, by which one process at a time is {task}, cannot be taken ({error.strerror}): it is "
-                f"{'a link' if path.is_symlink() else _owner(path)}; remove it, or choose another folder"
+                f"The lock {path} for {task} cannot be used ({error.strerror}), because it is "
+                f"{'a link' if path.is_symlink() else _owner(path)}: remove it, or choose another folder"
             ) from error
 
 
 def _holder(path: Path) -> str:
-    """Who has a lock, as far as it is known."""
+    """The holder of a lock, as far as it is known."""
     with contextlib.suppress(InputError):
         return read_text(path.with_name(f"{path.name}.holder"), MAX_NOTE_BYTES)
     return f"its lock {path} is {_owner(path)}"
@@ -96,5 +96,5 @@ def _owner(path: Path) -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a number without a name, as containers have
+    except (OSError, KeyError, ImportError):  # a user ID without a name, as in containers
         return f"user {os.getuid()}" if hasattr(os, "getuid") else "an unknown user"

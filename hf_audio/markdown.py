@@ -1,7 +1,7 @@
-"""Markdown in which untrusted text stays text.
+"""Markdown in which untrusted text stays plain text.
 
-Names of classes and corpora, citations and homepages come from the authors of a dataset. In a card or a table they are
-one line of plain text, whatever they hold: no HTML, image, link, table, heading, code or metadata of theirs.
+Class names, corpus names, citations and homepages come from the authors of a dataset. In a card or a table each is one
+line of plain text, so it cannot add HTML, images, links, tables, headings, code or metadata.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from hf_audio.errors import printable
 
 # Characters that begin markup within a line; an underscore inside a word does not.
 INLINE = re.compile(r"([\\`*\[\]<>|&~$]|(?<![^\W_])_|_(?![^\W_]))")
-# What makes of a line a heading, a list, a rule, or a heading of the line before
+# Characters that turn a line into a heading, a list or a rule, or the line before into a heading
 AT_START = re.compile(r"^(?:(?=[#=])|(?=[-+](?:[\s-]|$)))")
 NUMBERED_AT_START = re.compile(r"^(\d+)([.)])(?=\s|$)")
 IN_AN_ADDRESS = ":/?#@!$&'*+,;=%-._~"
 
 
 class Markdown(str):
-    """Text that is Markdown already, made by our own code or escaped."""
+    """Text that is already Markdown, because our own code made or escaped it."""
 
 
 def escaped(value: Any) -> Markdown:
-    """A value as one line of plain text in Markdown; Markdown stays what it is.
+    """A value as one line of plain text in Markdown; Markdown is returned unchanged.
 
     >>> escaped("a | <b>")
     'a \\\\| \\\\<b\\\\>'
@@ -45,7 +45,7 @@ def one_plain_line(value: Any) -> str:
 
 
 def python_literal(value: Any) -> Markdown:
-    """Python code of a text, a number or a list of them, on one line and without a backtick."""
+    """Python code of a text, a number or a list of them, on one line and without backticks."""
     if isinstance(value, list | tuple):
         return Markdown(f"[{', '.join(map(python_literal, value))}]")
     if not isinstance(value, str):
@@ -55,18 +55,18 @@ def python_literal(value: Any) -> Markdown:
 
 
 def code(value: Any) -> Markdown:
-    """One line of code; a backtick, which could end it, becomes an apostrophe."""
+    """One line of code. Backticks, which could end the code, become apostrophes."""
     return Markdown(one_plain_line(value).replace("`", "'"))
 
 
 def link(text: Any, address: str | None) -> Markdown:
-    """A link, or the text alone where the address is none of the web."""
+    """A link, or only the text if the address is not a web address."""
     found = web_address(address)
     return Markdown(f"[{escaped(text)}]({found})") if found else escaped(text)
 
 
 def web_address(address: str | None) -> str | None:
-    """An http(s) address in which nothing can end a link or begin something else; None for any other."""
+    """An http(s) address without characters that could end a link; None for other addresses."""
     if not isinstance(address, str):
         return None
     try:
@@ -78,7 +78,7 @@ def web_address(address: str | None) -> str | None:
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> Markdown:
-    """A Markdown table: names to the left, numbers to the right."""
+    """A Markdown table: the first column is left-aligned, the others right-aligned."""
     names = [escaped(cell) for cell in heads]
     rule = ["---"] + ["---:"] * (len(names) - 1)
     lines: list[Sequence[str]] = [names, rule, *([escaped(cell) for cell in row] for row in rows)]
@@ -86,7 +86,7 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> Markdown:
 
 
 def _escape(letter: str) -> str:
-    """A letter as an escape sequence of Python."""
+    """A character as an escape sequence of Python."""
     if letter in '"\\':
         return f"\\{letter}"
     return r"\x60" if letter == "`" else ascii(letter)[1:-1]

@@ -9,17 +9,17 @@ import numpy as np
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
 
-HIGHEST_RATE = 1_000_000  # Hz; beyond what any recorder has, a resampler takes forever
+MAX_RATE = 1_000_000  # Hz; no recorder has a higher rate, and resampling from one would take forever
 
 
 @dataclass(frozen=True)
 class WindowEmbeddings:
-    """One vector a window, in the order of the dataset.
+    """One vector per window, in the order of the dataset.
 
     Attributes:
         values: float32 `[windows, size]`.
-        clip_ids: of each window.
-        starts_s: float64 `[windows]`, where each window starts in its clip.
+        clip_ids: clip of each window.
+        starts_s: float64 `[windows]`, start of each window in its clip.
     """
 
     values: np.ndarray
@@ -29,11 +29,11 @@ class WindowEmbeddings:
 
 @dataclass(frozen=True)
 class TimedLogits:
-    """What a model says of the windows of a sound.
+    """A model's logits for the windows of a sound.
 
     Attributes:
-        starts_s, ends_s: float64 `[windows]`, where each window lies; the last may lie behind the sound's end, where a
-            short sound was padded.
+        starts_s, ends_s: float64 `[windows]`, start and end of each window; the last can end after a sound that was
+            padded.
         logits: float32 `[windows, classes]`.
         labels: the classes.
     """
@@ -45,15 +45,15 @@ class TimedLogits:
 
     @property
     def scores(self) -> np.ndarray:
-        """Of the whole sound, float64 `[classes]`: sigmoid or softmax of the mean of its windows' logits."""
+        """Scores of the whole sound, float64 `[classes]`: sigmoid or softmax of the mean of its windows' logits."""
         return self.labels.probabilities(self.logits.astype(np.float64).mean(axis=0))
 
 
 def checked_sound(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """float32 `[channels, samples]`.
+    """A sound as float32 `[channels, samples]`.
 
     Raises:
-        InputError: whole numbers, nothing, too many axes, numbers that are not finite, or no sample rate.
+        InputError: the samples are integers, empty, not finite or have too many axes, or the sample rate is invalid.
     """
     sound = np.atleast_2d(np.asarray(samples))
     if sound.ndim != 2 or not sound.size or sound.dtype.kind != "f" or not np.isfinite(sound).all():
@@ -61,6 +61,6 @@ def checked_sound(samples: np.ndarray, sample_rate: int) -> np.ndarray:
             f"A sound must be finite floats in [-1, 1], [samples] or [channels, samples], found {sound.dtype} of shape "
             f"{np.shape(samples)}: read it with soundfile.read(path, dtype='float32', always_2d=True)[0].T"
         )
-    if isinstance(sample_rate, str | bool) or not 0 < sample_rate <= HIGHEST_RATE:
-        raise InputError(f"A sample rate must be above 0 Hz and at most {HIGHEST_RATE:,}, found {sample_rate!r}")
+    if isinstance(sample_rate, str | bool) or not 0 < sample_rate <= MAX_RATE:
+        raise InputError(f"A sample rate must be above 0 Hz and at most {MAX_RATE:,} Hz, found {sample_rate!r}")
     return sound.astype(np.float32, copy=False)

@@ -1,12 +1,12 @@
 """A trained network and its own extractor: scores of stored windows, embeddings, and logits of any sound over time.
 
     predictor = Predictor.load("someone/ast-irmas")
-    predictor.scores(features, "test")                     clip by clip, as a report judges them
-    predictor.embeddings(features, "train").values         what the classifier is given of each window
-    predictor.waveform(samples, 44_100).logits             window by window, from a sound at any rate
+    predictor.scores(features, "test")                     per clip, as in reports
+    predictor.embeddings(features, "train").values         per window, the inputs of the classifier layer
+    predictor.waveform(samples, 44_100).logits             per window, from a sound at any sample rate
 
-Stored features are measured values, so they are normalized here by the statistics of the *model's* extractor, whatever
-dataset they are of. Of stored sound the features that a model reads are computed on its device.
+Stored features are not normalized, so they are normalized here with the statistics of the *model's* extractor, whatever
+dataset they are from. If the dataset stores sound, the model's features are computed on its device.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
 
 class Predictor(SoundPredictor):
-    """A SoundPredictor that reads stored features too.
+    """A SoundPredictor that also reads stored features.
 
     Args:
+        model, extractor, options: see SoundPredictor.
         num_workers: processes that read and decode stored windows; 0 reads in this one.
-        options: as of SoundPredictor.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Predictor(SoundPredictor):
         return self.window_scores(features, split).clips()
 
     def window_scores(self, features: FeatureDataset, split: str) -> WindowScores:
-        """Scores of every window of a split, the classes in the order of the features.
+        """Scores of every window of a split, with the classes in the order of the features.
 
-        Under `accelerate launch` every process must call it: each scores a part, and all get the whole, in order.
+        Under `accelerate launch` every process must call it: each scores a part, and all get all scores in order.
 
         Raises:
-            InputError: features that the model does not read, longer windows than it hears, other classes, or no such
-                split on this disk.
+            InputError: the model does not read these features, its maximum window is shorter, the classes differ, or
+                the split is not on this disk.
         """
         features = self.as_read(features)
         rows = _local_rows(features, split)
@@ -89,27 +89,30 @@ class Predictor(SoundPredictor):
         )
 
     def embeddings(self, features: FeatureDataset, split: str) -> WindowEmbeddings:
-        """What the classifier is given of every window of a split, see `embed`; by this process alone.
+        """The inputs of the classifier layer for every window of a split, see `embed`; only in this process.
 
         Args:
-            features: local or streamed; their classes may be others than the model's.
+            features: local or streamed; their classes may differ from the model's.
+            split: one of its splits.
 
         Raises:
-            InputError: features that the model does not read, no such split, or a model without a layer called
-                `classifier`.
+            InputError: the model does not read these features, the split does not exist, or the model has no layer
+                named `classifier`.
         """
         return self._of_windows(features, split, "embeddings", lambda batch: self.embed(_without(batch, "metadata")))
 
     def window_logits(self, features: FeatureDataset, split: str) -> WindowEmbeddings:
-        """Logits of every window of a split in place of embeddings, the classes in the model's order; by this process
-        alone. Arguments and errors are those of `embeddings`, and a head that was not trained is refused."""
+        """Logits of every window of a split, with the classes in the model's order; only in this process.
+
+        Arguments and errors are those of `embeddings`; an untrained head is refused too.
+        """
         self._require_trained()
         return self._of_windows(features, split, "logits", self._logits)
 
     def _of_windows(
         self, features: FeatureDataset, split: str, what: str, compute: Callable[[dict[str, Any]], Tensor]
     ) -> WindowEmbeddings:
-        """What is computed of each batch, for every window of a split."""
+        """The results of `compute` on each batch, for every window of a split."""
         features = self.as_read(features)
         self.check_reads(features)
         if split not in features.splits:
@@ -124,12 +127,12 @@ class Predictor(SoundPredictor):
         return WindowEmbeddings(np.concatenate(values), clip_ids, np.array(starts_s, dtype=np.float64))
 
     def _usual_device(self) -> torch.device:
-        return process_state().device  # of this process, where several share the machine
+        return process_state().device  # several processes may share the machine
 
     def _batches(
         self, rows: datasets.Dataset | datasets.IterableDataset, features: FeatureDataset, keeps: Sequence[str] = ()
     ) -> Iterator[dict[str, Any]]:
-        """Rows in order, as the model's extractor would have made them of their sound."""
+        """Batches of rows in order, with the inputs that the model's extractor would have made from their sound."""
         fields = getattr(self.model.config, "metadata", None)
         collator = FeatureCollator(self.extractor, features.labels, fields, stored=True, of_sound=features.of_sound)
         workers = self.num_workers if isinstance(rows, datasets.Dataset) else 0
@@ -149,7 +152,7 @@ class Predictor(SoundPredictor):
         return value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
 
     def _gathered(self, own: Tensor, sizes: Sequence[int]) -> Tensor:
-        """What all processes have, one behind the other, in every process."""
+        """The tensors of all processes, concatenated, in every process."""
         if len(sizes) == 1:
             return own
         padded = own.new_zeros(max(sizes), own.shape[1])
@@ -158,18 +161,18 @@ class Predictor(SoundPredictor):
         return torch.cat([part[:size] for part, size in zip(together, sizes, strict=True)])
 
     def _order_of(self, features: FeatureDataset) -> list[int]:
-        """The places of the features' classes among the model's.
+        """The indices of the features' classes among the model's.
 
         Raises:
-            InputError: it has other classes, another task, a head that was not trained, or does not read them.
+            InputError: the model has other classes, another task or an untrained head, or does not read the features.
         """
         self.check_reads(features)
         self._require_trained()
         own, wanted = self.labels, features.labels
         if set(own.names) != set(wanted.names) or own.problem_type != wanted.problem_type:
             raise InputError(
-                f"{self.name} tells {_described(own)} apart and {features.source} has {_described(wanted)}: evaluate "
-                "on features with the model's classes"
+                f"{self.name} has {_described(own)}, but {features.source} has {_described(wanted)}: evaluate on "
+                "features with the model's classes"
             )
         return [own.label2id[name] for name in wanted.names]
 
@@ -180,11 +183,11 @@ class Predictor(SoundPredictor):
             )
 
     def as_read(self, features: FeatureDataset) -> FeatureDataset:
-        """Stored sound as the features that the model's extractor makes of it, where it computes them on a device."""
+        """Stored sound as the features that the model's extractor computes from it on a device."""
         return as_read_by(features, self.extractor) if is_readable_sound(features, self.extractor) else features
 
     def check_reads(self, features: FeatureDataset) -> None:
-        """Raises InputError where features would be another thing to the model than their sound is."""
+        """Raises InputError if the model would get other inputs from these features than from their sound."""
         features = self.as_read(features)
         if self.extractor is features.extractor and features.of_sound is None:
             return
@@ -197,18 +200,18 @@ class Predictor(SoundPredictor):
             own = kind.window_frames(self.extractor, features.manifest)
         if own is not None and own < found:
             raise InputError(
-                f"The windows of {features.source} are longer ({found:,}) than those that {self.name} hears ({own:,}), "
-                f"and would be cut: build features with a shorter --window_s"
+                f"The windows of {features.source} ({found:,}) are longer than the maximum of {self.name} ({own:,}), "
+                "and would be cut: build features with a shorter --window_s"
             )
 
 
 def _batch_of(collate: FeatureCollator, keeps: Sequence[str], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A batch, and some columns of its rows as they are."""
+    """A batch, and some unchanged columns of its rows."""
     return {**collate(rows), **{name: [row[name] for row in rows] for name in keeps}}
 
 
 def _without(batch: dict[str, Any], name: str) -> dict[str, Any]:
-    """An embedding is of the sound alone."""
+    """A batch without one entry: embeddings use only the sound."""
     return {key: value for key, value in batch.items() if key != name}
 
 
@@ -222,4 +225,4 @@ def _local_rows(features: FeatureDataset, split: str) -> datasets.Dataset:
 
 def _described(labels: LabelSpace) -> str:
     names = ", ".join(labels.names[:4]) + (" ..." if len(labels) > 4 else "")
-    return f"{len(labels)} classes ({names}; {'several' if labels.is_multi_label else 'one'} of them at a time)"
+    return f"{len(labels)} classes ({names}; {'multi' if labels.is_multi_label else 'single'}-label)"

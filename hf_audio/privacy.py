@@ -1,4 +1,4 @@
-"""Paths and tokens, which are private, and how they are kept out of everything that is published."""
+"""Keeps private paths and tokens out of everything that is published."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from huggingface_hub.utils import validate_repo_id
 from hf_audio.errors import TOKEN_LIKE, InputError
 from hf_audio.files import write_atomically
 
-# A path within a text, from its root, the home folder or a folder above: "cache=/home/me/x", "../mine/y"
+# A path within a text, starting at the root, the home folder or a parent folder: "cache=/home/me/x", "../mine/y"
 PATH_IN_TEXT = re.compile(r"(?<![\w.])(?:~[\w.-]*|\.{1,2}|[A-Za-z]:)?[\\/][^\s'\",;]+")
-SHORTEST_TOKEN = 8  # what is shorter is not a token, and would be found in every text
+MIN_TOKEN_CHARS = 8  # shorter texts are not tokens, and would be found everywhere
 
 _given_tokens: set[str] = set()
 
 
 def public_value(value: Any) -> Any:
-    """A setting as it may stand in a report, nested or not: of paths only the last name, of objects their text."""
+    """A setting, nested or not, for a report: paths become their last part, objects their text."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
@@ -38,7 +38,7 @@ def public_value(value: Any) -> Any:
 
 
 def public_name(name: str) -> str:
-    """The name by which others know a checkpoint or dataset: its Hub name, or the last name of a folder's path."""
+    """The public name of a checkpoint or dataset: its Hub name, or the last part of a folder's path."""
     return name if is_repo_id(name) and not Path(name).expanduser().exists() else last_name(name)
 
 
@@ -50,7 +50,7 @@ def last_name(path: str) -> str:
 
 
 def is_repo_id(name: str | None) -> bool:
-    """Whether something can be the name of a repository, with its namespace in front or without."""
+    """Whether a text is a valid repository name, with or without a namespace."""
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -59,56 +59,55 @@ def is_repo_id(name: str | None) -> bool:
 
 
 def require_repo_ids(*names: str | None) -> None:
-    """Raises InputError where one of the names that are given cannot be that of a repository."""
+    """Raises InputError if one of the names is not a valid repository name."""
     for name in names:
         if name is not None and not is_repo_id(name):
-            raise InputError(f"{name!r} cannot be the name of a repository, expected name or namespace/name")
+            raise InputError(f"{name!r} is not a valid repository name, expected name or namespace/name")
 
 
 def remember_token(token: str | None) -> None:
-    """A token that was given to this process: from now on nothing that holds it is written for others or pushed.
+    """Remembers a token given to this process: from now on, texts that contain it are neither published nor pushed.
 
     Raises:
-        InputError: it is not text, as where a file of settings holds something else.
+        InputError: it is not a text, which happens with a file of settings.
     """
     if token is None:
         return
     if not isinstance(token, str):
-        raise InputError(f"A Hub token is a text that begins with hf_, found a {type(token).__name__}: check hub_token")
+        raise InputError(f"A Hub token is a text that starts with hf_, found a {type(token).__name__}: check hub_token")
     _given_tokens.add(token)
 
 
 def require_no_token(content: bytes | mmap, name: str) -> None:
-    """The last look at a text before others see it.
+    """Checks a text for tokens before it is published.
 
     Args:
-        content: bytes, or what can be searched like them.
-        name: what the content is of, for the message.
+        content: bytes, or a mapped file.
+        name: name of the content, for the message.
 
     Raises:
-        InputError: it holds a token that was given here, one that this machine is logged in with, or one that looks
-            like the Hub's.
+        InputError: it contains a token that was given to this process, the token of this machine's login, or a text
+            that looks like a token of the Hub.
     """
-    known = (token for token in {*_given_tokens, get_token() or ""} if len(token) >= SHORTEST_TOKEN)
+    known = (token for token in {*_given_tokens, get_token() or ""} if len(token) >= MIN_TOKEN_CHARS)
     if any(content.find(token.encode()) >= 0 for token in known) or re.search(TOKEN_LIKE.encode(), content):
         raise InputError(
-            f"{name} holds a Hugging Face token, which anyone who reads it could use: take it out of the setting or "
-            "file "
-            "that it comes from; a token that others may have seen is to be replaced by a new one on the Hub"
+            f"{name} holds a Hugging Face token, which any reader could use: remove it from the setting or file that "
+            "it comes from. If others may have seen the token, replace it on the Hub"
         )
 
 
 def write_published(path: Path, text: str) -> None:
-    """Writes a text that is to be published: the one way by which cards and reports are written.
+    """Writes a text to be published; all cards and reports are written this way.
 
     Raises:
-        InputError: it holds a token.
+        InputError: it contains a token.
     """
     require_no_token(text.encode(), str(path))
     write_atomically(path, text)
 
 
 def _is_path_elsewhere(text: str) -> bool:
-    """Whether a text as a whole is a path from a root, from a home folder, or through a folder above."""
+    """Whether a whole text is an absolute path, a path from a home folder, or one through a parent folder."""
     kinds = (PurePosixPath(text), PureWindowsPath(text))
     return text.startswith("~") or any(kind.is_absolute() or ".." in kind.parts for kind in kinds)

@@ -1,7 +1,7 @@
-"""Processes that wait for each other, even if one of them works for hours.
+"""Synchronizes processes, even if one of them works for hours.
 
-A barrier of the process group that trains gives up after 10 minutes (GPUs) or 30 (CPUs), as it should between two steps
-of training. Downloading a corpus, reading a million headers, building, or publishing take longer in one process.
+A barrier of the process group for training times out after 10 minutes (GPUs) or 30 (CPUs), as it should between two
+training steps. Downloading a corpus, reading a million headers, building and publishing take longer in one process.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from accelerate import PartialState
 from hf_audio.errors import InputError
 
 Found = TypeVar("Found")
-LONGEST_WAIT = timedelta(days=30)
+MAX_WAIT = timedelta(days=30)
 
-_patient: dict[Any, Any] = {}  # by the process group that trains: the one that waits
+_patient: dict[Any, Any] = {}  # by the process group for training: the one for waiting
 
 
 def process_state() -> PartialState:
-    """Which process of how many this one is."""
-    # Left alone, accelerate makes single processes of a multi-process launch on a machine without an accelerator.
+    """The rank of this process, and the number of processes."""
+    # By default, accelerate treats a multi-process launch on a machine without an accelerator as single processes.
     return PartialState(cpu=not torch.accelerator.is_available())
 
 
 def wait_for_everyone() -> None:
-    """Returns once all processes are here, however long one of them works; at once where one dies, by an error."""
+    """Waits until all processes are here, however long one of them works. If one dies, raises an error at once."""
     group = _patient_group()
     if group is None:
         PartialState().wait_for_everyone()
@@ -39,7 +39,7 @@ def wait_for_everyone() -> None:
 
 
 def told_by_main(find_out: Callable[[], Found]) -> Found:
-    """What one process finds out and tells all others, where each might find something else."""
+    """What the main process finds out, in all processes; each on its own might find something else."""
     state = process_state()
     if state.num_processes == 1:
         return find_out()
@@ -50,8 +50,8 @@ def told_by_main(find_out: Callable[[], Found]) -> Found:
 
 @contextlib.contextmanager
 def main_process_first(state: PartialState) -> Iterator[None]:
-    """One process of each machine goes ahead, the others of it follow when it is through."""
-    _patient_group()  # made now, while no process is at work: making it is waited for as a step of training is
+    """Runs the block in one process per machine first, then in the machine's other processes."""
+    _patient_group()  # created while all processes are idle, since its creation has the timeout of a training step
     if not state.is_local_main_process:
         wait_for_everyone()
     try:
@@ -62,10 +62,10 @@ def main_process_first(state: PartialState) -> Iterator[None]:
 
 
 def from_first_process(look: Callable[[], Found]) -> Found:
-    """What the first process finds, in all processes: what others see of a disk over a network may be older.
+    """What the first process finds, in all processes; on a network disk the others may see an older state.
 
     Raises:
-        InputError: as `look` does, in every process.
+        InputError: the error of `look`, in every process.
     """
     if PartialState().num_processes == 1:
         return look()
@@ -82,11 +82,11 @@ def from_first_process(look: Callable[[], Found]) -> Found:
 
 
 def _patient_group() -> Any:
-    """A group of all processes that talk over the network cards; None where there is one process, or no such group."""
+    """A Gloo group of all processes with a long timeout; None for a single process or without Gloo."""
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized() and distributed.is_gloo_available()):
         return None
     whole = distributed.group.WORLD
     if whole not in _patient:
-        _patient[whole] = distributed.new_group(backend="gloo", timeout=LONGEST_WAIT)
+        _patient[whole] = distributed.new_group(backend="gloo", timeout=MAX_WAIT)
     return _patient[whole]

@@ -1,4 +1,4 @@
-"""The features of a recipe: what --dataset names, stored features, features to build."""
+"""The features of a recipe: those of --dataset, stored ones, or ones to build."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def settle_source(recipe: Recipe) -> None:
-    """Finds out what --dataset is, and its commit, which stays the same from here on; one process asks for all.
+    """Finds out whether --dataset is features or recordings, and fixes its commit. One process asks the Hub for all.
 
     Raises:
-        InputError: it cannot be read, or a setting that was given would do nothing with what it is.
+        InputError: it cannot be read, or a given setting would do nothing with it.
     """
     if recipe.corpus.dataset is None:
         return
@@ -40,12 +40,13 @@ def settle_source(recipe: Recipe) -> None:
 
 
 def stored_features(recipe: Recipe) -> FeatureDataset:
-    """Those that were built already, in a folder or on the Hub, loaded or streamed.
+    """Loads or streams features that exist in a folder or on the Hub.
 
     Raises:
-        InputError: they cannot be read, or are not what the recipe asks for.
+        InputError: they cannot be read, or do not match the recipe's settings.
     """
-    # A share is drawn from all that there is; a folder's rows are shuffled whole, a stream's in blocks.
+    # A fraction is drawn from all rows, so they cannot be streamed; a local folder is not streamed because its rows can
+    # be shuffled globally, those of a stream only within blocks.
     dataset = recipe.corpus.dataset
     is_folder = Path(dataset).expanduser().is_dir()
     streaming = recipe.hub.streaming and recipe.split.train_fraction == 1 and not is_folder
@@ -56,10 +57,10 @@ def stored_features(recipe: Recipe) -> FeatureDataset:
 
 
 def built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
-    """Those of the recipe's corpus, built now or finished before; `publishes` puts them on the Hub right away.
+    """Builds the features of the recipe's corpus, unless they exist. With `publishes` they are pushed immediately.
 
     Raises:
-        InputError: as the corpus, the split, building and the Hub do.
+        InputError: an error of the corpus, the split, building or the Hub.
     """
     folder = Path(recipe.building.features_dir or recipe.run_folder / "features")
     metadata = recipe.model.metadata or ()
@@ -80,7 +81,7 @@ def built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
 
 
 def _check_labels(recipe: Recipe, labels: LabelSpace, corpus: str) -> None:
-    """Refuses a loss, an augmentation or a teacher that does not fit classes or features, before these are built."""
+    """Refuses a loss, augmentation or teacher that does not fit the classes or features, before features are built."""
     from hf_audio.training.teachers import require_teacher
 
     check_classes(recipe, labels, corpus)
@@ -90,9 +91,9 @@ def _check_labels(recipe: Recipe, labels: LabelSpace, corpus: str) -> None:
 
 
 def check_classes(recipe: Recipe, labels: LabelSpace, corpus: str) -> None:
-    """Refuses a loss or an augmentation that does not fit classes or features. Raises InputError."""
+    """Raises InputError for a loss or augmentation that does not fit the classes or features."""
     from hf_audio.augment import require_sense
     from hf_audio.losses import TaskLoss
 
-    TaskLoss(labels, recipe.loss, frequencies=np.ones(len(labels)), corpus=corpus)  # not known yet
+    TaskLoss(labels, recipe.loss, frequencies=np.ones(len(labels)), corpus=corpus)  # frequencies are unknown yet
     require_sense(recipe.augment, window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0), labels)

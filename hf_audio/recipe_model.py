@@ -1,4 +1,4 @@
-"""A recipe's model as far as it can be known before features are built: what cannot be is told in seconds."""
+"""Checks a recipe's model as far as possible before features are built, so that errors appear within seconds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from hf_audio.preparation.extractors import window_extractor
 if TYPE_CHECKING:
     from hf_audio.data.loading.features_dataset import FeatureDataset
 
-SOME_WINDOW_S = 5.0  # where the clips decide its length
+SOME_WINDOW_S = 5.0  # if the length depends on the clips
 SOME_CLASSES = LabelSpace(tuple(f"class {number}" for number in range(16)), "single_label_classification")
 
 
 def require_possible_model(recipe: Recipe) -> None:
-    """Refuses a network, or what is asked of it, as far as names tell: see `models.require_possible`."""
+    """Refuses networks and options that are impossible by their names alone; see `models.require_possible`."""
     from hf_audio.models import require_form, require_possible
 
     if recipe.classical:
@@ -39,16 +39,16 @@ def require_possible_model(recipe: Recipe) -> None:
     )
     if settings.lora_rank and importlib.util.find_spec("peft") is None:
         raise InputError("--lora_rank needs the package peft, which is not installed: pip install peft")
-    if recipe.corpus.dataset is None:  # else it may hold features of its own
+    if recipe.corpus.dataset is None:  # otherwise it may contain features
         require_form(settings.model, kind_named(recipe.features.features))
 
 
 def require_makeable_model(recipe: Recipe) -> None:
-    """Refuses what a checkpoint's own files, or a network that is made without memory, show to be impossible.
+    """Refuses what is impossible by a checkpoint's files, or by building the network on torch's meta device.
 
     Raises:
-        InputError: a checkpoint that is not there, is no audio classifier, reads other features, or does not have what
-            is asked of it; a network that cannot be made with these options for such windows.
+        InputError: the checkpoint does not exist, is not an audio classifier, reads other features or lacks a requested
+            part; or the network cannot be built with these options and windows.
     """
     from hf_audio.models.foreign_checkpoint import Checkpoint
     from hf_audio.models.possible import TIMM, is_trained
@@ -80,12 +80,12 @@ def _check_checkpoint(recipe: Recipe) -> None:
     is_ours = isinstance(config, AudioClassifierConfig)
     asked = sorted({*settings.options, *(["metadata"] if settings.metadata else [])})
     if is_ours and asked:
-        raise InputError(f"{settings.model} keeps the settings it was trained with: leave out {', '.join(asked)}")
+        raise InputError(f"{settings.model} keeps the settings it was trained with: remove {', '.join(asked)}")
     if config.model_type == AST or (is_ours and not isinstance(config, TransformerClassifierConfig)):
         _refuse_freezing(recipe, config.model_type)
         if settings.options.get("encoder") == "convolutional":
             raise InputError(
-                f"encoder convolutional needs a model that hears waveforms, such as wav2vec2, found {config.model_type}"
+                f"encoder convolutional needs a model that reads waveforms, such as wav2vec2, found {config.model_type}"
             )
     check_same_extractor(_extractor(recipe.features), checkpoint.extractor)
 
@@ -99,11 +99,11 @@ def _refuse_freezing(recipe: Recipe, found: str) -> None:
 
 
 def _make_once(recipe: Recipe) -> None:
-    """Makes a network from scratch on torch's meta device, where weights take neither memory nor time."""
+    """Builds a network from scratch on torch's meta device, where weights take neither memory nor time."""
     from hf_audio.models import build_model
 
     options = recipe.model.options
-    if "groups" in options:  # of classes, which are not known yet
+    if "groups" in options:  # groups of classes, and the classes are not known yet
         return
     kind = kind_named(recipe.features.features)
     stand_in: Any = SimpleNamespace(labels=SOME_CLASSES, kind=kind, extractor=_extractor(recipe.features))
@@ -116,13 +116,13 @@ def _make_once(recipe: Recipe) -> None:
                 freeze=recipe.model.freeze,
             )
     except ArithmeticError as error:
-        raise InputError(f"{recipe.model.model} cannot be made with {options}: {one_line(error)}") from error
-    except RuntimeError:  # a network that reads its own weights while it is made: it is told when it is made in earnest
+        raise InputError(f"{recipe.model.model} cannot be built with {options}: {one_line(error)}") from error
+    except RuntimeError:  # the network reads its weights during construction: errors appear when it is really built
         return
 
 
 def _extractor(settings: FeatureConfig) -> Any:
-    """What makes the features that are asked for, with windows of about their length and no statistics."""
-    made_by: Any = window_extractor(settings)
-    num_frames = made_by.num_frames(round((settings.window_s or SOME_WINDOW_S) * made_by.sample_rate))
-    return made_by.to_feature_extractor(max(1, num_frames), 0.0, 1.0)
+    """The extractor of the requested features, with approximately their window length and without statistics."""
+    windows: Any = window_extractor(settings)
+    num_frames = windows.num_frames(round((settings.window_s or SOME_WINDOW_S) * windows.sample_rate))
+    return windows.to_feature_extractor(max(1, num_frames), 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""The Hub repositories of a recipe's features and model, checked for problems before hours are spent."""
+"""The Hub repositories of a recipe's features and model, which are checked before hours of work."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hf_audio.publishing.push import claim_model_repo, require_licenses
 
 
 def repo_of(recipe: Recipe, kind: str) -> HubRepo:
-    """The repository that a run publishes its "model" or its features ("dataset") to."""
+    """The repository to which a run publishes its "model" or its features ("dataset")."""
     name = recipe.run_folder.resolve().name
     wanted = recipe.training.hub_model_id if kind == "model" else recipe.hub.hub_dataset_id
     return HubRepo(wanted or (name if kind == "model" else f"{name}-features"), kind, recipe.token)
 
 
 def dataset_id_of(recipe: Recipe) -> str | None:
-    """The Hub name of the features, if they have one: a folder of this machine is nothing to a reader."""
+    """The Hub name of the features, if they have one; a local folder means nothing to readers of a card."""
     stored = recipe.corpus.dataset
     if recipe.stored_features:
         return stored if public_name(stored) == stored else None
@@ -27,7 +27,7 @@ def dataset_id_of(recipe: Recipe) -> str | None:
 
 
 def check_publishing(recipe: Recipe) -> None:
-    """Meets every refusal of the Hub and of the corpora's licenses. Raises InputError."""
+    """Raises InputError if the Hub or a corpus's license would refuse publishing."""
     private = recipe.training.hub_private_repo
     if not recipe.stored_features:
         corpora = [dataclasses.asdict(card) for card in corpora_of(recipe.corpus, recipe.token)]

@@ -1,4 +1,4 @@
-"""A recipe run several times by a script: each run once, with what decided its report written next to its folder."""
+"""Runs a recipe several times for a script. Each run is done once, and the facts that it depends on are stored."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from hf_audio.preparation.sources import kinds_and_commits
 from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS
 
 GROUPS = (*RECORDING_GROUPS, *NETWORK_GROUPS, "hub", "pretraining", "classical")
-# Settings that no score depends on: where things lie, how fast they are made, who may see them
+# Settings that scores do not depend on: locations, speed, visibility
 INDECISIVE = {"features_dir", "num_workers", "streaming", "hub_dataset_id", "public_license", "license"}
-MAX_NAME = 100
-READ_OF_LOG = 1 << 16  # bytes at its end, where it says why a run failed
+MAX_NAME_CHARS = 100
+LOG_TAIL_BYTES = 1 << 16  # the end of a log, which says why a run failed
 
 
 class RepeatedRuns:
@@ -46,12 +46,12 @@ class RepeatedRuns:
 
     Args:
         recipe: path of the recipe.
-        flags: of all runs, as on its command line.
-        config_file: of accelerate; without one a run is one process.
-        logs: write what a run prints to FOLDER.log beside its folder, and quote from there why it failed.
+        flags: flags of all runs, as on its command line.
+        config_file: config of accelerate; without one a run is a single process.
+        logs: write the output of a run to FOLDER.log beside its folder, and quote the reason of a failure from it.
 
     Raises:
-        InputError: as parse_recipe does.
+        InputError: the errors of parse_recipe.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class RepeatedRuns:
 
     @cached_property
     def clips(self) -> pa.Table:
-        """The corpus as its index has it."""
+        """The index of the corpus."""
         return read_corpus(self.settings.data, self.settings.token).clips
 
     def _pin_commits(self) -> None:
-        """Lets all runs read the same commits of datasets on the Hub, which may get new ones in between."""
+        """Makes all runs read the same commits of datasets on the Hub, which may change in the meantime."""
         corpus = self.settings.corpus
         if corpus.dataset is None or corpus.dataset_revision or self.settings.stored_features:
             return
@@ -78,14 +78,15 @@ class RepeatedRuns:
             self.settings = self.parsed([])
 
     def report(self, what: str, folder: Path, flags: Sequence[str]) -> dict[str, Any]:
-        """The report of one run in a folder: of an earlier call where that had the same settings, clips and files.
+        """The report of one run, which is reused if it had the same settings, clips and files.
 
         Args:
-            what: the run, as messages call it.
-            flags: those of this run alone.
+            what: name of the run in messages.
+            folder: folder of the run.
+            flags: flags of only this run.
 
         Raises:
-            InputError: the folder holds another run, or one that nothing is known of; or the run failed.
+            InputError: the folder contains another or an unknown run, or the run failed.
         """
         written = self.claimed(folder, flags)
         if not written.exists():
@@ -93,16 +94,16 @@ class RepeatedRuns:
         return read_json(written)
 
     def claimed(self, folder: Path, flags: Sequence[str]) -> Path:
-        """Where the report of one run is, or is going to be: the folder is this run's from here on.
+        """Claims a folder for one run, and returns the path of its report, which may not exist yet.
 
         Raises:
-            InputError: the folder holds another run, or one that nothing is known of.
+            InputError: the folder contains another or an unknown run.
         """
         folder.parent.mkdir(parents=True, exist_ok=True)
         facts, written = folder.with_name(f"{folder.name}.json"), folder / "report.json"
         otherwise = f"give another --output_dir, or remove {folder} and {facts.name} to run it again"
         if written.exists() and not facts.exists():
-            raise InputError(f"{written} is there and nothing says what it is a report of; {otherwise}")
+            raise InputError(f"{written} exists, but {facts.name} with the facts about its run does not; {otherwise}")
         claim(facts, f"{folder} holds another run, which", self.decides(flags), otherwise)
         return written
 
@@ -122,14 +123,14 @@ class RepeatedRuns:
         }
 
     def decides_features(self, flags: Sequence[str]) -> str:
-        """One short text for all settings that features are built by: runs that have the same may share them."""
+        """A hash of all settings that features depend on: runs with the same hash can share them."""
         found = _settings(self.parsed(flags), tuple(RECORDING_GROUPS))
-        found.pop("train_fraction", None)  # which is drawn from built features
+        found.pop("train_fraction", None)  # drawn from built features
         return finished_work.digest([found])[:12]
 
     @cached_property
     def _corpora(self) -> dict[str, str]:
-        """Facts of the clips that the recipe's corpus has, and of its negatives', before any are split."""
+        """Facts about the clips of the recipe's corpus and of its negatives, before they are split."""
         facts, data = described_clips(self.clips), self.settings.data
         if data.negatives:
             others = dataclasses.replace(type(data)(), corpus=data.negatives, data_dir=data.negatives_dir)
@@ -138,17 +139,17 @@ class RepeatedRuns:
         return facts
 
     def parsed(self, flags: Sequence[str]) -> Recipe:
-        """The settings of one run. Raises InputError as parse_recipe does."""
+        """The settings of one run; raises the errors of parse_recipe."""
         return parse_recipe(self.values["VALUES"], self.values.get("DEMO"), argv=[*self.flags, *flags])
 
     def command(self, folder: Path, flags: Sequence[str]) -> list[str]:
-        """What starts one run, through accelerate's launcher."""
+        """The command of one run, with accelerate's launcher."""
         how = ["--config_file", self.config_file] if self.config_file else ["--num_processes", "1"]
         command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *how, self.recipe]
         return [*command, *self.flags, "--output_dir", str(folder), *flags]
 
     def quick_command(self, folder: Path, flags: Sequence[str]) -> list[str]:
-        """The same without the launcher, which takes 2 s to start, where it has nothing to say to one process."""
+        """The same command, without the launcher if one process does not need it: the launcher takes 2 s to start."""
         if self.config_file or Path(default_config_file).exists():
             return self.command(folder, flags)
         return [sys.executable, self.recipe, *self.flags, "--output_dir", str(folder), *flags]
@@ -157,7 +158,7 @@ class RepeatedRuns:
         command = self.command(folder, flags)
         if not self.logs:
             if subprocess.run(command, check=False).returncode:
-                raise InputError(f"{what} failed, see above; finished runs are kept, the same command resumes")
+                raise InputError(f"{what} failed, see above: the same command resumes, and reuses finished runs")
             return
         log = folder.with_name(f"{folder.name}.log")
         log.unlink(missing_ok=True)
@@ -168,22 +169,29 @@ class RepeatedRuns:
 
 
 def parse_with_recipe_flags(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """What a script was called with: its own options, `recipe_flags` (those behind `--`), and `data_flags`, its
-    --data_dir as the recipe takes it."""
+    """The arguments of a script: its own options, `recipe_flags` (those after `--`), and `data_flags`, its --data_dir
+    as flags of the recipe.
+
+    Raises:
+        InputError: a flag that the script does not have.
+    """
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    options = parser.parse_args(sys.argv[1:end])
+    options, unknown = parser.parse_known_args(sys.argv[1:end])
+    if unknown:
+        flags = " ".join(unknown)
+        raise InputError(f"{parser.prog} has no {flags}: flags of the recipe come last, after --, here -- {flags}")
     options.recipe_flags = sys.argv[end + 1 :]
     options.data_flags = ["--data_dir", options.data_dir] if options.data_dir else []
     return options
 
 
 def as_words(flags: Mapping[str, Any]) -> list[str]:
-    """Flags as a command line has them."""
+    """Flags as the words of a command line."""
     found: list[str] = []
     for name, value in flags.items():
         if isinstance(value, list):
             found += [f"--{name}", *map(str, value)]
-        else:  # one word: a value may look like a flag itself
+        else:  # one word, since a value may look like a flag
             found.append(f"--{name}={_word(value)}")
     return found
 
@@ -195,7 +203,7 @@ def _word(value: Any) -> str:
 
 
 def described_clips(clips: pa.Table) -> dict[str, str]:
-    """What decides of an index, by names that people know."""
+    """The facts of an index that results depend on, by names that users know."""
     parts = {
         "clips": ("clip_id", "start_s", "end_s"),
         "labels": ("labels", "unknown"),
@@ -207,21 +215,21 @@ def described_clips(clips: pa.Table) -> dict[str, str]:
         name: finished_work.digest([one, digest(clips[one])] for one in columns) for name, columns in parts.items()
     }
     addresses = clips["audio"].unique().to_pylist()
-    on_hub = [address for address in addresses if address.startswith("hf://")]  # at a commit, which never changes
+    on_hub = [address for address in addresses if address.startswith("hf://")]  # at a commit, so they never change
     files = digest_of_files(address for address in addresses if not address.startswith("hf://"))
     return {**found, "recordings": finished_work.digest([*on_hub, files])}
 
 
 def _recordings_of(recipe: Recipe) -> str:
-    """A digest of the recordings that are pseudo-labeled."""
+    """A digest of the pseudo-labeled recordings."""
     data = recipe.data
     _, rows = read_table(Path(data.pseudo_labels), required=("path",))
     return digest_of_files(Path(data.pseudo_labels_dir) / row["path"] for _, row in rows)
 
 
 def folder_names(names: Sequence[str]) -> list[str]:
-    """A folder for each name; those that would share one are told apart by a hash."""
-    plain = [re.sub(r"[^\w.-]+|^\.+", "_", name)[:MAX_NAME] or "_" for name in names]
+    """A folder name for each name. Names that would share a folder get a hash."""
+    plain = [re.sub(r"[^\w.-]+|^\.+", "_", name)[:MAX_NAME_CHARS] or "_" for name in names]
     shared = {name for name, count in Counter(name.casefold() for name in plain).items() if count > 1}
     return [
         f"{below}-{hashlib.sha256(name.encode()).hexdigest()[:8]}" if below.casefold() in shared else below
@@ -230,9 +238,9 @@ def folder_names(names: Sequence[str]) -> list[str]:
 
 
 def last_words(log: Path) -> str:
-    """Why a run failed, by what it printed: its own error, else the last line."""
+    """Why a run failed, from its log: the last error message, or else the last line."""
     with open_regular(log) as file:
-        file.seek(max(0, log.stat().st_size - READ_OF_LOG))
+        file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
         text = file.read().decode(errors="replace")
     lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
     own = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
@@ -240,7 +248,7 @@ def last_words(log: Path) -> str:
 
 
 def _all_settings(recipe: Recipe) -> dict[str, Any]:
-    """The settings that decide; of files and folders of this machine what is in them."""
+    """The settings that results depend on; files and folders of this machine are represented by their content."""
     arguments = (*DECISIVE_ARGUMENTS, *BATCH_ARGUMENTS)
     return {name: getattr(recipe.training, name, None) for name in arguments} | _settings(recipe, GROUPS)
 
@@ -256,7 +264,8 @@ def _settings(recipe: Recipe, groups: Collection[str]) -> dict[str, Any]:
 
 
 def _content(value: Any, named: str | None) -> Any:
-    """A setting as it is compared: a folder of recordings by its place, for its clips are compared by themselves."""
+    """A setting in the form that is compared. A folder of recordings counts with its path, since its clips are compared
+    separately."""
     if isinstance(value, list) and named in (PATH, HUB_OR_PATH):
         return [_content(one, named) for one in value]
     if not value or named not in (PATH, HUB_OR_PATH):
@@ -266,7 +275,7 @@ def _content(value: Any, named: str | None) -> Any:
         return digest_of_folder(path) if path.is_dir() else value
     if path.suffix in (".csv", ".yaml", ".yml") and path.is_file():
         return _hash(path)
-    return str(path.resolve()) if path.exists() else value  # some take a name in place of a file
+    return str(path.resolve()) if path.exists() else value  # some settings accept a name instead of a file
 
 
 def _hash(path: str | Path) -> str:

@@ -1,9 +1,9 @@
-"""OUTPUT_DIR/config.yaml: all settings of a run, to be read, compared, and given to --config.
+"""OUTPUT_DIR/config.yaml: all settings of a run, to read, compare, and give to --config.
 
-Settings that a user gave stand at the top, and are asked for again where the file is given to --config. Those of the
-recipe and the defaults stand below `recipe:`, and are taken for a recipe's own. Left out are settings that would do
-nothing, what is published and where, and what the machine decides unless someone sets it. The file has the paths that
-the user gave, so it is never published.
+The settings that the user gave are at the top; --config treats them as given again. The settings of the recipe and the
+defaults are below `recipe:`; --config treats them as a recipe's own. The file omits settings that would do nothing,
+settings about publishing, and settings that depend on the machine unless the user set them. It contains paths of the
+user, so it is never published.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ HEADER = """\
 # All settings of this run. To resume it, or to repeat it in another folder:
 #     {command}
 #     {command} --output_dir ELSEWHERE
-# At the top: what was given on the command line or in --config. Below `recipe`: what the recipe and the defaults set.
-# Settings that would do nothing are left out, and so is what was published. This file itself is not published.
+# At the top: settings from the command line or --config. Below `recipe`: settings of the recipe, and defaults.
+# Settings that would do nothing and settings about publishing are omitted. This file is not published.
 """
 
 
@@ -54,7 +54,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 class WrittenConfig(TrainerCallback):
-    """Writes the file as soon as the run folder is this run's."""
+    """Writes the file as soon as the run has claimed its folder."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -64,10 +64,10 @@ class WrittenConfig(TrainerCallback):
 
 
 def write_run_config(recipe: Recipe) -> None:
-    """Writes config.yaml into the run folder, in the first process; a trial of a search has none.
+    """Writes config.yaml into the run folder, in the first process. Trials of a search have none.
 
     Raises:
-        InputError: a setting holds a token.
+        InputError: a setting contains a token.
     """
     if recipe.run.trial or not process_state().is_main_process:
         return
@@ -82,12 +82,12 @@ def write_run_config(recipe: Recipe) -> None:
 
 
 def run_config(recipe: Recipe) -> dict[str, Any]:
-    """The settings that config.yaml has, by their names, as they are given to --config."""
+    """The settings in config.yaml by name, as --config takes them."""
     settings = recipe.resolved | {"stored_features": recipe.stored_features}
     idle_ones = {name for name, _ in idle(settings)}
     if "adam" not in as_typed(settings["optim"]):
         idle_ones |= {*OF_ADAM}
-    if recipe.corpus.dataset is not None:  # its commits, which were found out
+    if recipe.corpus.dataset is not None:  # the commit that was resolved
         settings["dataset_revision"] = recipe.corpus.dataset_revision
     return {
         name: _plain(name, value)
@@ -103,7 +103,7 @@ def _is_written(name: str, recipe: Recipe) -> bool:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """A value as YAML has it."""
+    """A value in plain types for YAML."""
     if isinstance(value, Mapping):
         return {key: _plain(name, one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -113,7 +113,7 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _command(path: Path) -> str:
-    """What resumes the run."""
+    """The command that resumes the run."""
     script = Path(sys.argv[0]).name
     script = script if re.fullmatch(r"[\w-]+\.py", script) else "RECIPE.py"
     return shlex.join(["accelerate", "launch", f"recipes/{script}", "--config", str(path)])

@@ -1,10 +1,10 @@
-"""A trained network and its own extractor, on sounds: the inputs of windows, their logits and embeddings.
+"""A trained network with its extractor, applied to sounds: inputs, logits and embeddings of windows.
 
     predictor = SoundPredictor.load("someone/ast-irmas")
-    predictor.waveform(samples, 44_100).logits             window by window, from a sound at any rate
+    predictor.waveform(samples, 44_100).logits             per window, from a sound at any sample rate
 
-`Predictor` adds stored features. What predicts from sound alone, as tagging does, does without `datasets` and starts
-sooner.
+`Predictor` also reads stored features. Programs that predict only from sound, such as tagging, do not import `datasets`
+and start faster.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def _checked(device: torch.device | str) -> torch.device:
-    """A device that something can be computed on."""
+    """A device, after a test computation on it."""
     try:
         found = torch.device(device)
         torch.zeros(1, device=found).cpu()
@@ -52,16 +52,16 @@ Loaded = TypeVar("Loaded", bound="SoundPredictor")
 class SoundPredictor:
     """A trained audio classifier, stock or ours, and the extractor that it was trained with.
 
-    The model is moved to the device and stays in evaluation mode.
+    The model is moved to the device, and stays in evaluation mode.
 
     Args:
-        model: any class of AutoModelForAudioClassification, with adapters or without.
-        extractor: its own; its statistics normalize whatever is predicted.
-        usage: the windows it was trained on, and the threshold of its decisions; see `models/usage.py`.
-        name: for messages.
-        device: by default the accelerator where there is one.
-        bf16: compute in bfloat16 where that is safe (autocast). Logits are float32 in any case.
-        batch_size: windows at a time.
+        model: any class of AutoModelForAudioClassification, with or without adapters.
+        extractor: the model's own extractor, whose statistics normalize all inputs.
+        usage: the windows it was trained on, and its decision threshold; see `models/usage.py`.
+        name: name for messages.
+        device: default: the accelerator if there is one.
+        bf16: compute in bfloat16 where that is safe (autocast). Logits are always float32.
+        batch_size: windows per forward pass.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class SoundPredictor:
         self.model, self.extractor = model.eval().to(self.device), extractor
         self.usage, self.name = usage or Usage(), name or type(self._bare).__name__
         self.bf16, self.batch_size = bf16, batch_size
-        self.untrained: Sequence[str] = ()  # weights of the head that a checkpoint did not have: its answers are noise
-        self.commit: str | None = None  # the commit of the Hub that it is of
+        self.untrained: Sequence[str] = ()  # weights of the head that the checkpoint lacks: the outputs are noise
+        self.commit: str | None = None  # on the Hub
 
     @classmethod
     def load(
@@ -92,17 +92,17 @@ class SoundPredictor:
         seed: int = 0,
         **options: Any,
     ) -> Loaded:
-        """A published or local classifier with its extractor.
+        """Loads a published or local classifier with its extractor.
 
         Args:
             name: a run folder or a repository on the Hub.
-            token: for a private one.
-            revision: a branch, tag or commit of the repository; by default its main branch.
-            seed: of weights that the checkpoint does not have, where it was trained for something else.
-            options: as of the class, `device` and the others.
+            token: for a private repository.
+            revision: a branch, tag or commit of the repository. Default: its main branch.
+            seed: for weights that the checkpoint lacks because it was trained for another task.
+            options: arguments of the class, such as `device`.
 
         Raises:
-            InputError: no such model, or one that cannot be used.
+            InputError: the model does not exist or cannot be used.
         """
         checkpoint = Checkpoint(name, token, revision)
         with torch.random.fork_rng(devices=[]):
@@ -110,7 +110,8 @@ class SoundPredictor:
             model, absent = checkpoint.load(checkpoint.config)
         usage = usage_in(checkpoint.settings, name)
         found = cls(model, checkpoint.extractor, usage=usage, name=name, **options)
-        # the layout in which CPUs convolve fastest: a batch of 16 windows of the preset cnn takes 0.6 of the time
+        # Convolutions are faster in the channels-last memory format: on a CPU, 16 windows of the preset cnn take 0.6 of
+        # the time
         found.model.to(memory_format=torch.channels_last)
         found.untrained, found.commit = tuple(absent), checkpoint.commit
         return found
@@ -124,74 +125,77 @@ class SoundPredictor:
 
     @property
     def decision_threshold(self) -> float:
-        """Of several labels: scores from here on are a yes; 0.5 where its config does not say."""
+        """For multi-label models: minimum score of a present class; 0.5 if the config has none."""
         return 0.5 if self.usage.decision_threshold is None else self.usage.decision_threshold
 
     @property
     def kind(self) -> Kind:
-        """The kind of features that its extractor makes."""
+        """The kind of features of its extractor."""
         return kind_of_extractor(self.extractor)
 
     @property
     def sample_rate(self) -> int:
-        """Of the sound that its extractor wants, in Hz."""
+        """Sample rate of the sounds for its extractor, in Hz."""
         return self.extractor.sampling_rate
 
     @property
     def is_stereo(self) -> bool:
-        """Whether it tells left from right."""
+        """Whether it uses the left and right channels."""
         return bool(getattr(self.extractor, "is_stereo", False))
 
     @cached_property
     def windows(self) -> SampleWindows:
-        """How it cuts a sound at its own rate.
+        """How a sound at its sample rate is cut into windows.
 
         Raises:
-            InputError: its config does not say how long its windows are.
+            InputError: its config has no window length.
         """
         if self.usage.window_s is None:
             raise InputError(
-                f"{self.name} does not say how long its windows are (window_s in config.json): make the Predictor with "
-                "usage=Usage(window_s=..., hop_s=...), as it was trained"
+                f"{self.name} does not say how long its windows are (window_s in config.json): create the Predictor "
+                "with usage=Usage(window_s=..., hop_s=...), as in training"
             )
         return self.windows_of(self.usage.window_s, self.usage.hop_s or self.usage.window_s)
 
     def windows_of(self, window_s: float, hop_s: float) -> SampleWindows:
-        """How it cuts a sound at its own rate into windows of another length, in seconds."""
+        """How a sound at its sample rate is cut into windows of another length, in seconds."""
         kind = kind_named(self.usage.cut_as) if self.usage.cut_as else self.kind
         return kind.sample_windows(self.extractor.to_dict(), window_s, hop_s)
 
     def inputs(self, windows: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """The model's inputs, of windows of one length `[samples]` or `[2, samples]` at its own rate; on the CPU."""
+        """The model's inputs, on the CPU, for windows of one length, `[samples]` or `[2, samples]`."""
         return self.kind.inputs_of_sound(windows, self.extractor)
 
     def logits(self, inputs: dict[str, Tensor]) -> np.ndarray:
-        """float32 `[windows, classes]` of what `inputs` gives, in one forward."""
+        """float32 `[windows, classes]` for the result of `inputs`, in one forward pass."""
         return self._logits(inputs).cpu().numpy()
 
     def embed(self, inputs: dict[str, Tensor]) -> Tensor:
-        """What the model's classifier is given: one vector per window, `[batch, size]`.
+        """The inputs of the classifier layer: one vector per window, `[batch, size]`.
 
-        That is the pooled hidden state of AST, Wav2Vec2 and their like, and of our own models the embedding with the
-        metadata behind it, all unknown.
+        For AST, Wav2Vec2 and similar models this is the pooled hidden state. For our own models it is the embedding
+        followed by the metadata, which is all unknown.
 
         Args:
-            inputs: of the extractor: `input_values` or `input_features`, and what else it gives.
+            inputs: outputs of the extractor: `input_values` or `input_features`, and any others.
+
+        Raises:
+            InputError: the model has no layer named `classifier`.
         """
         classifier = getattr(self.model, "classifier", None)
         if not isinstance(classifier, torch.nn.Module):
             raise InputError(
-                f"{self.name} is a {type(self.model).__name__}, which has no `classifier` whose input could be the "
-                "embedding"
+                f"{self.name} is a {type(self.model).__name__}, which has no layer `classifier` whose input could be "
+                "the embedding: use another model"
             )
         given: list[Tensor] = []
         own_thread = threading.get_ident()
 
-        def keep(layer: torch.nn.Module, arguments: tuple[Tensor, ...]) -> None:
-            if threading.get_ident() == own_thread:  # others may ask the same model meanwhile
+        def store(layer: torch.nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            if threading.get_ident() == own_thread:  # other threads may run the same model
                 given.append(arguments[0])
 
-        hook = classifier.register_forward_pre_hook(keep)
+        hook = classifier.register_forward_pre_hook(store)
         try:
             self._outputs(inputs)
         finally:
@@ -199,15 +203,15 @@ class SoundPredictor:
         return given[-1]
 
     def waveform(self, samples: np.ndarray, sample_rate: int) -> TimedLogits:
-        """Logits of the windows of a sound, cut as in training; shorter sounds than one frame are padded with silence.
+        """Logits of the windows of a sound, cut as in training. Sounds shorter than a frame are padded with silence.
 
         Args:
-            samples: floats in [-1, 1], `[samples]` or `[channels, samples]`. Models that tell left from right hear the
-                first two channels, the others their mean.
-            sample_rate: in Hz; it is resampled by soxr, as for training.
+            samples: floats in [-1, 1], `[samples]` or `[channels, samples]`. Stereo models use the first two channels,
+                others the mean of all.
+            sample_rate: in Hz; the sound is resampled with soxr, as for training.
 
         Raises:
-            InputError: no sound, or a model whose windows are not known.
+            InputError: the samples are invalid, or the model's window length is unknown.
         """
         rule, sound = self.windows, self.heard(samples, sample_rate)
         windows, size = rule.cut(sound), self.batch_size
@@ -217,10 +221,10 @@ class SoundPredictor:
         return TimedLogits(starts_s, starts_s + rule.window / self.sample_rate, np.concatenate(logits), self.labels)
 
     def heard(self, samples: np.ndarray, sample_rate: int) -> np.ndarray:
-        """A sound as the model hears it, float32 `[samples]` or `[2, samples]` at its own rate; see `waveform`.
+        """A sound in the model's format, float32 `[samples]` or `[2, samples]` at its sample rate; see `waveform`.
 
         Raises:
-            InputError: no sound.
+            InputError: the samples are invalid.
         """
         sound = checked_sound(samples, sample_rate)
         sound = sound[:2] if self.is_stereo else sound.mean(axis=0, keepdims=True)

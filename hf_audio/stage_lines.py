@@ -1,4 +1,4 @@
-"""What each stage of a run decided, in one line, so that a log can be read without the run's settings."""
+"""One log line per stage of a run with its decisions, so that the log is complete without the run's settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def features_line(features: FeatureDataset) -> str:
-    """The kind of features, their windows, classes, and the clips and windows of each split."""
+    """The kind of features, their windows, classes, and the numbers of clips and windows per split."""
     manifest, rate = features.manifest, features.extractor.sampling_rate
     per_clip = "any number per clip" if features.labels.is_multi_label else "one per clip"
     splits = [
@@ -30,7 +30,7 @@ def features_line(features: FeatureDataset) -> str:
 
 
 def model_line(model: PreTrainedModel) -> str:
-    """The architecture, where its weights come from, and how many of them are trained; with LoRA, of the base model."""
+    """The architecture, the origin of its weights, and how many of them are trained; with LoRA, of the base model."""
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model
     base_model = origin_of(bare)["base_model"]
     num_weights = sum(weights.numel() for weights in model.parameters())
@@ -44,10 +44,12 @@ def training_line(trainer: AudioTrainer) -> str:
     """The length of the training, its batches, learning rate, precision and device."""
     args, steps_per_epoch = trainer.args, trainer.layout.steps_per_epoch
     num_steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * steps_per_epoch)
+    epochs = num_steps / steps_per_epoch
     windows_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
     return (
-        f"Training: {num_steps / steps_per_epoch:.3g} epochs of {steps_per_epoch:,} steps with {windows_per_step:,} "
-        f"windows each; learning rate {args.learning_rate:g}; {precision} on {args.world_size} x {args.device.type}; "
-        f"output in {args.output_dir}"
+        f"Training: {epochs:.3g} {'epoch' if epochs == 1 else 'epochs'} of {steps_per_epoch:,} "
+        f"{'step' if steps_per_epoch == 1 else 'steps'} with {windows_per_step:,} windows each; "
+        f"learning rate {args.learning_rate:g}; {precision} on {args.world_size} x {args.device.type}; "
+        f"checkpoints in {args.output_dir}"
     )

@@ -4,18 +4,18 @@
     model = prepare_model(recipe, features)             preset or checkpoint, with or without adapters
     trainer = train_model(recipe, model, features)      resumable
     report = evaluate_run(recipe, trainer)              scores, baselines, plots
-    publish_run(recipe, trainer, report)                model card, and with --push_to_hub the model
+    publish_run(recipe, trainer, report)                model card; with --push_to_hub also the model
 
-or, without labels, to make a checkpoint that the above can start from:
+or, without labels, to make a checkpoint from which the above can start:
 
     trainer = pretrain_model(recipe, features)          resumable
-    publish_pretrained(recipe, trainer)                 its card, and with --push_to_hub the encoder
+    publish_pretrained(recipe, trainer)                 its card; with --push_to_hub also the encoder
 
-or, in place of a network, an SVM or gradient boosting on classical features:
+or, instead of a network, an SVM or gradient boosting on classical features:
 
     trainer = train_classical(recipe, features)         then evaluate_run and publish_run as above
 
-They only hand a recipe's settings to the functions that do the work, which can be called without a recipe as well.
+They only pass a recipe's settings to the functions that do the work, which can also be called without a recipe.
 """
 
 from __future__ import annotations
@@ -56,13 +56,14 @@ if TYPE_CHECKING:
 
 
 def prepare_features(recipe: Recipe) -> FeatureDataset:
-    """The features to train on: loaded or streamed from `--dataset`, else built from the corpus.
+    """The features to train on: loaded or streamed from `--dataset`, or built from the corpus.
 
-    Under `accelerate launch` every process takes part in building and all of them return the same dataset. With
-    `--push_to_hub` the features are published right away, and whatever would forbid publishing the model is met here.
+    Under `accelerate launch` every process takes part in building, and all return the same dataset. With
+    `--push_to_hub` the features are published immediately, and errors that would prevent publishing the model occur
+    here, before training.
 
     Raises:
-        InputError: as the corpus, the split, building, loading and the Hub do.
+        InputError: an error of the corpus, the split, building, loading or the Hub.
     """
     from hf_audio.models import with_extractor_of
 
@@ -78,19 +79,19 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
     if publishes:
         check_publishing(recipe)
     features = stored_features(recipe) if recipe.stored_features else built_features(recipe, publishes)
-    wait_for_everyone()  # one may still be publishing or downloading
+    wait_for_everyone()  # one process may still be publishing or downloading
     features = as_asked(features, recipe.features)
     features = share_of_training(features, recipe.split.train_fraction, recipe.split.split_seed)
     features = with_extractor_of(recipe.model.model, features, recipe.token)
     _say(features_line(features))
-    if recipe.run.trial:  # what cannot be looked at cannot be chosen by
+    if recipe.run.trial:  # without the test split, so that it cannot influence the choice
         seen = {name: split for name, split in features.splits.items() if name != "test"}
         return dataclasses.replace(features, splits=seen)
     return features
 
 
 def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
-    """The model to train: a preset from scratch or a checkpoint, fitted to the features' classes and window."""
+    """The model to train: a preset from scratch or a checkpoint, adapted to the features' classes and window."""
     from hf_audio.models import build_model
 
     settings = recipe.model
@@ -111,7 +112,7 @@ def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
 
 
 def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset) -> AudioTrainer:
-    """Trains, or resumes an interrupted run; afterwards the best model is in the run folder."""
+    """Trains, or resumes an interrupted run. Afterwards the best model is in the run folder."""
     from hf_audio.training import Classification, PatchDropout
     from hf_audio.training.teachers import distillation_for
 
@@ -136,7 +137,7 @@ def _augmentation(recipe: Recipe, features: FeatureDataset) -> Any:
 
 
 def pretrain_model(recipe: Recipe, features: FeatureDataset) -> AudioTrainer:
-    """Pretrains the encoder of `--model` without labels; afterwards it is in the run folder, ready for fine-tuning.
+    """Pretrains the encoder of `--model` without labels. Afterwards it is in the run folder, ready for fine-tuning.
 
     Raises:
         InputError: the model is not a spectrogram transformer, its patches overlap, or augmentation is set.
@@ -147,7 +148,7 @@ def pretrain_model(recipe: Recipe, features: FeatureDataset) -> AudioTrainer:
 
     settings = recipe.pretraining or PretrainingConfig()
     if augmentation_for(recipe.augment, features.extractor) is not None:
-        raise InputError("Pretraining masks or shuffles patches itself: leave out masks and mixup")
+        raise InputError("Pretraining masks or shuffles patches itself: remove masks and mixup")
     model = pretraining_model(prepare_model(recipe, features), **vars(settings), seed=recipe.training.seed)
     return _trained(recipe, model, Pretraining(features))
 
@@ -172,17 +173,17 @@ def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> Au
     _say(training_line(trainer))
     trainer.add_callback(WrittenConfig(recipe))
     trainer.train_resumable()
-    write_run_config(recipe)  # of a run that was finished before, which is not trained again
+    write_run_config(recipe)  # also for a finished run, which is not trained again
     return trainer
 
 
 def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifiers:
-    """Trains an SVM or gradient boosting, with `--network` also on the embeddings of that network.
+    """Trains an SVM or gradient boosting; with `--network` also on the embeddings of that network.
 
-    One process trains, the others load what it saved into the run folder.
+    One process trains, and the others load the result from the run folder.
 
     Raises:
-        InputError: features that are not classical, a network with other windows, or skops is not installed.
+        InputError: the features are not classical, the network has other windows, or skops is not installed.
     """
     from hf_audio.classical_models import train_pipeline
     from hf_audio.classical_models.run_folder import claim_folder, load_run, require_skops, save_run
@@ -211,9 +212,9 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
 
 
 def evaluate_run(recipe: Recipe, trained: Trained) -> Report | dict[str, Any]:
-    """Scores validation and test per clip, with two baselines; report.json and plots/ go to the run folder.
+    """Scores the validation and test split per clip, with two baselines, and writes report.json and plots/.
 
-    For a trial of a search, only the validation split is scored.
+    In trials of a search, only the validation split is scored.
     """
     from hf_audio.analysis.evaluation import evaluate_model
     from hf_audio.analysis.trial_report import evaluate_trial
@@ -222,7 +223,7 @@ def evaluate_run(recipe: Recipe, trained: Trained) -> Report | dict[str, Any]:
         asked = None if recipe.classical else recipe.training.metric_for_best_model
         return evaluate_trial(trained, trained.features, recipe.run_folder, asked)
 
-    def clips_again() -> pa.Table:  # their settings were checked when features were built of them
+    def clips_again() -> pa.Table:  # their settings were checked when the features were built
         return corpus_clips(recipe.data, token=recipe.token, given=()).clips
 
     return evaluate_model(
@@ -238,7 +239,7 @@ def evaluate_run(recipe: Recipe, trained: Trained) -> Report | dict[str, Any]:
 
 
 def publish_run(recipe: Recipe, trained: Trained, report: dict[str, Any]) -> None:
-    """Writes the model card into the run folder; with `--push_to_hub` pushes that folder without its checkpoints."""
+    """Writes the model card into the run folder; with `--push_to_hub`, pushes that folder without checkpoints."""
     from hf_audio.publishing.model_card import write_model_card
 
     if not process_state().is_main_process or recipe.run.trial:
@@ -257,7 +258,7 @@ def publish_run(recipe: Recipe, trained: Trained, report: dict[str, Any]) -> Non
 
 
 def publish_pretrained(recipe: Recipe, trainer: AudioTrainer) -> None:
-    """Writes the card of the pretrained encoder; with `--push_to_hub` pushes the run folder as publish_run does."""
+    """Writes the card of the pretrained encoder; with `--push_to_hub`, pushes the run folder as publish_run does."""
     from hf_audio.publishing.pretraining_card import write_pretraining_card
 
     if not process_state().is_main_process:
@@ -271,13 +272,13 @@ def publish_pretrained(recipe: Recipe, trainer: AudioTrainer) -> None:
 
 
 def _say(line: str) -> None:
-    """Prints what a stage decided, once however many processes there are."""
+    """Prints a stage's decisions, in the main process only."""
     if process_state().is_main_process:
         show(line)
 
 
 def _published_id(recipe: Recipe) -> str | None:
-    """The name that the model will have on the Hub; None if it is not published."""
+    """The model's name on the Hub; None if it is not published."""
     return repo_of(recipe, "model").repo_id if recipe.push_to_hub else None
 
 

@@ -1,4 +1,4 @@
-"""A process that ends when the process that started it ends, for whatever reason."""
+"""Ends a process when the process that started it ends, for any reason."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import BinaryIO
 
 
 def end_with_standard_input() -> None:
-    """Ends this process, and those that it started, once its standard input is closed.
+    """Ends this process, and those that it started, when its standard input is closed.
 
-    The starting process holds the other end of a pipe, which the system closes with it, also after SIGKILL: otherwise
-    this process would compute for nobody, and write where the next one does.
+    The starting process holds the other end of a pipe, which the system closes when that process ends, even by SIGKILL.
+    Otherwise, this process would continue for nothing, and write to the same files as its successor.
     """
     threading.Thread(target=_wait_and_end, args=(sys.stdin.buffer,), daemon=True).start()
 
@@ -21,6 +21,6 @@ def end_with_standard_input() -> None:
 def _wait_and_end(stream: BinaryIO) -> None:
     while os.read(stream.fileno(), 1 << 10):
         pass
-    if os.getpgrp() == os.getsid(0):  # started as a session: nobody else's processes are in the group
+    if os.getpgrp() == os.getsid(0):  # started as a session, so the group has no other processes
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

@@ -1,13 +1,13 @@
-"""The scores of each clip and window of a run, as Parquet files next to its report.
+"""The scores of each clip and window of a run, as Parquet files beside its report.
 
     RUN/scores/clips.parquet      clip_id, group, split, num_windows, labels, unknown, decided, "about: FACT" ...,
                                   "logit: CLASS" ...
     RUN/scores/windows.parquet    clip_id, split, start_s, "logit: CLASS" ...
 
-`labels`, `unknown` and `decided` are lists of class names: what is true, of what nothing is known, what the model says.
-Facts are how long a clip is, `duration_s`, and metadata of the corpus, null where they are not known.
-Logits of windows are the model's float32; those of clips are their mean, float64, of which every number of the report
-follows. Classes in their order, the task and the threshold stand in the schema's metadata. To have a CSV:
+`labels`, `unknown` and `decided` are lists of class names: the true classes, the unknown ones, and the predicted ones.
+Facts are the duration of a clip, `duration_s`, and metadata of the corpus; unknown ones are null. Window logits are the
+model's float32. Clip logits are their mean in float64, from which all numbers of the report are computed. The schema's
+metadata has the classes in order, the task and the threshold. To convert to CSV:
 
     pandas.read_parquet("RUN/scores/clips.parquet").to_csv("scores.csv", index=False)
 """
@@ -51,13 +51,13 @@ class StoredScores(NamedTuple):
     """The clips of a run's scores.
 
     Attributes:
-        clip_ids, groups, splits: of each.
-        given, unknown, decided: names of classes of each.
+        clip_ids, groups, splits: per clip.
+        given, unknown, decided: names of the true, unknown and predicted classes per clip.
         logits: float64 `[clips, classes]`.
         labels: the classes, in the order of the logits.
-        evaluated_split: the one that the report is about.
-        threshold: of multi-label decisions; None of others.
-        about: a row for each clip, with what else is known of it: duration_s and metadata, as far as the file has them.
+        evaluated_split: the split that the report is about.
+        threshold: for multi-label decisions; None for single-label data.
+        about: a row per clip with its other facts, duration_s and metadata, as far as the file has them.
     """
 
     clip_ids: list[str]
@@ -86,16 +86,18 @@ def write_scores(
     evaluated_split: str,
     about: pa.Table | None = None,
 ) -> None:
-    """Writes both files, whole or not at all.
+    """Writes both files, each atomically.
 
     Args:
-        scores: of each split.
-        threshold: of multi-label decisions.
-        about: a row for each clip, and perhaps for others: clip_id, and what else is known of it in columns of
-            METADATA_TYPES.
+        run_folder: folder of the run.
+        scores: by split.
+        labels: the classes.
+        threshold: for multi-label decisions.
+        evaluated_split: the split that the report is about.
+        about: clip_id and other facts, in columns of METADATA_TYPES, for at least these clips.
 
     Raises:
-        InputError: a clip's or group's name holds a token.
+        InputError: the name of a clip or group contains a token.
     """
     folder = run_folder / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,14 +118,14 @@ def write_scores(
 
 
 class StoredLogits(NamedTuple):
-    """What a model said of each window.
+    """A model's logits for each window.
 
     Attributes:
-        clip_ids: of each window.
-        starts_s: float64 `[windows]`, where each begins in its clip.
+        clip_ids: clip of each window.
+        starts_s: float64 `[windows]`, start of each window in its clip.
         logits: float32 `[windows, classes]`.
         labels: the model's classes, in the order of the logits.
-        told: what else the file says of the model.
+        told: the file's other facts about the model.
     """
 
     clip_ids: list[str]
@@ -134,14 +136,16 @@ class StoredLogits(NamedTuple):
 
 
 def write_logits(folder: Path, windows: Mapping[str, WindowEmbeddings], labels: LabelSpace, told: Any) -> Path:
-    """Writes scores/windows.parquet alone: what a model said of the windows of each split, whatever its classes are.
+    """Writes only scores/windows.parquet: a model's logits for the windows of each split, for any classes.
 
     Args:
-        windows: of each split the logits, in the order of `labels`.
-        told: what readers are to know of the model, JSON-able.
+        folder: gets the folder `scores`.
+        windows: logits by split, in the order of `labels`.
+        labels: the model's classes.
+        told: facts about the model for readers, JSON-serializable.
 
     Raises:
-        InputError: a clip's name or what is told holds a token.
+        InputError: the name of a clip, or a fact, contains a token.
     """
     path = folder / FOLDER / WINDOWS
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,13 +159,14 @@ def write_logits(folder: Path, windows: Mapping[str, WindowEmbeddings], labels: 
 
 
 def read_logits(path: Path, name: str) -> StoredLogits:
-    """The windows of a file that `write_logits`, or `write_scores`, has written; it may be untrusted.
+    """Reads the windows of a file from `write_logits` or `write_scores`; the file may be untrusted.
 
     Args:
-        name: of what holds the file, for messages.
+        path: windows.parquet.
+        name: name of its folder or repository, for messages.
 
     Raises:
-        InputError: another file.
+        InputError: the file is of another kind.
     """
     table, labels, facts = _read(path, OF_WINDOWS, pa.float32(), f"{name} holds no stored logits")
     logits = np.stack([table[LOGIT + one].to_numpy() for one in labels.names], axis=1)
@@ -170,13 +175,13 @@ def read_logits(path: Path, name: str) -> StoredLogits:
 
 
 def read_scores(path: str | Path) -> StoredScores:
-    """The clips of a run; its file may be untrusted.
+    """Reads the clips of a run; the file may be untrusted.
 
     Args:
         path: clips.parquet, or the run folder.
 
     Raises:
-        InputError: no such file, or one that `write_scores` did not write.
+        InputError: the file does not exist, or was not written by `write_scores`.
     """
     path = Path(path)
     path = path / FOLDER / CLIPS if path.is_dir() else path
@@ -193,23 +198,25 @@ def read_scores(path: str | Path) -> StoredScores:
 
 
 def _write(path: Path, table: pa.Table, facts: Mapping[str, Any], names: Sequence[str]) -> None:
-    """A table with what it says of itself; the columns of `names` hold names that people gave."""
+    """Writes a table with its facts. The columns `names` contain texts of users, which are checked for tokens."""
     written = json.dumps(facts, ensure_ascii=False).encode()
     texts = ("\n".join(table[column].unique().drop_null().to_pylist()).encode() for column in names)
     for text in (*texts, written):
         require_no_token(text, str(path))
-    with atomic_file(path) as file:  # not packed, so that a file is as large as what it holds
+    with atomic_file(path) as file:  # uncompressed, so that the size of the file bounds the memory to read it
         pq.write_table(table.replace_schema_metadata({FACTS: written}), file, compression="none", use_dictionary=False)
 
 
 def _read(
     path: Path, own: Mapping[str, pa.DataType], kind: pa.DataType, what: str
 ) -> tuple[pa.Table, LabelSpace, dict[str, Any]]:
-    """A table, its classes and all that it says of itself.
+    """Reads a table, its classes and its facts.
 
     Args:
-        own: its columns beside the logits, which are of `kind`.
-        what: is to be said of another file.
+        path: the Parquet file.
+        own: its columns other than the logits.
+        kind: type of the logits.
+        what: start of the message about a file of another kind.
     """
     with open_regular(path) as file:
         try:
@@ -223,7 +230,7 @@ def _read(
             if not all(np.isfinite(table[LOGIT + name].to_numpy()).all() for name in labels.names):
                 raise ValueError("it has infinite values")
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
-            raise InputError(f"{what} ({one_line(error)}): give the one beside its report.json") from error
+            raise InputError(f"{what} ({one_line(error)}): give the one beside the run's report.json") from error
     return table, labels, facts
 
 
@@ -258,7 +265,7 @@ def _table(
 
 
 def _with_facts(clips: pa.Table, about: pa.Table) -> pa.Table:
-    """The clips with what is known of them in front of the logits."""
+    """The clips, with their facts inserted before the logits."""
     rows = pa.array(places_of(clips["clip_id"], about["clip_id"].to_pylist()))
     rows = pc.if_else(pc.less(rows, 0), None, rows)
     place = len(OF_CLIPS)
@@ -269,10 +276,10 @@ def _with_facts(clips: pa.Table, about: pa.Table) -> pa.Table:
 
 
 def _about(facts: Mapping[str, Any]) -> dict[str, str]:
-    """The facts that a file says it has of its clips, with the names of their types."""
+    """The columns of facts about clips that a file declares, with the names of their types."""
     about = facts.get("about", {})
     if len(about) > MAX_METADATA_COLUMNS or not all(kind in METADATA_TYPES for kind in about.values()):
-        raise ValueError("its facts of clips are of no known type")
+        raise ValueError("its facts about clips have unknown types")
     return about
 
 
@@ -281,7 +288,7 @@ def _logit_columns(labels: LabelSpace, kind: pa.DataType) -> dict[str, pa.DataTy
 
 
 def _names(chosen: np.ndarray, names: Sequence[str]) -> list[list[str]]:
-    """Of bool `[clips, classes]` the names of each clip's."""
+    """The class names of each clip, from bool `[clips, classes]`."""
     return [[names[index] for index in np.flatnonzero(row).tolist()] for row in chosen]
 
 
@@ -293,7 +300,7 @@ def _facts(schema: pa.Schema) -> tuple[LabelSpace, dict[str, Any]]:
 
 
 def _check(parquet: pq.ParquetFile, wanted: Mapping[str, pa.DataType]) -> None:
-    """Raises ValueError where columns are others, or a little file could become much memory."""
+    """Raises ValueError if the columns are wrong, or a small file could expand to much memory."""
     found = dict(zip(parquet.schema_arrow.names, parquet.schema_arrow.types, strict=True))
     if found != dict(wanted):
         other = next((name for name in (*wanted, *found) if found.get(name) != wanted.get(name)), "")
@@ -304,7 +311,7 @@ def _check(parquet: pq.ParquetFile, wanted: Mapping[str, pa.DataType]) -> None:
         rows = metadata.row_group(group)
         for column in (rows.column(number) for number in range(rows.num_columns)):
             if column.compression != "UNCOMPRESSED" or not set(column.encodings) <= PLAIN_ENCODINGS:
-                raise ValueError("its values are packed")
+                raise ValueError("its values are compressed")
             num_bytes += max(column.total_compressed_size, column.total_uncompressed_size)
     if num_bytes > MAX_TABLE_BYTES or metadata.num_rows * len(wanted) > MAX_TABLE_BYTES:
         raise ValueError(f"it has {num_bytes:,} bytes")

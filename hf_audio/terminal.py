@@ -1,6 +1,6 @@
-"""Output to terminals and logs: untrusted names of files and classes cannot move the cursor or forge a line.
+"""Output to terminals and logs, in which untrusted names of files and classes cannot move the cursor or fake a line.
 
-All logging, printing and progress bars of the package go through these three functions.
+All logging, printing and progress bars of the package use these three functions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ProgressBar = tqdm
 
 
 def named_logger(name: str) -> logging.Logger:
-    """The logger called `name`, each of whose messages is one line that can be printed."""
+    """The logger `name`, whose messages are escaped to one printable line each."""
     logger = logging.getLogger(name)
     if _escape not in logger.filters:
         logger.addFilter(_escape)
@@ -25,12 +25,12 @@ def named_logger(name: str) -> logging.Logger:
 
 
 def progress(steps: Iterable | None = None, *, desc: str, **settings: Any) -> tqdm:
-    """A progress bar over `steps`, or one that is updated by hand; `settings` as tqdm has them."""
+    """A progress bar over `steps`, or one that is updated by hand; `settings` are tqdm's."""
     return tqdm(steps, desc=printable(desc), **settings)
 
 
 def show(text: object) -> None:
-    """Prints lines of text, now and not when a buffer is full."""
+    """Prints lines of text, and flushes them."""
     print("\n".join(map(printable, str(text).split("\n"))), flush=True)
 
 

@@ -11,9 +11,9 @@ import numpy as np
 def window_starts(num_frames: int, window_frames: int, hop_frames: int) -> list[int]:
     """First frames of the windows of a clip.
 
-    Windows start at 0, hop, 2 hop ... while they fit. If at least half a hop of frames stays uncovered behind the
-    last of them, one more window is laid against the clip's end. A clip not longer than a window is one window, which
-    is then shorter: padding it is the reader's business.
+    Windows start at 0, hop, 2 hop ... as long as they fit. If at least half a hop of frames remains after the last one,
+    a window aligned to the clip's end is added. A clip that is shorter than a window gives one shorter window, which
+    readers pad.
 
     Args:
         num_frames: frames of the clip, at least 1.
@@ -31,12 +31,12 @@ def window_starts(num_frames: int, window_frames: int, hop_frames: int) -> list[
 
 
 class SampleWindows(NamedTuple):
-    """`window_starts` in samples, for features whose windows are cut from frames too.
+    """`window_starts` in samples, also for features whose windows are cut in frames.
 
     Args:
-        window, hop: samples of a window, and from one to the next.
-        shortest: samples of the shortest sound; what is shorter is padded with silence to it.
-        step: windows start on multiples of it and a sound ends on one behind `shortest`, as frames do.
+        window, hop: length of a window, and distance of window starts, in samples.
+        shortest: minimum length in samples; shorter sounds are padded with silence.
+        step: frame hop in samples: windows start at multiples of it, and sounds are cut to `shortest` plus a multiple.
     """
 
     window: int
@@ -45,9 +45,9 @@ class SampleWindows(NamedTuple):
     step: int = 1
 
     def length(self, num_samples: int) -> int:
-        """Samples of a sound that windows are cut from: of `num_samples`, padded to the shortest and cut to the step.
+        """Length from which windows are cut: `num_samples` padded to the minimum and cut to whole steps.
 
-        Of a sound of 16 kHz and frames of 400 samples every 160: 160 → 400, 400 → 400, 900 → 880.
+        At 16 kHz with frames of 400 samples every 160 samples: 160 → 400, 400 → 400, 900 → 880.
         """
         padded = max(num_samples, self.shortest)
         return padded - (padded - self.shortest) % self.step
@@ -57,7 +57,7 @@ class SampleWindows(NamedTuple):
         return window_starts(self.length(num_samples), self.window, self.hop)
 
     def cut(self, sound: np.ndarray) -> list[np.ndarray]:
-        """The windows of a sound `[..., samples]`: views of it, or of what it is padded to."""
+        """The windows of a sound `[..., samples]`: views of it, or of the padded sound."""
         num_samples = sound.shape[-1]
         if num_samples < self.shortest:
             widths = [(0, 0)] * (sound.ndim - 1) + [(0, self.shortest - num_samples)]
@@ -73,22 +73,22 @@ def cut_windows(frames: np.ndarray, window_frames: int, hop_frames: int) -> Iter
 
 
 def stretches(pieces: Iterable[np.ndarray], size: int, hop: int, num_windows: int) -> Iterator[tuple[int, np.ndarray]]:
-    """A sound in pieces → stretches that together have the windows of the whole, and none of them twice.
+    """Turns a sound in pieces into stretches that together have each window of the whole sound exactly once.
 
     Args:
-        pieces: `[..., samples]`, one behind the other.
-        size, hop: samples of a window, and from one to the next.
-        num_windows: of each stretch but the last.
+        pieces: consecutive pieces `[..., samples]`.
+        size, hop: length of a window, and distance of window starts, in samples.
+        num_windows: windows per stretch, except the last.
 
     Returns:
-        (first sample, `[..., samples]`) of each.
+        (first sample, `[..., samples]`) of each stretch.
     """
     first, step = 0, num_windows * hop
     held, num_held = [], 0
     for piece in pieces:
         held.append(piece)
         num_held += piece.shape[-1]
-        if num_held >= step + size:  # a whole window is left, so the rule for the last one finds what it needs
+        if num_held >= step + size:  # a whole window remains, which the rule for the last window needs
             sound = np.concatenate(held, axis=-1)
             while sound.shape[-1] >= step + size:
                 yield first, sound[..., : step - hop + size]

@@ -1,6 +1,6 @@
-"""The three kinds of experiments that recipes run, as a list of their stages. A recipe is its values and one of these.
+"""The three kinds of experiments, as lists of stages. A recipe consists of its values and one of these.
 
-An error that the user can fix ends the program with one sentence and exit code 2.
+Errors that the user can fix end the program with one sentence and exit code 2.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def run_network(values: Values, demo: Values | None = None, *, doc: str = "", ar
 
     Args:
         values: the recipe's settings; keys are flag names.
-        demo: what `--demo` lays over them; None where a recipe has no demo.
+        demo: values that override them with `--demo`; None if the recipe has no demo.
         doc: the recipe's docstring, for `--help`.
-        argv: the command line without the program; None takes sys.argv.
+        argv: the command line without the program; None uses sys.argv.
     """
     recipe = parse_recipe(values, demo, doc, argv)
     features = prepare_features(recipe)
@@ -44,7 +44,7 @@ def run_network(values: Values, demo: Values | None = None, *, doc: str = "", ar
 
 @clear_errors()
 def run_classical(values: Values, demo: Values | None = None, *, doc: str = "", argv: list[str] | None = None) -> None:
-    """Fits, evaluates and publishes support vector machines or boosted trees; arguments as of `run_network`."""
+    """Fits, evaluates and publishes support vector machines or boosted trees. Arguments: see `run_network`."""
     recipe = parse_recipe(values, demo, doc, argv)
     features = prepare_features(recipe)
     trainer = train_classical(recipe, features)
@@ -56,7 +56,7 @@ def run_classical(values: Values, demo: Values | None = None, *, doc: str = "", 
 def run_pretraining(
     values: Values, demo: Values | None = None, *, doc: str = "", argv: list[str] | None = None
 ) -> None:
-    """Trains a spectrogram transformer without labels, to be fine-tuned; arguments as of `run_network`."""
+    """Pretrains a spectrogram transformer without labels, for fine-tuning. Arguments: see `run_network`."""
     recipe = parse_recipe(values, demo, doc, argv)
     features = prepare_features(recipe)
     trainer = pretrain_model(recipe, features)

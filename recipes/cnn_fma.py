@@ -4,7 +4,7 @@
     accelerate launch recipes/cnn_fma.py --data_dir DIR --window_s 30 --output_dir runs/cnn_fma_30s
     accelerate launch recipes/cnn_fma.py --demo
 
-DIR holds fma_small (or _medium, _large) and fma_metadata from https://github.com/mdeff/fma. The split is the official
+DIR has fma_small (or _medium, _large) and fma_metadata from https://github.com/mdeff/fma. The split is the official
 one, which keeps artists apart. Features are those of C. Minini's project: log-mel of 128 bins at 22,050 Hz.
 
 Hardware: one GPU; a CPU for --demo.

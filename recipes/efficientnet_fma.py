@@ -1,4 +1,4 @@
-"""EfficientNet-B0, with dropout 0.5, frozen, on FMA's genres: the first 10 s of each clip, only the head is trained.
+"""A frozen EfficientNet-B0 with dropout 0.5 on FMA genres: it reads the first 10 s of a clip, and its head is trained.
 
     accelerate launch recipes/efficientnet_fma.py --data_dir DIR
     accelerate launch recipes/efficientnet_fma.py --data_dir DIR --normalization dataset --gain_db 6
@@ -6,7 +6,7 @@
     accelerate launch recipes/efficientnet_fma.py --data_dir DIR --freeze none --model_options '{"trainable_blocks": 1}'
     accelerate launch recipes/efficientnet_fma.py --demo                                      a small model from scratch
 
-DIR holds fma_small and fma_metadata from https://github.com/mdeff/fma. The split is the official one, artist-disjoint.
+DIR has fma_small and fma_metadata from https://github.com/mdeff/fma. The split is the official one, artist-disjoint.
 Features are those of the project XNAP-16 (UAB, 2023): log-mel at 22,050 Hz, each clip normalized by its own mean and
 standard deviation. That hides a clip's loudness, so augmenting loudness and noise, as that project did,
 needs --normalization dataset. The learning rate decays.

@@ -1,4 +1,4 @@
-"""Fluffy on IRMAS: a shared Wav2Vec2 feature encoder, and a small network of its own for each instrument.
+"""Fluffy on IRMAS: a shared Wav2Vec2 feature encoder, and a small network per instrument.
 
     accelerate launch recipes/fluffy_irmas.py --data_dir DIR
     accelerate launch recipes/fluffy_irmas.py --data_dir DIR --model_options '{"encoder": "full"}'
@@ -6,7 +6,7 @@
     accelerate launch recipes/fluffy_irmas.py --data_dir DIR --metadata genre drums
     accelerate launch recipes/fluffy_irmas.py --demo                                    a small model from scratch
 
-Any model can have this head: --head fluffy. --metadata appends what is known of a clip to its embedding.
+Any model can have this head: --head fluffy. --metadata appends a clip's metadata to its embedding.
 
 Hardware: one GPU; a CPU for --demo.
 Time: not measured.

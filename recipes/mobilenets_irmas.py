@@ -1,4 +1,4 @@
-"""Four small MobileNets side by side on IRMAS, each for its own instruments.
+"""Four small MobileNets in parallel on IRMAS, each for its own instruments.
 
     accelerate launch recipes/mobilenets_irmas.py --data_dir DIR
     accelerate launch recipes/mobilenets_irmas.py --data_dir DIR --model_options '{"num_backbones": 4}'
@@ -6,7 +6,7 @@
     accelerate launch recipes/mobilenets_irmas.py --data_dir DIR --channels left right
     accelerate launch recipes/mobilenets_irmas.py --demo
 
-combine "predictions": each network has a head for its group of classes; "features": one head hears all of them.
+combine "predictions": each network has a head for its group of classes; "features": one head reads all of them.
 
 Hardware: one GPU; a CPU for --demo.
 Time: not measured.

@@ -1,9 +1,9 @@
-"""Pretrain the Audio Spectrogram Transformer without labels, then fine-tune it on few.
+"""Pretrain the Audio Spectrogram Transformer without labels, then fine-tune it with few labels.
 
     accelerate launch recipes/pretrain_ast.py --demo                           no download, no GPU: about 12 minutes
     accelerate launch recipes/pretrain_ast.py --data_dir /data/IRMAS           predict hidden patches
-    accelerate launch recipes/pretrain_ast.py --objective shuffled             find patches that changed places
-    accelerate launch recipes/pretrain_ast.py --corpus folder --data_dir DIR   no labels: all of them in one DIR/any/
+    accelerate launch recipes/pretrain_ast.py --objective shuffled             find shuffled patches
+    accelerate launch recipes/pretrain_ast.py --corpus folder --data_dir DIR   no labels: all recordings in DIR/any/
 
 Then, with 5 % of the labels (--dataset runs/pretrain_ast/features saves building the features again):
 

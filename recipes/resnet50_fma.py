@@ -1,4 +1,4 @@
-"""ResNet-50 frozen, on FMA's genres: the first 10 s of each clip, only the head is trained.
+"""A frozen ResNet-50 on FMA's genres: it reads the first 10 s of each clip, and only the head is trained.
 
     accelerate launch recipes/resnet50_fma.py --data_dir DIR
     accelerate launch recipes/resnet50_fma.py --data_dir DIR --normalization dataset --gain_db 6
@@ -6,7 +6,7 @@
     accelerate launch recipes/resnet50_fma.py --data_dir DIR --freeze none --model_options '{"trainable_blocks": 1}'
     accelerate launch recipes/resnet50_fma.py --demo                                      a small model from scratch
 
-DIR holds fma_small and fma_metadata from https://github.com/mdeff/fma. The split is the official one, artist-disjoint.
+DIR has fma_small and fma_metadata from https://github.com/mdeff/fma. The split is the official one, artist-disjoint.
 Features are those of the project XNAP-16 (UAB, 2023): log-mel at 22,050 Hz, each clip normalized by its own mean and
 standard deviation. That hides a clip's loudness, so augmenting loudness and noise, as that project did,
 needs --normalization dataset. The learning rate decays.

@@ -6,8 +6,8 @@
     accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --step_s 3 --entropy_frame_s 0.1    and 30 entropies
     accelerate launch recipes/svm_irmas.py --demo
 
-An ensemble: a network's embedding of each window behind the classical features, one SVM on both. The
-network must have been trained on the same split, in windows of the same length:
+An ensemble: a network's embedding of each window is appended to the classical features, with one SVM on both. The
+network must have been trained on the same split, with windows of the same length:
 
     accelerate launch recipes/ast_irmas.py --data_dir /data/IRMAS
     accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --network runs/ast_irmas --output_dir runs/both

@@ -1,4 +1,4 @@
-"""Only the convolutional feature encoder of Wav2Vec2 on IRMAS, without the transformer behind it.
+"""Fine-tune only the convolutional feature encoder of Wav2Vec2 on IRMAS, without the transformer after it.
 
     accelerate launch recipes/wav2vec2_cnn_irmas.py --data_dir DIR
     accelerate launch recipes/wav2vec2_cnn_irmas.py --data_dir DIR --head deep --head_sizes 1000 500

@@ -5,7 +5,7 @@
     accelerate launch recipes/wav2vec2_irmas.py --data_dir DIR --lora_rank 8
     accelerate launch recipes/wav2vec2_irmas.py --demo                                  a small model from scratch
 
-The convolutions stay frozen, as is usual where Wav2Vec2 is fine-tuned.
+The convolutions stay frozen, as is usual in fine-tuning Wav2Vec2.
 
 Hardware: one GPU; a CPU for --demo.
 Time: not measured.

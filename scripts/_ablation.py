@@ -1,4 +1,4 @@
-"""Of runs with and without tricks: what each trick changes, as tables and as a plot. Serves ablate.py."""
+"""Compares runs with and without tricks, as tables and as a plot; used by ablate.py."""
 
 from __future__ import annotations
 
@@ -27,24 +27,25 @@ from hf_audio.repeated_runs import as_words
 BASELINE = "baseline"
 OF_JSON = {"model_options"}  # flags whose value is a mapping
 MAX_YAML_BYTES = 1 << 18
-BUSY = 0.1  # share of the machine's CPU time that others take, from which on speeds are not compared
+BUSY = 0.1  # if other programs use a larger share of the machine's CPU time, speeds are not compared
 HEADS = ("trick", "flags", "metric", "runs", "mean", "sd", "difference", "standard error", "clips/s", "busy", "failed")
 
 Flags = dict[str, Any]
-Place = tuple[str, str]  # a seed and a fold, "" where there are none
+Place = tuple[str, str]  # a seed and a fold; "" without folds
 
 
 @dataclass
 class Trick:
-    """What is tried: a name, the flags of its runs, and what they gave.
+    """A trick: its name, the flags of its runs, and their results.
 
     Attributes:
-        name, flags: those of the baseline among them.
+        name: its name.
+        flags: the flags of its runs, including those of the baseline.
         own: the flags that differ from the baseline's.
-        scores: of each run, by its place, every metric by its name.
-        speeds: training clips/s of each run.
-        busy: the share of CPU time that other programs took meanwhile; None where it is not known.
-        failed: why it has no scores; "" where it has.
+        scores: every metric by name, per run.
+        speeds: training clips/s per run.
+        busy: share of CPU time that other programs used during a run; None if it is not known.
+        failed: why it has no scores; "" if it has.
     """
 
     name: str
@@ -57,26 +58,26 @@ class Trick:
 
 
 def read_tricks(path: Path) -> list[Trick]:
-    """The tricks of a YAML file, the baseline first.
+    """Reads tricks from a YAML file; the baseline is the first.
 
         baseline: {mixup_alpha: 0}             optional: flags of all runs
         focal: {loss: focal, focal_gamma: 2}
         mixup: {mixup_alpha: 0.4}
-        both: [focal, mixup]                   the flags of several
+        both: [focal, mixup]                   the flags of several tricks
 
     Raises:
-        InputError: it cannot be read, has no trick, names one that is not there, or two that set a flag differently.
+        InputError: the file cannot be read, has no tricks, or combines unknown tricks or different values of a flag.
     """
     entries = read_yaml(path, MAX_YAML_BYTES)
     shared = entries.pop(BASELINE, None) or {}
     if not entries:
-        raise InputError(f"{path} has no trick: expected lines such as `focal: {{loss: focal}}`")
+        raise InputError(f"{path} has no tricks: expected lines such as `focal: {{loss: focal}}`")
     alone = {str(name): entry for name, entry in entries.items() if not isinstance(entry, list)}
     for name, entry in {BASELINE: shared, **alone}.items():
         if not isinstance(entry, dict) or any(
             value is None or (isinstance(value, dict) and flag not in OF_JSON) for flag, value in entry.items()
         ):
-            raise InputError(f"{path} has for {name!r} no flags: expected a mapping of their names to values")
+            raise InputError(f"{path} has no flags for {name!r}: expected a mapping of their names to values")
     tricks = [Trick(BASELINE, dict(shared))]
     for name, entry in entries.items():
         own = _together(path, str(name), entry, alone) if isinstance(entry, list) else entry
@@ -89,24 +90,24 @@ def _together(path: Path, name: str, parts: Sequence[Any], alone: Mapping[str, F
     found: Flags = {}
     for part in map(str, parts):
         if part not in alone:
-            raise InputError(f"{path}: {name!r} puts together {part!r}, which has no flags of its own there")
+            raise InputError(f"{path}: {name!r} combines {part!r}, which has no flags there: define it first")
         for flag, value in alone[part].items():
             if found.setdefault(flag, value) != value:
-                raise InputError(f"{path}: {name!r} puts together two values of {flag}, {found[flag]} and {value}")
+                raise InputError(f"{path}: {name!r} combines two values of {flag}, {found[flag]} and {value}: give one")
     return found
 
 
 class OtherWork:
-    """How much of this machine's CPU time other programs take while a program that is started here runs.
+    """Measures the share of this machine's CPU time that other programs use while a program started here runs.
 
-    Only Linux says so, in /proc/stat.
+    It needs /proc/stat, which only Linux has.
     """
 
     def __init__(self) -> None:
         self.start = self._now()
 
     def share(self) -> float | None:
-        """Since it was made, between 0 and 1; None where it is not known."""
+        """The share since construction, from 0 to 1; None if it is not known."""
         (elapsed_s, busy_s, own_s), (start_s, busy_before_s, own_before_s) = self._now(), self.start
         if math.isnan(busy_s):
             return None
@@ -115,7 +116,8 @@ class OtherWork:
 
     @staticmethod
     def _now() -> tuple[float, float, float]:
-        """Seconds: by the clock, of CPU time on the whole machine, and of it by what was started here and has ended."""
+        """Seconds of wall-clock time, of CPU time of the whole machine, and of CPU time of this process and its ended
+        children."""
         spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         own_s = sum(one.ru_utime + one.ru_stime for one in spent)
         try:
@@ -128,11 +130,11 @@ class OtherWork:
 
 @dataclass(frozen=True)
 class Line:
-    """What a trick gives in one metric.
+    """A trick's result in one metric.
 
     Attributes:
-        mean, sd: over runs; the standard deviation is NaN of one run.
-        difference, error: to the baseline's runs of the same seeds and folds, and its paired standard error.
+        mean, sd: mean and standard deviation over runs; the latter is NaN for one run.
+        difference, error: mean difference to the baseline's runs with the same seeds and folds, and its standard error.
     """
 
     mean: float
@@ -142,7 +144,7 @@ class Line:
 
 
 def line_of(trick: Trick, baseline: Trick, metric: str) -> Line:
-    """The scores of a trick beside the baseline's."""
+    """The scores of a trick compared with the baseline's."""
     scores = [one[metric] for one in trick.scores.values()]
     pairs = [one[metric] - baseline.scores[place][metric] for place, one in trick.scores.items()]
     error = _sd(pairs) / math.sqrt(len(pairs))
@@ -150,7 +152,7 @@ def line_of(trick: Trick, baseline: Trick, metric: str) -> Line:
 
 
 def speed_of(trick: Trick, baseline: Trick) -> tuple[float, bool | None]:
-    """Training clips/s beside the baseline's, and whether the machine was busy; None where that is not known."""
+    """Training clips/s relative to the baseline, and whether the machine was busy; None if that is not known."""
     places = [place for place in trick.speeds if place in baseline.speeds]
     ratios = [trick.speeds[place] / baseline.speeds[place] for place in places]
     shares = [one.busy.get(place) for one in (trick, baseline) for place in places]
@@ -159,7 +161,7 @@ def speed_of(trick: Trick, baseline: Trick) -> tuple[float, bool | None]:
 
 
 def as_markdown(tricks: Sequence[Trick], metric: str) -> str:
-    """A row for each trick: mean and standard deviation, the difference to the baseline, and its speed."""
+    """A row per trick: mean and standard deviation, difference to the baseline, and speed."""
     baseline, rows = tricks[0], []
     for trick in tricks:
         flags = Markdown(f"`{code(shlex.join(as_words(trick.own if trick is not baseline else trick.flags)))}`")
@@ -176,9 +178,9 @@ def as_markdown(tricks: Sequence[Trick], metric: str) -> str:
         [
             table(heads, rows),
             "",
-            "± is the standard deviation over runs; of a difference the standard error, paired by seed and fold. "
-            f"(busy): other programs took more than {BUSY:.0%} of the machine's CPU time in one of the runs, so speeds "
-            "are not to be compared; (?): that is not known.",
+            "± is the standard deviation over runs; for differences, the standard error, paired by seed and fold. "
+            f"(busy): other programs used more than {BUSY:.0%} of the machine's CPU time in one of the runs, so speeds "
+            "cannot be compared; (?): this is not known.",
         ]
     )
 
@@ -188,7 +190,7 @@ def _plus_minus(value: float) -> str:
 
 
 def as_csv(tricks: Sequence[Trick], metrics: Sequence[str]) -> str:
-    """A row for each trick and metric."""
+    """A row per trick and metric."""
     rows: list[Sequence[object]] = [HEADS]
     for trick in tricks:
         flags = shlex.join(as_words(trick.flags))
@@ -205,7 +207,7 @@ def as_csv(tricks: Sequence[Trick], metrics: Sequence[str]) -> str:
 
 
 def as_csv_of_runs(tricks: Sequence[Trick], metrics: Sequence[str]) -> str:
-    """A row for each run."""
+    """A row per run."""
     rows: list[Sequence[object]] = [["trick", "seed", "fold", *metrics, "clips/s", "others' CPU time"]]
     for trick in tricks:
         for place, scores in trick.scores.items():
@@ -220,7 +222,7 @@ def _cell(value: float | None) -> object:
 
 
 def plot_of(tricks: Sequence[Trick], metric: str):
-    """A bar for each trick: the difference to the baseline, and its standard error where there is one."""
+    """A bar per trick: the difference to the baseline, with its standard error if there is one."""
     lines = {one.name: line_of(one, tricks[0], metric) for one in tricks[1:] if not one.failed}
     rows, values = np.arange(len(lines)), [line.difference for line in lines.values()]
     figure, axes = new_figure(6.4, 1.4 + 0.3 * len(lines))
@@ -237,7 +239,7 @@ def plot_of(tricks: Sequence[Trick], metric: str):
 
 
 def write_all(folder: Path, tricks: Sequence[Trick], metric: str, metrics: Sequence[str]) -> str:
-    """Writes ablation.md, .csv, .svg and .png and runs.csv; what is in the first."""
+    """Writes ablation.md, .csv, .svg and .png and runs.csv; returns the content of the first."""
     written = as_markdown(tricks, metric)
     write_atomically(folder / "ablation.md", written + "\n")
     write_atomically(folder / "ablation.csv", as_csv(tricks, metrics))
@@ -254,7 +256,7 @@ def _sd(values: Sequence[float]) -> float:
 
 
 def read_machine(path: Path) -> float | None:
-    """What was written of other work beside an earlier run; None where nothing was."""
+    """The stored CPU share of other programs during an earlier run; None if there is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))["others"]
     except (OSError, ValueError, KeyError):

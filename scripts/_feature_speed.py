@@ -1,9 +1,9 @@
-"""One version of hf_audio, asked by `benchmark_features.py --beside` to build and read features: it answers in seconds.
+"""Builds and reads features with one version of hf_audio, for `benchmark_features.py --beside`.
 
     PYTHONPATH=CHECKOUT python scripts/_feature_speed.py RECORDINGS FOLDER
 
-Each line of its input is `build KIND` or `read KIND`; each line of its output says clips or windows, and the processor
-time that they took. Only what every version has under the same names is used here.
+Each input line is `build KIND` or `read KIND`. Each output line has the number of clips or windows and their CPU time.
+This script uses only names that all versions have.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""What a card's matrix units can do, and how much of it a model's training asks for; used by benchmark_training.py."""
+"""The rate of a GPU's matrix units, and the operations of a model's training; used by benchmark_training.py."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MEASURED_S = 0.3
 
 
 def matrix_rate(device: str, dtype: torch.dtype) -> float:
-    """Operations a second in products of large square matrices, the best that training could come near to."""
+    """Operations per second in products of large square matrices, an upper bound for training."""
     size = MATRIX_SIZES[device]
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     rates = []
-    for _ in range(3):  # the first is a warm-up: the best counts
+    for _ in range(3):  # the first is a warm-up, and the best counts
         count, started_s = 0, time.perf_counter()
         while time.perf_counter() - started_s < MEASURED_S:
             for _ in range(8):
@@ -30,7 +30,7 @@ def matrix_rate(device: str, dtype: torch.dtype) -> float:
 
 
 def training_flops(model: PreTrainedModel, num_frames: int, num_bins: int) -> int:
-    """Operations of one window's forward and backward pass: products of matrices and convolutions, nothing else."""
+    """Operations of one window's forward and backward pass: only matrix products and convolutions."""
     window = torch.randn(1, num_frames, num_bins)
     with FlopCounterMode(display=False) as counter:
         model.train()(input_values=window).logits.sum().backward()

@@ -1,4 +1,4 @@
-"""What the benchmarks share: clips to measure with, ways that take turns, and how a comparison is printed."""
+"""Shared by the benchmarks: clips to measure with, timing of variants in turns, and printing of comparisons."""
 
 from __future__ import annotations
 
@@ -31,11 +31,14 @@ def turns(
     *,
     warm_up: bool = False,
 ) -> dict[str, float]:
-    """Seconds of each way, the ways taking turns so that a busy moment of the machine hits all of them.
+    """Seconds of each variant. The variants take turns, so that other load on the machine affects all of them.
 
     Args:
-        figure: what is told of a way's seconds: their median, or the least.
-        warm_up: let each way have one more turn before, which does not count.
+        ways: the variants.
+        repeats: turns of each.
+        clock: "wall" or "cpu".
+        figure: statistic of a variant's seconds, such as the median or the minimum.
+        warm_up: give each variant one extra turn first, which does not count.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(repeats + warm_up):
@@ -48,7 +51,7 @@ def turns(
 
 
 def write_clips(folder: Path, count: int, data_dir: Path | None) -> list[Path]:
-    """3 s WAV files, 44.1 kHz, stereo, 16 bits: cut from recordings, or made up."""
+    """3 s WAV files, 44.1 kHz, stereo, 16 bits: cut from recordings, or synthesized."""
     folder.mkdir()
     pieces = recorded_pieces(data_dir, count) if data_dir else map(made_up_piece, range(count))
     paths = []
@@ -56,11 +59,11 @@ def write_clips(folder: Path, count: int, data_dir: Path | None) -> list[Path]:
         right = 0.8 * np.roll(mono, 20) + 0.001 * np.random.default_rng(number).standard_normal(len(mono))
         paths.append(folder / f"{number:05d}.wav")
         soundfile.write(paths[-1], np.stack([mono, right], axis=1).clip(-1, 1), FILE_RATE, subtype="PCM_16")
-    return paths or sys.exit(f"error: {data_dir} holds no audio file that can be read")
+    return paths or sys.exit(f"error: {data_dir} has no readable audio file")
 
 
 def recorded_pieces(data_dir: Path, count: int) -> Iterable[np.ndarray]:
-    """Recordings cut to 3 s, spread over the folder; shorter ones are repeated."""
+    """The first 3 s of recordings from all over the folder; shorter ones are repeated."""
     files = sorted(path for path in data_dir.rglob("*") if path.is_file())
     for path in files[:: max(1, len(files) // count)] + files:
         try:
@@ -70,7 +73,7 @@ def recorded_pieces(data_dir: Path, count: int) -> Iterable[np.ndarray]:
 
 
 def made_up_piece(seed: int) -> np.ndarray:
-    """Decaying harmonic tones over a little noise: as compressible as music, unlike noise or a sine."""
+    """Decaying harmonic tones with a little noise, which compress like music, unlike noise or a sine."""
     rng, times = np.random.default_rng(seed), np.arange(int(CLIP_S * FILE_RATE)) / FILE_RATE
     mono = 0.003 * rng.standard_normal(len(times))
     for _ in range(6):

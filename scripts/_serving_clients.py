@@ -1,10 +1,10 @@
-"""Clients of a service, in a process of their own, for benchmark_serving.py: each sends a file again and again.
+"""Clients of a service in their own process, for benchmark_serving.py: each sends a file repeatedly.
 
-    python scripts/_serving_clients.py HOST PORT FILE NUM_CLIENTS SECONDS          asking again after each answer
-    python scripts/_serving_clients.py HOST PORT FILE NUM_CLIENTS SECONDS RATE     so many a second, at random
+    python scripts/_serving_clients.py HOST PORT FILE NUM_CLIENTS SECONDS          each request after the last answer
+    python scripts/_serving_clients.py HOST PORT FILE NUM_CLIENTS SECONDS RATE     RATE requests per second, at random
 
-At random are Poisson arrivals: a request has its time whether others are answered or not, and what it waits for a free
-client counts. Prints JSON: seconds of each answer, and answers that were not 200 by their status.
+Random requests are Poisson arrivals: they do not depend on earlier answers, and waiting for a free client counts.
+Prints JSON: seconds of each answer, and the numbers of other statuses than 200.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ PATH = "/v1/audio-classification"
 
 
 def at_once(until: float) -> Iterator[float]:
-    """Times to ask at: whenever a client is free."""
+    """Request times: whenever a client is free."""
     while (now := time.monotonic()) < until:
         yield now
 
 
 def at_random(rate: float, until: float) -> Iterator[float]:
-    """Times to ask at: `rate` a second on average, independent of each other."""
+    """Request times: `rate` per second on average, independent of each other."""
     draw, at = random.Random(0), time.monotonic()
     while (at := at + draw.expovariate(rate)) < until:
         yield at
 
 
 def client(address: tuple[str, int], content: bytes, times: Iterator[float], found: list, errors: collections.Counter):
-    """Asks at its times, over one connection."""
+    """Sends requests at the given times, over one connection."""
     connection = http.client.HTTPConnection(*address, timeout=120)
     for at in times:
         time.sleep(max(0.0, at - time.monotonic()))
@@ -57,7 +57,7 @@ def client(address: tuple[str, int], content: bytes, times: Iterator[float], fou
 
 
 class Shared:
-    """Times of which each client takes the next."""
+    """Request times shared by clients, each of which takes the next one."""
 
     def __init__(self, times: Iterator[float]) -> None:
         self._times, self._lock = times, threading.Lock()

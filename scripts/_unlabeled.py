@@ -1,4 +1,4 @@
-"""Recordings without labels, for self_train.py: which can be used, their folds, and what a model says of them."""
+"""Unlabeled recordings for self_train.py: the usable ones, their folds, and a model's predictions for them."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from hf_audio.finished_work import as_facts, digest_of_files, digest_of_folder
 from hf_audio.label_quality.confident import recording_probabilities
 from hf_audio.predictor import Predictor
 
-PLACE = "unlabeled/"  # in front of their names, apart from those of the corpus
+PLACE = "unlabeled/"  # prefix of their names, which distinguishes them from those of the corpus
 HELD_OUT = ("validation", "test")
 
 
 class Unlabeled(NamedTuple):
-    """Recordings without labels that can be used.
+    """The usable unlabeled recordings.
 
     Attributes:
-        root: the folder of all.
-        folds: of each recording, by its path below the root, the fold that it is in, from 0.
-        told: what was found and left out, in a paragraph.
+        root: their folder.
+        folds: fold of each recording, from 0, by its path relative to the root.
+        told: a paragraph on what was found and excluded.
     """
 
     root: Path
@@ -44,22 +44,23 @@ class Unlabeled(NamedTuple):
 
 
 def usable_recordings(root: Path, clips: pa.Table, folder: Path, num_folds: int, token: str | None = None) -> Unlabeled:
-    """The recordings below a folder, without copies of clips that are validated or tested on.
+    """The recordings in a folder, without copies of clips in the validation and test splits.
 
     Args:
-        clips: of the corpus, with their splits.
-        folder: where what was heard of them is kept, so that it is heard once.
-        num_folds: that they are divided into.
+        root: the folder.
+        clips: clips of the corpus, with their splits.
+        folder: stores the measurements, so that recordings are read only once.
+        num_folds: number of folds to divide them into.
         token: Hub token, for clips there.
 
     Raises:
-        InputError: no folder, no recordings, or none that is left.
+        InputError: the folder does not exist, or has too few usable recordings.
     """
     if not root.is_dir():
-        raise InputError(f"--unlabeled {root} is no folder: give one with recordings")
+        raise InputError(f"--unlabeled {root} is not a folder: give one with recordings")
     names = sorted(path.relative_to(root).as_posix() for path in contents_of(root).audio)
     if not names:
-        raise InputError(f"--unlabeled {root} holds no recording: give a folder that does")
+        raise InputError(f"--unlabeled {root} has no recordings: give another folder")
     unlabeled = index_of([Clip(root / name, (), PLACE + name, PLACE + name) for name in names])
     held_out = without_mixtures(clips).filter(is_one_of(clips["split"], HELD_OUT)) if len(clips) else clips
     columns = [name for name in unlabeled.column_names if name in held_out.column_names]
@@ -70,19 +71,19 @@ def usable_recordings(root: Path, clips: pa.Table, folder: Path, num_folds: int,
     kept = [name for name in names if PLACE + name not in broken | copies]
     if len(kept) < num_folds:
         raise InputError(
-            f"{len(kept)} of {len(names)} recordings below {root} can be used, expected {num_folds} or more"
+            f"{len(kept)} of {len(names)} recordings in {root} can be used, expected {num_folds} or more: add some"
         )
     told = (
         f"{len(names):,} recordings without labels: {len(kept):,} can be used, "
         f"{len({one for one in broken if one.startswith(PLACE)}):,} cannot be decoded or are silent, and "
-        f"{len({one for one in copies if one.startswith(PLACE)}):,} are copies of recordings that are validated or "
-        f"tested on and were left out."
+        f"{len({one for one in copies if one.startswith(PLACE)}):,} were excluded as copies of recordings in the "
+        "validation or test split."
     )
     return Unlabeled(root, {name: _fold_of(name, num_folds) for name in kept}, told)
 
 
 def copies_of(held_out: set[str], findings: list[Finding]) -> set[str]:
-    """The clips that are copies of those held out, by way of other copies too."""
+    """The clips that are copies of held-out ones, directly or through other copies."""
     pairs = [(one.clip_id, one.other) for one in findings if one.other]
     found = set(held_out)
     while True:
@@ -93,7 +94,7 @@ def copies_of(held_out: set[str], findings: list[Finding]) -> set[str]:
 
 
 def left_out_tables(clips: pa.Table, labels: LabelSpace, folder: Path, num_folds: int) -> list[Path]:
-    """A table for each fold of the training groups, which leaves the clips of that fold out.
+    """A table per fold of the training groups, which excludes the clips of that fold.
 
     Raises:
         InputError: see `draw_folds`.
@@ -112,7 +113,7 @@ def left_out_tables(clips: pa.Table, labels: LabelSpace, folder: Path, num_folds
 def labeled_by(
     run_folder: Path, root: Path, names: list[str], labels: LabelSpace, clip_s: float | None
 ) -> dict[str, np.ndarray]:
-    """What the model of a run says of recordings; it is written down beside the run and asked once."""
+    """The predictions of a run's model for recordings. They are stored beside the run, and computed only once."""
     said, facts_file = (run_folder.with_name(f"{run_folder.name}_says.{suffix}") for suffix in ("csv", "json"))
     paths = {name: root / name for name in names}
     facts = {"weights": digest_of_folder(run_folder), "recordings": digest_of_files(paths.values()), "names": names}
@@ -127,5 +128,5 @@ def labeled_by(
 
 
 def _fold_of(name: str, num_folds: int) -> int:
-    """By the recording's name alone, so that a fold stays what it is where others are added."""
+    """The fold by a hash of the name, so that it does not change when other recordings are added."""
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % num_folds

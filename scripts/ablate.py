@@ -1,24 +1,24 @@
-"""Run a recipe with and without tricks, over seeds and folds, and tell what each trick changes and costs.
+"""Run a recipe with and without tricks, over seeds and folds, and report what each trick changes and costs.
 
     python scripts/ablate.py recipes/cnn_folder.py --tricks recipes/ablations/cnn.yaml --seeds 0 1 2 --data_dir DIR
     python scripts/ablate.py recipes/cnn_folder.py --tricks T.yaml --num_folds 3 --data_dir DIR    three drawn by groups
     python scripts/ablate.py recipes/ast_esc50.py --tricks T.yaml --folds --data_dir ESC50         each of its own folds
     python scripts/ablate.py recipes/cnn_folder.py --tricks T.yaml --only focal mixup --max_steps 300 --data_dir DIR
 
-T.yaml maps names of tricks to flags of the recipe, or to names of other tricks, whose flags are put together:
+T.yaml maps names of tricks to flags of the recipe, or to names of other tricks, whose flags are combined:
 
     baseline: {label_smoothing_factor: 0}       optional: flags of all runs
     focal: {loss: focal}
     mixup: {mixup_alpha: 0.4}
     both: [focal, mixup]
 
-All other flags are the recipe's. Every trick, and the baseline without any, runs with each seed on each fold in a
-process of its own; features are built once for all runs that have the same settings of them. Finished runs are kept: an
-interrupted ablation goes on by the same command, and another run in a folder is an error that names what differs. A
-trick whose run fails is listed with the reason, and exit code 1; the others go on.
+All other flags are the recipe's. The baseline and every trick run with each seed on each fold, in processes of their
+own. Runs with the same feature settings share features. To resume an interrupted ablation, run the same command again:
+finished runs are reused, and a different run in a folder is an error that names the differences. If a trick's run
+fails, the table has the reason, the other tricks continue, and the exit code is 1.
 
-OUTPUT_DIR has TRICK/RUN with each run's report, RUN.log with what it printed, and ablation.md (which is printed),
-ablation.csv (all metrics), ablation.svg and .png (differences with standard errors) and runs.csv (every run).
+OUTPUT_DIR has TRICK/RUN with each run's report, RUN.log with its output, ablation.md (which is also printed),
+ablation.csv (all metrics), ablation.svg and .png (differences with standard errors), and runs.csv (all runs).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from hf_audio.repeated_folds import folds_in_turn
 from hf_audio.repeated_runs import RepeatedRuns, as_words, folder_names
 from hf_audio.terminal import show
 
-OWN = {"output_dir", "features_dir", "seed", "fold", "num_folds", "test_groups", "push_to_hub"}  # given by this script
+OWN = {"output_dir", "features_dir", "seed", "fold", "num_folds", "test_groups", "push_to_hub"}  # set by this script
 
 
 def main() -> int:
@@ -51,7 +51,7 @@ def main() -> int:
     folder = Path(options.output_dir or f"{runs.settings.training.output_dir}_ablation")
     check_flags(runs, tricks)
     num_runs = len(tricks) * len(places)
-    show(f"Tricks: {len(tricks) - 1} and the baseline; runs of each: {len(places)}; in all {num_runs}, in {folder}")
+    show(f"{len(tricks) - 1} tricks and the baseline, {len(places)} runs each: {num_runs} runs in {folder}")
     task = ""
     for trick, below in zip(tricks, folder_names([trick.name for trick in tricks]), strict=True):
         task = run_trick(runs, trick, folder / below, places, folder) or task
@@ -86,10 +86,10 @@ def parse_options() -> argparse.Namespace:
 
 
 def chosen_tricks(options: argparse.Namespace) -> list[Trick]:
-    """The tricks that are asked for, the baseline first.
+    """The requested tricks; the baseline is the first.
 
     Raises:
-        InputError: see `read_tricks`; an unknown name; flags that this script gives itself.
+        InputError: see `read_tricks`; or a name is unknown, or a flag is set by this script.
     """
     tricks = read_tricks(options.tricks)
     names = [trick.name for trick in tricks]
@@ -101,13 +101,13 @@ def chosen_tricks(options: argparse.Namespace) -> list[Trick]:
         taken = sorted(OWN & set(flags))
         if taken:
             raise InputError(
-                f"--{taken[0]} of {source} is given to each run by this script: leave it out (--seeds, --folds and "
-                "--num_folds say which runs there are)"
+                f"--{taken[0]} of {source} is set by this script for each run: remove it (--seeds, --folds and "
+                "--num_folds determine the runs)"
             )
     if options.metric and options.metric not in METRIC_NAMES:
         raise unknown_name("metric", options.metric, METRIC_NAMES)
     if len(set(options.seeds)) != len(options.seeds):
-        raise InputError(f"--seeds {' '.join(map(str, options.seeds))} names a seed twice: give each once")
+        raise InputError(f"--seeds {' '.join(map(str, options.seeds))} has duplicates: give each seed once")
     return [trick for trick in tricks if not options.only or trick.name in (BASELINE, *options.only)]
 
 
@@ -115,17 +115,17 @@ def places_of(runs: RepeatedRuns, options: argparse.Namespace) -> dict[tuple[str
     """The runs of each trick, {(seed, fold): flags}.
 
     Raises:
-        InputError: folds where there are none, or that are no folds.
+        InputError: the corpus has no folds, or not these.
     """
     folds = folds_in_turn(runs.settings, lambda: runs.clips, options.num_folds, options.folds)
     return {(str(seed), fold): [f"--seed={seed}", *flags] for seed in options.seeds for fold, flags in folds.items()}
 
 
 def check_flags(runs: RepeatedRuns, tricks: Sequence[Trick]) -> None:
-    """Finds out before the first run which tricks' flags the recipe does not take; without a baseline there is nothing.
+    """Marks tricks whose flags the recipe refuses as failed, before the first run.
 
     Raises:
-        InputError: those of the baseline.
+        InputError: the recipe refuses the flags of the baseline.
     """
     for trick in tricks:
         try:
@@ -139,10 +139,10 @@ def check_flags(runs: RepeatedRuns, tricks: Sequence[Trick]) -> None:
 def run_trick(
     runs: RepeatedRuns, trick: Trick, below: Path, places: dict[tuple[str, str], list[str]], folder: Path
 ) -> str:
-    """Runs a trick in all places, or until one fails; what task its reports are of, "" where it has none.
+    """Runs a trick with all seeds and folds, or until one run fails; returns the task of its reports, or "".
 
     Raises:
-        InputError: the baseline failed, without which nothing is compared.
+        InputError: the baseline failed, without which there is nothing to compare.
     """
     task = ""
     for place, flags in places.items():
@@ -164,7 +164,7 @@ def run_trick(
 
 
 def reported(runs: RepeatedRuns, what: str, folder: Path, flags: Sequence[str]) -> tuple[dict[str, Any], float | None]:
-    """The report of a run, and how much other programs did while it ran."""
+    """The report of a run, and the CPU share of other programs during it."""
     machine = folder.with_name(f"{folder.name}.machine.json")
     is_finished, others = (folder / "report.json").exists(), OtherWork()
     report = runs.report(what, folder, flags)
@@ -174,7 +174,7 @@ def reported(runs: RepeatedRuns, what: str, folder: Path, flags: Sequence[str]) 
 
 
 def keep(trick: Trick, place: tuple[str, str], report: dict[str, Any], others: float | None) -> str:
-    """Takes scores and speed out of a report; what task it is of."""
+    """Stores scores and speed of a report in the trick; returns the task."""
     split, task = report["evaluated_split"], report["task"]["problem_type"]
     found = report["results"]["model"][split]
     scores = {name: found.get(name) for name in METRIC_NAMES}

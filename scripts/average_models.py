@@ -3,10 +3,10 @@
     python scripts/average_models.py runs/a runs/b runs/c --features runs/a/features --output_dir runs/soup
     python scripts/average_models.py runs/a runs/b runs/c --features runs/a/features --output_dir runs/soup --greedy
 
-Worth trying with runs that were fine-tuned from the same checkpoint, by other seeds or settings (Wortsman et al. 2022);
-the mean of networks that were trained from scratch by themselves is worth nothing. --greedy takes in only what does not
-make the mean worse on validation, whose scores are then inflated; those on test are not. Models that differ in
-architecture, classes, windows or extractor are refused. Statistics of batch norms are measured again on the training
+This can help for runs that were fine-tuned from the same checkpoint with different seeds or settings (Wortsman et al.
+2022). The average of networks that were trained from scratch independently is useless. --greedy adds a model only if
+that does not lower the validation score; validation scores are then inflated, test scores are not. Models that differ
+in architecture, classes, windows or extractor are refused. Batch norm statistics are recomputed on the training
 windows.
 """
 
@@ -25,10 +25,12 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--features", required=True, help="Feature dataset: a folder or a Hub name.")
     parser.add_argument("--output_dir", required=True, help="New folder for the averaged model.")
     parser.add_argument(
-        "--greedy", action="store_true", help="Add models while the validation score rises; default: average all."
+        "--greedy",
+        action="store_true",
+        help="Add only models that do not lower the validation score. Default: average all.",
     )
     parser.add_argument("--license", help="License of the averaged model, as the Hub names it.")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU where there is one.")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU if there is one.")
     parser.add_argument("--token", help="Hub token. Default: HF_TOKEN, or that of hf auth login.")
     return parser.parse_args()
 

@@ -1,14 +1,13 @@
-"""What each augmentation costs a training step, and what patch dropout saves, in one run on this machine.
+"""Measure the cost of each augmentation per training step, and the savings of patch dropout, in one run.
 
     python scripts/benchmark_augmentations.py
     python scripts/benchmark_augmentations.py --models cnn ast-mini ast-base --rounds 5
 
-Batches of windows of 3 s wait in memory, as features (298 x 128) and as sound at 16 kHz; a step of training is loss,
-gradient and AdamW. Everything is timed once in each round, in turns, and a figure is the least of the rounds, in CPU
-time of the process (`--threads` do the work). An augmentation is its draw and its application, with the example
-settings of `hf_audio/augment/examples.py` and `waveform/examples.py`, which change every window. Columns named by
-models are clips/s of a step with the augmentation relative to one without: the step over the step and the augmentation.
-A step with patch dropout is timed as it is, its draw with it.
+Batches of 3 s windows are in memory, as features (298 x 128) and as sound at 16 kHz. A training step is loss, gradient
+and AdamW. Everything is timed once per round, in turns. Figures are the minimum over rounds, in CPU time of the process
+with `--threads` threads. The time of an augmentation includes drawing and applying it, with the example settings of
+`hf_audio/augment/examples.py` and `waveform/examples.py`, which change every window. Columns named by models are
+clips/s of a step with the augmentation relative to a step without it. Patch dropout is timed as part of the step.
 """
 
 from __future__ import annotations
@@ -54,12 +53,12 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=32, help="windows per step (default: %(default)s)")
     parser.add_argument("--num_frames", type=int, default=298, help="frames per window (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of everything (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="Rounds; default: %(default)s.")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
     return parser.parse_args()
 
 
 class Batch:
-    """Windows in memory, and their places in a run that goes on with each call."""
+    """Windows in memory, and their positions in a run that advances with each call."""
 
     def __init__(self, size: int, num_frames: int) -> None:
         random = torch.Generator().manual_seed(0)
@@ -77,7 +76,7 @@ class Batch:
 
 
 def augmenting(augment: Compose, batch: Batch) -> Callable[[], Tensor]:
-    """One batch drawn for and augmented, of features or of sound."""
+    """Draws and applies an augmentation to one batch of features or sound."""
     of_sound = augment.normalization is None
     values, lengths = (batch.waveforms, batch.num_samples) if of_sound else (batch.features, batch.num_frames)
 
@@ -89,7 +88,7 @@ def augmenting(augment: Compose, batch: Batch) -> Callable[[], Tensor]:
 
 
 def augmentations(num_frames: int) -> dict[str, dict[str, Compose]]:
-    """Of spectrograms and of waveforms, each example by its name."""
+    """The example augmentations of spectrograms and of waveforms, by name."""
     extractor = ASTFeatureExtractor(max_length=num_frames, num_mel_bins=BINS)
     of_features = {
         name: augmentation_for(AugmentConfig(**settings), extractor)
@@ -123,7 +122,7 @@ def model_of(name: str, num_frames: int) -> PreTrainedModel:
 
 
 def least_ms(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """CPU time of each way per call, the least of rounds in which all take turns, after one that does not count."""
+    """CPU time per call of each variant: the minimum over rounds in which all take turns, after a warm-up round."""
     return {name: 1000 * least_s for name, least_s in turns(ways, rounds, "cpu", min, warm_up=True).items()}
 
 

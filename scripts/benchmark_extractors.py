@@ -1,12 +1,11 @@
-"""How fast one core computes features, beside librosa, in one run on this machine.
+"""Compare the speed of feature extraction on one core with librosa, in one run.
 
-    python scripts/benchmark_extractors.py                      # of synthesized music
-    python scripts/benchmark_extractors.py --data_dir DIR       # of 3 s cut from the recordings in DIR
+    python scripts/benchmark_extractors.py                      # synthesized music
+    python scripts/benchmark_extractors.py --data_dir DIR       # 3 s windows cut from the recordings in DIR
 
-Both ways compute the same features of the same windows of 3 s (mono, 22,050 Hz); what librosa computes is checked to be
-equal within a tenth of a decibel, but for one value in a thousand: near the floor of -100 dB they round apart. The ways
-take turns; figures are medians of the turns, in seconds of sound for a second of processor time. A line that begins
-with `ratio` is a comparison.
+Both compute the same features of the same 3 s windows (mono, 22,050 Hz). Their results are checked to be equal within
+0.1 dB, except for one value in a thousand, because rounding differs near the floor of -100 dB. They take turns. Figures
+are medians over turns, in seconds of sound per second of CPU time. A line that starts with `ratio` is a comparison.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def main() -> None:
 
 
 def pairs() -> dict[str, tuple[Callable, Callable]]:
-    """By name: ours and librosa's way to the same features of a window `[samples]`."""
+    """By name: our function and librosa's for the same features of a window `[samples]`."""
     settings = {"sampling_rate": RATE, "n_fft": N_FFT, "hop_samples": HOP, "num_mel_bins": BINS}
     mel = SpectrogramFeatureExtractor(channels=["mel"], **settings)
     parts = SpectrogramFeatureExtractor(channels=["harmonic", "percussive"], **settings)
@@ -86,7 +85,7 @@ def librosa_parts(window: np.ndarray) -> np.ndarray:
 
 
 def librosa_classical(window: np.ndarray) -> np.ndarray:
-    """Each feature by its own function, as its documentation shows it; tonnetz of the same chroma as ours."""
+    """Each feature with its own function of librosa, as in its documentation; tonnetz uses the same chroma as ours."""
     chroma = librosa.feature.chroma_stft(y=window, sr=RATE)
     over_time = (
         librosa.feature.mfcc(y=window, sr=RATE),

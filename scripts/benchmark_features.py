@@ -1,19 +1,19 @@
-"""How fast features are built and read, side by side with the stock way, in one run on this machine.
+"""Compare the speed of building and reading features with the stock way, in one run.
 
     python scripts/benchmark_features.py                        # clips of synthesized music
     python scripts/benchmark_features.py --data_dir DIR         # 3 s clips cut from the recordings in DIR
-    python scripts/benchmark_features.py --clock cpu            # on a machine that others are using too
+    python scripts/benchmark_features.py --clock cpu            # on a machine with other load
     python scripts/benchmark_features.py --stream USER/NAME     # only: how fast a feature dataset on the Hub streams
     python scripts/benchmark_features.py --beside CHECKOUT      # only: this version and another one, in turns
 
-Both ways turn the same 3 s clips of 44.1 kHz stereo 16-bit WAV into features on disk, with as many processes, each on
-one core. The stock way is `datasets.map` with ASTFeatureExtractor as the audio-classification example of transformers
-uses it: decode, resample both channels, average them, extract clip by clip, write nested lists. It pads 3 s to the
-1,024 frames that the extractor of MIT/ast-finetuned-audioset-10-10-0.4593 asks for; "stock, cut" is the same with
-max_length set to the window, which few users know to do.
+Both turn the same 3 s clips (44.1 kHz, stereo, 16 bits, WAV) into features on disk, with the same number of processes,
+each on one core. The stock way is `datasets.map` with ASTFeatureExtractor as in the audio-classification example of
+transformers: decode, resample both channels, average them, extract clip by clip, write nested lists. It pads 3 s to the
+1,024 frames of the extractor of MIT/ast-finetuned-audioset-10-10-0.4593. "stock, cut" is the same with max_length set
+to the window length, which few users know to do.
 
-The ways take turns, and every figure is the median of the turns. A line that begins with `ratio` is a comparison, with
-the figure it should reach.
+They take turns, and every figure is the median over turns. A line that starts with `ratio` is a comparison, with its
+goal.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def compare_versions(folder: Path, options: argparse.Namespace) -> None:
-    """This version beside another one, each in a process of its own that has its libraries loaded; processor time."""
+    """CPU time of this version and another one, each in its own process, in which the libraries are loaded."""
     paths = write_clips(folder / "clips", options.num_clips, options.data_dir)
     for place, path in enumerate(paths):  # two classes
         (folder / "wav" / "ab"[place % 2]).mkdir(exist_ok=True, parents=True)
@@ -117,7 +117,7 @@ def version_process(checkout: Path, recordings: Path, folder: Path) -> subproces
 
 
 def ask(child: subprocess.Popen, question: str) -> float:
-    """How much a version gets through in a second, by its answer; whatever else it prints is passed over."""
+    """Clips or windows per second of a version, from its answer; other output is ignored."""
     child.stdin.write(question + "\n")
     child.stdin.flush()
     for line in child.stdout:
@@ -170,7 +170,7 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
 
 
 def stock_build(paths: list[Path], folder: Path, processes: int, max_length: int) -> None:
-    """The stock way. As `datasets.Audio` decodes, every channel is resampled, then their mean is taken."""
+    """The stock way. As in `datasets.Audio`, every channel is resampled before their mean is computed."""
     extractor = ASTFeatureExtractor(max_length=max_length)
 
     def transform(batch: dict) -> dict:
@@ -218,7 +218,7 @@ def our_reader(folder: Path, count: int) -> Callable[[], None]:
 
 
 def print_stages(paths: list[Path], a_clip: dict[str, float], clock: str) -> None:
-    """Where the time of one clip goes, in milliseconds of one process; writing is what the steps leave of the whole."""
+    """The time per clip by step, in milliseconds of one process; writing is the rest of the total time."""
     paths = paths[:100]
     fbank, stock = KaldiFbank(), ASTFeatureExtractor(max_length=1024)
     stereo = [soundfile.read(path, dtype="float32")[0] for path in paths]
@@ -247,7 +247,7 @@ def print_stages(paths: list[Path], a_clip: dict[str, float], clock: str) -> Non
 
 
 def storage_error(paths: list[Path]) -> tuple[float, float]:
-    """Largest and root mean square difference of stored features from exact ones."""
+    """Maximum and root mean square difference between stored and exact features."""
     errors = []
     for exact in KaldiFbank()([torch.from_numpy(read_audio(path, RATE)) for path in paths[:100]]):
         errors.append(decode_features(*encode_features(exact.numpy())) - exact.numpy())
@@ -256,7 +256,7 @@ def storage_error(paths: list[Path]) -> tuple[float, float]:
 
 
 def stream_from_own_hub(folder: Path, repeats: int) -> dict[str, float]:
-    """Put what was built on a Hub on 127.0.0.1, which this process serves, and stream it from there in another one."""
+    """Pushes the features to a Hub on 127.0.0.1, which this process serves, and streams them in another process."""
     sys.path.insert(0, str(HUB_SERVER.parent))
     from hub_server import Hub
 
@@ -273,7 +273,7 @@ def stream_from_own_hub(folder: Path, repeats: int) -> dict[str, float]:
 
 
 def streaming_rates(repo: str, repeats: int) -> dict[str, float]:
-    """Windows a second from the Hub to normalized float32 batches, in this process; always by the wall clock."""
+    """Windows per second from the Hub to normalized float32 batches, in this process; always in wall-clock time."""
     features = load_features(repo, streaming=True)
     collate = FeatureCollator(features.extractor, features.labels)
     stream = features.splits["train"]

@@ -1,13 +1,13 @@
-"""How fast training is where features are computed of stored sound, beside stored features, in one run on this machine.
+"""Compare the training speed with features computed from stored sound and with stored features, in one run.
 
     python scripts/benchmark_features_on_device.py --data_dir DIR      # ast-mini and cnn
     python scripts/benchmark_features_on_device.py --device cuda --bf16 --model ast-base --batch_size 64 --steps 50
 
-The same clips of 3 s are built twice, as log-mel features and as sound, and AudioTrainer trains the same model on both:
-reading rows, decoding, computing features where they are not stored, augmentation (mixup, masks), the step. A third way
-also augments the waveforms (noise, shift, gain, of half of the windows each). The ways take turns, each after warm-up
-steps; figures are medians of the turns, of processor time on the CPU and of the clock on a GPU. A line that begins with
-`ratio` is a comparison with stored features, in clips per second.
+The same 3 s clips are built twice, as log-mel features and as sound, and AudioTrainer trains the same model on both:
+reading rows, decoding, computing features if they are not stored, augmentation (mixup, masks), and the step. A third
+variant also augments the waveforms (noise, shift, gain, for half of the windows each). Variants take turns, each after
+warm-up steps. Figures are medians over turns, of CPU time on the CPU and wall-clock time on a GPU. A line that starts
+with `ratio` is a comparison with stored features, in clips per second.
 """
 
 from __future__ import annotations

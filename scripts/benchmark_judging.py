@@ -1,12 +1,12 @@
-"""How long intervals and comparisons of stored scores take, and how much memory, beside a plain loop of scikit-learn.
+"""Measure time and memory of intervals and comparisons of stored scores, and compare with a plain scikit-learn loop.
 
     python scripts/benchmark_judging.py                     # 20,000 clips, 20 classes, 1,000 draws, 5,000 groups
-    python scripts/benchmark_judging.py --num_groups 20000  # each clip a group of its own
-    python scripts/benchmark_judging.py --coverage 300      # how often intervals hold the true value, of 300 data sets
+    python scripts/benchmark_judging.py --num_groups 20000  # each clip is its own group
+    python scripts/benchmark_judging.py --coverage 300      # how often intervals contain the true value
 
-Scores are made up, of models that are right now and then. The plain loop copies the rows of drawn groups and asks
-scikit-learn for every metric, each draw again; it is measured on a few draws, and its time grows as they do. All is the
-processor's time of one core in a process of its own, which also says what memory it took above what it started with.
+Scores are synthetic. The plain loop copies the rows of the drawn groups and computes every metric with scikit-learn for
+each draw; it is measured for a few draws, as its time is proportional to their number. Times are CPU times of one core
+in a separate process, and memory is relative to the start of that process.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from hf_audio.metrics import decide
 
 
 class Scores(NamedTuple):
-    """Of each model its probabilities and decisions, `[clips, classes]`; the truth and each clip's group."""
+    """Probabilities and decisions `[clips, classes]` of each model, the truth, and each clip's group."""
 
     models: dict[str, tuple[np.ndarray, np.ndarray]]
     targets: np.ndarray
@@ -99,14 +99,14 @@ def made_up(num_clips: int, num_classes: int, num_groups: int, num_models: int) 
 
 
 class Measured(NamedTuple):
-    """Processor's seconds for each draw, and MB at most above what the process had before."""
+    """CPU seconds per draw, and peak memory in MB relative to the start."""
 
     s_per_draw: float
     memory_mb: float
 
 
 def measure(what: str, way: Callable[[], object], num_draws: int) -> Measured:
-    """Prints and gives what a way took in a forked process, of which nothing is left."""
+    """Prints and returns the time and memory of a variant in a forked process."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_measured, args=(way, sender))
@@ -119,7 +119,7 @@ def measure(what: str, way: Callable[[], object], num_draws: int) -> Measured:
 
 
 def _measured(way: Callable[[], object], sender: object) -> None:
-    Path("/proc/self/clear_refs").write_text("5")  # the highest mark from here on
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak memory
     before_mb, started = _memory_mb("VmRSS"), time.process_time()
     way()
     sender.send((time.process_time() - started, _memory_mb("VmHWM") - before_mb))
@@ -167,7 +167,7 @@ def plain_draws(groups: np.ndarray, num_draws: int) -> list[np.ndarray]:
 
 
 def show_coverage(num_sets: int) -> None:
-    """Prints the share of 95 % intervals that hold the true value, of groups whose clips are easy or hard together."""
+    """Prints how many 95 % intervals contain the true value, for groups whose clips are all easy or all hard."""
     truth = redrawn_of(grouped_scores(np.random.default_rng(0), 20_000), by_clip=False).of_all().metrics
     print(f"95 % intervals of {num_sets} data sets of 10 clips for each group; the share that holds the true value\n")
     print(f"{'groups':>8}  {'metric':24}{'over groups':>14}{'plain percentiles':>20}{'over clips':>14}")
@@ -186,7 +186,7 @@ COVERED = ("accuracy", "f1_macro", "mean_average_precision")
 
 
 def grouped_scores(random: np.random.Generator, num_groups: int) -> Scores:
-    """One model of 4 classes: groups are hard or easy, sound like a class, and have one more often than others."""
+    """One model of 4 classes. Groups are hard or easy, and resemble and contain some classes more often than others."""
     groups = np.repeat(np.arange(num_groups), 10)
     labels = LabelSpace(("a", "b", "c", "d"), SINGLE_LABEL)
     own = random.integers(4, size=num_groups)[groups]
@@ -204,7 +204,7 @@ def redrawn_of(scores: Scores, *, by_clip: bool) -> RedrawnMetrics:
 
 
 def three_intervals(scores: Scores, metric: str) -> list[tuple[float, float]]:
-    """Over groups, over groups by plain percentiles, and over clips."""
+    """Intervals over groups, over groups with plain percentiles, and over clips."""
     found = []
     for by_clip in (False, True):
         redrawn = redrawn_of(scores, by_clip=by_clip)

@@ -1,10 +1,10 @@
-"""How long it takes to open a dataset of many rows on the Hub: its index, with classes and groups, before any sound.
+"""Measure the time to open a large dataset on the Hub: its index with classes and groups, without any sound.
 
     python scripts/benchmark_opening.py                                        # 1,000,000 rows in 100 Parquet files
     python scripts/benchmark_opening.py --num_rows 100000 --num_files 20
 
-A Hub on 127.0.0.1 has the rows: 200 bytes in place of a recording, a class and a speaker. They are opened by a process
-of its own with an empty cache; the time to start Python and import libraries is not counted.
+A Hub on 127.0.0.1 has the rows: 200 bytes instead of a recording, a class and a speaker. They are opened in a separate
+process with an empty cache. The time to start Python and import libraries is not counted.
 """
 
 import argparse

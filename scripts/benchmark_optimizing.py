@@ -1,11 +1,11 @@
-"""What the ways to find weights cost: CPU time of a training step with each, beside a step without, in one run.
+"""Measure the cost of optimization methods: CPU time of a training step with each and without, in one run.
 
     python scripts/benchmark_optimizing.py --model ast-mini --batch_size 8 --steps 20
     python scripts/benchmark_optimizing.py --model cnn --batch_size 16 --steps 20
 
-AudioTrainer reads 3 s windows of noise, stored as a feature dataset stores them. All ways take turns, each after
-warm-up steps; CPU time of the process is what is compared, so that others on the machine do not count. Every ratio is
-the median over the turns: above 1 it costs time. On a GPU give --device cuda: there it is the time on the clock.
+AudioTrainer reads 3 s windows of noise from a feature dataset. Methods take turns, each after warm-up steps. CPU time
+of the process is compared, so that other load on the machine does not count. Every ratio is the median over turns;
+above 1, the method costs time. On a GPU, use --device cuda, which measures wall-clock time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WAYS = {
 
 
 class Clock(TrainerCallback):
-    """CPU time of the steps after the warm-up, or on a GPU the time on the clock."""
+    """CPU time of the steps after the warm-up, or wall-clock time on a GPU."""
 
     def __init__(self, on_gpu: bool) -> None:
         self.on_gpu, self.started_s, self.seconds = on_gpu, 0.0, 0.0
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def windows_of_noise(number: int) -> FeatureDataset:
-    """A feature dataset in memory, of a long-tailed task."""
+    """A feature dataset in memory, with a long-tailed class distribution."""
     random, rows = np.random.default_rng(0), []
     for index in range(number):
         png, offset, scale = encode_features(random.normal(-4, 4, (FRAMES, BINS)).astype(np.float32))

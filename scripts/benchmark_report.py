@@ -1,10 +1,10 @@
-"""How long the report and the page of stored scores take, and how much memory, for some clips and a quarter of them.
+"""Measure time and memory of the report and the page of stored scores, for some clips and a quarter of them.
 
     python scripts/benchmark_report.py                      # 20,000 clips, 20 classes, 1,000 draws
     python scripts/benchmark_report.py --num_clips 100000 --num_classes 50
 
-Scores are made up: 3 windows for each clip, 4 clips for each group, and as many clips again for validation. All is the
-processor's time of one core in a process of its own, and what memory it took above what it started with.
+Scores are synthetic: 3 windows per clip, 4 clips per group, and the same number of clips for validation. Times are CPU
+times of one core in a separate process, and memory is relative to the start of that process.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ WINDOWS, CLIPS_OF_A_GROUP, WINDOW_S = 3, 4, 10.0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num_clips", type=int, default=20_000, help="clips that are judged (default: %(default)s)")
+    parser.add_argument("--num_clips", type=int, default=20_000, help="clips to evaluate (default: %(default)s)")
     parser.add_argument("--num_classes", type=int, default=20, help="classes (default: %(default)s)")
-    parser.add_argument("--num_draws", type=int, default=1_000, help="draws of the bootstrap (default: %(default)s)")
+    parser.add_argument("--num_draws", type=int, default=1_000, help="bootstrap samples (default: %(default)s)")
     options = parser.parse_args()
     print(f"{options.num_classes} classes, {options.num_draws:,} draws; {machine()}\n")
     print(f"{'clips':>10}{'processor s':>14}{'MB above':>10}{'page MB':>10}")
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def made_up(num_clips: int, num_classes: int) -> JudgedClips:
-    """As many clips of test as of validation."""
+    """The same number of test and validation clips."""
     random = np.random.default_rng(0)
     labels = LabelSpace(tuple(f"class {number}" for number in range(num_classes)), MULTI_LABEL)
     targets = (random.random((2 * num_clips, num_classes)) < np.geomspace(0.3, 0.02, num_classes)).astype(np.float32)
@@ -72,7 +72,7 @@ def made_up(num_clips: int, num_classes: int) -> JudgedClips:
 
 
 def measured(judged: JudgedClips, num_draws: int) -> tuple[float, float, float]:
-    """Processor's seconds, MB at most above what the process had before, and MB of the page."""
+    """CPU seconds, peak memory in MB relative to the start, and MB of the page."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_measured, args=(judged, num_draws, sender))
@@ -84,7 +84,7 @@ def measured(judged: JudgedClips, num_draws: int) -> tuple[float, float, float]:
 
 
 def _measured(judged: JudgedClips, num_draws: int, sender: object) -> None:
-    Path("/proc/self/clear_refs").write_text("5")  # the highest mark from here on
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak memory
     before_mb, started = _memory_mb("VmRSS"), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         found = judge([judged], split="test", num_draws=num_draws, windows_s={"model": WINDOW_S})

@@ -1,16 +1,16 @@
-"""How long a streamed epoch that was interrupted half way takes to go on, beside reading it again from its beginning.
+"""Measure the time to resume a streamed epoch in the middle, and compare with reading it from its start.
 
     python scripts/benchmark_resuming.py                            # a million windows; ten minutes
     python scripts/benchmark_resuming.py --num_windows 20000        # a quick look
 
-A Hub on 127.0.0.1 has log-mel windows of 3 s in shards of 1,024, all of the same content: 27 GB to a reader, 27 MB on
-the disk. "Ours" is what training reads, a batch of 32 being asked for by its number. "Read and dropped" is what a
-trainer does with a stream that it knows nothing of: `datasets` shuffles by a buffer of 1,000, and batches are made and
-dropped; the time until half the epoch is reckoned from its rate. Ways take turns, each in a process of its own with an
-empty cache; figures are medians. The time to start Python and import libraries is not counted.
+A Hub on 127.0.0.1 has log-mel windows of 3 s in shards of 1,024, all with the same content: 27 GB for a reader, 27 MB
+on disk. "Ours" is the reader of training, which requests batches of 32 by their number. "Read and dropped" is what a
+generic trainer does with a stream: `datasets` shuffles with a buffer of 1,000, and batches are made and dropped; the
+time for half the epoch is computed from the rate. Variants take turns, each in a separate process with an empty cache.
+Figures are medians. The time to start Python and import libraries is not counted.
 
-Then the shares of several processes: tiny windows that differ, each process of two and of three reading all of its
-batches of an epoch. Every window must come once, and none in two shares.
+Then the shares of several processes are checked, with tiny distinct windows: each of two and three processes reads all
+of its batches of an epoch. Every window must occur exactly once over all processes.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def compare(folder: Path, options: argparse.Namespace) -> None:
-    """Seconds until batches come, and rates, of both ways."""
+    """Seconds until the first batch, and rates, of both variants."""
     sys.path.insert(0, str(HUB_SERVER.parent))
     from hub_server import Hub
 
@@ -120,14 +120,14 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
 
 
 def ask(way: str, environment: dict[str, str], **settings: Any) -> dict[str, Any]:
-    """What a measurement in a process of its own says."""
+    """The result of a measurement in a separate process."""
     command = [sys.executable, __file__, "--one", way, json.dumps(settings)]
     done = subprocess.run(command, env=os.environ | environment, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def ours(num_rated: int) -> dict[str, float]:
-    """An epoch begun, one resumed at its half, and the rate from there on."""
+    """The times to start an epoch and to resume one in the middle, and the rate from there."""
     start = time.perf_counter()
     features = load_features(REPO, streaming=True)
     taken = {"open_s": time.perf_counter() - start}
@@ -146,7 +146,7 @@ def batches_of(windows: StreamedWindows, features: Any) -> Iterator[Any]:
 
 
 def dropped(num_rated: int) -> dict[str, float]:
-    """The rate of a stream that is shuffled by `datasets`, to batches."""
+    """The rate of batches from a stream that is shuffled by `datasets`."""
     features = load_features(REPO, streaming=True)
     collate = FeatureCollator(features.extractor, features.labels)
     stream = features.splits["train"].shuffle(seed=0, buffer_size=1000, max_buffer_input_shards=1)
@@ -170,7 +170,7 @@ def loader_of(windows: StreamedWindows, collate: Callable) -> DataLoaderShard:
 
 
 def put_on(hub: Any, folder: Path, num_shards: int) -> int:
-    """A feature dataset on the Hub of so many shards of the same content; the bytes of them all."""
+    """A feature dataset on the Hub with this many shards of the same content; returns their total size in bytes."""
     built, clips = folder / "built", [made_up_piece(number)[::3] for number in range(FEW_CLIPS)]
     few = rows_of(build(built, clips, RATE_HZ // 3, CLIP_S))
     with (folder / "shard").open("wb") as file, shard_writer(file, few.schema) as writer:
@@ -200,7 +200,7 @@ def build(folder: Path, clips: list[np.ndarray], rate_hz: int, window_s: float) 
 
 
 def rows_of(built: Path) -> pa.Table:
-    """The training rows, whose shards are removed."""
+    """The training rows; their shards are removed."""
     paths = sorted((built / "data").glob("train-*"))
     rows = pa.concat_tables([pq.read_table(path) for path in paths]).combine_chunks()
     for path in paths:
@@ -216,7 +216,7 @@ def count_windows(built: Path, counts: list[int]) -> None:
 
 
 def read_by_several(folder: Path, num_windows: int, world_size: int) -> None:
-    """Processes that read an epoch together, each its share; whether each window came once."""
+    """Several processes read an epoch, each its share; returns whether each window occurred exactly once."""
     built = write_differing(folder / "features", num_windows)
     command = [sys.executable, __file__, "--one", "share"]
     environment = os.environ | {"HF_HOME": str(folder / "home")}
@@ -239,7 +239,7 @@ def read_by_several(folder: Path, num_windows: int, world_size: int) -> None:
 
 
 def write_differing(folder: Path, num_windows: int) -> Path:
-    """Windows of a tenth of a second, told apart by the names of their clips and their starts in seconds."""
+    """Windows of 0.1 s, identified by clip name and start in seconds."""
     random = np.random.default_rng(0)
     clips = [0.1 * random.standard_normal(round(TINY_S * FILE_RATE)) for _ in range(FEW_CLIPS + 2)]
     few = rows_of(build(folder, clips, FILE_RATE, TINY_S))
@@ -257,7 +257,7 @@ def write_differing(folder: Path, num_windows: int) -> Path:
 
 
 def share(folder: str, rank: int, world_size: int, read: str) -> dict[str, int]:
-    """Reads a process's batches of an epoch, and writes down which windows of them count."""
+    """Reads a process's batches of an epoch, and writes the windows in them that count."""
     features = load_features(folder, streaming=True)
     windows = StreamedWindows(features.streamed, BATCH, rank=rank, world_size=world_size)
     layout = BatchLayout(len(windows), BATCH, 1, rank, world_size)

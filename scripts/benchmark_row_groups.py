@@ -1,8 +1,8 @@
-"""How much memory it takes to read all recordings of one large row group or batch, by how the file was written.
+"""Measure the memory to read all recordings of a large row group or batch, for different ways to write the file.
 
     python scripts/benchmark_row_groups.py --num_recordings 300 --recording_mb 1.3
 
-Each kind of file is written to a temporary folder, has noise for its sound, and is read by a process of its own.
+Each kind of file is written to a temporary folder with noise as sound, and is read in a separate process.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def written(folder: Path, num_recordings: int, num_bytes: int) -> Iterator[tuple
 
 
 def memory_mb(file: str, num_recordings: int) -> float:
-    """The most memory of its own that this process takes while it reads all recordings, in MB, above the libraries'."""
+    """Peak private memory of this process in MB while it reads all recordings, minus that of the libraries."""
     before = _own_mb()
     with _watched() as most:
         for _, sound in sounds(file, "audio", range(num_recordings), open_container):
@@ -95,7 +95,7 @@ def _watched() -> Iterator[list[float]]:
 
 
 def _own_mb() -> float:
-    """Of this process in MB, without pages of files, which the system takes back where it needs them (Linux)."""
+    """Memory of this process in MB, without pages of files, which the system can reclaim (Linux)."""
     return int(re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1000
 
 

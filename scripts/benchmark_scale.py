@@ -1,4 +1,4 @@
-"""Does building scale: memory at ten times the corpus, two processes beside one, and what large corpora will take.
+"""Measure how building scales: memory for a corpus of ten times the size, two processes, and large corpora.
 
     python scripts/benchmark_scale.py                           # 10,000 and 100,000 clips of 3 s: half an hour
     python scripts/benchmark_scale.py --num_clips 200           # a quick look
@@ -6,13 +6,13 @@
     python scripts/benchmark_scale.py --parts rates --data_dir DIR      # only: rates by file format and kind of feature
     python scripts/benchmark_scale.py --parts long              # only: memory with a recording of 10 h and whole songs
 
-Memory is what a process and its workers hold that is no file (anonymous pages, sampled ten times a second), at its
-peak: pages of mapped files, which the system takes back when it needs them, do not count. Linux only. One process and
-two take turns, on the larger corpus. Both corpora are links to a hundred files: every clip is decoded and built again.
+Memory is the peak of anonymous pages of a process and its workers, sampled ten times per second. Pages of mapped files,
+which the system can reclaim, do not count. This works only on Linux. One process and two take turns on the larger
+corpus. Both corpora are links to a hundred files: every clip is decoded and built again.
 
-Rates are seconds of sound that one core gets through in one second of its own time, from 44.1 kHz stereo files to
-finished shards, windows of 10 s; files of 30 s, of synthesized tones or of the recordings in --data_dir. From them
-and the hours of each corpus follow core-hours, gigabytes and shards.
+Rates are seconds of sound per second of CPU time on one core, from 44.1 kHz stereo files to finished shards, with
+windows of 10 s and files of 30 s (synthesized tones, or the recordings in --data_dir). Core-hours, gigabytes and shards
+are computed from them and the hours of each corpus.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def measure_long(root: Path) -> None:
 
 
 def write_minutes(path: Path, minute: np.ndarray, count: float) -> None:
-    """A mono file of the same minute so many times."""
+    """A mono file that repeats the same minute."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with soundfile.SoundFile(path, "w", FILE_RATE, 1, "PCM_16") as file:
         for _ in range(int(count)):
@@ -169,7 +169,7 @@ def measure_processes(root: Path, repeats: int) -> None:
 
 
 def watched(what: str, corpus: Path, settings: dict) -> tuple[float, float]:
-    """Runs one measurement in a process of its own: the seconds that it says, and the peak of its memory in bytes."""
+    """Runs one measurement in a separate process: the seconds that it prints, and its peak memory in bytes."""
     command = [sys.executable, __file__, "--one", what, str(corpus), json.dumps(settings)]
     environment = os.environ | {"HF_HOME": str(corpus.parent / "hf_home")}  # gone with the corpora
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -187,7 +187,7 @@ def watched(what: str, corpus: Path, settings: dict) -> tuple[float, float]:
 
 
 def anonymous_bytes(pid: int) -> int:
-    """Memory of a process that is no file's."""
+    """Memory of a process without pages of files."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
 
@@ -289,7 +289,7 @@ def build(corpus: Path, folder: Path, features: hf_audio.FeatureConfig, num_work
 
 
 def measure_rates(root: Path, data_dir: Path | None) -> dict[tuple[str, str], tuple[float, float]]:
-    """Times real time a core, and bytes a second of sound, by format and kind."""
+    """Multiples of real time per core, and bytes per second of sound, by format and kind."""
     found = {}
     print(f"{'times real time a core':24}" + "".join(f"{kind:>14}" for kind in KINDS))
     for name in FORMATS:
@@ -322,7 +322,7 @@ def write_recordings(folder: Path, count: int, suffix: str, data_dir: Path | Non
 
 
 def reckon(rates: dict[tuple[str, str], tuple[float, float]]) -> None:
-    """What each large corpus takes, by kind, in windows of 10 s."""
+    """The cost of each large corpus by kind of feature, in windows of 10 s."""
     print("| corpus | hours | kind | core-hours | GB | windows of 10 s | shards |")
     print("|---|---:|---|---:|---:|---:|---:|")
     for corpus, (hours, name) in LARGE_CORPORA.items():

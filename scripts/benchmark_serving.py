@@ -1,20 +1,20 @@
-"""How fast `hf-audio serve` answers, with windows of several requests in a forward pass and without, in one run.
+"""Measure the speed of `hf-audio serve`, with and without batches of several requests, in one run.
 
     python scripts/benchmark_serving.py                      # cnn, recordings of 3 s
     python scripts/benchmark_serving.py --model ast-mini --seconds 20
-    python scripts/benchmark_serving.py --load_minutes 10    # instead: errors and memory under load
-    python scripts/benchmark_serving.py --windows            # instead: what a window costs in batches of several
+    python scripts/benchmark_serving.py --load_minutes 10    # only: errors and memory under load
+    python scripts/benchmark_serving.py --windows            # only: the cost of a window by batch size
 
-Three services run side by side and take turns: as it is by default, with --no_batching, and with --no_batching
---workers 1, which judges one request after the other by all cores, as a service without a batcher does. They are asked
+Three services take turns: with default settings, with --no_batching, and with --no_batching --workers 1, which
+processes requests one after another on all cores, like a service without a batcher. Requests come
 
-    by 1 client and by 16, each asking again as soon as it has its answer;
-    at random times (Poisson arrivals), as many a second as the second one can answer, and half as many as the first:
-    there what waits does not hold up who comes next, as with many clients who do not know of each other.
+    from 1 client and from 16, each of which sends the next request after its answer;
+    at random times (Poisson arrivals), at the maximum rate of the second service, and at half the rate of the first:
+    new requests do not wait for earlier ones, as with many independent clients.
 
-The clients are a process of their own on the same cores. Figures are medians of the turns: answers a second of time,
-and for a second of the service's processor time, which others on the machine disturb less; the 99th percentile of the
-seconds that an answer took. A line that begins with `ratio` is a comparison. A preset has random weights, as fast as
+The clients are a separate process on the same cores. Figures are medians over turns: answers per second of time,
+answers per second of the service's CPU time, which other load on the machine affects less, and the 99th percentile of
+the response time. A line that starts with `ratio` is a comparison. Presets have random weights, which are as fast as
 trained ones.
 """
 
@@ -48,17 +48,17 @@ from hf_audio.tagging.loading import load as load_model
 
 COMMAND = [sys.executable, "-c", "from hf_audio.commands.main import main; main()", "serve", "--port", "0"]
 CLIENTS = (1, 16)
-OPEN_CLIENTS = 48  # of requests at random times, as many as are answered at once: fewer than --max_requests
+OPEN_CLIENTS = 48  # parallel requests at random times: fewer than --max_requests
 BATCHED, UNBATCHED, ONE_BY_ONE = "batched", "unbatched", "one by one"
 FLAGS = {BATCHED: (), UNBATCHED: ("--no_batching",), ONE_BY_ONE: ("--no_batching", "--workers", "1")}
 WARM_UP_S = 3.0
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 MEMORY_EVERY_S = 5.0
-WARM_UP_SHARE = 0.2  # of a long load, before memory is looked at
+WARM_UP_SHARE = 0.2  # of a long load, before memory is measured
 
 
 class Turn(NamedTuple):
-    """What clients and a service took."""
+    """Measurements of clients and a service."""
 
     rate: float
     rate_per_processor_s: float
@@ -102,7 +102,7 @@ def write_recording(folder: Path, duration_s: float) -> Path:
 
 @contextlib.contextmanager
 def service(model: str, *flags: str) -> Iterator[tuple[psutil.Process, tuple[str, str]]]:
-    """A process that serves, and where."""
+    """A serving process, and its address."""
     places = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
     with tempfile.TemporaryFile("w+") as log:
@@ -139,7 +139,7 @@ def clients_command(
 
 
 def compare(services: dict[str, tuple], recording: Path, seconds: float, repeats: int) -> None:
-    """Prints how fast each is with few clients and with many, then at random times."""
+    """Prints the speed of each service with few and many clients, then at random times."""
     few, many = CLIENTS
     for _, address in services.values():
         load(address, recording, many, WARM_UP_S)
@@ -158,7 +158,7 @@ def compare(services: dict[str, tuple], recording: Path, seconds: float, repeats
 def turns_of(
     services: dict[str, tuple], asked: dict[str, tuple], recording: Path, seconds: float, repeats: int
 ) -> dict[tuple[str, str], Turn]:
-    """Medians of the turns, by the service and how it was asked."""
+    """Medians over turns, by service and kind of requests."""
     turns: dict[tuple[str, str], list[Turn]] = {}
     for _ in range(repeats):
         for how, (clients, rate) in asked.items():
@@ -216,7 +216,7 @@ def one_turn(
 
 
 def measure_windows(model: str, duration_s: float) -> None:
-    """Prints what features and forward pass of a window cost, on one core and on all, by the size of its batch."""
+    """Prints the cost of features and forward pass per window, on one core and on all, by batch size."""
     predictor = load_model(model).predictor
     sound = 0.1 * np.random.default_rng(0).normal(size=round(duration_s * predictor.sample_rate)).astype(np.float32)
     window = predictor.windows.cut(sound)[0]
@@ -236,7 +236,7 @@ def measure_windows(model: str, duration_s: float) -> None:
 
 
 def measure_load(process: psutil.Process, address: tuple[str, str], recording: Path, seconds: float) -> None:
-    """Prints what 16 clients got, and how the memory grew after the first part of the time."""
+    """Prints the answers of 16 clients, and the growth of memory after the warm-up."""
     times, memory, began = [], [], time.monotonic()
     with tempfile.TemporaryFile("w+") as answers:
         asking = subprocess.Popen(clients_command(address, recording, max(CLIENTS), seconds), stdout=answers)

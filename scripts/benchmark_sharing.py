@@ -1,12 +1,12 @@
-"""What pushing recordings as a dataset takes, beside the stock way, in one run on this machine.
+"""Compare the cost of pushing recordings as a dataset with the stock way, in one run.
 
     python scripts/benchmark_sharing.py                     # 800 clips of synthesized music
     python scripts/benchmark_sharing.py --data_dir DIR      # 3 s clips cut from the recordings in DIR
 
-The clips (44.1 kHz, stereo, 16 bits, WAV, in class folders) go to a Hub on 127.0.0.1. The stock way is
-`Dataset.from_dict` of their paths and `push_to_hub`, which uploads the files as they are and decodes none. Each way is
-a process of its own with an empty cache. CPU time counts that process alone, from after its imports; the disk is what
-is written beside the recordings.
+The clips (44.1 kHz, stereo, 16 bits, WAV, in class folders) are pushed to a Hub on 127.0.0.1. The stock way is
+`Dataset.from_dict` of their paths and `push_to_hub`, which uploads the unchanged files without decoding. Each variant
+is a separate process with an empty cache. CPU time counts only that process after its imports. Disk space is the size
+of files other than the recordings.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", type=Path, help="recordings to cut the clips from; default: synthesized clips")
     parser.add_argument("--num_clips", type=int, default=800, help="clips of 3 s (default: %(default)s)")
-    parser.add_argument("--way", nargs=2, metavar=("WAY", "CLIPS"), help="one way alone (HF_ENDPOINT), and stop")
+    parser.add_argument("--way", nargs=2, metavar=("WAY", "CLIPS"), help="only one variant (HF_ENDPOINT), and stop")
     options = parser.parse_args()
     if options.way:
         print(json.dumps(one_way(options.way[0], Path(options.way[1]))))
@@ -69,7 +69,7 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
 
 
 def one_way(way: str, clips: Path) -> dict[str, float]:
-    """What it took to push the clips from this process."""
+    """The cost of pushing the clips from this process."""
     import datasets
 
     import hf_audio

@@ -1,17 +1,17 @@
-"""How fast recordings on the Hub become features, beside the stock way on the same stream, in one run on this machine.
+"""Compare the speed of building features from recordings on the Hub with the stock way, in one run.
 
     python scripts/benchmark_streams.py                     # 400 clips of synthesized music
     python scripts/benchmark_streams.py --data_dir DIR      # 3 s clips cut from the recordings in DIR
 
 A Hub on 127.0.0.1 has the clips (44.1 kHz, stereo, 16 bits) as WAV files in Parquet, as `push_to_hub` writes them. The
 stock way is `load_dataset(streaming=True)` and `map` with ASTFeatureExtractor; soundfile decodes, since torchcodec
-needs FFmpeg, and every channel is resampled, as `datasets.Audio` does. "Stock" drops what it makes; "stock, kept"
-writes it to the disk, as ours does, by `Dataset.from_generator`; "stock, cut" drops it, and has max_length set to the
-window. Each turn is a process of its own with an empty cache; figures are medians of the turns, which the ways take by
-turns. The time to start Python and import libraries is not counted.
+needs FFmpeg, and every channel is resampled, as in `datasets.Audio`. "Stock" discards the features; "stock, kept"
+writes them to disk, as ours does, with `Dataset.from_generator`; "stock, cut" discards them, with max_length set to the
+window length. Variants take turns, each in a separate process with an empty cache. Figures are medians over turns. The
+time to start Python and import libraries is not counted.
 
-Also: the most that was on the disk and in memory at a time, and how long a build that was killed in the middle takes
-until it reads the next recording.
+It also measures the peak disk space and memory, and the time until a build that was killed in the middle reads the next
+recording.
 """
 
 import argparse
@@ -135,7 +135,7 @@ def push(hub: Any, paths: list[Path]) -> tuple[list[str], int]:
 
 
 def one_turn(way: str, addresses: list[str], processes: int) -> dict[str, float]:
-    """What one turn of one way took, in this process."""
+    """The cost of one turn of one variant, in this process."""
     with tempfile.TemporaryDirectory() as folder:
         if way == "resumed":
             return {"until_next_s": until_next(addresses, Path(folder) / "features")}
@@ -150,7 +150,7 @@ def one_turn(way: str, addresses: list[str], processes: int) -> dict[str, float]
 
 
 def measured(run: Callable[[], object], places: list[Path]) -> dict[str, float]:
-    """Seconds, and the most memory and disk that was taken at a time; the disk is looked at every 50 ms."""
+    """Seconds, and peak memory and disk space, which is sampled every 50 ms."""
     peak, done = [0], threading.Event()
 
     def watch() -> None:
@@ -170,7 +170,7 @@ def measured(run: Callable[[], object], places: list[Path]) -> dict[str, float]:
 
 
 def folder_bytes_now(folder: Path) -> int:
-    """Of a folder in which files come and go."""
+    """Size of a folder in which files are created and deleted."""
     total = 0
     for path in folder.rglob("*"):
         try:

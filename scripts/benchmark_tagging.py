@@ -1,21 +1,20 @@
-"""How fast recordings are tagged, beside the stock pipeline that is fed the same windows, in one run on this machine.
+"""Compare the speed of tagging with the stock pipeline on the same windows, in one run.
 
     python scripts/benchmark_tagging.py                         # cnn
     python scripts/benchmark_tagging.py --model ast-small --num_files 6
     python scripts/benchmark_tagging.py --model runs/cnn_folder # or a model's name on the Hub
     python scripts/benchmark_tagging.py --long_h 10             # memory of one long recording
-    python scripts/benchmark_tagging.py --start                 # how long the command takes to its first tag
-    taskset -c 0 python scripts/benchmark_tagging.py --listen_s 20      # how far listening is behind, on one core
+    python scripts/benchmark_tagging.py --start                 # time of the command until its first tag
+    taskset -c 0 python scripts/benchmark_tagging.py --listen_s 20      # latency of listening on one core
 
-Files of 3 to 30 s, 44.1 kHz stereo, are tagged from disk. The stock way is transformers' pipeline, one file at a time:
-it is handed the very windows that hf_audio hears, decoded by soundfile and resampled by soxr, and extracts and
-classifies them as it does. Both ways give the same scores, which is checked. A preset has random weights, as fast as
-trained ones, on windows of 3 s.
+Files of 3 to 30 s, 44.1 kHz stereo, are tagged from disk. The stock way is transformers' pipeline, one file at a time.
+It gets the same windows as hf_audio, decoded by soundfile and resampled by soxr, and extracts and classifies them. Both
+give the same scores, which is checked. Presets have random weights, which are as fast as trained ones, and 3 s windows.
 
-The ways take turns, and every figure is the median of the turns. A line that begins with `ratio` is a comparison, in
-seconds of sound for a second of time, and for a second of the processor's time, which others on the machine disturb
-less. `share` is the time of the model's forward alone, on batches that wait in memory, of all the time that tagging
-takes: what is left is decoding, resampling and features that the model had to wait for.
+They take turns, and every figure is the median over turns. A line that starts with `ratio` is a comparison, in seconds
+of sound per second of time, and per second of CPU time, which other load on the machine affects less. `share` is the
+time of only the model's forward pass, on batches in memory, relative to the total time of tagging; the rest is
+decoding, resampling and features for which the model had to wait.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ def main() -> None:
 
 
 def saved_model(name: str, folder: Path) -> str:
-    """A preset with random weights as a folder that anyone could load; anything else by its name."""
+    """The folder of a preset with random weights; the name of any other model."""
     if name not in AST_PRESETS and name not in NETWORKS:
         return name
     torch.manual_seed(0)
@@ -118,7 +117,7 @@ def write_files(folder: Path, count: int) -> list[str]:
 
 
 def compare(name: str, model: str, paths: list[str], repeats: int) -> None:
-    """Prints how fast both ways are, and the forward's share."""
+    """Prints the speed of both variants, and the share of the forward pass."""
     tagger = load(model)
     classifier = pipeline("audio-classification", model=model, trust_remote_code=True, device=tagger.predictor.device)
     ways: dict[str, Callable] = {
@@ -166,7 +165,7 @@ def stock(classifier: Callable, tagger: Tagger, paths: list[str]) -> dict[str, n
 
 
 def turns(ways: dict[str, Callable], repeats: int, of: int = resource.RUSAGE_SELF) -> dict[str, tuple[float, float]]:
-    """Median seconds of each way, of the clock and of the processor: this process's time, or that of its children."""
+    """Median wall-clock and CPU seconds of each variant, for this process or its children."""
     measured: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     for _ in range(repeats):
         for way, run in ways.items():
@@ -182,7 +181,7 @@ def processor_s(of: int) -> float:
 
 
 def measure_memory(model: str, folder: Path, hours: float) -> None:
-    """Prints what tagging one long recording takes, in a process of its own."""
+    """Prints the cost of tagging one long recording in a separate process."""
     path = folder / "long.flac"
     minute = 0.1 * np.random.default_rng(0).normal(size=60 * FILE_RATE).astype(np.float32)
     with soundfile.SoundFile(path, "w", FILE_RATE, 1, format="FLAC", compression_level=0.0) as file:
@@ -201,7 +200,7 @@ def measure_memory(model: str, folder: Path, hours: float) -> None:
 
 
 def measure_start(model: str, path: str, repeats: int) -> None:
-    """Prints how long processes take from their start to their end, in turns: the command, and what it cannot spare."""
+    """Prints the total time of processes, in turns: the command, and the imports that it needs."""
     command = "from hf_audio.commands.main import main; main()"
     processes = {
         "hf-audio --help": (command, "--help"),
@@ -220,7 +219,7 @@ def run_to_end(argv: tuple[str, ...]) -> None:
 
 
 def measure_listening(name: str, model: str, folder: Path, seconds: float) -> None:
-    """Prints how old the end of the heard window is when its scores are ready, every 0.1 s of a stereo file."""
+    """Prints the latency from the end of a window until its scores are ready, every 0.1 s of a stereo file."""
     soundfile.write(
         folder / "a.wav", 0.1 * np.random.default_rng(0).normal(size=(int(seconds * FILE_RATE), 2)), FILE_RATE
     )

@@ -1,26 +1,26 @@
-"""How fast a classifier of 3 s clips trains, side by side with the stock way, in one run on this machine.
+"""Compare the training speed of a classifier of 3 s clips with the stock way, in one run.
 
     python scripts/benchmark_training.py --device cuda --bf16                  # the AudioSet model's size
     python scripts/benchmark_training.py --device cuda --bf16 --compile
-    python scripts/benchmark_training.py --device cuda --bf16 --share          # of the card's matrix rate, see below
+    python scripts/benchmark_training.py --device cuda --bf16 --share          # of the GPU's matrix rate, see below
     python scripts/benchmark_training.py --device cpu --model ast-tiny --batch_size 8 --steps 5
     python scripts/benchmark_training.py --device cpu --model cnn --batch_size 16 --steps 10     # or lstm
 
-The stock way is transformers' audio-classification example: the model, of the same size, on the 1,024 frames to which
-ASTFeatureExtractor pads every clip, plain Trainer, loss from the model. Ours reads the 298 frames of 3 s and computes
-loss and augmentation (mixup, SpecAugment) on the device. Two things are timed:
+The stock way is transformers' audio-classification example: a model of the same size on the 1,024 frames to which
+ASTFeatureExtractor pads every clip, with the plain Trainer and the model's loss. Ours reads the 298 frames of 3 s, and
+computes loss and augmentation (mixup, SpecAugment) on the device. Two things are timed:
 
-    step       features wait in memory for both: what the shorter window and the augmentation change
-    whole way  as used: the example extracts features in its data loader, epoch after epoch; AudioTrainer decodes stored
-               windows. Decoding and resampling of audio files is left out, in the example's favour.
+    step       features are in memory for both: the effect of the shorter window and the augmentation
+    whole way  as used: the example extracts features in its data loader in every epoch; AudioTrainer decodes stored
+               windows. Decoding and resampling of audio files is omitted, which favors the example.
                Needs the package datasets; without it only the step is timed.
 
-With --share nothing is compared: our step is timed for several batch sizes, eager and compiled. Its operations over the
-time (products of matrices and convolutions, forward and backward) are set beside what the device reaches in products of
-large matrices of the same precision.
+With --share nothing is compared: our step is timed for several batch sizes, eager and compiled. Its operations per
+second (matrix products and convolutions, forward and backward) are given relative to the device's rate in products of
+large matrices with the same precision.
 
-The ways take turns, each after warm-up steps, and every figure is the median of the turns. A line that begins with
-`ratio` is a comparison: ours over stock, in clips per second, or stock over ours, in memory.
+They take turns, each after warm-up steps, and every figure is the median over turns. A line that starts with `ratio` is
+a comparison: ours over stock in clips per second, or stock over ours in memory.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ MODELS = ("ast-base", "ast-tiny", "ast-mini", "cnn", "cnn-concert", "lstm")
 
 @dataclass
 class Speed:
-    """What one way reached."""
+    """Measurements of one variant."""
 
     clips_per_s: float
     step_ms: float
@@ -192,7 +192,7 @@ def timed(options: argparse.Namespace, build, num_workers: int) -> Speed:
 
 
 def resident_gb() -> float:
-    """The most memory that this process has had."""
+    """Peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
@@ -269,7 +269,7 @@ def our_whole_way(options: argparse.Namespace) -> Speed:
 
 
 def in_own_process(measure, options: argparse.Namespace) -> Speed:
-    """Each measurement starts afresh, so that its peak of memory is its own."""
+    """Resets the memory statistics, so that each measurement has its own peak."""
     with multiprocessing.get_context("spawn").Pool(1) as process:
         return process.apply(quietly, (measure, options))
 
@@ -280,7 +280,7 @@ def quietly(measure, options: argparse.Namespace) -> Speed:
 
 
 def compare(what: str, options: argparse.Namespace, stock_way, our_way) -> None:
-    """Times the two ways in turns, prints both speeds and their ratios."""
+    """Times the two variants in turns, and prints both speeds and their ratios."""
     turns = [[in_own_process(way, options) for way in (stock_way, our_way)] for _ in range(options.repeats)]
     stock, ours = (
         sorted(speeds, key=lambda speed: speed.clips_per_s)[len(speeds) // 2] for speeds in zip(*turns, strict=True)
@@ -295,7 +295,7 @@ def compare(what: str, options: argparse.Namespace, stock_way, our_way) -> None:
 
 
 def report_share(options: argparse.Namespace) -> None:
-    """Prints for each batch size, eager and compiled, our step's speed and its share of the device's matrix rate."""
+    """Prints our step's speed and share of the device's matrix rate per batch size, eager and compiled."""
     rate = matrix_rate(options.device, torch.bfloat16 if options.bf16 else torch.float32)
     flops = training_flops(model_of(options.model, FRAMES, stock=False), FRAMES, BINS)
     print(f"matrix rate {rate / 1e12:.2f} TFLOP/s; a clip takes {flops / 1e9:.1f} GFLOP forward and backward")

@@ -1,11 +1,11 @@
-"""Does training get slower from one version to the next? Two checkouts take turns, each in processes of its own.
+"""Compare the training speed of two versions: two checkouts take turns, each in separate processes.
 
     git worktree add ../before COMMIT
     python scripts/benchmark_training_versions.py ../before --model cnn-concert --steps 40
     python scripts/benchmark_training_versions.py ../before --model cnn --bf16         # and this version in bfloat16
 
-Stored windows of 3 s are decoded, augmented (mixup, SpecAugment) and trained on by AudioTrainer, on one thread of the
-CPU. What is counted is clips per second of CPU time, which other work on the machine disturbs least.
+AudioTrainer decodes stored 3 s windows, augments them (mixup, SpecAugment) and trains, on one CPU thread. The result is
+clips per second of CPU time, which other load on the machine affects least.
 """
 
 from __future__ import annotations

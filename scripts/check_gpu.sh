@@ -1,11 +1,11 @@
 #!/bin/bash
-# What only a GPU can show, on one card in under 8 minutes; where there is none, the same steps run small on the CPU:
+# Checks that need a GPU, in under 8 minutes on one GPU; without one, the same steps run on the CPU with small sizes:
 #   scripts/check_gpu.sh
 #   PYTHON=.venv/bin/python scripts/check_gpu.sh
 #
-# 1 the tests that need a card: the recurrences' kernels and dtype, a run in bf16 that is finished and asked for again,
+# 1 the tests that need a GPU: kernels and dtype of recurrent layers, a finished bf16 run that is started again,
 #   workers switched off
-# 2 AST-base in bf16: clips a second, and the share of the card's matrix rate, for batches of 32, 128 and 256, eager and
+# 2 AST-base in bf16: clips per second, and the share of the GPU's matrix rate, for batches of 32, 128 and 256, eager and
 #   compiled
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,9 +1,9 @@
-"""Install a wheel into an environment of its own, away from the sources, and run what it promises.
+"""Install a wheel into a new environment, away from the sources, and run its command and public names.
 
     python scripts/check_wheel.py dist
-    python scripts/check_wheel.py dist --model runs/cnn_folder --sound song.wav        # and tag a sound
+    python scripts/check_wheel.py dist --model runs/cnn_folder --sound song.wav        # also tag a sound
 
-Everything that the wheel requires is installed from the package index, so that nothing is there by chance.
+All requirements of the wheel are installed from the package index, so missing ones are found.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ ALL_NAMES = "import hf_audio; [getattr(hf_audio, name) for name in hf_audio.__al
 
 @clear_errors()
 def main(argv: list[str] | None = None) -> None:
-    """Raises InputError where there is not one wheel, and where a command of it fails."""
+    """Raises InputError if there is not exactly one wheel, or a command fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="with one wheel")
-    parser.add_argument("--model", help="a run folder, to tag a sound with")
-    parser.add_argument("--sound", type=Path, help="the sound")
+    parser.add_argument("folder", type=Path, help="folder with one wheel")
+    parser.add_argument("--model", help="run folder of the model to tag a sound with")
+    parser.add_argument("--sound", type=Path, help="sound to tag")
     given = parser.parse_args(argv)
     if (given.model is None) != (given.sound is None):
-        raise InputError("--model and --sound need each other: give both, or none")
+        raise InputError("--model and --sound need each other: give both or none")
     wheels = sorted(given.folder.glob("hf_audio-*.whl"))
     if len(wheels) != 1:
         raise InputError(f"{given.folder} has {len(wheels)} wheels of hf_audio, expected one: run `make dist`")
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _installed(folder: Path, wheel: Path) -> Path:
-    """The folder of an empty environment's commands, once the wheel is in it."""
+    """Installs the wheel into a new environment; returns the folder of its commands."""
     venv.create(folder / "installed", with_pip=True)
     commands = folder / "installed" / ("Scripts" if sys.platform == "win32" else "bin")
     _run([commands / "python", "-m", "pip", "install", "--quiet", wheel], folder)

@@ -1,13 +1,12 @@
-"""Train before and after corrections of labels, and say whether the difference is more than noise.
+"""Train before and after label corrections, and report whether the difference is more than noise.
 
     python scripts/compare_overrides.py FEATURES_DIR overrides.csv
     python scripts/compare_overrides.py FEATURES_DIR overrides.csv --recipe recipes/cnn_folder.py --seeds 3 \\
         --data_dir DIR -- --num_train_epochs 20
 
-FEATURES_DIR has the labels as given. Test labels stay as given too: what the table says of test clips is not used.
-Without a recipe, a linear model is trained on redrawn groups. With one, it is run twice for each seed, with the flags
-behind -- (they must split the corpus as FEATURES_DIR does); finished runs in --output_dir are kept, each with what it
-came from beside it.
+FEATURES_DIR has the original labels. Test labels are not corrected: the table's rows for test clips are ignored.
+Without a recipe, a linear model is trained on redrawn groups. With a recipe, it is run twice per seed, with the flags
+after -- (which must split the corpus as FEATURES_DIR does). Finished runs in --output_dir are reused.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def main() -> None:
     folder = Path(options.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     if (options.seeds or 3) < 2:
-        raise InputError("Found --seeds 1; noise shows between 2 seeds or more")
+        raise InputError("Found --seeds 1, expected 2 or more, as noise shows only between seeds: try --seeds 3")
     table = without_test_clips(options.overrides, features, folder / "overrides_without_test.csv")
     metric = main_metrics(features.labels.problem_type)[0]
     runs = RepeatedRuns(options.recipe, [*options.data_flags, *options.recipe_flags])
@@ -49,7 +48,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("features", metavar="FEATURES_DIR", help="Feature dataset: a folder or a Hub name.")
     parser.add_argument("overrides", metavar="OVERRIDES_CSV", help="Corrections, as --label_overrides reads them.")
     parser.add_argument("--seeds", type=int, help="Number of seeds. Default: 20; 3 with --recipe.")
-    parser.add_argument("--recipe", help="recipes/NAME.py to train in place of a linear model.")
+    parser.add_argument("--recipe", help="recipes/NAME.py to train instead of a linear model.")
     parser.add_argument("--data_dir", help="Folder of the corpus, as for the recipe.")
     parser.add_argument(
         "--output_dir", default="runs/compare_overrides", help="Folder for the recipe's runs; default: %(default)s."

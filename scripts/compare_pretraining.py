@@ -1,14 +1,14 @@
-"""Does pretraining help where labels are few? Both objectives against a start from scratch, as one Markdown table.
+"""Does pretraining help with few labels? Compare both objectives with training from scratch, in a Markdown table.
 
     python scripts/compare_pretraining.py                                    the demo corpus: about an hour on 2 cores
     python scripts/compare_pretraining.py --dataset FEATURES --seeds 3 --epochs 20 --finetune_epochs 30
 
-The encoder is pretrained once by each objective on all training windows, without their labels. Then each start is
-fine-tuned with the same few labeled clips and the same settings, once a seed: the seed chooses the labeled clips
-(whole groups), the new weights and the order. The best on validation, of ten evaluations and of all learning rates, is
-scored on test.
+The encoder is pretrained once per objective on all training windows, without their labels. Then each encoder is
+fine-tuned once per seed, with the same few labeled clips and the same settings. The seed determines the labeled clips
+(whole groups), the new weights and the order of batches. The best of ten evaluations and of all learning rates on the
+validation split is scored on the test split.
 
-A run that was interrupted goes on where it stopped.
+To resume an interrupted comparison, run the same command again.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from hf_audio.terminal import show
 
 OBJECTIVES = ("masked", "shuffled")
 STARTS = {"scratch": "from scratch", "masked": "masked patches", "shuffled": "shuffled patches"}
-FINETUNE_LEARNING_RATES = (1e-3, 3e-4)  # what was learned without labels is easily lost with the larger one
-EVALUATIONS = 10  # a run; at each epoch they would take longer than training on a few clips
+FINETUNE_LEARNING_RATES = (1e-3, 3e-4)  # the larger one can destroy the pretrained weights
+EVALUATIONS = 10  # per run; one per epoch would take longer than training on a few clips
 
 
 @dataclass
 class Comparison:
-    """What is compared, and for how long."""
+    """Settings of the comparison."""
 
     _argument_group_name = "comparison"
 
-    output_dir: str = setting("runs/compare_pretraining", "Where everything is kept.")
+    output_dir: str = setting("runs/compare_pretraining", "Folder for all results.")
     dataset: str | None = setting(None, "Feature dataset (folder or Hub name). Default: the rendered demo corpus.")
     model: str = setting("ast-mini", "Preset to pretrain and to train from scratch.")
-    train_fraction: float = setting(0.05, "Share of the training groups whose labels are used.")
-    epochs: int = setting(60, "Epochs over all training windows of pretraining.")
-    finetune_epochs: int = setting(60, "Epochs over the labeled windows of fine-tuning.")
-    seeds: int = setting(5, "Fine-tuning runs of each start.")
-    learning_rate: float = setting(1e-3, "Of pretraining.")
+    train_fraction: float = setting(0.05, "Fraction of the training groups whose labels are used.")
+    epochs: int = setting(60, "Pretraining epochs over all training windows.")
+    finetune_epochs: int = setting(60, "Fine-tuning epochs over the labeled windows.")
+    seeds: int = setting(5, "Fine-tuning runs per encoder.")
+    learning_rate: float = setting(1e-3, "Learning rate of pretraining.")
     finetune_learning_rates: list[float] | None = setting(  # noqa: RUF009 - a dataclass field, as the others
-        None, "Each fine-tuning is run with each, and the better one on validation counts. Default: 1e-3 and 3e-4."
+        None, "Learning rates of fine-tuning; the best one on validation counts. Default: 1e-3 and 3e-4."
     )
-    batch_size: int = setting(16, "Windows a step.")
+    batch_size: int = setting(16, "Windows per step.")
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def compare(compared: Comparison) -> str:
-    """Runs whatever has not been run yet, and writes and returns the table."""
+    """Does the runs that are not finished, and writes and returns the table."""
     if min(compared.seeds, compared.epochs, compared.finetune_epochs) < 1:
         raise hf_audio.InputError("Give at least 1 of --seeds, --epochs and --finetune_epochs")
     folder = Path(compared.output_dir)
@@ -94,7 +94,7 @@ def pretrain(compared: Comparison, features, objective: str, folder: Path) -> No
 def finetune(
     compared: Comparison, few, model: str, seed: int, learning_rate: float, folder: Path
 ) -> tuple[float, tuple[float, float]]:
-    """mAP on validation; mAP and micro F1 on test (on validation where there is none), windows averaged per clip."""
+    """mAP on validation; mAP and micro F1 on test (or validation if there is no test), windows averaged per clip."""
     from hf_audio.analysis.evaluation import judge
     from hf_audio.augment import augmentation_for
 
@@ -134,7 +134,8 @@ def run_arguments(compared: Comparison, features, epochs: int, seed: int, learni
 
 
 def as_table(scores: dict[str, np.ndarray]) -> str:
-    """Mean and deviation over the seeds of scores `[seeds, 2]`; gains are of the same seed's run from scratch."""
+    """Mean and standard deviation of scores `[seeds, 2]` over seeds; gains are relative to the same seed's run from
+    scratch."""
     lines = []
     for start, rows in scores.items():
         gains = ["", ""] if start == "scratch" else spread(rows - scores["scratch"], sign="+")

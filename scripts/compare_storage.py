@@ -1,4 +1,4 @@
-"""What 8-bit storage costs a trained model: its scores on the stored features beside those on exact float32 ones.
+"""Measure the cost of 8-bit storage: a trained model's scores on stored features and on exact float32 features.
 
     python scripts/compare_storage.py runs/ast_irmas_demo corpora/general_midi
 
@@ -25,7 +25,7 @@ BATCH_SIZE = 64
 
 
 def exact_windows(features: FeatureDataset, recordings: Path, split: str) -> tuple[torch.Tensor, list[int]]:
-    """Normalized float32 windows `[windows, frames, bins]` of a split, computed again, and the key of each clip."""
+    """Recomputed, normalized float32 windows `[windows, frames, bins]` of a split, and the key of each clip."""
     extractor, fbank = features.extractor, KaldiFbank(num_mel_bins=features.extractor.num_mel_bins)
     hop_frames = round(features.manifest["hop_s"] * 100)
     windows, keys = [], []
@@ -72,7 +72,7 @@ def main() -> None:
         "8-bit": score(model, stored["input_values"], targets, keys, features, threshold),
         "float32": score(model, windows, targets, keys, features, threshold),
     }
-    print(f"largest difference of an input: {(windows - stored['input_values']).abs().max():.4f}")
+    print(f"maximum difference of an input: {(windows - stored['input_values']).abs().max():.4f}")
     for name in main_metrics(features.labels.problem_type):
         exact, packed = (100 * rows[kind][name] for kind in ("float32", "8-bit"))
         print(f"{METRIC_NAMES[name]:<10} float32 {exact:6.2f}   8-bit {packed:6.2f}   ({packed - exact:+.2f} points)")

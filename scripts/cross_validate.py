@@ -1,19 +1,19 @@
-"""Run a recipe once for each fold, or for each speaker, song ... left out, and report mean and standard deviation.
+"""Run a recipe once per fold (or per left-out speaker, song ...), and report mean and standard deviation.
 
-    python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR       every fold of the split column
-    python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR --num_folds 5       five drawn by groups
+    python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR       all folds of the split column
+    python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR --num_folds 5       five, drawn by groups
     python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR --leave_out groups
     python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR --inner 3     choose settings: see below
     python scripts/cross_validate.py recipes/ast_esc50.py --data_dir DIR -- --lora_rank 8     flags of the recipe
-    python scripts/cross_validate.py recipes/cnn_folder.py --num_folds 5 -- --dataset USER/NAME     recordings there
+    python scripts/cross_validate.py recipes/cnn_folder.py --num_folds 5 -- --dataset USER/NAME     from the Hub
 
-Settings that are chosen by the scores of test folds inflate these scores. With --inner 3 no test fold is looked
-at: the groups that would be trained on are divided into three inner folds, and each is tested on in turn.
+If settings are chosen by the scores of test folds, these scores are inflated. With --inner 3, test folds are not used:
+the groups for training are divided into three inner folds, and each is tested on in turn.
 
-Folds that are finished are kept: an interrupted run goes on by the same command. Reports land in OUTPUT_DIR/FOLD, what
-each came from (settings, clips, files) in OUTPUT_DIR/FOLD.json: a fold of another corpus is never taken for it. What is
-printed, one Markdown table, is in OUTPUT_DIR/folds.md too. Without --data_dir the corpus is obtained as the recipe
-obtains it, once.
+To resume an interrupted run, use the same command: finished folds are reused. Reports are in OUTPUT_DIR/FOLD. The
+settings, clips and files that a report depends on are in OUTPUT_DIR/FOLD.json, so that a fold of another corpus is not
+mistaken for it. The printed Markdown table is also in OUTPUT_DIR/folds.md. Without --data_dir, the corpus is obtained
+once, as the recipe does.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ def parse_options() -> argparse.Namespace:
         default="folds",
         help="What to leave out in turn; default: %(default)s.",
     )
-    parser.add_argument("--num_folds", type=int, help="Draw this many folds by groups, where the corpus has none.")
+    parser.add_argument("--num_folds", type=int, help="Draw this many folds by groups, if the corpus has none.")
     parser.add_argument(
         "--inner",
         type=int,
-        help="To choose settings by: leave each fold out, and test on this many folds of the other groups.",
+        help="For choosing settings: leave each fold out, and test on this many folds of the other groups.",
     )
     parser.add_argument("--output_dir", help="Folder for the results. Default: the recipe's, with _folds appended.")
     parser.add_argument("--config_file", help="Config file of accelerate, e.g. recipes/accelerate/multi_gpu.yaml.")
@@ -70,10 +70,10 @@ def parse_options() -> argparse.Namespace:
 
 
 def left_out(runs: RepeatedRuns, options: argparse.Namespace) -> dict[str, list[str]]:
-    """What is tested on in turn: {name: flags of the recipe}.
+    """The test sets in turn: {name: flags of the recipe}.
 
     Raises:
-        InputError: fewer than two, so that there is nothing to leave out, or flags that say something else.
+        InputError: there are fewer than two, or flags conflict.
     """
     settings = runs.settings
     check_flags(settings, options)
@@ -89,14 +89,14 @@ def left_out(runs: RepeatedRuns, options: argparse.Namespace) -> dict[str, list[
     if len(names) < 2:
         source = settings.data.dataset or settings.data.data_dir or settings.data.corpus
         raise InputError(
-            f"{source} has {len(names)} {options.leave_out}, expected two or "
-            "more: name folds in the table's split column, draw some with --num_folds 5, or give --leave_out groups"
+            f"{source} has {len(names)} {options.leave_out}, expected two or more: name folds in the table's split "
+            "column, draw some with --num_folds 5, or give --leave_out groups"
         )
-    return {name: [f"{flag}={name}"] for name in names}  # one word: a name may look like a flag itself
+    return {name: [f"{flag}={name}"] for name in names}  # one word, since a name may look like a flag
 
 
 def with_inner_folds(chosen: dict[str, list[str]], num_inner: int | None) -> dict[str, list[str]]:
-    """The inner folds of each fold, where they are asked for. Raises InputError."""
+    """The inner folds of each fold, if requested. Raises InputError if there are fewer than two."""
     if num_inner is None:
         return chosen
     if num_inner < 2:
@@ -109,22 +109,22 @@ def with_inner_folds(chosen: dict[str, list[str]], num_inner: int | None) -> dic
 
 
 def check_flags(settings: Recipe, options: argparse.Namespace) -> None:
-    """Refuses flags of the recipe that this script gives itself, and a dataset whose split is made already."""
+    """Refuses flags that this script sets itself, and features, which are already split."""
     if settings.stored_features:
         raise InputError(
-            "--dataset holds features, whose split is made already: cross-validate from recordings, with --data_dir or "
-            "a dataset of them"
+            "--dataset contains features, which are already split: cross-validate from recordings, with --data_dir or "
+            "a dataset of recordings"
         )
     mine = {"--output_dir", "--data_dir", "--fold", "--num_folds", "--test_groups", "--inner_folds", "--inner_fold"}
     taken = [flag for flag in options.recipe_flags if flag.split("=")[0] in mine]
     if taken:
-        raise InputError(f"{taken[0]} stands behind --, where the recipe's own flags are: give it in front of it")
+        raise InputError(f"{taken[0]} is after --, where the recipe's own flags are: give it before --")
     if options.num_folds is not None and options.leave_out == "groups":
-        raise InputError("--num_folds and --leave_out groups both say what to test on; leave one of them out")
+        raise InputError("--num_folds and --leave_out groups both determine the test sets: remove one of them")
 
 
 def as_table(reports: dict[str, dict]) -> str:
-    """One row a fold, then mean and standard deviation (over folds, n - 1) of this model and of its baselines."""
+    """One row per fold, then mean and standard deviation (over folds, n - 1) of this model and of its baselines."""
     some = next(iter(reports.values()))
     metrics = main_metrics(some["task"]["problem_type"])
     rows = []

@@ -1,9 +1,9 @@
-"""Every augmentation on one sound, before and after, on a page to look at and to listen to.
+"""Show every augmentation on one sound, before and after, on a page with plots and players.
 
-    python scripts/draw_augmentations.py                                a made-up melody, into ./augmentations.html
+    python scripts/draw_augmentations.py                                a synthesized melody; ./augmentations.html
     python scripts/draw_augmentations.py --file song.wav --start_s 30 --seed 1 --output page.html
 
-The page is one file. Each augmentation is drawn with settings by which it can be seen or heard, and says them.
+The page is a single file. Each augmentation has settings that make its effect visible or audible, and shows them.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from hf_audio.files import write_atomically
 from hf_audio.terminal import show
 
 SAMPLE_RATE = 16_000
-SHORTEST_S = 1.0
+MIN_S = 1.0
 
 
 @dataclasses.dataclass
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--output", default="augmentations.html", help="Page to write [%(default)s].")
     parser.add_argument("--seed", type=int, default=0, help="Random seed [%(default)s].")
     options = Options(**vars(parser.parse_args()))
-    if not (options.start_s >= 0 and SHORTEST_S <= options.duration_s <= 30):
+    if not (options.start_s >= 0 and MIN_S <= options.duration_s <= 30):
         raise InputError("--start_s must be 0 or more and --duration_s between 1 and 30: try --duration_s 3")
     if not 0 <= options.seed < 2**32:
         raise InputError(f"--seed must be 0 or more, found {options.seed}: try 0")
@@ -57,8 +57,8 @@ def _sound(options: Options):
     try:
         sound = read_audio(options.file, SAMPLE_RATE, options.start_s, options.start_s + options.duration_s)
     except AudioError as error:
-        raise InputError(f"{options.file} cannot be used: {error}; give another --file") from error
-    if len(sound) < SHORTEST_S * SAMPLE_RATE:
+        raise InputError(f"{options.file} cannot be used ({error}): give another --file") from error
+    if len(sound) < MIN_S * SAMPLE_RATE:
         raise InputError(
             f"{options.file} has {len(sound) / SAMPLE_RATE:.2f} s of sound there, expected 1 s or more: give another "
             "--file or --start_s"

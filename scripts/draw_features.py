@@ -1,13 +1,13 @@
-"""Look at a feature dataset: classes, lengths, co-occurrence, windows with and without masks, clusters, variance.
+"""Plot a feature dataset: classes, lengths, co-occurrence, windows with and without masks, clusters, variance.
 
-    python scripts/draw_features.py feature_sets/mine                        into ./mine-plots
+    python scripts/draw_features.py feature_sets/mine                        writes ./mine-plots
     python scripts/draw_features.py USER/irmas-fbank --output_dir plots --projections pca tsne umap
     python scripts/draw_features.py feature_sets/mine --model runs/cnn_folder         that model's embeddings
     python scripts/draw_features.py feature_sets/mine --beside feature_sets/irmas USER/openmic-fbank
     python scripts/draw_features.py feature_sets/mine --time_mask_s 0.3 --frequency_mask_bins 24 --mixup_alpha 1
 
-README.md in the output folder shows all of them. Of classical features, variances.csv tells how much each varies and
-how much of that lies between classes. With --model, vectors.tsv and metadata.tsv are there for TensorBoard's projector
+README.md in the output folder shows all plots. For classical features, variances.csv has the variance of each feature
+and the share of it between classes. With --model, vectors.tsv and metadata.tsv are written for TensorBoard's projector
 (https://projector.tensorflow.org, "Load"). UMAP needs pip install "hf_audio[figures]".
 """
 
@@ -28,9 +28,9 @@ def main() -> None:
     )
     parser.add_argument("--model", help="Project the embeddings of this network: a run folder or a Hub name.")
     parser.add_argument("--beside", nargs="+", default=[], help="Other feature datasets to compare classes with.")
-    parser.add_argument("--time_mask_s", type=float, default=0.2, help="Longest time mask in seconds [%(default)s].")
+    parser.add_argument("--time_mask_s", type=float, default=0.2, help="Maximum time mask in seconds [%(default)s].")
     parser.add_argument(
-        "--frequency_mask_bins", type=int, default=16, help="Widest frequency mask in mel bins [%(default)s]."
+        "--frequency_mask_bins", type=int, default=16, help="Maximum frequency mask in mel bins [%(default)s]."
     )
     parser.add_argument("--mixup_alpha", type=float, default=0.0, help="Alpha of mixup; 0 is off.")
     parser.add_argument("--seed", type=int, default=0, help="Random seed [%(default)s].")

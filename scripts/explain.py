@@ -1,11 +1,11 @@
-"""Why a trained model hears a class in a recording: relevance over time and frequency, to look at and to listen to.
+"""Explain why a model predicts a class for a recording: relevance over time and frequency, with plots and players.
 
-    python scripts/explain.py --model runs/cnn_folder song.wav                     into ./explanations/song.wav/
+    python scripts/explain.py --model runs/cnn_folder song.wav                     writes ./explanations/song.wav/
     python scripts/explain.py --model someone/ast-irmas recordings/ --target violin --num_windows 1
     python scripts/explain.py --model MIT/ast-finetuned-audioset-10-10-0.4593 dog.wav --methods rollout occlusion
 
-Of each recording: index.html with plots that play, report.json, explanation.png and .svg, and what is relevant as WAV.
-Each method is checked, and said to say nothing where it does not: see docs/explaining.md.
+Writes for each recording: index.html with plots that play the sound, report.json, explanation.png and .svg, and the
+relevant parts as WAV. Each method is checked, and marked if it is not faithful: see docs/explaining.md.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ def main() -> int:
     options = parser().parse_args()
 
     from hf_audio.explaining.chosen_windows import place_of
+    from hf_audio.explaining.explain_files import explain_files
     from hf_audio.explaining.methods import MethodSettings
-    from hf_audio.explaining.results import PAGE, explain_files
+    from hf_audio.explaining.results import PAGE
     from hf_audio.explaining.settings import ExplainSettings
     from hf_audio.tagging.found_files import found_files
     from hf_audio.tagging.loading import load
@@ -67,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--num_windows", type=int, default=3, help="Windows per recording, those with the highest score [%(default)s].")
     add("--window_s", type=float, help="Length of a window in seconds. Default: the model's.")
-    add("--hop_s", type=float, help="Seconds between windows. Default: the model's, or --window_s where that is given.")
+    add("--hop_s", type=float, help="Seconds between windows. Default: the model's, or --window_s if given.")
     add("--baseline", help="Baseline input: quiet or mean. Default: quiet; mean for vectors.")
     add("--gradient_steps", type=int, default=32, help="Steps of integrated gradients [%(default)s].")
     add("--occlusion_s", type=float, help="Width of an occluded patch in seconds. Default: 1/20 of the window.")
@@ -83,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
         help="Folder for the results, one subfolder per recording [%(default)s].",
     )
     add("--seed", type=int, default=0, help="Random seed [%(default)s].")
-    add("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU where there is one.")
+    add("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU if there is one.")
     add("--revision", help="Branch, tag or commit of the model on the Hub.")
     add("--token", help="Hub token. Default: HF_TOKEN, or that of hf auth login.")
     return found

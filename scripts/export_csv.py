@@ -1,10 +1,10 @@
-"""A dataset of classical features as a table: one line per window (or step), for spreadsheets, pandas and R.
+"""Export a dataset of classical features as a table with a row per window (or step), for spreadsheets, pandas and R.
 
     python scripts/export_csv.py feature_sets/classical features.csv
     python scripts/export_csv.py USER/gtzan-classical features.csv          # from the Hub
 
-Build the dataset with hf-audio build --features classical. Columns: clip_id, group, split, start_s, labels
-(semicolons between several), then one for each feature, by its name and as measured: not standardized.
+Build the dataset with hf-audio build --features classical. The columns are clip_id, group, split, start_s, labels
+(separated by semicolons), and one per feature, by name, not standardized.
 """
 
 import argparse

@@ -1,17 +1,17 @@
-"""A map of clips to look at and listen to: where classes mix, what a model gets wrong, what leaks.
+"""Draw a map of clips with players, which shows overlapping classes, a model's errors, and leakage.
 
-    python scripts/map_embeddings.py feature_sets/mine --data_dir DIR          into ./mine-map/index.html
+    python scripts/map_embeddings.py feature_sets/mine --data_dir DIR          writes ./mine-map/index.html
     python scripts/map_embeddings.py runs/a/features --model runs/a --scores runs/a --data_dir DIR
     python scripts/map_embeddings.py feature_sets/mine --model MIT/ast-finetuned-audioset-10-10-0.4593 \\
         --projections pca tsne umap --splits train test
 
-One page without a server or network: points are colored by class, by whether a model was right (--scores), by group or
-by split; a click plays the clip; wheel and mouse zoom and move; classes are chosen by boxes. Lists beside the map name
-clips whose neighbors are of another class (wrong labels?), pairs of two groups that sound alike (leaks?), clips inside
-another group, and groups that are told apart whatever their class. neighbors.csv has all of them.
+The page needs no server or network. Points are colored by class, by correctness (--scores), by group or by split. Click
+to play a clip, use the wheel and the mouse to zoom and move, and the boxes to choose classes. Lists beside the map have
+clips whose neighbors have another class (wrong labels?), pairs of different groups that sound alike (leakage?), clips
+inside another group, and groups that form clusters whatever their class. neighbors.csv has all of them.
 
-Neighbors are found among the first 50 principal components, not in the plane. t-SNE of 20,000 clips takes minutes, and
-so does UMAP (pip install "hf_audio[figures]").
+Neighbors are computed with the first 50 principal components, not in the plane. t-SNE of 20,000 clips takes minutes,
+and so does UMAP (pip install "hf_audio[figures]").
 """
 
 import argparse
@@ -34,7 +34,9 @@ def main() -> None:
         "--projections", nargs="+", default=["pca", "tsne"], help="Projections: pca, tsne, umap [pca tsne]."
     )
     parser.add_argument("--splits", nargs="+", help="Splits to show. Default: all.")
-    parser.add_argument("--clips", type=int, default=MAX_POINTS, help="Most clips on the map [%(default)s].")
+    parser.add_argument(
+        "--clips", type=int, default=MAX_POINTS, help="Maximum number of clips on the map [%(default)s]."
+    )
     parser.add_argument("--seed", type=int, default=0, help="Random seed [%(default)s].")
     given = parser.parse_args()
     features = hf_audio.load_features(given.features)
@@ -47,13 +49,14 @@ def main() -> None:
         data_dir=given.data_dir,
         projections=given.projections,
         splits=given.splits,
-        most=given.clips,
+        max_clips=given.clips,
         seed=given.seed,
     )
     show(f"{found['shown']} of {found['of']} clips are on the map: {folder}/index.html")
     show(
         f"{found['labels']} clips have neighbors of another class, {found['copies']} pairs may be the same sound, "
-        f"{found['groups']} clips lie in another group, {found['clusters']} groups lie together: {folder}/neighbors.csv"
+        f"{found['groups']} clips are inside another group, {found['clusters']} groups form clusters: "
+        f"{folder}/neighbors.csv"
     )
 
 

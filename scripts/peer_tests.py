@@ -3,9 +3,9 @@
     python scripts/peer_tests.py                         # or: make peer-tests
     python scripts/peer_tests.py -k "cnn and training"   # options of pytest
 
-The tests come from the package index: the source distribution of the installed version of transformers, of which the
-test modules are unpacked into a temporary folder. Nothing of it is kept. The subclasses that our classes need are in
-tests/peer/, with a list of what may fail and why.
+The tests are in the source distribution of the installed version of transformers. It is downloaded from the package
+index, and its test modules are unpacked into a temporary folder. The subclasses that our classes need are in
+tests/peer/, with a list of allowed failures and their reasons.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hf_audio.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 MAX_BYTES = 4 << 20  # of a test module
-# What test modules import and the distribution lacks. Our classes generate no text, and our own tests export them.
+# Modules that the tests import but the distribution lacks. Our classes generate no text, and our own tests export them.
 ABSENT = {
     "exporters/test_export.py": "class ExportTesterMixin:\n    pass\n",
     "generation/test_utils.py": "class GenerationTesterMixin:\n    pass\n",

@@ -1,4 +1,4 @@
-"""Some of the mixtures that settings would make, as FLAC files to listen to; their names say what is in them.
+"""Write examples of mixtures as FLAC files to listen to; the file names say what is in them.
 
     python scripts/preview_mixtures.py --corpus irmas --data_dir DIR --mix_same genre --mix_match tempo
     python scripts/preview_mixtures.py --corpus irmas --data_dir DIR --preview 50 --preview_dir listen
@@ -19,12 +19,12 @@ VALUES = {"mix_fraction": 1.0}
 
 @dataclass
 class PreviewConfig:
-    """What is written."""
+    """Settings of the preview."""
 
     _argument_group_name = "run"
 
-    preview: int = setting(20, "How many mixtures to write.")
-    preview_dir: str = setting("mixtures", "Where to.")
+    preview: int = setting(20, "Number of mixtures to write.")
+    preview_dir: str = setting("mixtures", "Folder for the mixtures.")
 
 
 def main() -> None:

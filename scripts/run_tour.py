@@ -1,9 +1,9 @@
-"""Run docs/tour.ipynb from start to end in a folder of its own, and keep what its cells show.
+"""Run docs/tour.ipynb from start to end in a temporary folder, and store the outputs of its cells.
 
     python scripts/run_tour.py                                       in place: make tour; under 5 minutes on 2 cores
     python scripts/run_tour.py --output tour.ipynb --set NUM_CLIPS=132 NUM_EPOCHS=1
 
-Progress bars are left out. A cell that fails ends the run, and nothing is written.
+Progress bars are omitted. If a cell fails, the run ends and nothing is written.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from hf_audio.files import write_atomically
 from hf_audio.terminal import show
 
 TOUR = Path(__file__).resolve().parents[1] / "docs" / "tour.ipynb"
-LONGEST_CELL_S = 1200
-# Of tqdm, where ipywidgets are missing: it would name a path of this machine.
+MAX_CELL_S = 1200
+# A warning of tqdm without ipywidgets, which would contain a path of this machine.
 QUIET = "ignore:IProgress not found"
 PROGRESS = re.compile(r"\d%\||\d+ examples \[|\d+it \[")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", help="where the notebook goes with what it shows; default: in place")
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other values of its first cell")
+    parser.add_argument("--output", help="path of the notebook with outputs; default: in place")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other values for its first cell")
     given = parser.parse_args()
     if given.set and not given.output:
         raise InputError(
-            "--set changes the first cell of the notebook: give --output, so that it is not the one of docs/"
+            "--set changes the first cell of the notebook: give --output, so that the notebook in docs/ stays unchanged"
         )
     values = dict(one.split("=", 1) for one in given.set if "=" in one)
     if len(values) != len(given.set):
@@ -47,11 +47,11 @@ def main() -> None:
 
 
 def executed(values: Mapping[str, str], env: Mapping[str, str] | None = None) -> str:
-    """The notebook with what its cells show, as JSON.
+    """The notebook with the outputs of its cells, as JSON.
 
     Args:
-        values: Python expressions by the names of the first cell that they replace.
-        env: of the kernel; by default of this process.
+        values: Python expressions for names in the first cell.
+        env: environment of the kernel. Default: that of this process.
 
     Raises:
         InputError: the first cell has no such name, or a cell fails.
@@ -66,7 +66,7 @@ def executed(values: Mapping[str, str], env: Mapping[str, str] | None = None) ->
         place = {"metadata": {"path": folder}}
         client = NotebookClient(
             notebook,
-            timeout=LONGEST_CELL_S,
+            timeout=MAX_CELL_S,
             startup_timeout=300,
             kernel_name="python3",
             resources=place,
@@ -80,19 +80,19 @@ def executed(values: Mapping[str, str], env: Mapping[str, str] | None = None) ->
     for cell in code_cells(notebook):
         for output in cell.outputs:
             if output.output_type == "stream":
-                output.text = _as_it_ends(output.text)
+                output.text = _final_text(output.text)
         cell.outputs = [one for one in cell.outputs if one.get("text", "-").strip()]
     notebook.metadata["executed"] = digest(notebook)
     return nbformat.writes(notebook) + "\n"
 
 
 def code_cells(notebook: Any) -> list[Any]:
-    """In their order."""
+    """The code cells in order."""
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def digest(notebook: Any) -> str:
-    """Of the code that was executed: another one says that outputs are of other code."""
+    """A digest of the executed code, which shows whether outputs belong to the current code."""
     return sha256("\0".join(cell.source for cell in code_cells(notebook)).encode()).hexdigest()
 
 
@@ -107,14 +107,14 @@ def _set(notebook: Any, values: Mapping[str, str]) -> None:
 
 
 def _environment(env: Mapping[str, str], folder: str) -> dict[str, str]:
-    """Of the kernel: this Python's programs first, and nothing left in the user's folders."""
+    """Environment of the kernel: this Python's programs come first, and nothing is written to the user's folders."""
     path = os.pathsep.join((str(Path(sys.executable).parent), env.get("PATH", "")))
     own = {"JUPYTER_RUNTIME_DIR": f"{folder}/.jupyter", "IPYTHONDIR": f"{folder}/.ipython"}
     return {**env, **own, "PATH": path, "PYTHONWARNINGS": QUIET}
 
 
-def _as_it_ends(text: str) -> str:
-    """Without what a terminal has written over, and without progress bars, which are all at their ends."""
+def _final_text(text: str) -> str:
+    """The text as a terminal shows it at the end, without progress bars."""
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
     return "\n".join(line for line in lines if not PROGRESS.search(line)).strip("\n") + "\n"
 

@@ -1,18 +1,18 @@
-"""Let models label recordings that have no labels, and train on those that they are sure of.
+"""Label unlabeled recordings with models, and train on the confident labels (pseudo-labels).
 
     python scripts/self_train.py recipes/cnn_folder.py --data_dir DIR --unlabeled RECORDINGS
     python scripts/self_train.py recipes/cnn_folder.py --data_dir DIR --unlabeled RECORDINGS --rounds 2 --confidence 0.9
     python scripts/self_train.py recipes/ast_esc50.py --data_dir DIR --unlabeled RECORDINGS -- --lora_rank 8
 
-    round 1     as many models as folds, each trained without one fold of the training groups; their mean labels
-                every recording
-    round 2 ... each model also learns pseudo-labels of the round before, but for one fold of them, and labels that
-                fold: no model labels what it was trained on
-    last        the recipe with all pseudo-labels of the last round, and beside it the recipe with the labels alone
+    round 1     trains one model per fold, without that fold of the training groups; the mean of their predictions
+                labels every recording
+    round 2 ... each model also learns pseudo-labels of the previous round, except one fold of them, and labels that
+                fold: no model labels recordings that it was trained on
+    at the end  runs the recipe with all pseudo-labels of the last round, and for comparison with the labels only
 
-Validation and test recordings are never trained on, nor do they get pseudo-labels: recordings that are copies of them,
-whatever their format, are found and left out, and so is what cannot be decoded. Labels are the probabilities. Finished
-runs are kept: the same command goes on. All is told in OUTPUT_DIR/self_training.md.
+Validation and test recordings are not trained on, and get no pseudo-labels: copies of them in any format are found and
+excluded, like files that cannot be decoded. Pseudo-labels are probabilities. To resume, run the same command again:
+finished runs are reused. OUTPUT_DIR/self_training.md has the results.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     runs = RepeatedRuns(options.recipe, [*options.data_flags, *options.recipe_flags], options.config_file)
     check(runs.settings, options)
     corpus = corpus_clips(runs.settings.data, token=runs.settings.token)
-    if runs.settings.features.window_s is None:  # the same for all, whatever recordings are added
+    if runs.settings.features.window_s is None:  # the same for all runs, whatever recordings are added
         runs.flags += ["--window_s", f"{default_window_s(corpus.clips, runs.settings.token):g}"]
     folder = Path(options.output_dir or f"{runs.settings.training.output_dir}_self_training")
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=2, help="Rounds; default: %(default)s.")
     parser.add_argument("--num_folds", type=int, default=3, help="Models per round; default: %(default)s.")
     parser.add_argument(
-        "--confidence", type=float, default=0.9, help="Lowest probability of a pseudo-label; default: %(default)s."
+        "--confidence", type=float, default=0.9, help="Minimum probability of a pseudo-label; default: %(default)s."
     )
     parser.add_argument(
         "--output_dir", help="Folder for the results. Default: the recipe's, with _self_training appended."
@@ -79,7 +79,7 @@ def parse_options() -> argparse.Namespace:
 
 
 def check(settings: Recipe, options: argparse.Namespace) -> None:
-    """Refuses what cannot be self-trained, before anything is read."""
+    """Refuses impossible settings before anything is read."""
     if options.rounds < 1 or options.num_folds < 2:
         raise InputError(
             f"--rounds must be 1 or more and --num_folds 2 or more, found {options.rounds} and {options.num_folds}"
@@ -88,16 +88,14 @@ def check(settings: Recipe, options: argparse.Namespace) -> None:
         raise InputError(f"--confidence must be above 0.5 and below 1, found {options.confidence:g}: try 0.9")
     if settings.classical or settings.pretraining or settings.stored_features:
         raise InputError(
-            "Self-training is for networks that learn labels from recordings: give a recipe of one, with --data_dir or "
-            "a dataset of recordings"
+            "Self-training is for networks that learn labels from recordings: give the recipe of one, with --data_dir "
+            "or a dataset of recordings"
         )
     mine = {"--output_dir", "--data_dir", "--label_overrides", "--pseudo_labels", "--pseudo_labels_dir"}
     taken = [flag for flag in options.recipe_flags if flag.split("=")[0] in mine]
     if taken or settings.data.label_overrides:
         flag = taken[0] if taken else "--label_overrides"
-        raise InputError(
-            f"{flag} is given by this script itself, to leave folds out: put it into the corpus's own table"
-        )
+        raise InputError(f"{flag} is set by this script, to exclude folds: change the corpus's own table instead")
     require_one_corpus(settings.data)
 
 
@@ -111,7 +109,7 @@ def label_round(
     before: list[PseudoLabel],
     options: argparse.Namespace,
 ) -> tuple[list[PseudoLabel], list[Path]]:
-    """Trains the models of one round; the confident labels that they give, and their folders."""
+    """Trains the models of one round; returns their confident labels, and their folders."""
     below, folders, said = folder / f"round_{number}", [], []
     below.mkdir(exist_ok=True)
     for fold, left_out in enumerate(tables):
@@ -119,8 +117,8 @@ def label_round(
         kept = [one for one in before if unlabeled.folds[one.path] != fold]
         if number > 1 and not kept:
             raise InputError(
-                f"All {len(before):,} confident labels of round {number - 1} are of fold {fold + 1}, none is left to "
-                f"learn from: give a lower --confidence than {options.confidence:g}, or --rounds {number - 1}"
+                f"All {len(before):,} confident labels of round {number - 1} are in fold {fold + 1}, so none remain "
+                f"for training: give a lower --confidence than {options.confidence:g}, or --rounds {number - 1}"
             )
         if kept:
             flags += write_table(below / f"without_fold_{fold + 1}.csv", kept, labels, options)
@@ -133,14 +131,14 @@ def label_round(
     found = confident_labels(paths, np.array(mean).reshape(-1, len(labels)), labels, options.confidence)
     if not found:
         raise InputError(
-            f"In round {number} no recording reaches --confidence {options.confidence:g}, the surest has "
+            f"In round {number} no recording reaches --confidence {options.confidence:g}, the maximum is "
             f"{np.max(mean, initial=0):.2f}: give a lower one, or train for more epochs"
         )
     return found, folders
 
 
 def write_table(path: Path, rows: list[PseudoLabel], labels: LabelSpace, options: argparse.Namespace) -> list[str]:
-    """The flags by which a run learns pseudo-labels, once they are written."""
+    """Writes pseudo-labels, and returns the flags with which a run learns them."""
     write_atomically(path, pseudo_labels_text(rows, labels))
     return ["--pseudo_labels", str(path), "--pseudo_labels_dir", options.unlabeled]
 
@@ -151,15 +149,15 @@ def last_runs(
     """The recipe with and without pseudo-labels, as a table of their scores."""
     flags = write_table(folder / "pseudo_labels.csv", chosen, labels, options)
     reports = {
-        "labels alone": runs.report("The run with labels alone", folder / "labels_alone", []),
-        "and pseudo-labels": runs.report("The run with pseudo-labels", folder / "with_pseudo_labels", flags),
+        "labels only": runs.report("The run with labels only", folder / "labels_only", []),
+        "labels and pseudo-labels": runs.report("The run with pseudo-labels", folder / "with_pseudo_labels", flags),
     }
     metrics = main_metrics(labels.problem_type)
     rows = []
     for name, report in reports.items():
         scores = report["results"]["model"][report["evaluated_split"]]
         rows.append([name, *(f"{scores[metric]:.3f}" for metric in metrics)])
-    split = reports["labels alone"]["evaluated_split"]
+    split = reports["labels only"]["evaluated_split"]
     return f"Scores on {split}, one run each:\n\n{table(['', *(METRIC_NAMES[name] for name in metrics)], rows)}"
 
 
@@ -171,23 +169,23 @@ def told_of_round(
     agreed: Agreement | None,
     confidence: float,
 ) -> str:
-    """How many recordings of each class were sure, by what confidence, and what that was worth on validation."""
+    """The number of pseudo-labels per class, their mean confidence, and their accuracy on the validation split."""
     counts = Counter(name for one in chosen for name in one.labels)
     rows = []
     for name in labels.names:
         sure = [one.confidence for one in chosen if name in one.labels]
         rows.append([name, counts[name], f"{np.mean(sure):.3f}" if sure else "–"])
     said = (
-        f"Round {number}: {len(chosen):,} of {len(unlabeled.folds):,} recordings have labels by a confidence of "
-        f"{confidence:g} or more."
+        f"Round {number}: {len(chosen):,} of {len(unlabeled.folds):,} recordings have labels with a confidence of at "
+        f"least {confidence:g}."
     )
     if agreed is None:
-        said += " There is no validation split to check such answers by."
+        said += " There is no validation split to check them."
     else:
         share = f"{agreed.num_right / agreed.num_answers:.1%}" if agreed.num_answers else "none"
         said += (
-            f" Of {agreed.num_clips:,} validation clips the models of this round together are as sure of "
-            f"{agreed.num_confident:,}; of those {agreed.num_answers:,} answers {share} are right."
+            f" On the validation split, the models of this round are this confident for {agreed.num_confident:,} of "
+            f"{agreed.num_clips:,} clips, and {share} of these {agreed.num_answers:,} labels are right."
         )
     return f"{said}\n\n{table(['class', 'recordings', 'mean confidence'], rows)}"
 

@@ -1,12 +1,12 @@
-"""Store what a trained classifier says of every window of a feature dataset, for other models to learn from.
+"""Store the logits of a trained classifier for every window of a feature dataset, for training other models.
 
     python scripts/store_logits.py runs/ast_folder runs/ast_folder/features --output_dir logits
     python scripts/store_logits.py someone/ast-large someone/birds-fbank --output_dir logits --push_to_hub me/logits
     accelerate launch recipes/cnn_folder.py --data_dir DIR --teacher_logits logits      learn from them
 
-The classifier is a run folder or a Hub name, and FEATURES a folder or a dataset on the Hub that it reads. They are of
-windows as they are stored: a model that learns from them may augment what it hears, as long as windows are not mixed.
-The model may read other features than the teacher, of the same recordings with the same --window_s and --hop_s.
+The classifier is a run folder or a Hub name, and the features are a folder or a Hub dataset that it reads. Logits are
+for windows as stored: a model that learns from them may augment its windows, but not mix them. It may read other
+features than the teacher, of the same recordings with the same --window_s and --hop_s.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("features", help="Feature dataset that it reads: a folder or a Hub name.")
     parser.add_argument("--output_dir", required=True, help="Folder for the logits.")
     parser.add_argument("--revision", help="Branch, tag or commit of the teacher on the Hub.")
-    parser.add_argument("--device", help="Default: the GPU where there is one.")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU if there is one.")
     parser.add_argument("--push_to_hub", metavar="NAME", help="Push the logits as this dataset: NAME or USER/NAME.")
     parser.add_argument("--private", action="store_true", default=None, help="Make a new dataset private.")
     parser.add_argument("--token", help="Hub token. Default: HF_TOKEN, or that of hf auth login.")

@@ -1,13 +1,14 @@
-"""Tell two kinds of sound under one label apart, by another corpus that has labels for both.
+"""Divide a label into finer classes, with another corpus that has labels for these.
 
     python scripts/subdivide_label.py OPENMIC_FEATURES --label guitar --reference IRMAS_FEATURES \\
         --reference_labels gac gel --into "acoustic guitar" "electric guitar" --model runs/ast_irmas \\
         --output guitars/overrides.csv
     accelerate launch recipes/ast_openmic.py --data_dir DIR --label_overrides guitars/overrides.csv
 
-Clips of the label are clustered by k-means that starts from the reference's classes; of each cluster the surest are
-kept. What is not kept is unknown for the new classes (several labels a clip) or left out (one label). Beside the CSV
-lies a plot; how many of the reference's own clips the clusters call right is printed: trust them no further.
+Clips with the label are clustered by k-means, initialized with the reference's classes, and the most confident clips of
+each cluster get the new label. For the others, the new classes are unknown (multi-label data), or the clips are
+excluded (single-label data). A plot is written beside the CSV. The printed accuracy of the clusters on the reference's
+own clips is an upper bound for that of the new labels.
 """
 
 from __future__ import annotations

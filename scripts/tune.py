@@ -10,9 +10,9 @@ The space is a YAML file of the recipe's flags, each with its values:
     learning_rate: {low: 1e-4, high: 1e-2, log: true}
     model_options: {hidden_size: [64, 128, 256], num_layers: {low: 1, high: 5}}
 
-All other flags are the recipe's. A trial is a run of the recipe in a process of its own, scored on validation: the test
-split stays unseen until the best settings are trained. Interrupted? The same command goes on, and the same command
-elsewhere, with the same --storage, helps. docs/searching.md has the rest.
+All other flags are the recipe's. A trial is a run of the recipe in its own process, scored on the validation split: the
+test split is not used until the best settings are trained. The same command resumes an interrupted search; on another
+machine, with the same --storage, it joins the search. See docs/searching.md.
 
 OUTPUT_DIR has trials.csv, best.yaml (for --config), report.html with figures, best/ with the model, and trials/.
 """
@@ -62,15 +62,15 @@ def main() -> int:
 
 
 def finish(plan: Plan, study: Study, search: Search, options: argparse.Namespace) -> int:
-    """Trains the best settings, where no other process still searches, and writes all results."""
+    """Trains the best settings if no other process still searches, and writes all results."""
     trials = study.trials()
     best = best_of(trials, study.maximized)
     if not best:
         write_results(plan, study)
-        raise InputError(f"No trial has a score: {plan.folder / 'trials.csv'} has the reason of each")
+        raise InputError(f"No trial has a score: see the reasons in {plan.folder / 'trials.csv'}")
     if not search.is_over():
         write_results(plan, study)
-        show("Other processes still run trials; whichever ends last trains the best settings")
+        show("Other processes still run trials; the last one to end trains the best settings")
         return 0
     reports = None
     if not options.no_final:
@@ -78,9 +78,9 @@ def finish(plan: Plan, study: Study, search: Search, options: argparse.Namespace
         show(as_table(reports))
     write_results(plan, study, reports)
     num_failed = sum(one.state == "failed" and one.is_tried for one in trials)
-    failed = f"; {num_failed} failed, see there" if num_failed else ""
+    failed = f" ({num_failed} failed)" if num_failed else ""
     show(
-        f"Trial {best[0].number} is the best: {plan.folder / 'best.yaml'}. All trials: trials.csv{failed}; report.html"
+        f"Trial {best[0].number} is the best: {plan.folder / 'best.yaml'}. All trials: trials.csv{failed}, report.html"
     )
     return 0
 
@@ -102,7 +102,7 @@ def parse_options() -> argparse.Namespace:
         "--jobs",
         type=int,
         default=1,
-        help="Trials at once, each on a GPU of its own where there are several; default: %(default)s.",
+        help="Parallel trials, each on its own GPU if there are several; default: %(default)s.",
     )
     add("--objectives", nargs="+", default=["score"], help="score (validation score of the best checkpoint), a "
         "metric, parameters or milliseconds; several give a Pareto front; default: score.")  # fmt: skip
@@ -139,7 +139,7 @@ def parse_options() -> argparse.Namespace:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Refuses what cannot be, or would not act. Raises InputError."""
+    """Raises InputError for options that are invalid or would do nothing."""
     for name, least in (("trials", 1), ("jobs", 1), ("timeout", 0)):
         value = getattr(options, name)
         if value is not None and not value >= least:
@@ -150,25 +150,28 @@ def check_options(options: argparse.Namespace) -> None:
             raise unknown_name(name, value, known)
     if options.jobs > 1 and options.config_file:
         raise InputError(
-            "--config_file launches the processes of one trial, and several at once would meet: give --jobs 1"
+            "--config_file launches the processes of one trial, and parallel trials would use the same ports: give "
+            "--jobs 1"
         )
     several = len(options.objectives) > 1
     folds = options.num_folds is not None or options.folds is not None
     if several and (options.fidelity or options.pruner not in (None, "none")):
         raise InputError(
-            "A trial is pruned by one score: leave out --pruner and --fidelity, or give one of --objectives"
+            "A trial is pruned by one score: remove --pruner and --fidelity, or give only one of --objectives"
         )
     if options.fidelity and (folds or options.pruner not in (None, "none")):
-        raise InputError("--fidelity prunes by itself, one run at a time: leave out --pruner, --folds and --num_folds")
+        raise InputError(
+            "--fidelity is a pruner itself, for one run per trial: remove --pruner, --folds and --num_folds"
+        )
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
-    """The search, checked as far as it can be before a trial."""
+    """The search, checked as far as possible before the first trial."""
     runs = RepeatedRuns(options.recipe, options.recipe_flags, options.config_file)
     settings = runs.settings
     if settings.pretraining is not None:
         raise InputError(
-            f"{options.recipe} learns without labels, so no trial would have a score: search another recipe"
+            f"{options.recipe} trains without labels, so no trial would have a score: search another recipe"
         )
     is_classical = settings.classical is not None
     objectives = checked_objectives(options.objectives, is_classical=is_classical, num_jobs=options.jobs)
@@ -177,8 +180,8 @@ def plan_of(options: argparse.Namespace) -> Plan:
     is_asked = options.pruner not in (None, "none") or options.fidelity == "epochs"
     if is_asked and not can_prune and not (options.pruner == "median" and list(folds) != [""]):
         raise InputError(
-            "Trials are pruned by their scores after each epoch, and here there are none: it takes a network, "
-            "--eval_strategy epoch, no --max_steps and no folds (with folds --pruner median goes by them)"
+            "Trials are pruned by their scores after each epoch, but here there are none: pruning needs a network, "
+            "--eval_strategy epoch, no --max_steps and no folds (with folds, --pruner median uses their scores)"
         )
     plan = Plan(
         runs,
@@ -199,7 +202,7 @@ def study_of(plan: Plan, options: argparse.Namespace) -> Study:
     pruner = options.pruner or ("median" if plan.reads_while_training else "none")
     resources = (1, 1)
     if plan.reads_while_training:
-        epochs = most_epochs(plan)
+        epochs = max_epochs(plan)
         resources = (max(1, epochs // 9), epochs)
     return Study(
         options.storage or str(plan.folder / "journal.log"),
@@ -214,19 +217,19 @@ def study_of(plan: Plan, options: argparse.Namespace) -> Study:
     )
 
 
-def most_epochs(plan: Plan) -> int:
-    """Of the recipe, or of the space where epochs are searched."""
+def max_epochs(plan: Plan) -> int:
+    """Maximum number of epochs of the recipe and the space."""
     searched = [one for one in plan.space.all_dimensions if one.flag == "num_train_epochs"]
     ends: Sequence[float] = [value for one in searched for value in one.ends]
     return max([epochs_of(plan.runs.settings) or 1, *(round(value) for value in ends)])
 
 
 def tell_size(plan: Plan, options: argparse.Namespace) -> None:
-    """Says how much of the space is tried."""
+    """Prints how much of the space is tried."""
     size = plan.space.size
-    has = "endlessly many combinations" if size is None else f"{size:,} combinations"
-    part = "" if size is not None and size <= options.trials else f": a part of them is tried, {options.trials:,}"
-    show(f"{options.space} has {has}{part}; all goes to {plan.folder}")
+    has = "infinitely many combinations" if size is None else f"{size:,} combinations"
+    part = "" if size is not None and size <= options.trials else f", of which {options.trials:,} are tried"
+    show(f"{options.space} has {has}{part}. Results: {plan.folder}")
 
 
 if __name__ == "__main__":

@@ -177,12 +177,12 @@ def test_what_others_do_meanwhile_is_counted(ablation):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("baseline: {loss: focal}", "has no trick: expected lines such as"),
-        ("focal: 3", "has for 'focal' no flags: expected a mapping"),
-        ("focal: {loss: }", "has for 'focal' no flags"),
-        ("a: {loss: focal}\nboth: [a, b]", "'both' puts together 'b', which has no flags of its own"),
-        ("a: {loss: focal}\nb: {loss: x}\nboth: [a, b]", "'both' puts together two values of loss, focal and x"),
-        ("a: {seed: 3}", "--seed of a is given to each run by this script"),
+        ("baseline: {loss: focal}", "has no tricks: expected lines such as"),
+        ("focal: 3", "has no flags for 'focal': expected a mapping"),
+        ("focal: {loss: }", "has no flags for 'focal'"),
+        ("a: {loss: focal}\nboth: [a, b]", "'both' combines 'b', which has no flags there"),
+        ("a: {loss: focal}\nb: {loss: x}\nboth: [a, b]", "'both' combines two values of loss, focal and x"),
+        ("a: {seed: 3}", "--seed of a is set by this script for each run"),
     ],
 )
 def test_a_file_of_tricks_that_cannot_be_is_one_sentence(ablate, tmp_path, text, sentence):
@@ -195,9 +195,9 @@ def test_a_file_of_tricks_that_cannot_be_is_one_sentence(ablate, tmp_path, text,
     ("flags", "sentence"),
     [
         (("--only", "foca"), "Unknown trick 'foca': did you mean 'focal'"),
-        (("--seeds", "1", "1"), "names a seed twice"),
+        (("--seeds", "1", "1"), "has duplicates"),
         (("--metric", "accurracy"), "Unknown metric 'accurracy': did you mean 'accuracy'"),
-        (("--num_folds", "1"), "--num_folds draws folds, 2 or more"),
+        (("--num_folds", "1"), "--num_folds draws 2 or more folds"),
         (("--folds",), "The corpus has no folds: draw some with --num_folds 3"),
         (("--output_dir", "x", "--features_dir", "y"), "--features_dir of the command line is given to each run"),
         (("--num_epochs", "3"), "Unknown flag '--num_epochs'"),

@@ -277,10 +277,10 @@ def checkpoints(tmp_path_factory) -> dict[str, str]:
         (["--model", "nowhere/ast"], "Cannot load checkpoint 'nowhere/ast'"),
         (["--model", "{ast}", "--freeze", "convolutional"], "found audio-spectrogram-transformer: use --freeze back"),
         (["--model", "{ast}", "--features", "waveform"], "The features are waveform .* give --features fbank"),
-        (["--model", "{ast}", "--num_mel_bins", "64"], "num_mel_bins 64 there, 128 wanted"),
+        (["--model", "{ast}", "--num_mel_bins", "64"], "num_mel_bins is 64, expected 128"),
         (["--model", "{ast}", "--model_options", '{"encoder": "convolutional"}'], "needs a model of waveforms"),
-        (["--model", "{cnn}", "--head", "deep"], "has the settings that it was trained with: leave out head"),
-        (["--model", "{cnn}", "--metadata", "genre"], "has the settings that it was trained with: leave out metadata"),
+        (["--model", "{cnn}", "--head", "deep"], "keeps the settings it was trained with: remove head"),
+        (["--model", "{cnn}", "--metadata", "genre"], "keeps the settings it was trained with: remove metadata"),
         (["--lora_rank", "4", "--freeze", "backbone"], "--freeze would do nothing here: --lora_rank trains only"),
     ],
 )

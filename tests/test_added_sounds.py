@@ -22,6 +22,7 @@ from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.kinds.waveform import Waveform
 from hf_audio.parsing import parse_recipe
+from hf_audio.preparation import read_corpora
 from hf_audio.preparation.added_sounds import added_sounds, require_added_sounds
 from hf_audio.training import Classification
 from hf_audio.training.objective import Places
@@ -91,6 +92,16 @@ def test_a_folder_is_a_background_or_rooms(esc50, tmp_path):
 def test_what_is_not_there_or_tested_on_is_refused(config, data, sentence, esc50):
     with pytest.raises(InputError, match=sentence):
         read(config | ({"background_dir": str(esc50)} if "esc50" in config.values() else {}), data)
+
+
+def test_a_failed_download_names_the_flag_of_backgrounds(monkeypatch, tmp_path):
+    def fails(*args):
+        raise InputError("ESC-50 could not be downloaded; give its folder as --data_dir")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(read_corpora, "obtain_corpus", fails)
+    with pytest.raises(InputError, match="give its folder as --background_dir"):
+        read({"background": "esc50"})
 
 
 def test_recordings_of_the_set_itself_are_refused_wherever_they_are_named(esc50):

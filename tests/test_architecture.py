@@ -27,7 +27,7 @@ LEVELS = (
     {"analysis", "publishing", "classical_models", "audit", "leakage", "label_quality"},
     {"judging", "explaining"},
     {"recipe_repos"},
-    {"recipe_features", "recipe_model", "run_config", "stage_lines"},
+    {"recipe_features", "recipe_model", "run_config", "settings_parser", "stage_lines"},
     {"parsing", "stages"},
     {"workflows", "repeated_runs", "repeated_folds"},
     {"searching"},

@@ -104,7 +104,7 @@ def test_closing_finishes_what_is_there(busy, model):
     threading.Timer(0.05, model.let_go.set).start()
     busy.close()
     assert [future.result(0)[0, 0] for future in asked] == [2.0 * value for value in range(1, 9)]
-    with pytest.raises(RuntimeError, match="takes no more windows"):
+    with pytest.raises(RuntimeError, match="the model is closed"):
         busy.submit("logits", windows(1))
 
 

@@ -271,7 +271,7 @@ def test_a_second_calibration_is_said(tmp_path, caplog):
     calibrate_model(str(tmp_path / "cnn"), judged(labels), "vector", tmp_path / "once", **ONCE)
     with caplog.at_level(logging.WARNING):
         facts = calibrate_model(str(tmp_path / "once"), judged(labels), "temperature", tmp_path / "twice", **ONCE)
-    assert "was already calibrated (vector): its scores are scaled once more" in caplog.text
+    assert "was already calibrated (vector): its scores are now scaled again" in caplog.text
     assert facts["scaling"]["calibrated_before"] == ["vector"]
     assert "was already calibrated, by vector." in (tmp_path / "twice" / "README.md").read_text()
     config = json.loads((tmp_path / "twice" / "config.json").read_text())
@@ -290,21 +290,23 @@ def test_what_cannot_be_saved_is_one_sentence(tmp_path):
 
     with pytest.raises(InputError, match="Unknown scaling 'isotone': did you mean 'isotonic'"):
         calibrate(kind="isotone")
-    with pytest.raises(InputError, match="cnn already exists: a calibrated model is saved into a folder of its own"):
+    with pytest.raises(InputError, match="cnn already exists: a calibrated model needs a new folder"):
         calibrate(folder="cnn")
     with pytest.raises(InputError, match=r"ASTForAudioClassification has no place for curves .* use temperature or"):
         calibrate(stock, kind="isotonic")
-    with pytest.raises(InputError, match="clips of up to 2 windows, and a model would apply it to each window"):
+    with pytest.raises(InputError, match="clips with up to 2 windows, but a model would apply it to each window"):
         calibrate(clips=judged(labels, windows_per_clip=2), kind="isotonic")
-    with pytest.raises(InputError, match=r"has 4 classes \(several at a time\) and the validation clips 2 \(several\)"):
+    with pytest.raises(InputError, match=r"has 4 classes \(multi-label\) and the validation clips 2 \(multi-label\)"):
         calibrate(clips=judged(LabelSpace(NAMES[:2], MULTI_LABEL)))
-    with pytest.raises(InputError, match=r"validation clips 4 \(one\)"):
+    with pytest.raises(InputError, match=r"validation clips 4 \(single-label\)"):
         calibrate(clips=judged(LabelSpace(NAMES, SINGLE_LABEL)))
-    with pytest.raises(InputError, match="No temperature fits: the 600 validation clips are answered no better"):
+    with pytest.raises(
+        InputError, match="No temperature can be fitted: the 600 validation clips are predicted no better"
+    ):
         calibrate(clips=dataclasses.replace(judged(labels), window_logits=-judged(labels).window_logits))
     (cnn / "adapter").mkdir()
     (cnn / "adapter" / "adapter_model.safetensors").touch()
-    with pytest.raises(InputError, match="A LoRA adapter has no place for isotonic scaling"):
+    with pytest.raises(InputError, match="A LoRA adapter cannot hold isotonic scaling"):
         calibrate(kind="isotonic")
     (cnn / "model.skops").touch()
     with pytest.raises(

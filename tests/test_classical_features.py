@@ -152,7 +152,7 @@ def test_entropies_stand_behind_the_other_features(corpus, tmp_path):
     assert (
         (tmp_path / "f.csv").read_text().splitlines()[0].endswith("mel_127_db,entropy_0,entropy_1,entropy_2,entropy_3")
     )
-    with pytest.raises(InputError, match=r"entropy_frame_s None there, 0\.1 wanted"):
+    with pytest.raises(InputError, match=r"entropy_frame_s is None, expected 0\.1"):
         check_same_extractor(ClassicalFeatureExtractor(step_s=0.4), stored.extractor)
 
 
@@ -214,7 +214,7 @@ def test_the_linear_reference_reads_the_vectors(stepped, folder):
 def test_extractors_are_compared_by_rate_and_step(stepped):
     stored = load_features(stepped).extractor
     check_same_extractor(stored, ClassicalFeatures(step_s=0.4).to_feature_extractor(1, 0.0, 1.0))
-    with pytest.raises(InputError, match=r"step_s 0\.4 there, None wanted"):
+    with pytest.raises(InputError, match=r"step_s is 0\.4, expected None"):
         check_same_extractor(stored, ClassicalFeatureExtractor())
-    with pytest.raises(InputError, match=r"\(classical features\) and the model reads log-mel spectrograms"):
+    with pytest.raises(InputError, match=r"\(classical features\), but the model reads log-mel spectrograms"):
         check_same_extractor(stored, KaldiFbank().to_feature_extractor(98, 0.0, 1.0))

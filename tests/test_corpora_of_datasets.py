@@ -99,7 +99,7 @@ def test_a_folder_is_read_as_what_it_is_by_either_flag(tmp_path):
         (["--train_split_name", "trian"], "--train_split_name trian: saved has no such split; .*'train'"),
         (
             ["--dataset_revision", "main"],
-            "--dataset_revision main applies to datasets on the Hub, and .* is a local folder",
+            "--dataset_revision main applies to datasets on the Hub, but .* is a local folder",
         ),
         (["--data_dir", "x"], "--data_dir would do nothing here: --dataset says where the recordings are"),
     ],

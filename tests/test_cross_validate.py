@@ -86,7 +86,7 @@ def test_each_speaker_is_left_out_once(cross_validate, recordings, tmp_path):
     assert "ann holds another run, which differs in: seed was 42 and now is 5; give another --output_dir" in said
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("report.json")}
     (tmp_path / "runs" / "ann.json").unlink()
-    assert "nothing says what it is a report of" in cross_validate(*job, ok=False)
+    assert "with the facts about its run does not" in cross_validate(*job, ok=False)
 
 
 def test_without_folds_there_is_nothing_to_leave_out(cross_validate, recordings):
@@ -170,12 +170,16 @@ def test_folds_of_a_dataset_on_the_hub_are_all_of_one_commit(hub, monkeypatch):
     ("flags", "sentence"),
     [
         (("--num_folds", "1"), "--num_folds must be 2 or more, found 1"),
-        (("--", "--inner_folds", "2", "--inner_fold", "1"), "--inner_folds stands behind --"),
+        (("--", "--inner_folds", "2", "--inner_fold", "1"), "--inner_folds is after --"),
         (("--num_folds", "2", "--inner", "1"), "--inner must be 2 or more, found 1"),
-        (("--num_folds", "2", "--leave_out", "groups"), "both say what to test on"),
-        (("--", "--fold", "3"), "--fold stands behind --"),
-        (("--", "--dataset", "../features"), "--dataset holds features, whose split is made already"),
+        (("--num_folds", "2", "--leave_out", "groups"), "both determine the test sets"),
+        (("--", "--fold", "3"), "--fold is after --"),
+        (("--", "--dataset", "../features"), "--dataset contains features, which are already split"),
         (("--", "--num_epochs", "3"), "Unknown flag '--num_epochs'"),
+        (
+            ("--num_epochs", "3"),
+            "has no --num_epochs 3: flags of the recipe come last, after --, here -- --num_epochs 3",
+        ),
     ],
 )
 def test_flags_that_do_not_fit_are_refused_at_once(flags, sentence, tmp_path, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from dataclasses import replace
@@ -211,7 +212,7 @@ def test_large_train_splits_are_thinned_evenly(feature_folders, streaming):
     features = load_features(feature_folders[SINGLE_LABEL], streaming=streaming)
     everything = window_statistics(load_features(feature_folders[SINGLE_LABEL]), "train")
     num_windows = features.num_windows("train")
-    inputs, targets, keys = window_statistics(features, "train", most=10)
+    inputs, targets, keys = window_statistics(features, "train", max_windows=10)
     picks = np.linspace(0, num_windows - 1, 10).round().astype(int)
     assert len(picks) == 10 < num_windows
     for found, wanted in zip((inputs, targets, keys), everything, strict=True):
@@ -237,6 +238,9 @@ def test_summary_is_a_table_of_all_rows(run):
         value = report["results"][name]["test"][main_metric]
         assert re.findall(r"[\d.]{5}", line)[0] == f"{value:.3f}"
     assert len({len(line) for line in lines[1:5]}) == 1, "columns are not aligned"
+    of_one_group = copy.deepcopy(report)
+    of_one_group["data"]["splits"]["test"]["num_groups"] = 1
+    assert str(of_one_group).startswith("test split: 14 clips of 1 group, windows")
 
 
 def test_a_report_is_shown_as_tables_and_read_again(run):

@@ -166,4 +166,6 @@ def test_it_is_for_those_who_train(tmp_path, capsys):
     values = {"features_on_device": True, "wave_polarity_probability": 0.0, "normalization": "clip"}
     require_acting(["wave_polarity_probability", "wave_gain_probability"], values | {"wave_gain_probability": 0.0})
     said = refusal([*flags, "--num_mel_bins", "128", "--model", "wav2vec2-mini"], capsys)
-    assert said.startswith("error: waveform features are not computed on a device: give --features fbank or spectrogr")
+    assert said.startswith(
+        "error: waveform features cannot be computed on a device: give --features fbank or spectrogr"
+    )

@@ -72,7 +72,7 @@ def test_bars_are_drawn_over_each_other_on_a_terminal(monkeypatch):
     from hf_audio.tagging.listening import Heard
 
     lines = listen_command._draw(Heard(1.0, 0.05, {"bell": 0.75, "\x1b[2J": 0.5}, 2), 0)
-    assert lines == 3 and "50 ms behind, 2 hops skipped" in written[0] and written[0].count("\x1b[2K") == 3
+    assert lines == 3 and "50 ms latency, 2 hops skipped" in written[0] and written[0].count("\x1b[2K") == 3
     assert "0.750 ###############..... bell" in written[0] and "\x1b[2J" not in written[0]
     listen_command._draw(Heard(1.1, 0.05, {"bell": 0.75}, 0), lines)
     assert written[1].startswith("\x1b[3A")
@@ -81,12 +81,12 @@ def test_bars_are_drawn_over_each_other_on_a_terminal(monkeypatch):
 def test_what_cannot_be_heard_is_one_sentence(model, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"none\.wav cannot be tagged \(missing\)"):
         listen_command.main(["--model", model, "--file", "none.wav"])
-    with pytest.raises(InputError, match="leave one of the two out"):
+    with pytest.raises(InputError, match="remove one of the two flags"):
         listen_command.main(["--model", model, "--file", "a.wav", "--microphone", "1"])
     loud = tmp_path / "loud.wav"
     soundfile.write(loud, np.full(8_000, 1e30, np.float32), 16_000, subtype="FLOAT")
     with pytest.raises(
-        InputError, match=r"At 0\.\d s the sound cannot be classified \(the model's answers are not finite"
+        InputError, match=r"At 0\.\d s the sound cannot be classified \(the model's outputs are not finite"
     ):
         listen_command.main(["--model", model, "--file", str(loud)])
     monkeypatch.setitem(sys.modules, "sounddevice", None)
@@ -122,4 +122,4 @@ def test_the_microphone_is_heard_at_its_own_rate(model, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "sounddevice", stand_in)
     with pytest.raises(KeyboardInterrupt):
         listen_command.main(["--model", model, "--microphone", "3"])
-    assert "ms behind" in capsys.readouterr().out
+    assert "ms latency" in capsys.readouterr().out

@@ -67,7 +67,7 @@ def test_recordings_to_embeddings(tmp_path, caplog):
     shutil.copy(os.fsencode(path), strange)
     given = [str(broken), str(path), str(loud), os.fsdecode(strange)]
     assert embed.main([*given, "--model", str(model), "--output", str(output)]) == 1
-    assert f"{broken}: unreadable" in caplog.text and f"{loud}: the model's answers are not finite" in caplog.text
+    assert f"{broken}: unreadable" in caplog.text and f"{loud}: the model's outputs are not finite" in caplog.text
     assert "its name is not UTF-8" in caplog.text
     table, predictor = pandas.read_parquet(output), SoundPredictor.load(str(model))
     rule, sound = predictor.windows, soundfile.read(path, dtype="float32")[0]

@@ -24,8 +24,8 @@ SHARD_BYTES = 200_000
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(publishing_hub, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(publishing_hub, "LONGEST_WAIT_S", 0.05)
+    monkeypatch.setattr(publishing_hub, "MIN_WAIT_S", 0.01)
+    monkeypatch.setattr(publishing_hub, "MAX_WAIT_S", 0.05)
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ class TestFaults:
         assert hub.repo("models", name).read("config.json") == b"{}"
 
     def test_a_hub_that_goes_silent(self, hub, token, model, monkeypatch):
-        monkeypatch.setattr(publishing_hub, "SILENCE_S", 0.5)
+        monkeypatch.setattr(publishing_hub, "TIMEOUT_S", 0.5)
         for path in ("/whoami", "/commit/"):
             hub.faults.add("GET|POST", path, "stall", seconds=60)
         push_model(model, "alice/silent")
@@ -220,7 +220,7 @@ class TestResuming:
         assert len(data) > 2
         hub.faults.add("POST", "/commit/", "stall", skip=1, seconds=60)
         code = (
-            "import sys; from hf_audio.publishing import hub; hub.BYTES_A_COMMIT = 1;"
+            "import sys; from hf_audio.publishing import hub; hub.MAX_COMMIT_BYTES = 1;"
             "from hf_audio.publishing.push import push_features; push_features(sys.argv[1], 'alice/parts')"
         )
         process = forks.start(code, features)
@@ -271,7 +271,7 @@ class TestLicense:
         repo = hub.create("datasets", "alice/open-already")
         with pytest.raises(InputError, match="would be public"):
             push_features(closed_features, "alice/open-already")
-        with pytest.raises(InputError, match="exists and is public, so nothing can be pushed to it in private"):
+        with pytest.raises(InputError, match="exists and is public, so a private push to it is impossible"):
             push_features(closed_features, "alice/open-already", private=True)
         assert repo.paths() == []
 
@@ -308,13 +308,13 @@ class TestRefusals:
             push_model(model, "bob/his")
 
     def test_a_token_that_may_only_read(self, hub, model):
-        with pytest.raises(InputError, match=r"may read only.*with write permission at"):
+        with pytest.raises(InputError, match=r"is read-only.*with write permission at"):
             push_model(model, "reader/x", token=hub.token("reader"))
 
     def test_a_name_that_cannot_be(self, hub, token, model):
         for name in ("alice/with space", "a/b/c"):
             hub.log.clear()
-            with pytest.raises(InputError, match="cannot be the name of a repository"):
+            with pytest.raises(InputError, match="is not a valid repository name"):
                 push_model(model, name)
 
     def test_folders_that_are_not_finished(self, hub, token, tmp_path):

@@ -30,8 +30,8 @@ UNDECODED = datasets.Audio(decode=False)
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch, tmp_path):
-    monkeypatch.setattr(publishing_hub, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(publishing_hub, "LONGEST_WAIT_S", 0.05)
+    monkeypatch.setattr(publishing_hub, "MIN_WAIT_S", 0.01)
+    monkeypatch.setattr(publishing_hub, "MAX_WAIT_S", 0.05)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
 

@@ -125,7 +125,9 @@ class TestRefusals:
 
     def test_what_cannot_be(self, hub, token, speakers, tmp_path):
         own = ("--data_dir", speakers, "--output_dir", tmp_path / "out")
-        assert "Unknown --audio_format 'mp3': there are: flac, original" in self.refusal(*own, "--audio_format", "mp3")
+        assert "Unknown --audio_format 'mp3': expected one of: flac, original" in self.refusal(
+            *own, "--audio_format", "mp3"
+        )
         assert "broken.wav is unreadable" in self.refusal(*own, "--strict")
         hub.create("datasets", "alice/features", {"manifest.json": b"{}"})
         assert "alice/features holds features" in self.refusal(*own, "--hub_dataset_id", "alice/features")

@@ -51,7 +51,7 @@ def test_publishing_is_not_left_to_trainer():
         (["--learn", "3"], "did you mean '--learning_rate'"),
         (["--xyzzy", "3"], "Unknown flag '--xyzzy': --help_all lists those that there are"),
         (["--loss", "focl"], "Unknown --loss 'focl': did you mean 'focal'"),
-        (["--features", "mfcc"], "Unknown --features 'mfcc': there are: classical, fbank, spectrogram, waveform"),
+        (["--features", "mfcc"], "Unknown --features 'mfcc': expected one of: classical, fbank, spectrogram, waveform"),
         (["--optim", "adamw_fussed"], "Unknown --optim 'adamw_fussed': did you mean 'adamw_"),
         (["recordings"], "Unexpected argument 'recordings'"),
         (["--demo"], "no demo"),
@@ -76,7 +76,7 @@ def test_unknown_keys_of_recipe_and_file_are_refused(tmp_path):
     with pytest.raises(InputError, match="Unknown --optim 'adamw_fussed'"):
         parse_recipe(VALUES, argv=["--config", str(tmp_path / "c.yaml")])
     (tmp_path / "c.yaml").write_text("just text\n")
-    with pytest.raises(InputError, match="must hold lines of `name: value` and holds a str"):
+    with pytest.raises(InputError, match="must contain lines of `name: value`, found a str"):
         parse_recipe(VALUES, argv=["--config", str(tmp_path / "c.yaml")])
 
 

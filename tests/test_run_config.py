@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from hf_audio import InputError, parse_recipe
-from hf_audio.publishing.contents import OF_WORK, model_in
+from hf_audio.publishing.contents import EXPECTED_LOCAL, model_in
 from hf_audio.run_config import CONFIG_FILE, run_config, write_run_config
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -92,7 +92,9 @@ def test_no_token_is_written_and_nothing_of_it_is_published(tmp_path):
     text = written(recipe, tmp_path / "x").read_text()
     assert token not in text and "hub_" not in text and "push_to_hub" not in text
     assert token not in repr(recipe)
-    assert CONFIG_FILE not in model_in(tmp_path / "x") and OF_WORK.fullmatch(CONFIG_FILE), "it stays, without a word"
+    assert CONFIG_FILE not in model_in(tmp_path / "x") and EXPECTED_LOCAL.fullmatch(CONFIG_FILE), (
+        "it stays here, without a warning"
+    )
     recipe = parse_recipe({"output_dir": "x"}, argv=["--data_dir", f"/data/{token}"])
     with pytest.raises(InputError, match="holds a Hugging Face token"):
         written(recipe, tmp_path / "y")

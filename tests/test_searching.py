@@ -84,7 +84,7 @@ def test_a_search_goes_on_after_kills_beside_another_process_and_no_trial_is_run
     assert sorted(row["state"] for row in rows) == ["complete"] * 3 + ["failed"]
     assert len({(row["learning_rate"], row["loss"]) for row in rows}) == 4
     (failed,) = (row for row in rows if row["state"] == "failed")
-    assert "SIGKILL, as the system does where memory runs out" in failed["reason"]
+    assert "SIGKILL, which the system sends when memory runs out" in failed["reason"]
     said = first.output + second.output + third.output
     assert all(said.count(f"Trial {number}: learning_rate") == 1 + (number == "0") for number in "0123")
     assert len(list((tmp_path / "found" / "features").glob("*/manifest.json"))) == 1, "built once"

@@ -160,7 +160,7 @@ class TestCards:
             lambda: write_model_card(tmp_path, {}, repo_id=name),
             lambda: write_model_card(tmp_path, {}, dataset_id=name),
         ):
-            with pytest.raises(InputError, match="cannot be the name of a repository"):
+            with pytest.raises(InputError, match="is not a valid repository name"):
                 write()
 
     def test_a_folder_with_quotes_in_its_name_is_named_anew(self, small_features, tmp_path):

@@ -56,7 +56,7 @@ def test_a_server_that_sends_too_much_is_cut_off(server, tmp_path, fault):
     server.faults["a.zip"] = [fault] * 9
     if fault[1:] == (10**400,):  # no number that could be believed: it counts as none
         server.files["a.zip"] = bytes(300_000)
-    assert "for a.zip and there should be 101 kB at most, so it is another file" in sentence(server, tmp_path / "x")
+    assert "for a.zip, expected at most 101 kB, so it is another file" in sentence(server, tmp_path / "x")
 
 
 def test_a_part_that_grew_too_large_is_thrown_away(server, tmp_path):
@@ -137,7 +137,7 @@ def test_who_holds_a_lock_is_told_to_those_who_wait(tmp_path, caplog):
 def test_a_lock_that_is_a_link_is_an_error_and_not_followed(tmp_path):
     (tmp_path / "lock").symlink_to(tmp_path / "mine")
     with (
-        pytest.raises(InputError, match=r"cannot be taken .*: it is a link; remove it"),
+        pytest.raises(InputError, match=r"cannot be used .*, because it is a link: remove it"),
         locked(tmp_path / "lock", "x"),
     ):
         pass
@@ -150,7 +150,7 @@ def test_another_users_lock_is_an_error_and_not_waited_for(tmp_path):
         os.chown(tmp_path / "lock", 65534, 65534)
         tmp_path.chmod(0o1777)
     with (
-        pytest.raises(InputError, match=r"cannot be taken \(.*\): it is .+'s; remove it"),
+        pytest.raises(InputError, match=r"cannot be used \(.*\), because it is .+'s: remove it"),
         locked(tmp_path / "lock", "x"),
     ):
         pass

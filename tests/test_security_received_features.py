@@ -47,21 +47,21 @@ SPOILT = {
         lambda folder: edit_json(
             folder / "preprocessor_config.json", "auto_map", {"AutoFeatureExtractor": "evil/code--x.X"}
         ),
-        "leads those who load",
+        "makes those who load it run or load something",
     ),
-    "a column of addresses": (with_addresses, "has other columns than its manifest says: 'cover'"),
+    "a column of addresses": (with_addresses, "has other columns than its manifest: 'cover'"),
     "an image at an address": (
         lambda folder: edit_rows(folder, first_row("features", {"bytes": None, "path": ELSEWHERE})),
         "has an empty value in features",
     ),
-    "a row of another group": (lambda folder: edit_rows(folder, first_row("group", "x")), "than index.parquet lists"),
-    "a row too few": (lambda folder: edit_rows(folder, lambda rows: rows.pop()), "37 windows where 38 are counted"),
+    "a row of another group": (lambda folder: edit_rows(folder, first_row("group", "x")), "than index.parquet"),
+    "a row too few": (lambda folder: edit_rows(folder, lambda rows: rows.pop()), "37 windows, expected 38"),
     "an index without a clip": (lambda folder: edit_index(folder, lambda rows: rows.pop()), "index.parquet lists"),
     "a card that reads other files": (
         with_card(f"configs:\n- config_name: default\n  data_files: {ELSEWHERE}"),
-        "leads those who load the dataset to other files",
+        "make those who load the dataset read files of others",
     ),
-    "a card with no head": (with_card("a: [b"), "is not a card with a head of YAML"),
+    "a card with no head": (with_card("a: [b"), "has no valid YAML head"),
     **{
         f"a manifest whose {place} is {value!r}": (
             lambda folder, place=place, value=value: edit_json(folder / "manifest.json", place, value),

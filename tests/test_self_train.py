@@ -83,12 +83,15 @@ def test_two_rounds_label_what_was_not_trained_on(self_train, recordings, tmp_pa
     ran = self_train(*job)
     assert [what for what, _ in ran] == [
         *(f"Fold {fold} of round {number}" for number in (1, 2) for fold in (1, 2)),
-        *("The run with labels alone", "The run with pseudo-labels"),
+        *("The run with labels only", "The run with pseudo-labels"),
     ]
     told = (tmp_path / "out" / "self_training.md").read_text()
-    assert "10 recordings without labels: 8 can be used, 1 cannot be decoded or are silent, and 1 are copies" in told
-    assert "Round 2: " in told and "validation clips the models of this round together are as sure" in told
-    assert "| labels alone |" in told and "| and pseudo-labels |" in told
+    assert (
+        "10 recordings without labels: 8 can be used, 1 cannot be decoded or are silent, and 1 were excluded as copies"
+        in told
+    )
+    assert "Round 2: " in told and "the models of this round are this confident for" in told
+    assert "| labels only |" in told and "| labels and pseudo-labels |" in told
 
     final = rows_of(tmp_path / "out" / "pseudo_labels.csv")
     assert len(final) >= 6 and all(row["path"].startswith(row["labels"]) for row in final), "the labels are right"
@@ -111,7 +114,7 @@ def test_two_rounds_label_what_was_not_trained_on(self_train, recordings, tmp_pa
     for split in ("validation", "test"):
         assert set(features.splits[split][CONFIDENCE]) == {None}
     report = json.loads((tmp_path / "out" / "with_pseudo_labels" / "report.json").read_text())
-    assert f"{len(final)} recordings more whose labels are what models said" in report["data"]["corpus"]["protocol"]
+    assert f"{len(final)} more recordings with pseudo-labels" in report["data"]["corpus"]["protocol"]
     assert str(tmp_path) not in json.dumps(report) and str(tmp_path) not in told
 
     assert self_train(*job) == [], "finished runs are kept"
@@ -132,4 +135,4 @@ def test_what_cannot_be_done_is_one_sentence(self_train, recordings, flags, sent
     flags = [flag if flag != "data" else "empty" for flag in flags]
     with pytest.raises(SystemExit):
         self_train("--data_dir", str(recordings / "data"), "--unlabeled", str(recordings / "more"), *flags)
-    assert (sentence if "empty" not in flags else "holds no recording") in capsys.readouterr().err
+    assert (sentence if "empty" not in flags else "has no recordings") in capsys.readouterr().err

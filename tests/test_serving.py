@@ -164,11 +164,11 @@ def test_models_health_and_metrics(served, post, recording):
         (f"{CLASSIFY}?topk=3", 422, "Unknown setting 'topk': did you mean top_k?"),
         (f"{CLASSIFY}?top_k=0", 422, "The setting top_k cannot be '0'"),
         (f"{CLASSIFY}?top_k=1&top_k=2", 422, "The setting top_k is given 2 times"),
-        (f"{CLASSIFY}?smooth_s=1", 422, "The setting smooth_s acts on segments alone"),
+        (f"{CLASSIFY}?smooth_s=1", 422, "The setting smooth_s affects only segments"),
         (f"{CLASSIFY}?model=ast&timeline=1&threshold=0.4", 422, "A threshold has no effect on ast, which"),
         (f"{CLASSIFY}?timeline=1&function_to_apply=none", 422, "function_to_apply has no meaning for segments"),
         ("/v1/embeddings?top_k=1", 422, "Unknown setting 'top_k'"),
-        ("/v1/nothing", 404, "Not Found: there are /v1/audio-classification"),
+        ("/v1/nothing", 404, "Not Found: the routes are /v1/audio-classification"),
     ],
     ids=lambda value: str(value)[:50],
 )

@@ -65,7 +65,7 @@ def test_more_than_is_taken_at_once_comes_back_later(busy, content):
             time.sleep(0.01)
         refused = ask(busy, content)
         assert refused.status_code == 429 and int(refused.headers["retry-after"]) >= 1
-        assert "2 requests are being answered" in refused.json()["error"]
+        assert "2 requests are being processed" in refused.json()["error"]
         busy.let_go.set()
         assert [future.result().status_code for future in first] == [200, 200]
     assert ask(busy, content).status_code == 200
@@ -84,7 +84,7 @@ def test_what_takes_too_long_is_told_so_and_forgotten(busy, content):
 def test_windows_that_wait_are_limited(busy, tmp_path):
     long = write_sound(tmp_path / "long.wav", 12).read_bytes()  # 47 windows
     answer = ask(busy, long)
-    assert answer.status_code == 413 and "more than the 40 windows" in answer.json()["error"]
+    assert answer.status_code == 413 and "more than 40 windows" in answer.json()["error"]
 
 
 def test_a_body_that_never_ends_is_given_up(busy):
@@ -131,7 +131,7 @@ def test_a_token_that_protects_nothing_is_refused(monkeypatch, token):
 def test_settings_of_the_service_are_checked(folder):
     with pytest.raises(InputError, match="max_mb must be above 0"):
         Allowance(max_mb=0)
-    with pytest.raises(InputError, match="Two models are called cnn"):
+    with pytest.raises(InputError, match="Two models are named cnn"):
         load_models([str(folder), f"cnn={folder}"], Allowance(), None)
     assert split_spec("birds=runs/cnn") == ("birds", "runs/cnn")
     assert split_spec("someone/ast") == ("someone/ast", "someone/ast")

@@ -258,11 +258,11 @@ def test_extractors_are_compared_by_all_that_decides_the_values(folder):
     stored = load_features(folder).extractor
     check_same_extractor(stored, Spectrogram(**ALL).to_feature_extractor(5, 0.0, 1.0))
     for name, value in {"n_fft": 2048, "hop_samples": 128, "num_mel_bins": 16, "normalization": "clip"}.items():
-        with pytest.raises(InputError, match=rf"\({name} \w+ there, {value} wanted\)"):
+        with pytest.raises(InputError, match=rf"\({name} is \w+, expected {value}\)"):
             check_same_extractor(stored, Spectrogram(**{**ALL, name: value}).to_feature_extractor(5, 0.0, 1.0))
-    with pytest.raises(InputError, match=r"channels \['mel', .*\] there, \['mel'\] wanted"):
+    with pytest.raises(InputError, match=r"channels is \['mel', .*\], expected \['mel'\]"):
         check_same_extractor(stored, Spectrogram(**{**ALL, "channels": ("mel",)}).to_feature_extractor(5, 0.0, 1.0))
-    with pytest.raises(InputError, match=r"are spectrogram \(spectrograms\) and the model reads log-mel spectrograms"):
+    with pytest.raises(InputError, match=r"are spectrogram \(spectrograms\), but the model reads log-mel spectrograms"):
         check_same_extractor(stored, KaldiFbank().to_feature_extractor(98, 0.0, 1.0))
 
 
@@ -307,5 +307,5 @@ def test_sound_is_stored_at_any_rate(corpus, tmp_path, rate):
         )
         row = features.splits["test"][0]
         assert len(features.kind.decode(row)) == row["num_frames"] == 96_000
-        with pytest.raises(InputError, match=r"sampling_rate 96000 there, 16000 wanted"):
+        with pytest.raises(InputError, match=r"sampling_rate is 96000, expected 16000"):
             check_same_extractor(features.extractor, Wav2Vec2FeatureExtractor())

@@ -223,12 +223,12 @@ def test_imports_leave_alone_what_the_collector_was_told_to_leave():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["missing.wav"], r"There is no 'missing.wav'"),
+        (["missing.wav"], r"'missing.wav' does not exist"),
         ([], "Give recordings, folders or -"),
         (["-", "a.wav"], "cannot be combined with files"),
         (["--files_from", "none.txt"], "none.txt cannot be read"),
-        (["{sound}", "--top_k", "-1"], "--top_k is a number of labels"),
-        (["{sound}", "--num_threads", "0"], "--num_threads is at least 1"),
+        (["{sound}", "--top_k", "-1"], "--top_k must be a number of labels"),
+        (["{sound}", "--num_threads", "0"], "--num_threads must be at least 1"),
         (["{sound}", "--window_s", "100"], "longer than the"),
         (["{sound}", "--output", "no/such/tags.csv"], "The folder no/such for"),
         (["{sound}", "--output", "tags/"], "tags/ names a folder"),
@@ -274,7 +274,7 @@ def test_a_sound_without_finite_answers_does_not_stop_the_others(model, tmp_path
     flags = ["--model", model, "--format", format_name, "--output", str(output / "tags")]
     assert tag.main([str(loud), str(path), *flags]) == 1
     assert (
-        f"{loud}: the model's answers are not finite, perhaps because samples are far outside of [-1, 1]"
+        f"{loud}: the model's outputs are not finite, perhaps because samples are far outside [-1, 1]"
         in caplog.messages
     )
     written = "".join(one.read_text() for one in output.rglob("*") if one.is_file())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hf_audio.tagging.segments import HELD_SHARE, borders_s, held, median_width, runs, segments_of, smoothed
+from hf_audio.tagging.segments import OFF_FRACTION, borders_s, held, median_width, runs, segments_of, smoothed
 
 NAMES = ("bell", "hum", "organ")
 
@@ -38,7 +38,7 @@ def test_what_is_on_stays_on_until_it_is_clearly_less(seed):
     scores, threshold = random_scores(seed)[:, 0], 0.5
     wanted, is_on = [], False
     for score in scores:
-        is_on = score >= threshold or (is_on and score >= HELD_SHARE * threshold)
+        is_on = score >= threshold or (is_on and score >= OFF_FRACTION * threshold)
         wanted.append(is_on)
     np.testing.assert_array_equal(held(scores, threshold), wanted)
 
@@ -66,9 +66,7 @@ def test_segments_are_those_of_a_plain_loop(seed, threshold, is_multi_label):
     if is_multi_label and threshold is None:
         threshold = 0.7
     scores, borders = random_scores(seed), np.arange(41) * 0.5
-    found = segments_of(
-        scores, borders, NAMES, threshold=threshold, is_multi_label=is_multi_label, width=3, least_s=0.75
-    )
+    found = segments_of(scores, borders, NAMES, threshold=threshold, is_multi_label=is_multi_label, width=3, min_s=0.75)
     even, wanted = smoothed(scores, 3), []
     for index, name in enumerate(NAMES):
         is_held, begin = False, None
@@ -76,7 +74,7 @@ def test_segments_are_those_of_a_plain_loop(seed, threshold, is_multi_label):
             is_on = False
             if at < len(even):
                 score = even[at, index]
-                is_held = threshold is None or score >= threshold or (is_held and score >= HELD_SHARE * threshold)
+                is_held = threshold is None or score >= threshold or (is_held and score >= OFF_FRACTION * threshold)
                 is_on = is_held and (is_multi_label or even[at].argmax() == index)
             if is_on and begin is None:
                 begin = at
@@ -98,6 +96,6 @@ def test_a_sound_shorter_than_the_least_length_keeps_its_segment():
         threshold=0.5,
         is_multi_label=True,
         width=1,
-        least_s=1.5,
+        min_s=1.5,
     )
     assert one == ("bell", 0.0, 0.2, 0.9)

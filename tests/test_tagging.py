@@ -16,7 +16,8 @@ import hf_audio
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.errors import InputError
 from hf_audio.predictor import Predictor
-from hf_audio.tagging.tagger import MAX_PARTS, Tagger, joined, keep
+from hf_audio.tagging.blocks import MAX_PARTS, append, joined
+from hf_audio.tagging.tagger import Tagger
 
 LENGTHS_S = (0.01, 0.3, 0.4999, 0.5, 0.63, 0.7, 3.137, 9.0)
 
@@ -97,12 +98,12 @@ def test_a_row_of_datasets(tagger, tmp_path):
         ({"array": np.zeros(900, np.float32)}, None, "needs its `sampling_rate`"),
         (np.zeros((900, 2), np.float32), 16_000, "channels come first, so use samples.T"),
         (np.zeros(900, np.int16), 16_000, "finite floats"),
-        ("https://example.org/a.wav", None, "nothing is downloaded"),
+        ("https://example.org/a.wav", None, "is a web address"),
         ("missing.wav", None, r"missing.wav cannot be tagged \(missing\)"),
         (b"PK\x03\x04" + bytes(100), None, r"The sound cannot be tagged \(unreadable"),
         (b"", None, r"The sound cannot be tagged \(empty\)"),
         ({"label": 1}, None, "A row of `datasets` has `audio`"),
-        ({"audio": None}, None, "The `audio` of a row is a recording, found NoneType"),
+        ({"audio": None}, None, "The `audio` of a row is not a recording but NoneType"),
         (np.zeros(9), "16000", "A sample rate must be above 0 Hz and at most 1,000,000, found '16000'"),
         (np.zeros(9), 1e12, "A sample rate must be above 0 Hz and at most 1,000,000"),
         (io.StringIO("a"), None, "open as text"),
@@ -165,7 +166,7 @@ def test_one_label_at_a_time_fills_the_timeline(tmp_path):
 def test_answers_that_are_not_finite_are_no_scores(tagger):
     sound = 1e30 * changing_sound(1)
     for tag in (lambda: tagger(sound, 16_000), lambda: _in_steps(tagger, tagger.prepared(sound, 16_000))):
-        with pytest.raises(InputError, match="answers are not finite"):
+        with pytest.raises(InputError, match="are not finite"):
             tag()
 
 
@@ -202,8 +203,8 @@ def test_a_stock_model_of_the_hub_says_which_windows_are_taken(hub, token, tmp_p
         tagger(changing_sound(1), 16_000)
     told = [record.message for record in caplog.records if "windows" in record.message]
     assert told == [
-        "alice/stock does not say what windows it was trained on: 10 s are taken, a default, for its config.json does "
-        "not say; window_s says it otherwise"
+        "alice/stock does not say what windows it was trained on. Windows have 10 s, the default, as its config.json "
+        "has no window length; set window_s to change it"
     ]
     assert tags.starts_s.tolist() == [0, 10, 15] and token not in tags.to_json()
     with pytest.raises(InputError, match="Cannot load checkpoint 'alice/stock'"):
@@ -246,7 +247,7 @@ def test_tables_json_and_images(tagger, tmp_path):
     assert "<audio controls" in html and "<b>&lt;b&gt;&amp;.wav</b>" in html and str(tmp_path) not in html
     gone = tagger(io.BytesIO((tmp_path / "<b>&.wav").read_bytes()))
     gone.recording.source.close()
-    assert "no longer there" in gone._repr_html_()
+    assert "no longer available" in gone._repr_html_()
     shown = hf_audio.player(tmp_path / "<b>&.wav")._repr_html_()
     assert "<audio controls" in shown and "&lt;b&gt;&amp;.wav" in shown and str(tmp_path) not in shown
 
@@ -265,6 +266,6 @@ def test_embeddings_are_what_the_classifier_is_given(tagger, tmp_path):
 def test_many_small_parts_are_joined_and_stay_in_order():
     parts: list[np.ndarray] = []
     for number in range(100):
-        keep(parts, np.full((2, 3), number))
+        append(parts, np.full((2, 3), number))
     assert len(parts) < MAX_PARTS
     np.testing.assert_array_equal(np.concatenate(parts)[::2, 0], np.arange(100))

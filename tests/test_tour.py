@@ -74,4 +74,4 @@ def test_a_cell_that_fails_and_a_name_that_is_not_there_are_told(run_tour, monke
 
 def test_progress_bars_end(run_tour):
     text = "\rscores:  50%|█ | 1/2\rscores: 100%|██| 2/2 \nkept\nworking\rdone\n"
-    assert run_tour._as_it_ends(text) == "kept\ndone\n"
+    assert run_tour._final_text(text) == "kept\ndone\n"

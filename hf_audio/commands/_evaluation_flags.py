@@ -1,4 +1,4 @@
-"""The flags of `hf-audio evaluate`, in the order in which someone thinks of them."""
+"""The flags of `hf-audio evaluate`, in the order of the decisions that users make."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SHOWN_FIRST = (
 
 
 def evaluation_parser(description: str | None) -> FlagParser:
-    """The parser, whose --help has a group for each question."""
+    """The parser, whose --help has a group per question."""
     parser = parser_of("evaluate", description)
     parser.usage = "hf-audio evaluate --model MODEL [MODEL ...] --dataset DATA [--flag value ...]"
     _add_what(parser.add_argument_group("what to evaluate, and on what"))
@@ -66,7 +66,7 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add("--revision", help="Branch, tag or commit of the model on the Hub, for a single model.")
     add("--dataset", help="Data to evaluate on: features or recordings; a folder, a table, or a Hub name.")
     add("--dataset_revision", help="Branch, tag or commit of --dataset on the Hub.")
-    add("--corpus", help="Which reader knows the layout of --data_dir or --dataset; see hf-audio corpora --list.")
+    add("--corpus", help="Name of the corpus in --data_dir or --dataset; see hf-audio corpora --list.")
     add("--data_dir", help="Folder with the recordings of --corpus.")
     add("--split", help="Split or fold to evaluate, or all. Default: test, or the only one.")
     add("--label_map", metavar="FILE.yaml", help="The model's name for classes that the data name differently.")
@@ -84,7 +84,7 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add(
         "--protocol",
         choices=PROTOCOLS,
-        help="Usual protocol of a corpus: its metric, aggregation and split; refused where the data do not fit. One of "
+        help="Usual protocol of a corpus: its metric, aggregation and split; refused if the data do not fit. One of "
         f"{', '.join(PROTOCOLS)}.",
         metavar="NAME",
     )
@@ -93,20 +93,20 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
 def _add_decisions(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--window_s", type=float, help="For recordings: length of a window in seconds. Default: the model's.")
-    add("--hop_s", type=float, help="Seconds between windows. Default: the model's, or --window_s where that is given.")
+    add("--hop_s", type=float, help="Seconds between windows. Default: the model's, or --window_s if given.")
     add("--aggregation", choices=AGGREGATIONS, help="From windows to clips. Default: mean_logits, or the protocol's.")
     add(
         "--thresholds",
         choices=("validation", "per_class", "model"),
         default="validation",
         help="Multi-label thresholds: one for all classes or per_class, chosen on the validation split of the data, or "
-        "that in the model's config.json, which is also used where there is no validation split.",
+        "that in the model's config.json, which is also used if there is no validation split.",
     )
 
 
 def _add_questions(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--metric", help="Metric by which models are compared. Default: the task's, or the protocol's.")
+    add("--metric", help="Metric for comparing models. Default: the task's, or the protocol's.")
     add("--num_draws", type=int, default=1000, help="Bootstrap samples, drawn by group.")
     add("--confidence", type=float, default=0.95, help="Confidence level of the intervals.")
     add("--seed", type=int, default=0, help="Random seed.")
@@ -115,12 +115,12 @@ def _add_questions(group: argparse._ArgumentGroup) -> None:
         choices=("mean", "validation"),
         help="Also evaluate an ensemble: mean of the probabilities, or weights chosen on the validation split.",
     )
-    add("--risk", type=float, help="Selective prediction: share of wrong answers that is allowed.")
-    add("--coverage", type=float, help="Selective prediction: share of clips to answer, in place of --risk.")
+    add("--risk", type=float, help="Selective prediction: maximum error rate of the answered clips.")
+    add("--coverage", type=float, help="Selective prediction: fraction of clips to answer, instead of --risk.")
     add(
         "--unknown", metavar="DATA", help="Sounds of none of the classes, features or recordings, for rejection scores."
     )
-    add("--unknown_corpus", metavar="CORPUS", help="Which reader knows the layout of --unknown, e.g. esc50.")
+    add("--unknown_corpus", metavar="CORPUS", help="Name of the corpus in --unknown, e.g. esc50.")
     add(
         "--robustness",
         nargs="*",
@@ -146,22 +146,22 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
 
 def _add_pace(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--token", help="Hub token, for what is private. Default: HF_TOKEN, or that of hf auth login.")
-    add("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU where there is one.")
+    add("--token", help="Hub token, for private data and models. Default: HF_TOKEN, or that of hf auth login.")
+    add("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU if there is one.")
     add("--bf16", action="store_true", help="Compute in bfloat16.")
     add("--batch_size", type=int, help="Windows per batch. Default: 32.")
     add("--num_threads", type=int, help="Threads that read recordings. Default: one per core.")
 
 
 def check_flags(given: argparse.Namespace) -> None:
-    """Refuses flags that do not fit together, before anything is read.
+    """Refuses incompatible flags before anything is read.
 
     Raises:
-        InputError: one that would do nothing, or is missing.
+        InputError: a flag would do nothing, or is missing.
     """
     if given.scores:
         others = ("model", "protocol", "embed_sounds", *OF_DATA, *OF_MODELS, *OF_COMPUTING)
-        _refuse(given, others, "stored scores are judged, without models and data")
+        _refuse(given, others, "stored scores are evaluated without models and data")
     elif not given.model:
         raise InputError("Give a model to evaluate: --model RUN_FOLDER or USER/NAME, or stored --scores")
     if given.revision and len(given.model) > 1:
@@ -176,47 +176,47 @@ def check_flags(given: argparse.Namespace) -> None:
     if given.ensemble and len(given.scores or given.model) < 2:
         raise InputError("--ensemble needs two or more models: give them with --model or --scores")
     if given.unknown_corpus and not given.unknown:
-        raise InputError("--unknown_corpus sets how the recordings of --unknown are read: give --unknown too")
+        raise InputError("--unknown_corpus says how the recordings of --unknown are read: give --unknown too")
     if given.robustness_clips is not None and given.robustness is None:
-        raise InputError("--robustness_clips would do nothing here: add --robustness, or leave it out")
+        raise InputError("--robustness_clips would do nothing here: add --robustness, or remove it")
     if bool(given.calibrate) != bool(given.calibrated_model):
-        raise InputError("--calibrate KIND and --calibrated_model FOLDER belong together: give both, or none")
+        raise InputError("--calibrate KIND and --calibrated_model FOLDER need each other: give both or none")
     if given.calibrate and len(given.model) > 1:
         raise InputError(
             f"--calibrate saves a single model, and {len(given.model)} were given: calibrate them one by one"
         )
     if given.protocol and (given.aggregation or given.metric):
         raise InputError(
-            f"--protocol {given.protocol} says aggregation and metric: leave out "
+            f"--protocol {given.protocol} determines aggregation and metric: remove "
             f"{'--aggregation' if given.aggregation else '--metric'}, or the protocol"
         )
 
 
 def _check_card(given: argparse.Namespace) -> None:
-    """Refuses to publish scores that a reader of the card would take for others."""
+    """Refuses to publish scores that would mislead readers of the card."""
     if given.allow_training_data:
         raise InputError(
             "--write_card would publish scores on the training data, which say nothing about other "
-            "recordings: leave it out, or --allow_training_data"
+            "recordings: remove it, or remove --allow_training_data"
         )
     if given.revision:
         raise InputError(
-            f"--write_card changes the card of the newest version, and {given.revision} was evaluated: leave out "
-            "--revision, or the card"
+            f"--write_card changes the card of the newest version, but {given.revision} was evaluated: remove "
+            "--revision or --write_card"
         )
 
 
 def refuse_reading(given: argparse.Namespace) -> None:
-    """Raises InputError where a flag says how recordings are read or heard, and features are given."""
+    """Raises InputError if a flag for recordings is given and the data are features."""
     names = ("corpus", "window_s", "hop_s", "num_threads", "robustness", "embed_sounds", *READING)
-    _refuse(given, names, f"it is for recordings, and {given.dataset} holds features")
+    _refuse(given, names, f"it is for recordings, and {given.dataset} contains features")
 
 
 def data_config(given: argparse.Namespace) -> DataConfig:
-    """What the flags say of recordings.
+    """The settings for reading recordings.
 
     Raises:
-        InputError: neither or both of --dataset and --data_dir.
+        InputError: neither or both of --dataset and --data_dir are given.
     """
     from hf_audio.config import DataConfig
 
@@ -231,4 +231,4 @@ def data_config(given: argparse.Namespace) -> DataConfig:
 def _refuse(given: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
     for name in names:
         if getattr(given, name) not in (None, False):
-            raise InputError(f"--{name} would do nothing here: {why}; leave it out")
+            raise InputError(f"--{name} would do nothing here: {why}; remove it")

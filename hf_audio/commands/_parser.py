@@ -1,4 +1,4 @@
-"""How a subcommand is asked: its --help begins with its docstring, and flags are given in full."""
+"""Parsers of subcommands: their --help starts with the docstring, and flags cannot be abbreviated."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ OF_READING: dict[str, dict[str, Any]] = {
 
 
 def parser_of(name: str, description: str | None) -> FlagParser:
-    """A parser whose --help begins with a module's docstring."""
+    """A parser whose --help starts with a module's docstring."""
     return FlagParser(prog=f"hf-audio {name}", description=description, formatter_class=Help, allow_abbrev=False)
 
 
 def add_reading(parser: argparse._ActionsContainer, names: Collection[str]) -> None:
-    """Flags that say how recordings are read, with the names and help that recipes have for them."""
+    """Adds flags for how recordings are read, with the names and help texts of recipes."""
     for field in dataclasses.fields(CorpusConfig):
         if field.name in names:
             parser.add_argument(f"--{field.name}", help=field.metadata["help"], **OF_READING.get(field.name, {}))

@@ -1,7 +1,7 @@
-"""transformers without what its losses for pictures import: scipy's solvers and torchvision, half a second of a start.
+"""Imports transformers' losses without scipy's solvers and torchvision, which saves half a second at the start.
 
-Its `modeling_utils` imports the losses of all tasks, and those that find objects in pictures import functions of these
-libraries. Here they are given functions that import them when they are called, so that nothing is missing, only later.
+transformers' `modeling_utils` imports the losses of all tasks, and those of object detection import functions of these
+libraries. Here they get stand-ins that import the real functions on the first call.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ IMPORTED_LATER = ("scipy.optimize", "transformers.image_transforms")
 
 def import_losses() -> None:
     """Imports the losses, and nothing else."""
-    importlib.import_module("accelerate.utils")  # they need it too, and it must find everything as it is
-    with _called_later(), contextlib.suppress(ImportError):  # another release may have them elsewhere
+    importlib.import_module("accelerate.utils")  # the losses import it too, and it needs the real modules
+    with _lazy_modules(), contextlib.suppress(ImportError):  # other releases may have the losses elsewhere
         importlib.import_module("transformers.loss.loss_utils")
 
 
 @contextlib.contextmanager
-def _called_later() -> Iterator[None]:
-    """Puts modules whose functions import the true ones into the place of those that are not imported yet."""
+def _lazy_modules() -> Iterator[None]:
+    """Replaces modules that are not imported yet by stand-ins whose functions import the real ones when called."""
     absent = [name for name in IMPORTED_LATER if name not in sys.modules]
     for name in absent:
         stand_in: Any = ModuleType(name)
@@ -41,7 +41,7 @@ def _called_later() -> Iterator[None]:
 
 def _later(module: str, function: str) -> Callable:
     if function.startswith("__"):
-        raise AttributeError(function)  # what Python itself asks of a module
+        raise AttributeError(function)  # attributes that Python itself looks up in a module
 
     def called(*given: Any, **named: Any) -> Any:
         return getattr(importlib.import_module(module), function)(*given, **named)

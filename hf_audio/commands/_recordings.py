@@ -1,4 +1,4 @@
-"""Flags that name recordings and a model, for the commands that take both."""
+"""Flags for recordings and a model, for the commands that take both."""
 
 from __future__ import annotations
 
@@ -32,24 +32,25 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="Run folder, or Hub name of any audio classifier.")
     parser.add_argument("--revision", help="Branch, tag or commit of the model on the Hub.")
     parser.add_argument("--token", help="Hub token, for a private model. Default: HF_TOKEN, or that of hf auth login.")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU where there is one.")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU if there is one.")
     parser.add_argument("--bf16", action="store_true", help="Compute in bfloat16.")
 
 
 def add_pace(parser: argparse.ArgumentParser) -> None:
-    """The flags that change nothing but the pace, of commands that go through many recordings."""
+    """The flags that affect only the speed of commands that process many recordings."""
     parser.add_argument("--batch_size", type=int, help="Windows per batch. Default: 8 on a CPU, 32 on a GPU.")
     parser.add_argument("--num_threads", type=int, help="Threads that read recordings. Default: one per core.")
 
 
 def files_of(given: argparse.Namespace) -> list[FoundFile]:
-    """What is to be heard; found out before a model is loaded, which takes seconds.
+    """The recordings, which are found before a model is loaded, as that takes seconds.
 
     Raises:
-        InputError: nothing is named, or two ways at once; no number of threads; or see `found_files`.
+        InputError: no recordings are given, or in two ways at once; the number of threads is invalid; or see
+            `found_files`.
     """
     if given.num_threads is not None and given.num_threads < 1:
-        raise InputError(f"--num_threads is at least 1, found {given.num_threads}")
+        raise InputError(f"--num_threads must be at least 1, found {given.num_threads}")
     if bool(given.recordings) == bool(given.files_from):
         raise InputError("Give recordings, folders or - for audio on stdin, or a list of them with --files_from LIST")
     if sys.stdin is None and STDIN in (*given.recordings, given.files_from):
@@ -64,19 +65,19 @@ def files_of(given: argparse.Namespace) -> list[FoundFile]:
     return [FoundFile(STDIN, "stdin")] if given.recordings == [STDIN] else found_files(given.recordings)
 
 
-def names_folder(output: str) -> bool:
-    """Whether it is written as folders are, "labels/": a Path no longer tells."""
+def is_folder_name(output: str) -> bool:
+    """Whether a path ends like a folder's, "labels/", which a Path would not keep."""
     return output.endswith(("/", os.sep))
 
 
 def output_file(given: str) -> Path:
-    """The file that --output names; looked at before a model is loaded.
+    """The path given by --output, which is checked before a model is loaded.
 
     Raises:
-        InputError: it cannot be written, would replace another, or is called as a folder is.
+        InputError: it cannot be written, already exists, or ends like a folder's.
     """
     output = Path(given)
-    if names_folder(given):
+    if is_folder_name(given):
         raise InputError(f"{given} names a folder: give a file as --output")
     if os.path.lexists(output):
         what = "is a folder: give a file in it as" if output.is_dir() else "already exists: remove it, or give another"
@@ -87,7 +88,7 @@ def output_file(given: str) -> Path:
 
 
 def tagger_of(given: argparse.Namespace) -> Tagger:
-    """The model that is named, without a bar: reading weights is no progress to look at."""
+    """Loads the given model, without a progress bar for its weights."""
     with quick_imports():
         import_losses()
         from transformers.utils import logging as of_transformers
@@ -100,11 +101,11 @@ def tagger_of(given: argparse.Namespace) -> Tagger:
 
 
 def facts_of(given: argparse.Namespace, tagger: Tagger) -> dict[str, Any]:
-    """What of the model decides a result."""
+    """The facts about the model that its results depend on."""
     from hf_audio.finished_work import digest_of_folder
 
     if os.path.isdir(given.model):
         model = digest_of_folder(Path(given.model))
-    else:  # a branch goes on: the commit says which model it was, and --revision takes it
+    else:  # branches change, so the commit identifies the model; --revision takes it
         model = f"{given.model}@{tagger.predictor.commit}"
     return {"model": model, "bf16": given.bf16}

@@ -1,4 +1,4 @@
-"""Build a feature dataset from recordings: windows, features, splits, in shards; resumed where it was interrupted.
+"""Build a feature dataset from recordings: windows, features and splits, in shards. Interrupted builds are resumed.
 
     hf-audio build --data_dir DIR --features_dir feature_sets/mine
     hf-audio build --corpus irmas --data_dir DIR --features_dir feature_sets/irmas --window_s 3
@@ -8,10 +8,10 @@
     hf-audio build --data_dir DIR --features_dir feature_sets/mix --several_labels --mix_fraction 1.0
     hf-audio build --data_dir DIR --features_dir feature_sets/sound --features waveform --window_s 0
     accelerate launch --config_file recipes/accelerate/two_cpu.yaml --num_processes 4 scripts/build_features.py ...
-    accelerate launch --num_machines 2 --machine_rank 0 --main_process_ip HOST ... on a folder that both machines see
+    accelerate launch --num_machines 2 --machine_rank 0 --main_process_ip HOST ...    in a folder that both share
 
-Files that cannot be used are listed with the reason in excluded.csv beside the dataset; --strict makes them an error.
-Publish the result with hf-audio push features, train on it with --dataset feature_sets/mine.
+Unusable files are listed with the reason in excluded.csv beside the dataset; with --strict they are an error. Publish
+the result with hf-audio push features, or train on it with --dataset feature_sets/mine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ VALUES = {"features_dir": "feature_sets/features"}
 
 
 def main(argv: Sequence[str]) -> None:
-    """Builds what the flags ask for; under `accelerate launch` in every process."""
+    """Builds the features that the flags describe; under `accelerate launch` in every process."""
     from accelerate import PartialState
 
     kinds = (hf_audio.DataConfig, hf_audio.FeatureConfig, hf_audio.MixingConfig)

@@ -1,13 +1,13 @@
 """Download or verify a public corpus; an interrupted download is resumed.
 
-    hf-audio corpora --list                          all corpora: size, license, how each is got
+    hf-audio corpora --list                          all corpora: size, license, how to get each
     hf-audio corpora esc50 --data_dir corpora/esc50
     hf-audio corpora fma --data_dir corpora/fma --subset medium
-    hf-audio corpora esc50 --data_dir corpora/esc50 --verify     reads every file, downloads none
+    hf-audio corpora esc50 --data_dir corpora/esc50 --verify     reads every file, downloads nothing
 
-Recipes and hf-audio build do the same by themselves where --data_dir is left out. Downloading needs
-pip install "hf_audio[corpora]". Corpora that have no public address are got by hand: the command then says where, and
-how the folder must look.
+Recipes and hf-audio build download a corpus themselves if --data_dir is not given. Downloading needs
+pip install "hf_audio[corpora]". Some corpora have no public address: for these, the command prints where to get them
+and how the folder must look.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def main(argv: Sequence[str]) -> None:
         verify_corpus(given.corpus, root)
     else:
         folder = obtain_corpus(given.corpus, root, given.subset)
-        num_clips = len(find_corpus(given.corpus).index(folder))  # of a corpus got by hand: says where
+        # for a corpus without a public address, the error says where to get it
+        num_clips = len(find_corpus(given.corpus).index(folder))
         show(f"{num_clips:,} clips. To use them, give a recipe --corpus {given.corpus} --data_dir {folder}")
 
 

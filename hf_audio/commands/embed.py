@@ -1,11 +1,11 @@
-"""Embed recordings: what a model's classifier is given of each window, as a Parquet table.
+"""Embed recordings: write the input of a model's classifier layer for each window to a Parquet table.
 
     hf-audio embed recordings/ --model someone/ast-irmas --output embeddings.parquet
     hf-audio embed a.wav b.mp3 --model runs/cnn_folder --window_s 3 --hop_s 1 --output embeddings.parquet
 
 The table has `file`, `start_s`, `end_s` and `embedding` for each window; read it with pandas.read_parquet or
-`datasets.load_dataset("parquet", data_files=...)`. A recording that cannot be read is left out and named at the end;
-the exit code is then 1. A command that was interrupted resumes where it stopped when it is given again.
+`datasets.load_dataset("parquet", data_files=...)`. Unreadable recordings are skipped and listed at the end; the exit
+code is then 1. To resume an interrupted command, run it again.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import os
 from collections.abc import Sequence
 from functools import partial
 
-from hf_audio.commands._going_through import gone_through, said_failed
 from hf_audio.commands._parser import parser_of
+from hf_audio.commands._processing import process, report_failed
 from hf_audio.commands._recordings import (
     add_model,
     add_pace,
@@ -27,22 +27,23 @@ from hf_audio.commands._recordings import (
     tagger_of,
 )
 
-NOT_UTF8 = "its name is not UTF-8, and the table could not hold it: rename it, e.g. with convmv"
+NOT_UTF8 = "its name is not UTF-8, so the table cannot contain it: rename the file, e.g. with convmv"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Embeds what the flags name."""
+    """Embeds the given recordings."""
     given = _parser().parse_args(argv)
     output = output_file(given.output)
     files, tagger = files_of(given), tagger_of(given)
 
-    from hf_audio.tagging.embeddings import InParquet, embedded
+    from hf_audio.tagging.embedding_file import InParquet
+    from hf_audio.tagging.many import embedded
 
     settings = tagger.settings(window_s=given.window_s, hop_s=given.hop_s)
     facts = {**facts_of(given, tagger), "window_s": settings.window_s, "hop_s": settings.hop_s}
     embeddings_of = partial(embedded, tagger, settings=settings, num_threads=given.num_threads)
     misnamed = {number: NOT_UTF8 for number, one in enumerate(files) if not _is_utf8(one.path)}
-    return said_failed(files, gone_through(files, embeddings_of, InParquet(output, files, facts), "embed", misnamed))
+    return report_failed(files, process(files, embeddings_of, InParquet(output, files, facts), "embed", misnamed))
 
 
 def _parser() -> argparse.ArgumentParser:

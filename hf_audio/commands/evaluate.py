@@ -6,13 +6,13 @@
     hf-audio evaluate --model runs/cnn_gtzan --corpus gtzan --data_dir GTZAN --protocol gtzan-fault-filtered
     hf-audio evaluate --scores runs/a runs/b
 
-MODEL is a run folder or any audio classifier of the Hub; code that a repository brings along is never run. The data are
-features that the model reads, or recordings: a folder, a table, a corpus or a dataset of the Hub, which each model
-hears window by window through its own extractor. Classes are mapped by name ("violin" is AudioSet's "Violin, fiddle"),
-or by --label_map; what cannot be mapped is said and left out. Data that a model was trained on are refused.
+MODEL is a run folder or any audio classifier on the Hub; code in the repository is never run. The data are features
+that the model reads, or recordings (a folder, a table, a corpus or a dataset on the Hub), which each model processes in
+windows with its own extractor. Classes are mapped by name ("violin" is AudioSet's "Violin, fiddle") or by --label_map;
+classes that cannot be mapped are reported and ignored. Data that a model was trained on are refused.
 
-Thresholds, scalings and weights are fitted on the data's validation split alone. Written are report.json, index.html
-and MODEL/scores/ of each model, which are judged again by --scores without the model.
+Thresholds, calibration and ensemble weights are fitted only on the data's validation split. The results are
+report.json, index.html, and MODEL/scores/ of each model, which --scores evaluates again without the model.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ OF_CLASSES = ("precision", "recall", "f1", "average_precision")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints what models are worth, and writes report, page and scores."""
+    """Prints the main scores of models, and writes report, page and scores."""
     given = evaluation_parser(__doc__).parse_args(argv)
     check_flags(given)
     folder = Path(given.output_dir) if given.output_dir else None
@@ -75,21 +75,21 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _judging(given: argparse.Namespace) -> dict[str, Any]:
-    """What says how scores are judged."""
+    """The options for evaluating scores."""
     names = ("aggregation", "thresholds", "metric", "num_draws", "confidence", "seed", "ensemble", "risk", "coverage")
     return {name: value for name in names if (value := getattr(given, name)) is not None}
 
 
 def _evaluated(given: argparse.Namespace, data: EvaluationData, folder: Path) -> Evaluation:
-    """What models say of data, whose scores are in the folder before they are judged."""
-    from hf_audio.judging.asking import Asked
+    """Runs the models on the data, writes their scores to the folder, and evaluates these."""
     from hf_audio.judging.evaluation_report import recordings_of
+    from hf_audio.judging.evaluation_request import EvaluationRequest
     from hf_audio.judging.evaluation_run import evaluate_models
     from hf_audio.judging.stored_judgments import write_judged
 
     if given.embed_sounds and not recordings_of(data):
         raise InputError(
-            f"--embed_sounds needs recordings that are files on this machine, and {data.name} has none: leave it out"
+            f"--embed_sounds needs recordings that are files on this machine, and {data.name} has none: remove it"
         )
 
     def keep(models: Sequence[ScoredModel]) -> None:
@@ -97,7 +97,7 @@ def _evaluated(given: argparse.Namespace, data: EvaluationData, folder: Path) ->
             write_judged(folder / one.judged.name, one, data.split)
 
     computing = {name: getattr(given, name) for name in ("device", "bf16", "batch_size") if getattr(given, name)}
-    asked = Asked(
+    asked = EvaluationRequest(
         label_map=given.label_map,
         protocol=given.protocol,
         allow_training_data=given.allow_training_data,
@@ -115,7 +115,7 @@ def _evaluated(given: argparse.Namespace, data: EvaluationData, folder: Path) ->
 
 
 def _data(given: argparse.Namespace) -> EvaluationData:
-    """What is evaluated on, of one split."""
+    """The data to evaluate on, of one split."""
     from hf_audio.judging.evaluation_data import features_data, is_features, recordings_data
     from hf_audio.terminal import show
 
@@ -142,7 +142,7 @@ def _unknown(given: argparse.Namespace) -> EvaluationData | None:
         config = DataConfig(dataset=[given.unknown])
         if is_features(config, given.token):
             return features_data(given.unknown, token=given.token)
-    return recordings_data(config, token=given.token, tell=lambda said: show(f"Of --unknown: {said}"))
+    return recordings_data(config, token=given.token, tell=lambda said: show(f"--unknown: {said}"))
 
 
 def _check_new(folder: Path) -> Path:
@@ -157,7 +157,7 @@ def _check_new(folder: Path) -> Path:
 
 
 def _show(found: Evaluation) -> None:
-    """The main numbers, with intervals."""
+    """Prints the main scores with their intervals."""
     from hf_audio.judging.page_cells import interval_text
     from hf_audio.markdown import table
     from hf_audio.metrics import METRIC_NAMES, main_metrics

@@ -1,18 +1,19 @@
-"""Find labels that are probably wrong: clips of which models that never saw them are sure of something else.
+"""Find labels that are probably wrong: models that were not trained on a clip confidently predict something else.
 
     hf-audio label-errors FEATURES_DIR --data_dir DIR       then open label_errors/NAME/index.html
     hf-audio label-errors FEATURES_DIR --model runs/cnn_folder
     hf-audio label-errors FEATURES_DIR --splits train test --predictions x_folds/*/scores/clips.parquet
-    hf-audio label-errors FEATURES_DIR --hold_out clips     few large groups, such as speakers
-    hf-audio label-errors FEATURES_DIR --plant 0.1          how many of planted errors does it find?
+    hf-audio label-errors FEATURES_DIR --hold_out clips     for few large groups, such as speakers
+    hf-audio label-errors FEATURES_DIR --plant 0.1          measure how many planted errors are found
 
-FEATURES_DIR is a feature dataset (RUN/features, or a Hub name). Predictions are out-of-fold: by quick models that were
-trained without the clip's group. cleanlab decides which labels do not go with them (pip install "hf_audio[audit]").
-Written are label_errors.csv, index.html (to listen, look, keep, correct or drop each clip, without a server: it gives
-the table to train with) and overrides.csv, all that is sure enough, to be edited by hand instead.
+FEATURES_DIR is a feature dataset (RUN/features, or a Hub name). Predictions are out-of-fold: they come from quick
+models trained without the clip's group. cleanlab decides which labels contradict them (pip install "hf_audio[audit]").
+The results are label_errors.csv, index.html (a page to listen to each clip and keep, correct or drop it, which gives
+the table to train with and needs no server), and overrides.csv (the most confident corrections, to edit by hand
+instead).
 
---model judges by a trained network's embeddings. A network that was trained on the same clips has learned their errors
-and agrees with them, so it finds fewer; one that was trained on others, or --predictions of every fold, is better.
+--model uses a trained network's embeddings. A network that was trained on the same clips has learned their errors, so
+it finds fewer; a network trained on other clips, or --predictions of every fold, is better.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ PLANTED_DRAWS = 3
 
 
 def main(argv: Sequence[str]) -> None:
-    """Writes what is found, or prints how many of planted errors are."""
+    """Writes the suspected label errors, or prints how many planted errors are found."""
     given = _parser().parse_args(argv)
 
     from hf_audio import find_label_errors, load_features, write_label_errors
@@ -58,31 +59,31 @@ def main(argv: Sequence[str]) -> None:
         features,
         folder,
         data_dir=given.data_dir,
-        least_confidence=given.confidence,
+        min_confidence=given.confidence,
         num_plots=given.plots,
     )
     show(
         f"{len(found.errors)} of {found.num_checked} clips are probably labeled wrong ({found.num_not_checked} could "
-        f"not be checked); the predictions agree with {found.agreement:.0%} of what was given."
+        f"not be checked). The predictions agree with {found.agreement:.0%} of the labels."
     )
     if found.agreement < MIN_AGREEMENT:
-        show("So they know too little, and most of what they find is labeled right: judge by --model or --predictions.")
+        show("That is too little: most of the clips found are probably labeled right. Use --model or --predictions.")
     if given.hold_out == "groups" and found.num_groups < FEW_GROUPS and not given.predictions:
         show(
-            f"There are only {found.num_groups} groups: if they are speakers or similar, --hold_out clips finds "
-            "more, and rightly."
+            f"There are only {found.num_groups} groups. If they are speakers or similar, --hold_out clips finds more "
+            "errors."
         )
     show(
-        f"Judge them in a browser: {folder / 'index.html'} gives you the table of your corrections. Without a browser, "
-        f"delete from {folder / 'overrides.csv'} ({num_sure} rows, at least {given.confidence:g} sure) the rows you "
-        f"disagree with, and train with --label_overrides {folder / 'overrides.csv'}"
+        f"Check them in a browser: {folder / 'index.html'} gives you a table of your corrections. Without a browser, "
+        f"delete the rows that you disagree with from {folder / 'overrides.csv'} ({num_sure} rows with a confidence "
+        f"of at least {given.confidence:g}), and train with --label_overrides {folder / 'overrides.csv'}"
     )
 
 
 def _print_planted(given: argparse.Namespace, features: FeatureDataset) -> None:
-    """Precision and recall over some draws of planted errors."""
+    """Prints precision and recall over several draws of planted errors."""
     if given.predictions:
-        raise InputError("--predictions were made without the wrong labels that --plant adds: leave one of them out")
+        raise InputError("--predictions were made without the wrong labels that --plant adds: remove one of the two")
     from hf_audio.label_quality.planted_errors import find_planted_errors
 
     draws = find_planted_errors(
@@ -98,7 +99,7 @@ def _print_planted(given: argparse.Namespace, features: FeatureDataset) -> None:
         for number, draw in enumerate(draws, start=1)
     ]
     show(table(("draw", "planted", "found", "precision", "recall"), rows))
-    show("Errors that were there before count as wrongly found; nothing was written.")
+    show("Errors that were in the labels before count as false positives. Nothing was written.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,17 +112,15 @@ def _parser() -> argparse.ArgumentParser:
         "--plant", type=float, help="Test the search: corrupt this share of the labels, and count how many are found."
     )
     judges = parser.add_mutually_exclusive_group()
-    judges.add_argument("--model", help="Judge by the embeddings of this network: a run folder or a Hub name.")
-    judges.add_argument(
-        "--predictions", nargs="+", default=[], help="Judge by stored scores of runs: scores/clips.parquet."
-    )
+    judges.add_argument("--model", help="Use the embeddings of this network: a run folder or a Hub name.")
+    judges.add_argument("--predictions", nargs="+", default=[], help="Use stored scores of runs: scores/clips.parquet.")
     parser.add_argument(
         "--hold_out",
         choices=("groups", "clips"),
         default="groups",
         help="What is held out when a clip is predicted: its group, or only the clip.",
     )
-    parser.add_argument("--confidence", type=float, default=0.5, help="Lowest confidence of a row in overrides.csv.")
+    parser.add_argument("--confidence", type=float, default=0.5, help="Minimum confidence of a row in overrides.csv.")
     parser.add_argument("--plots", type=int, default=100, help="Spectrograms on the page.")
     parser.add_argument("--seed", type=int, default=0, help="Random seed of the folds.")
     return parser

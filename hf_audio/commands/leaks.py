@@ -1,11 +1,11 @@
-"""Find leaks of a feature dataset: windows of different splits that hold the same sound.
+"""Find leakage in a feature dataset: windows of different splits that contain the same sound.
 
     hf-audio leaks feature_sets/mine                           a folder of features
     hf-audio leaks USER/irmas-fbank --output_dir leaks/irmas   a dataset on the Hub
     hf-audio leaks runs/cnn_folder/features --train_both_ways  how much a leaky split inflates accuracy
 
-Printed is a report; OUTPUT_DIR gets leaks.csv with all pairs and report.html with plots of the worst. Pairs that are
-one recording belong into one group: give them the same group in the corpus's CSV, and build the features again.
+Prints a report, and writes leaks.csv with all pairs and report.html with plots of the worst to OUTPUT_DIR. Clips that
+are the same recording belong to the same group: give them one group in the corpus's CSV, and build the features again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hf_audio.terminal import show
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints the report of leaks and writes its pages."""
+    """Prints the leakage report and writes its files."""
     parser = parser_of("leaks", __doc__)
     parser.add_argument("features", metavar="FEATURES", help="Feature dataset: a folder or a Hub name.")
     parser.add_argument("--output_dir", help="Folder for the results. Default: leaks/NAME.")

@@ -2,11 +2,11 @@
 
     hf-audio listen --model someone/ast-irmas
     hf-audio listen --model runs/cnn_folder --window_s 1 --hop_s 0.1 --top_k 3
-    hf-audio listen --model M --file song.wav                   a recording as if it came in now
-    hf-audio listen --model M --format jsonl > heard.jsonl      one line for each window
+    hf-audio listen --model M --file song.wav                   play a recording in real time
+    hf-audio listen --model M --format jsonl > heard.jsonl      one line per window
 
-What is heard is the last window, every hop; where the model is slower than the hops, some are skipped, which is said.
-Ctrl-C ends it. The microphone needs pip install "hf_audio[listen]", and on Linux libportaudio2.
+Every hop, the model scores the most recent window. If it cannot keep up, hops are skipped, and the output says so.
+Ctrl-C stops it. The microphone needs pip install "hf_audio[listen]", and on Linux libportaudio2.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ UP, CLEAR = "\x1b[{}A", "\x1b[2K"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Listens until the sound ends, or the user."""
+    """Listens until the sound ends or the user stops it."""
     given = _parser().parse_args(argv)
     if given.file and given.microphone:
-        raise InputError("--file replaces the microphone: leave one of the two out")
+        raise InputError("--file replaces the microphone: remove one of the two flags")
 
     from hf_audio.tagging.listening import file_in_real_time, listen, microphone
 
@@ -51,11 +51,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _draw(heard: Heard, lines: int) -> int:
-    """Bars over those of before, of so many lines; returns how many there are now."""
+    """Draws bars over the previous ones, which have `lines` lines; returns the new number of lines."""
     from hf_audio.tagging.formats import bar
 
     skipped = f", {heard.num_skipped} hops skipped" if heard.num_skipped else ""
-    drawn = [f"{heard.time_s:8.1f} s  {1000 * heard.behind_s:.0f} ms behind{skipped}"]
+    drawn = [f"{heard.time_s:8.1f} s  {1000 * heard.behind_s:.0f} ms latency{skipped}"]
     drawn += [f"  {score:.3f} {bar(score)} {printable(label)}" for label, score in heard.scores.items()]
     back = UP.format(lines) if lines and sys.stdout.isatty() else ""
     clear = CLEAR if sys.stdout.isatty() else ""

@@ -1,4 +1,4 @@
-"""The command `hf-audio`: finds a subcommand, and ends the program as its users expect."""
+"""The command `hf-audio`: runs a subcommand, and turns errors and signals into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 
 from hf_audio.errors import InputError, clear_errors, unknown_name
 
-USAGE = "usage: hf-audio COMMAND ...        hf-audio COMMAND --help says what each takes"
-# What a system answers where nothing can be written, which is no mistake of ours.
+USAGE = "usage: hf-audio COMMAND ...        see hf-audio COMMAND --help for the flags of a command"
+# Errors of writing that the user can fix
 NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-INTERRUPTED, BROKEN_PIPE = 130, 141  # what shells call the end by a signal: 128 and its number
+INTERRUPTED, BROKEN_PIPE = 130, 141  # exit codes of shells after a signal: 128 plus its number
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs one subcommand; exits where not all is done: 1 a part of it, 2 an InputError, or as the subcommand says."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads that wait leave the core to those that read
+    """Runs one subcommand. Exit codes: 1 if a part failed, 2 for an InputError, or those of the subcommand."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's waiting threads leave the cores to reading threads
     with clear_errors():
-        code = _ran(list(sys.argv[1:] if argv is None else argv))
+        code = _run(list(sys.argv[1:] if argv is None else argv))
         if code:
             sys.exit(code)
 
@@ -34,9 +34,9 @@ def commands() -> dict[str, str]:
     return {path.stem.replace("_", "-"): _first_line(path) for path in modules}
 
 
-def _ran(argv: list[str]) -> int:
+def _run(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
-        _say_commands()
+        _list_commands()
         return 0 if argv else 2
     if argv[0] == "--version":
         from hf_audio import __version__
@@ -52,25 +52,25 @@ def _ran(argv: list[str]) -> int:
         return import_module(f"hf_audio.commands.{name.replace('-', '_')}").main(rest) or 0
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # what reads the output, such as head, has enough; Python would complain at exit
-        _leave_output()
+    except BrokenPipeError:  # the reader of the output, such as head, has closed it; Python would complain at exit
+        _discard_output()
         return BROKEN_PIPE
     except OSError as error:
         if error.errno not in NOT_WRITABLE:
             raise
         where = f"{error.filename} cannot be used" if error.filename else "The output cannot be written"
-        _leave_output()
+        _discard_output()
         raise InputError(
             f"{where} ({error.strerror}): free some space, fix the permissions, or choose another folder"
         ) from error
 
 
-def _leave_output() -> None:
-    """Gives up standard output: what still waits to be written to it would fail once more when Python ends."""
+def _discard_output() -> None:
+    """Redirects standard output to nowhere: buffered text would raise the error again when Python exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _say_commands() -> None:
+def _list_commands() -> None:
     found = commands()
     width = max(map(len, found))
     lines = [f"  {name:<{width}}  {described}" for name, described in found.items()]
@@ -78,5 +78,5 @@ def _say_commands() -> None:
 
 
 def _first_line(module: Path) -> str:
-    """Of its docstring, without importing it."""
+    """First line of a module's docstring, without importing the module."""
     return (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").partition("\n")[0]

@@ -8,9 +8,9 @@
     hf-audio push recordings --data_dir table.csv --hub_dataset_id USER/NAME --audio_format original
     hf-audio push recordings --data_dir DIR --output_dir dataset        # on this machine only
 
-Log in first with `hf auth login`. A push that broke off is repeated by the same command: what the Hub has already is
-not uploaded again. Trained models are published by their recipe, with --push_to_hub. `hf-audio push features --help`
-and `hf-audio push recordings --help` have the flags.
+Log in first with `hf auth login`. To resume an interrupted push, run the same command again: files that the Hub already
+has are not uploaded again. Trained models are published by their recipe, with --push_to_hub. For the flags, see
+`hf-audio push features --help` and `hf-audio push recordings --help`.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ FEATURES = """Publish a feature dataset that was built with hf-audio build.
     hf-audio push features feature_sets/irmas USER/irmas-fbank --private
     hf-audio push features feature_sets/irmas irmas-fbank --public_license "CC BY-NC-SA 3.0"
 
-A corpus whose license forbids redistribution goes to a private repository, or in public only where its license is
-named; of several corpora, such as negatives, each that forbids it. Only what was built there is pushed: what else lies
-in the folder stays, and is named.
+If the license of a corpus forbids redistribution, push to a private repository, or name the license to publish anyway;
+with several corpora, such as negatives, name each such license. Only the files of the dataset are pushed; other files
+in the folder are listed and stay on this machine.
 """
 SHOWN_FIRST = (
     *("corpus", "data_dir", "dataset", "label_overrides", "hub_dataset_id", "hub_private_repo", "public_license"),
     *("license", "audio_format", "output_dir", "num_workers", "strict", "hub_token"),
 )
-RECORDINGS = """Publish recordings as a dataset, with labels, groups, splits and metadata; resumed where it stopped.
+RECORDINGS = """Publish recordings as a dataset, with labels, groups, splits and metadata; resumable.
 
     hf-audio push recordings --data_dir DIR --hub_dataset_id USER/NAME --license cc-by-4.0
     hf-audio push recordings --corpus esc50 --data_dir DIR --hub_dataset_id USER/esc50 --hub_private_repo
@@ -45,14 +45,14 @@ RECORDINGS = """Publish recordings as a dataset, with labels, groups, splits and
     hf-audio push recordings --data_dir DIR --output_dir dataset        # on this machine only
     hf-audio push recordings --dataset USER/OLD --label_overrides better.csv --hub_dataset_id USER/NEW
 
-Integer recordings are compressed to FLAC without loss, excerpts are cut out, all other files stay as they are. What
-cannot be used is listed with the reason in excluded.csv; --strict makes it an error. Each shard of about 200 MB is
-deleted here once it is on the Hub, unless --output_dir keeps it. Train on the result with --dataset USER/NAME.
+Integer recordings are compressed to FLAC without loss, excerpts are cut out, and all other files stay unchanged.
+Unusable recordings are listed with the reason in excluded.csv; with --strict they are an error. Each shard of about
+200 MB is deleted here after its upload, unless --output_dir is given. Train on the result with --dataset USER/NAME.
 """
 
 
 def main(argv: Sequence[str]) -> None:
-    """Publishes one of KINDS."""
+    """Publishes features or recordings."""
     if not argv or argv[0] in ("-h", "--help"):
         sys.stdout.write(__doc__)
         return
@@ -70,7 +70,7 @@ def push_features(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--public_license",
         nargs="+",
-        help="Publish although the corpus's license forbids redistribution: repeat that license, word for word.",
+        help="Publish although the corpus's license forbids redistribution: repeat the exact license.",
     )
     parser.add_argument("--token", help="Hub token with write permission. Default: HF_TOKEN, or that of hf auth login.")
     given = vars(parser.parse_args(argv))

@@ -6,9 +6,9 @@
     hf-audio serve --model instruments=someone/ast-irmas --model birds=runs/cnn --port 8080
     curl --data-binary @recording.wav "http://127.0.0.1:8080/v1/audio-classification?model=birds&timeline=true"
 
-Clients must send the token that the environment variable HF_AUDIO_SERVE_TOKEN holds, where it is set. Private models
-are fetched with HF_TOKEN. /docs shows all routes and settings, /metrics has numbers for Prometheus. SIGTERM ends it
-after the requests that it has.
+If the environment variable HF_AUDIO_SERVE_TOKEN is set, clients must send it as a token. Private models are downloaded
+with HF_TOKEN. /docs shows all routes and settings, /metrics has metrics for Prometheus. SIGTERM stops the service after
+the open requests.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from hf_audio.errors import InputError
 
 
 def main(argv: Sequence[str]) -> None:
-    """Serves until it is told to end.
+    """Serves until SIGTERM or Ctrl-C.
 
     Raises:
-        InputError: the extra is missing, a limit, token or model cannot be used, or nothing can listen there.
+        InputError: the extra is missing, a limit, token or model is invalid, or the address cannot be used.
     """
     from hf_audio.serving.access import token_of_environment
     from hf_audio.serving.address import listening
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
             raise InputError(f'`hf-audio serve` needs {error.name}: pip install "hf_audio[serve]"') from error
         from transformers.utils import logging as of_transformers
 
-        of_transformers.disable_progress_bar()  # of weights: the log is lines of JSON
+        of_transformers.disable_progress_bar()  # the log is lines of JSON
         metrics = Metrics()
         models = load_models(given.model, allowance, metrics, device=given.device, bf16=given.bf16)
         serve(Service(models, allowance, metrics), own_socket, token)
@@ -57,12 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         required=True,
         metavar="[NAME=]MODEL",
-        help="Run folder or Hub name, with a name for clients in front. Give it again for more models; the first is "
-        "the default.",
+        help="Run folder or Hub name, optionally with a name for clients. Repeat it for more models; the first is the "
+        "default.",
     )
     found.add_argument("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0: all.")
-    found.add_argument("--port", type=int, default=8000, help="Port; 0: a free one, which the log names.")
-    found.add_argument("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU where there is one.")
+    found.add_argument("--port", type=int, default=8000, help="Port; 0: a free one, which is logged.")
+    found.add_argument("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU if there is one.")
     found.add_argument("--bf16", action="store_true", help="Compute in bfloat16.")
     found.add_argument(
         "--workers",
@@ -70,14 +70,14 @@ def _parser() -> argparse.ArgumentParser:
         help="Threads that run each model. Default: one per core, and one on a GPU. With 1, all cores work on one "
         "batch: for large models and few clients.",
     )
-    limits = found.add_argument_group("limits", "A request beyond one of these is refused with one sentence.")
-    limits.add_argument("--max_mb", type=float, default=64.0, help="Size of a recording, in MiB.")
-    limits.add_argument("--max_duration_s", type=float, default=600.0, help="Duration of a recording, in seconds.")
-    limits.add_argument("--max_request_s", type=float, default=30.0, help="Seconds from a request to its answer.")
-    limits.add_argument("--max_requests", type=int, default=64, help="Requests at once; further ones get status 429.")
-    limits.add_argument("--max_windows", type=int, default=2048, help="Windows that wait for a model.")
+    limits = found.add_argument_group("limits", "Requests beyond a limit are refused with an error message.")
+    limits.add_argument("--max_mb", type=float, default=64.0, help="Maximum size of a recording in MiB.")
+    limits.add_argument("--max_duration_s", type=float, default=600.0, help="Maximum duration of a recording in s.")
+    limits.add_argument("--max_request_s", type=float, default=30.0, help="Maximum time per request in s.")
+    limits.add_argument("--max_requests", type=int, default=64, help="Maximum open requests; more get status 429.")
+    limits.add_argument("--max_windows", type=int, default=2048, help="Maximum windows that wait for a model.")
     limits.add_argument("--batch_size", type=int, help="Windows per batch. Default: 8 on a CPU, 32 on a GPU.")
     limits.add_argument(
-        "--no_batching", dest="batching", action="store_false", help="Never put windows of two requests into one batch."
+        "--no_batching", dest="batching", action="store_false", help="Give each request batches of its own."
     )
     return found

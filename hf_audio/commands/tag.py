@@ -1,16 +1,16 @@
 """Tag recordings with a trained model: scores, segments and a timeline of files, folders or audio on stdin.
 
-    hf-audio tag song.wav --model someone/ast-irmas                       scores and segments, for people
+    hf-audio tag song.wav --model someone/ast-irmas                       scores and segments in the terminal
     hf-audio tag recordings/ --model runs/cnn_folder --format csv --output tags.csv
     hf-audio tag a.wav b.mp3 --model M --format json --window_s 3 --hop_s 1 --threshold 0.4 --top_k 3
-    hf-audio tag recordings/ --model M --format audacity --output labels/ one label track for each recording
+    hf-audio tag recordings/ --model M --format audacity --output labels/ one label track per recording
     find . -name "*.flac" -print0 | hf-audio tag --files_from - --model M --format jsonl
     ffmpeg -i film.mkv -f wav - | hf-audio tag - --model M
 
-M is a run folder of hf_audio, or any audio classifier of the Hub or a folder. Code that a repository brings along is
-never run. Recordings may have any length and format; they are decoded in blocks. With --output, a command that was
-interrupted resumes where it stopped when it is given again. Exit code 1 where a recording could not be read, of which
-the last lines say why, 2 where nothing could be done.
+M is a run folder of hf_audio, or any audio classifier on the Hub or in a folder. Code in the repository is never run.
+Recordings may have any length and format; they are decoded in blocks. With --output, run an interrupted command again
+to resume it. The exit code is 1 if recordings could not be read, which the last lines explain, and 2 if nothing could
+be done.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_audio.commands._going_through import gone_through, said_failed
 from hf_audio.commands._parser import parser_of
+from hf_audio.commands._processing import process, report_failed
 from hf_audio.commands._recordings import (
     add_model,
     add_pace,
     add_recordings,
     facts_of,
     files_of,
-    names_folder,
+    is_folder_name,
     output_file,
     tagger_of,
 )
@@ -42,21 +42,19 @@ if TYPE_CHECKING:
     from hf_audio.tagging.results import Results
 
 FORMAT_NAMES = ("table", "csv", "json", "jsonl", "audacity", "srt")  # of tagging/formats.py, too slow for --help
-OF_SEGMENTS = ("audacity", "srt")  # one file for each recording
+OF_SEGMENTS = ("audacity", "srt")  # one file per recording
 TOP_K = 5
 
 
 def main(argv: Sequence[str]) -> int:
-    """Tags what the flags name."""
+    """Tags the given recordings."""
     given = _parser().parse_args(argv)
     if given.top_k is not None and given.format in OF_SEGMENTS:
-        raise InputError(
-            f"--top_k has no effect on --format {given.format}, which contains only segments: leave it out"
-        )
+        raise InputError(f"--top_k has no effect on --format {given.format}, which contains only segments: remove it")
     if given.top_k is None:
         given.top_k = TOP_K
     if given.top_k < 0:
-        raise InputError(f"--top_k is a number of labels, or 0 for all, found {given.top_k}")
+        raise InputError(f"--top_k must be a number of labels, or 0 for all, found {given.top_k}")
     files = files_of(given)
     output, in_folder = _place(given, files)
     tagger = tagger_of(given)
@@ -74,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
     facts = {**facts_of(given, tagger), "format": given.format, **settings.decisive} if output else {}
     results = _results(FORMATS[given.format], output, in_folder, files, facts)
     tags_of = partial(tagged, tagger, settings=settings, num_threads=given.num_threads)
-    return said_failed(files, gone_through(files, tags_of, results, "tag"))
+    return report_failed(files, process(files, tags_of, results, "tag"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,8 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--format", choices=FORMAT_NAMES, default="table", help="Format of the result.")
     add("--output", help="File, or for audacity and srt a folder with one file per recording. Default: stdout.")
     add("--window_s", type=float, help="Length of a window in seconds. Default: the model's.")
-    add("--hop_s", type=float, help="Seconds between windows. Default: the model's, or --window_s where that is given.")
-    add("--threshold", type=float, help="Score from which a label counts as present. Default: the model's.")
+    add("--hop_s", type=float, help="Seconds between windows. Default: the model's, or --window_s if given.")
+    add("--threshold", type=float, help="Minimum score of a present label. Default: the model's.")
     add("--top_k", type=int, help=f"Labels to list, 0 for all. Default: {TOP_K}.")
     add(
         "--smooth_s",
@@ -98,20 +96,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _place(given: argparse.Namespace, files: Sequence[FoundFile]) -> tuple[Path | None, bool]:
-    """Where the result goes, None for standard output, and whether that is a folder with one file for each recording.
+    """Path of the result (None for standard output), and whether it is a folder with one file per recording.
 
     Raises:
-        InputError: it cannot go there; said before a model is loaded, which takes seconds.
+        InputError: the result cannot be written there. This is checked before a model is loaded, as that takes seconds.
     """
     is_single = given.format in OF_SEGMENTS
     if is_single and len(files) > 1 and not given.output:
         raise InputError(
-            f"--format {given.format} is one file for each recording, and there are {len(files)}: give a folder as "
+            f"--format {given.format} writes one file per recording, and there are {len(files)}: give a folder as "
             "--output"
         )
     if not given.output:
         return None, False
-    if is_single and (len(files) > 1 or names_folder(given.output) or os.path.isdir(given.output)):
+    if is_single and (len(files) > 1 or is_folder_name(given.output) or os.path.isdir(given.output)):
         return Path(given.output), True
     return output_file(given.output), False
 

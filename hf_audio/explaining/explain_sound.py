@@ -1,4 +1,4 @@
-"""Explaining from Python, in one call."""
+"""Explanation from Python in one call."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.explaining import explanations
 from hf_audio.explaining.explanations import Explanation
 from hf_audio.explaining.settings import ExplainSettings
+from hf_audio.tagging.blocks import unreadable
 from hf_audio.tagging.sounds import recording_of
-from hf_audio.tagging.tagger import Tagger, unreadable
+from hf_audio.tagging.tagger import Tagger
 
 
 def explain(tagger: Tagger, sound: Any, sample_rate: int | None = None, **settings: Any) -> Explanation:
-    """Why a model says a class of a sound: relevance over time and frequency, which a notebook shows as a plot.
+    """Explains why a model predicts a class: relevance over time and frequency, which a notebook shows as a plot.
 
         hf_audio.explain(hf_audio.load("runs/mine"), "song.wav", target="violin", methods=["grad_cam"])
 
     Args:
-        tagger: what `hf_audio.load` returned.
-        sound, sample_rate: as of the tagger.
+        tagger: from `hf_audio.load`.
+        sound, sample_rate: as for the tagger.
         settings: fields of `ExplainSettings`: target, methods, num_windows, has_checks ...
 
     Raises:

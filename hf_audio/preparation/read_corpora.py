@@ -46,7 +46,10 @@ def recordings(name: str, data_dir: str | None, flag: str = "--data_dir") -> Pat
             f"No data to train on: give {flag} DIR (class folders, or a table with path and label), or --dataset "
             "USER/NAME for a dataset on the Hub, with recordings or features"
         )
-    return obtain_corpus(name, Path("corpora") / name)  # if it must be downloaded by hand, the index's error says where
+    try:
+        return obtain_corpus(name, Path("corpora") / name)  # the index's error says where to get others
+    except InputError as error:  # errors of corpora name the usual flag
+        raise InputError(str(error).replace("--data_dir", flag)) from error
 
 
 class ReadCorpus(NamedTuple):

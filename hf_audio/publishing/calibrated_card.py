@@ -1,4 +1,4 @@
-"""The card of a model whose scores were calibrated: by what, on which clips, and how to use it."""
+"""The card of a calibrated model: the calibration method, the clips it was fitted on, and how to use the model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hf_audio.publishing.templates import render
 from hf_audio.windows import SampleWindows
 
 TASK = "audio-classification"
-MAX_LETTERS = 100  # of the name of a license
+MAX_LICENSE_CHARS = 100
 HOW = {
     "temperature": "A single temperature for all logits",
     "vector": "A slope and a bias per class (vector scaling)",
@@ -31,13 +31,14 @@ MEASURES = {"ece": "ECE", "adaptive_ece": "adaptive ECE", "brier": "Brier score"
 def write_calibrated_card(
     folder: Path, facts: Mapping[str, Any], of_source: Mapping[str, Any], rule: SampleWindows | None
 ) -> None:
-    """Writes README.md beside a saved model, and where its windows are known what Inference Endpoints run.
+    """Writes README.md into the folder of a saved model, and the files of Inference Endpoints if `rule` is known.
 
     Args:
-        folder: with config.json and preprocessor_config.json.
-        facts: what `calibrate_model` returns.
-        of_source: the metadata of the source's card, which may be untrusted: its license and datasets go along.
-        rule: how a sound at the model's rate is cut.
+        folder: contains config.json and preprocessor_config.json.
+        facts: the result of `calibrate_model`.
+        of_source: the metadata of the source model's card, which may be untrusted. License and datasets are copied
+            from it.
+        rule: how a sound at the model's sample rate is cut into windows; None if that is not known.
     """
     config, extractor = (read_json(folder / name) for name in ("config.json", "preprocessor_config.json"))
     packages, source, scaling = network_packages(config, extractor), facts["source"], facts["scaling"]
@@ -47,7 +48,7 @@ def write_calibrated_card(
         pipeline_tag=TASK,
         base_model=source if address else None,
         base_model_relation="finetune" if address else None,
-        **_taken_over(of_source),
+        **_copied(of_source),
         tags=[TASK, "hf_audio"],
     )
     rows = [[row, *(f"{facts[row][name]:.4f}" for name in MEASURES)] for row in ("before", "after")]
@@ -76,10 +77,10 @@ def write_calibrated_card(
         write_handler(folder, "transformers", rule, packages)
 
 
-def _taken_over(of_source: Mapping[str, Any]) -> dict[str, Any]:
-    """License and datasets of the source, as far as they are what a card may say."""
+def _copied(of_source: Mapping[str, Any]) -> dict[str, Any]:
+    """License and datasets of the source, without values that are not allowed in a card."""
     texts = {name: of_source.get(name) for name in ("license", "license_name")}
-    taken = {name: one_plain_line(text)[:MAX_LETTERS] for name, text in texts.items() if isinstance(text, str)}
+    copied = {name: one_plain_line(text)[:MAX_LICENSE_CHARS] for name, text in texts.items() if isinstance(text, str)}
     named = of_source.get("datasets")
     datasets = [one for one in named if isinstance(one, str) and is_repo_id(one)] if isinstance(named, list) else []
-    return {**taken, "datasets": datasets or None}
+    return {**copied, "datasets": datasets or None}

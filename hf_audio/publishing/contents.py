@@ -1,6 +1,6 @@
-"""What is published of a folder: the files that this program writes, by name, and never the target of a link.
+"""Which files of a folder are published: those that hf_audio writes, by name, and never the target of a link.
 
-Whatever else lies there stays: keys and logs, recordings, other runs, features under another license.
+All other files stay on this machine: keys and logs, recordings, other runs, features under another license.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ FEATURES_CARD = ("README.md", "plots/class_distribution.png", "plots/windows.png
 
 WEIGHTS = r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
 NETWORK = rf"config\.json|preprocessor_config\.json|{WEIGHTS}"
-SCORES = "scores"  # Parquet that is not packed, so that a token in it is found
+SCORES = "scores"  # uncompressed Parquet, so that a token in it is found
 BESIDE = (HANDLER, REQUIREMENTS, TRAINING_DATA)
-MODEL = {  # by sub-folder
+MODEL = {  # per subfolder
     "": rf"{NETWORK}|model\.skops|README\.md|report\.json|{'|'.join(map(re.escape, BESIDE))}",
     SCORES: r"(clips|windows)\.parquet",
     "plots": r"(f1_per_class|confusion|roc_pr|training)\.png",
@@ -39,8 +39,8 @@ MODEL = {  # by sub-folder
 WITH_CODE = ("", "network")  # the code of models and extractors that transformers does not have
 CODE_FOLDERS = [Path(__file__).parents[1] / name for name in ("models", "extractors")]
 TEXTS = (".json", ".csv", ".md", ".py", ".txt")
-# What a run folder and a feature folder have beside what is published, so that nobody need be told
-OF_WORK = re.compile(
+# Files that run and feature folders normally contain and that are not published: no warning names them
+EXPECTED_LOCAL = re.compile(
     r"features|checkpoints|tensorboard|wandb|training_args\.bin|config\.yaml|plan\.json|\.build|.*\.tmp"
 )
 MAX_NAMED = 20
@@ -49,26 +49,26 @@ logger = named_logger(__name__)
 
 
 def shards_in(manifest: Mapping[str, Any]) -> list[str]:
-    """Names of the data files that a manifest speaks of, as `read_manifest` has found it."""
+    """Names of the data files of a feature dataset, from the manifest that `read_manifest` returned."""
     counts = {split: facts["num_shards"] for split, facts in manifest["splits"].items()}
     return sorted(f"data/{name}.parquet" for split, count in counts.items() for name in shard_names(split, count))
 
 
 def features_in(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """Names of the files of a feature dataset, as a repository has them.
+    """Names of the files of a feature dataset, relative to the repository.
 
     Raises:
-        InputError: one that it cannot be without is missing.
+        InputError: a required file is missing.
     """
     needed = [*FEATURES, *shards_in(manifest)]
     for name in needed:
         if not os.path.lexists(folder / name):
-            raise InputError(f"{folder} is incomplete: {name} is missing; download or build it again")
+            raise InputError(f"{folder} is incomplete: {name} is missing. Download or build the features again")
     return sorted([*needed, *(name for name in FEATURES_CARD if os.path.lexists(folder / name))])
 
 
 def model_in(folder: Path) -> list[str]:
-    """Names of the files of a model that lie in a run folder."""
+    """Names of the model's files in a run folder."""
     names = []
     for below, pattern in MODEL.items():
         found = os.listdir(folder / below) if (folder / below).is_dir() else []
@@ -78,16 +78,16 @@ def model_in(folder: Path) -> list[str]:
 
 
 def check_all(folder: Path, names: Sequence[str]) -> None:
-    """Finds before any other work what cannot be published; see `open_to_publish`."""
+    """Checks all files before any other work starts; see `open_to_publish`."""
     for name in names:
         open_to_publish(folder, name).close()
 
 
 def check_configs(folder: Path, names: Sequence[str]) -> None:
-    """Looks at where configs lead those who load the model, at whatever depth: to our code beside them at most.
+    """Checks that configs, at any nesting depth, refer to no code but hf_audio's files beside them.
 
     Raises:
-        InputError: to code, kernels or weights of others.
+        InputError: a config refers to third-party code, kernels or weights.
     """
     for name in names:
         if Path(name).name in ("config.json", "preprocessor_config.json"):
@@ -95,24 +95,24 @@ def check_configs(folder: Path, names: Sequence[str]) -> None:
                 code = value.split(".")[0] if key == "auto_map" and isinstance(value, str) else "-"
                 if (Path(name).parent / f"{code}.py").as_posix() not in names:
                     raise InputError(
-                        f"{folder / name} leads those who load the model to what is not hf_audio's ({key} {value!r}): "
-                        "take it out, or save the model again"
+                        f"{folder / name} makes those who load it run or load something that is not "
+                        f"hf_audio's ({key} {value!r}): remove that entry, or save the model again"
                     )
 
 
 def open_to_publish(folder: Path, name: str) -> BinaryIO:
-    """Opens a file that is to be published: what is looked at here and what is read from it later is the same file.
+    """Opens a file to be published and checks it, so that the file that is checked is the one that is read later.
 
     Raises:
-        InputError: it is a link or behind one, has a second name elsewhere (a hard link), is not a regular file, holds
-            a token, or has the name of a file of our code but other content.
+        InputError: the file is a symbolic link, is reached through one, has hard links, is not a regular file,
+            contains a token, or has the name of one of our code files but different content.
     """
     path = folder / name
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     if Path(os.path.realpath(path)) != Path(os.path.realpath(folder)) / name:
         raise InputError(
-            f"{path} is a link, or lies in a folder that is one, so what it leads to would be published: put the file "
-            "itself there, or remove it"
+            f"{path} is a link, or is in a folder that is one, so the target of the link would be published: put the "
+            "file itself there, or remove it"
         )
     try:
         file = open(os.open(path, flags), "rb")  # noqa: SIM115 - the caller closes it
@@ -127,47 +127,49 @@ def open_to_publish(folder: Path, name: str) -> BinaryIO:
 
 
 def name_what_stays(folder: Path, names: Sequence[str]) -> None:
-    """Says in one line what else lies in a folder of which `names` were published."""
+    """Logs one line that lists the files of a folder that were not among the published `names`."""
     folders = {Path(name).parent.as_posix() for name in names}
     others = []
     for below in sorted(folders):
         for entry in sorted(os.scandir(folder / below), key=lambda entry: entry.name):
             name = (Path(below) / entry.name).as_posix()
-            if name not in {*names, *folders} and not OF_WORK.fullmatch(entry.name):
+            if name not in {*names, *folders} and not EXPECTED_LOCAL.fullmatch(entry.name):
                 others.append(f"{name}/" if entry.is_dir(follow_symlinks=False) else name)
     if others:
         more = f" and {len(others) - MAX_NAMED} more" if len(others) > MAX_NAMED else ""
         listed = ", ".join(others[:MAX_NAMED])
         logger.warning(
-            "Not published, because hf_audio did not write it or needs it only on this machine: %s%s", listed, more
+            "Not published, because hf_audio did not write them or needs them only on this machine: %s%s", listed, more
         )
 
 
 def _check(file: BinaryIO, path: Path) -> None:
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove it")
+        raise InputError(f"{path} is a folder, pipe or device, not a regular file: remove it")
     if status.st_nlink > 1:
-        raise InputError(f"{path} is also a file elsewhere (a hard link), which would be published: put a copy there")
-    # tables are not packed, so that all their texts stand in them
+        raise InputError(
+            f"{path} is a hard link, so a file from elsewhere would be published: replace the link with a copy"
+        )
+    # tables are not compressed, so a token in one of their texts is found
     is_plain = path.suffix in TEXTS or path.name in (INDEX, TRAINING_DATA) or path.parent.name == SCORES
     if is_plain and status.st_size:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             require_no_token(content, str(path))
             if path.suffix == ".py" and content[:] not in _our_code().get(path.name, ()):
                 raise InputError(
-                    f"{path} is not the {path.name} of this hf_audio, so it would be published as code that nobody "
-                    "here has seen: save the model again, by the same command or by save_pretrained"
+                    f"{path} is not the {path.name} of this version of hf_audio, so unknown code would be published: "
+                    "save the model again, with the same command or with save_pretrained"
                 )
             if path.name == REQUIREMENTS and not is_requirements(content[:]):
                 raise InputError(
-                    f"{path} names packages that no card of hf_audio names, which those who deploy the model would "
-                    "install: write the card again, or remove the file"
+                    f"{path} lists packages that hf_audio does not need, and those who deploy the model would install "
+                    "them: write the card again, or remove the file"
                 )
 
 
 def _leading(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """(key, value) of all in a JSON that leads elsewhere; of an `auto_map` each class that it names."""
+    """(key, value) of every entry of a JSON that refers to other code or files; of an `auto_map`, one per class."""
     if isinstance(content, dict):
         for name, value in content.items():
             yield from _leading(value, key or (name if name in LEADS_ELSEWHERE else ""))
@@ -179,6 +181,6 @@ def _leading(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _our_code() -> dict[str, set[bytes]]:
-    """What the files of our models and extractors can be, by name."""
+    """The allowed contents of the code files of our models and extractors, by file name."""
     paths = [path for folder in CODE_FOLDERS for path in folder.glob("*.py") if not path.name.startswith("__")]
     return {HANDLER: handlers()} | {path.name: {path.read_bytes()} for path in paths}

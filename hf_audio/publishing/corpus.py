@@ -1,4 +1,4 @@
-"""From settings to a dataset of a corpus's recordings on the Hub."""
+"""Publishes the recordings of a corpus as a dataset on the Hub, as the settings say."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from hf_audio.publishing.recordings import refuse_features, share_recordings
 from hf_audio.ranks import process_state
 from hf_audio.terminal import show
 
-PUSHES = Path("pushes")  # notes on uploads, and the few shards that are on their way
+PUSHES = Path("pushes")  # state of uploads, and the few shards that are being uploaded
 
 
 def share_corpus(corpus: CorpusConfig, sharing: ShareConfig) -> str:
-    """The recordings of a corpus, a folder, a table or another dataset become a dataset; see `share_recordings`.
+    """Makes a dataset of the recordings of a corpus, a folder, a table or another dataset; see `share_recordings`.
 
-    What would forbid it is met before recordings are downloaded, read or built, and before a dataset's rows are. How a
-    folder, table or dataset was read is printed first, in one paragraph.
+    Licenses and permissions are checked before recordings or rows are downloaded, read or built. How a folder, table
+    or dataset was read is printed first, in one paragraph.
 
     Returns:
-        Address of the dataset, or the folder where it is not pushed.
+        The address of the dataset, or its folder if it is not pushed.
 
     Raises:
-        InputError: as the corpus and `share_recordings` do.
+        InputError: the errors of the corpus and of `share_recordings`.
     """
     if process_state().num_processes > 1:
-        raise InputError("One process shares recordings, by several threads: run it with python, not accelerate launch")
+        raise InputError(
+            "Sharing recordings uses one process with several threads: run it with python, not accelerate launch"
+        )
     require_one_corpus(corpus)
     cards = [_licensed(card, sharing) for card in corpora_of(corpus, sharing.hub_token)]
     private = sharing.hub_private_repo or None
@@ -45,7 +47,7 @@ def share_corpus(corpus: CorpusConfig, sharing: ShareConfig) -> str:
     data = DataConfig(**vars(corpus), strict=sharing.strict)
     found = corpus_as_it_is(data, token=sharing.hub_token, tell=show)
     card = _licensed(found.card, sharing)
-    if corpus.corpus == "folder" and not card.source:  # which has no name of its own
+    if corpus.corpus == "folder" and not card.source:  # a folder has no name of its own
         card = dataclasses.replace(card, name=last_name(sharing.hub_dataset_id or sharing.output_dir))
     return share_recordings(
         found.clips,
@@ -64,25 +66,25 @@ def share_corpus(corpus: CorpusConfig, sharing: ShareConfig) -> str:
 
 
 def _require_another(repo: HubRepo, cards: Sequence[CorpusCard]) -> None:
-    """Refuses to push a dataset onto itself, whose files would be replaced while they are read."""
+    """Refuses to push a dataset to its own repository: its files would be replaced while they are read."""
     if any(card.revision and card.source == repo.repo_id for card in cards):
         raise InputError(
-            f"--hub_dataset_id {repo.repo_id} is the dataset that is read: push its recordings to another name"
+            f"--hub_dataset_id {repo.repo_id} is also the dataset that is read: push its recordings to another name"
         )
 
 
 def _licensed(card: CorpusCard, sharing: ShareConfig) -> CorpusCard:
-    """The card with the license that its owner gives; that of others' recordings is theirs to give."""
+    """The card with the license from --license, which is only for recordings that have none yet."""
     if sharing.license is None:
         return card
     if card.revision:
         raise InputError(
-            f"--license {sharing.license} is for recordings of your own, and that of {card.source} is told by its card "
-            "on the Hub: leave it out, or have it written there"
+            f"--license {sharing.license} is for your own recordings, but the license of {card.source} is stated by "
+            "its card on the Hub: remove the flag, or have the card changed"
         )
     if card.license not in ("unknown", sharing.license):
         raise InputError(
-            f"--license {sharing.license} is for recordings of your own, and {card.name} is under {card.license!r}: "
-            "leave it out"
+            f"--license {sharing.license} is for your own recordings, but {card.name} is under {card.license!r}: "
+            "remove the flag"
         )
     return dataclasses.replace(card, license=sharing.license, may_redistribute=True)

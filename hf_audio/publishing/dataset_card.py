@@ -1,4 +1,4 @@
-"""The card of a feature dataset: README.md with metadata that the Hub reads, and its two plots."""
+"""The card of a feature dataset: README.md with metadata for the Hub, and two plots."""
 
 from __future__ import annotations
 
@@ -29,41 +29,43 @@ SIZE_CATEGORIES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What `build_features` writes last.
+    """Reads manifest.json, which `build_features` writes last.
 
     Raises:
-        InputError: it is not there, so the folder is not a finished feature dataset; or it is not as it should be.
+        InputError: it is missing, so the folder is not a finished feature dataset; or its content is invalid.
     """
     path = folder / "manifest.json"
     if not path.is_file():
-        raise InputError(f"{folder} has no manifest.json, so it is not a finished feature dataset: build it to its end")
+        raise InputError(
+            f"{folder} has no manifest.json, so it is not a finished feature dataset: finish building it first"
+        )
     return foreign_manifest.read_manifest(path)
 
 
 def write_dataset_card(folder: str | Path, repo_id: str | None = None) -> Path:
-    """Write README.md and its plots into a finished feature folder.
+    """Writes README.md and its plots into a finished feature folder.
 
     Args:
-        folder: what `build_features` made.
-        repo_id: "namespace/name" for the lines that show how to read it; None names the folder itself.
+        folder: the output of `build_features`.
+        repo_id: "namespace/name" for the code that loads the dataset; None shows the folder instead.
 
     Returns:
         Path of README.md.
 
     Raises:
-        InputError: the folder is not finished, or `repo_id` cannot be a name.
+        InputError: the folder is not finished, or `repo_id` is not a valid name.
     """
     require_repo_ids(repo_id)
     folder = Path(folder)
     manifest = read_manifest(folder)
     if (folder / "plots").is_symlink():
-        raise InputError(f"{folder / 'plots'} is a link, behind which nothing is written: remove it")
+        raise InputError(f"{folder / 'plots'} is a link, and hf_audio does not write through links: remove it")
     (folder / "plots").mkdir(exist_ok=True)
     _save(class_distribution(manifest), folder / "plots" / "class_distribution.png")
     plot, caption = drawn_classes(folder, manifest)
     _save(plot, folder / "plots" / "windows.png")
     facts = {
-        "source": repo_id or f"./{folder.resolve().name}",  # load_dataset(".") fails: it wants a name
+        "source": repo_id or f"./{folder.resolve().name}",  # load_dataset(".") fails: it needs a name
         "multi_label": manifest["problem_type"] == MULTI_LABEL,
         "caption": caption,
         "feature_groups": _feature_groups(manifest),
@@ -81,10 +83,10 @@ def write_dataset_card(folder: str | Path, repo_id: str | None = None) -> Path:
 
 
 def check_card(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Looks at where the head of a card that already exists leads `load_dataset`: to this dataset's shards only.
+    """Checks that the YAML head of an existing card makes `load_dataset` load this dataset's shards only.
 
     Raises:
-        InputError: elsewhere, or it has no head that can be read.
+        InputError: it names other files, or the card has no valid YAML head.
     """
     path = folder / "README.md"
     try:
@@ -92,16 +94,18 @@ def check_card(folder: Path, manifest: Mapping[str, Any]) -> None:
     except (ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is not a card with a head of YAML: fix it, or remove it for a new one") from error
+        raise InputError(
+            f"{path} has no valid YAML head: fix it, or remove the file to have a new card written"
+        ) from error
     if configs not in (None, card_metadata(manifest).to_dict()["configs"]):
         raise InputError(
-            f"{path} leads those who load the dataset to other files than its own, by the configs in its head: take "
-            "them out, or remove it for a new one"
+            f"The configs in the YAML head of {path} make those who load the dataset read files of others: remove "
+            "the configs, or remove the file to have a new card written"
         )
 
 
 def name_repo(folder: Path, repo_id: str) -> None:
-    """Let a card that reads from its own folder read from the repository it is pushed to; all else in it stays."""
+    """Replaces the local folder in a card's code by the repository that it is pushed to; the rest stays unchanged."""
     require_repo_ids(repo_id)
     card = read_whole(folder / "README.md", MAX_CARD_BYTES).decode(errors="replace")
     named = re.sub(r'\("\./(?:[^"\\\n]|\\.)+"', lambda found: f'("{repo_id}"', card)
@@ -110,7 +114,7 @@ def name_repo(folder: Path, repo_id: str) -> None:
 
 
 def card_metadata(manifest: Mapping[str, Any]) -> DatasetCardData:
-    """The YAML head: what the Hub's search, viewer and `load_dataset` go by."""
+    """The YAML head, which the Hub's search and viewer and `load_dataset` use."""
     num_windows = sum(split["num_windows"] for split in manifest["splits"].values())
     size = next((name for limit, name in SIZE_CATEGORIES.items() if num_windows < limit), "n>1T")
     of_kind = kind_of(manifest["extractor"]).card
@@ -126,7 +130,7 @@ def card_metadata(manifest: Mapping[str, Any]) -> DatasetCardData:
 
 
 def _of_kind(manifest: dict[str, Any], facts: dict[str, Any]) -> CardText:
-    """What the kind of features says of itself, with these facts."""
+    """The card text of this kind of feature, filled with these facts."""
     of_kind = kind_of(manifest["extractor"]).card
     filled: dict[str, Any] = {
         name: fill(getattr(of_kind, name), **facts) for name in ("row", "code", "values", "columns")
@@ -135,7 +139,7 @@ def _of_kind(manifest: dict[str, Any], facts: dict[str, Any]) -> CardText:
 
 
 def _feature_groups(manifest: dict[str, Any]) -> list[tuple[int, int, Markdown]]:
-    """Of vectors, which numbers belong together."""
+    """For vectors: which numbers belong together, as (first, last, names)."""
     if kind_of(manifest["extractor"]).form is not Form.VECTORS:
         return []
     return [(first, last, Markdown(names)) for first, last, names in feature_groups(manifest["extractor"])]

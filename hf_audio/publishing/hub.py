@@ -1,8 +1,8 @@
 """A repository on the Hub, and pushing to it with retries.
 
-The client library retries uploads of files by itself, but not the small calls around them (whoami, create_repo, the
-commit), and it waits for ever for a Hub that went silent. Here every call has a time-out and is tried again where
-another try can fix it; what another try cannot fix is said in one sentence.
+The client library retries file uploads, but not the small calls around them (whoami, create_repo, the commit), and it
+waits forever if the Hub stops answering. Here every call has a timeout and is retried if a retry can help; other errors
+are reported in one sentence.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from hf_audio.errors import InputError
 from hf_audio.privacy import remember_token
 from hf_audio.publishing.contents import open_to_publish
-from hf_audio.publishing.hub_failures import may_pass, status_of, telling_line
+from hf_audio.publishing.hub_failures import first_line, is_temporary, status_of
 from hf_audio.terminal import named_logger
 
-TRIES = 6
-FIRST_WAIT_S = 1.0
-LONGEST_WAIT_S = 30.0
-SILENCE_S = 120.0  # a commit of many files takes the Hub up to a minute
-# of shards in one commit: an interrupted push resumes with the part that it was at
-BYTES_A_COMMIT = 2 << 30
-FILES_A_COMMIT = 200  # all of them are open at once
+MAX_TRIES = 6
+MIN_WAIT_S = 1.0
+MAX_WAIT_S = 30.0
+TIMEOUT_S = 120.0  # the Hub takes up to a minute for a commit of many files
+# Limits of one commit of shards: an interrupted push resumes with the commit that it was interrupted at
+MAX_COMMIT_BYTES = 2 << 30
+MAX_COMMIT_FILES = 200  # all of them are open at once
 
 logger = named_logger(__name__)
 
@@ -50,11 +50,11 @@ class HubRepo:
     Args:
         repo_id: "name" or "namespace/name"; without a namespace, the user's own.
         repo_type: "model" or "dataset".
-        token: a Hub token; None takes HF_TOKEN or the one of `hf auth login`.
+        token: a Hub token; None uses HF_TOKEN or the token of `hf auth login`.
 
     Raises:
-        InputError: here and in every method: the token or the name is wrong, permission is missing, or the Hub cannot
-            be reached for minutes.
+        InputError: the token or the name is wrong, permission is missing, or the Hub was unreachable for minutes. All
+            methods raise it too.
     """
 
     def __init__(self, repo_id: str, repo_type: str, token: str | None = None) -> None:
@@ -62,7 +62,7 @@ class HubRepo:
         self.api = HfApi(token=token)
         self.repo_id, self.repo_type = repo_id, repo_type
         self.account: dict[str, Any] = {}
-        self.account = self._patiently(self.api.whoami)
+        self.account = self._with_retries(self.api.whoami)
         if "/" not in repo_id:
             self.repo_id = f"{self.account['name']}/{repo_id}"
 
@@ -71,7 +71,7 @@ class HubRepo:
         return f"{self.api.endpoint}/{'datasets/' if self.repo_type == 'dataset' else ''}{self.repo_id}"
 
     def is_private(self) -> bool | None:
-        """Whether it is private; None where there is no such repository yet."""
+        """Whether the repository is private; None if it does not exist yet."""
 
         def look() -> bool | None:
             try:
@@ -79,10 +79,10 @@ class HubRepo:
             except RepositoryNotFoundError:
                 return None
 
-        return self._patiently(look)
+        return self._with_retries(look)
 
     def files(self) -> dict[str, str | None]:
-        """The files of the repository, of large ones, such as Parquet, with their sha256; none where there is none."""
+        """The repository's files, empty if it does not exist. Large ones, such as Parquet, have their SHA-256."""
 
         def look() -> dict[str, str | None]:
             try:
@@ -91,26 +91,26 @@ class HubRepo:
                 return {}
             return {one.path: one.lfs.sha256 if one.lfs else None for one in tree if isinstance(one, RepoFile)}
 
-        return self._patiently(look)
+        return self._with_retries(look)
 
-    def download(self, name: str, folder: Path, most_bytes: int) -> None:
-        """Write a file of the repository into a folder; none where there is none of its name.
+    def download(self, name: str, folder: Path, max_bytes: int) -> None:
+        """Downloads a file of the repository into a folder; does nothing if the repository has no such file.
 
         Raises:
-            InputError: it is larger than `most_bytes`.
+            InputError: it is larger than `max_bytes`.
         """
-        for file in self._patiently(self.api.get_paths_info, self.repo_id, [name], repo_type=self.repo_type):
-            if file.size > most_bytes:
-                raise InputError(f"{name} of {self.repo_id} has {file.size:,} bytes, expected at most {most_bytes:,}")
-            self._patiently(self.api.hf_hub_download, self.repo_id, name, repo_type=self.repo_type, local_dir=folder)
+        for file in self._with_retries(self.api.get_paths_info, self.repo_id, [name], repo_type=self.repo_type):
+            if file.size > max_bytes:
+                raise InputError(f"{name} of {self.repo_id} has {file.size:,} bytes, expected at most {max_bytes:,}")
+            self._with_retries(self.api.hf_hub_download, self.repo_id, name, repo_type=self.repo_type, local_dir=folder)
 
     def create(self, private: bool | None = None) -> None:
-        """Make the repository unless it exists; `private` None leaves it to the Hub, which makes it public."""
-        self._patiently(self.api.create_repo, self.repo_id, repo_type=self.repo_type, private=private, exist_ok=True)
+        """Creates the repository unless it exists. With `private` None the Hub decides, which makes it public."""
+        self._with_retries(self.api.create_repo, self.repo_id, repo_type=self.repo_type, private=private, exist_ok=True)
 
     def create_branch(self, branch: str) -> None:
-        """Make a branch from main unless it exists."""
-        self._patiently(self.api.create_branch, self.repo_id, repo_type=self.repo_type, branch=branch, exist_ok=True)
+        """Creates a branch from main unless it exists."""
+        self._with_retries(self.api.create_branch, self.repo_id, repo_type=self.repo_type, branch=branch, exist_ok=True)
 
     def upload(
         self,
@@ -123,28 +123,28 @@ class HubRepo:
         kept: Sequence[str] = (),
         ahead: Sequence[str] = (),
     ) -> None:
-        """Upload what the Hub does not have yet; large folders in several commits, of which a repeated push goes on.
+        """Uploads files that the Hub does not have yet, large folders in several commits, which a repeat resumes.
 
         Args:
-            folder: where the files lie.
-            names: of the files, here and in the repository; nothing else in the folder is looked at.
+            folder: contains the files.
+            names: names of the files, here and in the repository. Other files in the folder are ignored.
             message: title of the commit.
-            revision: a branch that exists; None is main.
-            replace: patterns of files that are deleted from the Hub where they are not among `names` or `kept`.
-            kept: files that are on the Hub and need not be here.
-            ahead: those of `names` that may be committed before the others, BYTES_A_COMMIT at a time.
+            revision: an existing branch; None is main.
+            replace: patterns of files to delete from the Hub unless they are among `names` or `kept`.
+            kept: files on the Hub that need not exist here.
+            ahead: those of `names` that may be committed before the others, MAX_COMMIT_BYTES at a time.
 
         Raises:
-            InputError: also where one of the files is not one to be published, see `open_to_publish`.
+            InputError: also if a file must not be published, see `open_to_publish`.
         """
         parts = _parts([folder / name for name in ahead])
         if len(parts) > 1:
             for number, part in enumerate(parts, start=1):
                 of_part = [path.relative_to(folder).as_posix() for path in part]
                 title = f"{message}: part {number} of {len(parts)}"
-                self._patiently(self._commit, folder, of_part, title, revision, [])
+                self._with_retries(self._commit, folder, of_part, title, revision, [])
         last = [name for name in names if len(parts) <= 1 or name not in set(ahead)]
-        self._patiently(self._commit, folder, last, message, revision, replace, kept=[*names, *kept])
+        self._with_retries(self._commit, folder, last, message, revision, replace, kept=[*names, *kept])
 
     def _commit(
         self,
@@ -155,7 +155,7 @@ class HubRepo:
         replace: Sequence[str],
         kept: Sequence[str] = (),
     ) -> None:
-        """One commit of files, and of the deletion of what matches `replace` and is not among `kept`."""
+        """One commit that adds files, and deletes those that match `replace` and are not among `kept`."""
         repo: dict[str, Any] = {"repo_id": self.repo_id, "repo_type": self.repo_type, "revision": revision}
         with contextlib.ExitStack() as opened:
             operations: list[CommitOperationAdd | CommitOperationDelete] = []
@@ -166,31 +166,31 @@ class HubRepo:
             if replace:
                 found = filter_repo_objects(self.api.list_repo_files(**repo), allow_patterns=list(replace))
                 operations += [CommitOperationDelete(name, is_folder=False) for name in found if name not in kept]
-            opened.enter_context(warnings.catch_warnings())  # a run's scores are Parquet, and belong to its model
+            opened.enter_context(warnings.catch_warnings())  # a run's scores are Parquet, and belong to the model repo
             warnings.filterwarnings("ignore", "It seems that you are about to commit a data file")
             self.api.create_commit(operations=operations, commit_message=message, **repo)
 
-    def _patiently(self, call: Callable, *args: Any, **options: Any) -> Any:
+    def _with_retries(self, call: Callable, *args: Any, **options: Any) -> Any:
         retrying = Retrying(
-            retry=retry_if_exception(may_pass),
-            stop=stop_after_attempt(TRIES),
-            wait=wait_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S) + wait_random(0, FIRST_WAIT_S),
+            retry=retry_if_exception(is_temporary),
+            stop=stop_after_attempt(MAX_TRIES),
+            wait=wait_exponential(multiplier=MIN_WAIT_S, max=MAX_WAIT_S) + wait_random(0, MIN_WAIT_S),
             before_sleep=_report,
             reraise=True,
         )
         try:
             for attempt in retrying:
-                with attempt, _time_out():
+                with attempt, _timeout():
                     result = call(*args, **options)
             return result
         except (OSError, ValueError, RuntimeError, httpx2.HTTPError) as error:
-            sentence = self._in_words(error)
-            if sentence is None:
+            advice = self._advice(error)
+            if advice is None:
                 raise
-            raise InputError(sentence) from error
+            raise InputError(advice) from error
 
-    def _in_words(self, error: BaseException) -> str | None:
-        """What the user can do about an error; None where the error itself says it best."""
+    def _advice(self, error: BaseException) -> str | None:
+        """What the user can do about an error; None if we know nothing better than the error itself."""
         endpoint = self.api.endpoint
         if isinstance(error, LocalTokenNotFoundError):
             return (
@@ -201,11 +201,11 @@ class HubRepo:
             return "HF_HUB_OFFLINE is set, so nothing can be pushed: unset it and push again"
         if isinstance(error, HFValidationError):
             reason = str(error).split(". ")[0]
-            return f"{self.repo_id!r} cannot be the name of a repository, expected name or namespace/name: {reason}"
-        if may_pass(error):
+            return f"{self.repo_id!r} is not a valid repository name, expected name or namespace/name: {reason}"
+        if is_temporary(error):
             return (
-                f"The Hub at {endpoint} failed {TRIES} times in a row, at last with {telling_line(error)!r}: push "
-                "again later, only what is missing will be uploaded"
+                f"The Hub at {endpoint} failed {MAX_TRIES} times in a row, the last time with "
+                f"{first_line(error)!r}: push again later, and only missing files will be uploaded"
             )
         status = status_of(error)
         if status == 401:
@@ -215,7 +215,7 @@ class HubRepo:
                 f"{endpoint}/settings/tokens"
             )
         if status in (403, 404):
-            return self._no_permission(telling_line(error))
+            return self._no_permission(first_line(error))
         return None
 
     def _token_source(self) -> str:
@@ -227,21 +227,21 @@ class HubRepo:
         name = self.account.get("name", "this account")
         if self.account.get("auth", {}).get("accessToken", {}).get("role") == "read":
             return (
-                f"The token {self._token_source()} may read only, so nothing can be pushed to {self.repo_id}: make one "
-                f"with write permission at {self.api.endpoint}/settings/tokens"
+                f"The token {self._token_source()} is read-only, so nothing can be pushed to {self.repo_id}: create "
+                f"one with write permission at {self.api.endpoint}/settings/tokens"
             )
         namespaces = [name, *(org["name"] for org in self.account.get("orgs", []))]
         return (
             f"{name} may not write to {self.repo_id} ({reason}): push to one of "
-            f"{', '.join(f'{namespace}/...' for namespace in namespaces)}, or use the token of someone who may"
+            f"{', '.join(f'{namespace}/...' for namespace in namespaces)}, or use a token with permission"
         )
 
 
 def _what_is_open(file: BinaryIO, name: str, folder: Path) -> str | BinaryIO:
-    """An open file for the client library, which opens paths again: by then another may lie under the old name.
+    """An open file in a form for the client library, which opens paths again: by then the path could be another file.
 
-    Where the system has names for open files, it is given one in a `folder` of ours: from a path the library uploads
-    faster, and its last part is what progress bars show.
+    On systems where open files have paths, the library gets a link to that path in `folder`, because it uploads faster
+    from paths and shows the file name in its progress bars.
     """
     descriptor, path = f"/proc/self/fd/{file.fileno()}", folder / name
     if not os.path.exists(descriptor):
@@ -252,24 +252,24 @@ def _what_is_open(file: BinaryIO, name: str, folder: Path) -> str | BinaryIO:
 
 
 def _parts(paths: Sequence[Path]) -> list[list[Path]]:
-    """Files in order, in parts of at most BYTES_A_COMMIT and FILES_A_COMMIT, or of one file that is larger."""
+    """Files in order, in parts of at most MAX_COMMIT_BYTES and MAX_COMMIT_FILES; a larger file is a part of its own."""
     parts: list[list[Path]] = []
     room = 0
     for path in paths:
         size = path.stat().st_size
-        if not parts or size > room or len(parts[-1]) == FILES_A_COMMIT:
+        if not parts or size > room or len(parts[-1]) == MAX_COMMIT_FILES:
             parts.append([])
-            room = BYTES_A_COMMIT
+            room = MAX_COMMIT_BYTES
         parts[-1].append(path)
         room -= size
     return parts
 
 
 @contextlib.contextmanager
-def _time_out() -> Iterator[None]:
-    """Gives the client library's session, which has none, a time-out."""
+def _timeout() -> Iterator[None]:
+    """Gives the client library's session a timeout; it has none by default."""
     session = get_session()
-    before, session.timeout = session.timeout, SILENCE_S
+    before, session.timeout = session.timeout, TIMEOUT_S
     try:
         yield
     finally:
@@ -277,5 +277,5 @@ def _time_out() -> Iterator[None]:
 
 
 def _report(state: RetryCallState) -> None:
-    reason = telling_line(state.outcome.exception())
+    reason = first_line(state.outcome.exception())
     logger.warning("The Hub answered %r; retrying in %.0f s", reason, state.next_action.sleep)

@@ -1,4 +1,4 @@
-"""What a card tells its readers to install. `make compatibility` installs the same and runs the card's code."""
+"""The packages that a card's code needs. `make compatibility` installs them and runs the card's code."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from hf_audio.markdown import Markdown, code
 
-# The oldest release that `make compatibility` runs every card's code with, as it stands.
+# The oldest release with which `make compatibility` runs the unmodified code of every card.
 OLDEST_TRANSFORMERS = "4.48"
 
 
 def install_line(packages: Iterable[str]) -> Markdown:
-    """The arguments of `pip install`; what a shell would read otherwise stands in quotation marks.
+    """The arguments of `pip install`, quoted where a shell would interpret them.
 
     >>> install_line(["torch", "transformers>=4.48"])
     'torch "transformers>=4.48"'
@@ -21,16 +21,16 @@ def install_line(packages: Iterable[str]) -> Markdown:
 
 
 def network_packages(config: Mapping[str, Any], extractor: Mapping[str, Any]) -> list[str]:
-    """What the code of a network's card needs, beside what these bring along themselves.
+    """The packages that the code of a network's card needs, without their dependencies.
 
     Args:
-        config, extractor: what its config.json and its preprocessor_config.json hold.
+        config, extractor: contents of config.json and preprocessor_config.json.
     """
     return [f"transformers>={OLDEST_TRANSFORMERS}", "torch", "soundfile", "soxr", *needed_by(config, extractor)]
 
 
 def needed_by(config: Mapping[str, Any], extractor: Mapping[str, Any]) -> list[str]:
-    """Packages that some networks and extractors need, and others do not."""
+    """Packages that only some networks and extractors need."""
     packages = ["timm>=1.0.26"] if "timm" in str(config.get("model_type")) else []
     if extractor.get("feature_extractor_type") == "ClassicalFeatureExtractor":
         packages.append("librosa>=0.11")

@@ -46,21 +46,20 @@ def write_model_card(
     dataset_id: str | None = None,
     license: str | None = None,
 ) -> Path:
-    """Writes README.md into a run folder that holds the model, from its report, and beside it what Inference Endpoints
-    run, handler.py and requirements.txt.
+    """Writes README.md into a run folder, from its report, and handler.py and requirements.txt for Inference Endpoints.
 
     Args:
-        run_folder: what will be the model repository; `adapter/` in it adds a section on loading the adapter.
-        report: what `evaluate_model` returned, or report.json.
-        repo_id: where the model will be; without one the code shows the folder's name.
-        dataset_id: where the features are on the Hub, if they are.
-        license: of the model, as the Hub writes it, e.g. "apache-2.0".
+        run_folder: contains the model and becomes its repository; `adapter/` in it adds a section on the adapter.
+        report: the result of `evaluate_model`, or the content of report.json.
+        repo_id: repository of the model; without one the code shows the folder's name.
+        dataset_id: repository of the features, if they are published.
+        license: the model's license as the Hub writes it, e.g. "apache-2.0".
 
     Returns:
         The path of the card.
 
     Raises:
-        InputError: a name that no repository can have.
+        InputError: a name is not valid for a repository.
     """
     folder = Path(run_folder)
     model_id = repo_id or folder.resolve().name
@@ -103,22 +102,22 @@ def _metadata(report: Mapping[str, Any], model_id: str, dataset_id: str | None, 
         tags=_tags(report),
         model_name=model_id.split("/")[-1],
         eval_results=results,
-        **_of_skops(report),
+        **_skops_metadata(report),
     )
 
 
-def _of_skops(report: Mapping[str, Any]) -> dict[str, Any]:
+def _skops_metadata(report: Mapping[str, Any]) -> dict[str, Any]:
     return {"model_format": "skops", "model_file": "model.skops"} if _library(report) == "sklearn" else {}
 
 
 def _datasets(report: Mapping[str, Any], dataset_id: str | None) -> list[str]:
-    """The datasets on the Hub that the model was trained on: its features, and the recordings that these are of."""
+    """The datasets on the Hub that the model was trained on: its features, and their recordings."""
     sources = [one["source"] for one in sources_of(report["data"]["corpus"]) if one.get("revision")]
     return list(dict.fromkeys([*([dataset_id] if dataset_id else []), *filter(is_repo_id, sources)]))
 
 
 def _library(report: Mapping[str, Any]) -> str:
-    """The library that loads the model, as the Hub names it."""
+    """The Hub's name of the library that loads the model."""
     return report["model"].get("library", "transformers")
 
 
@@ -134,12 +133,12 @@ def _tags(report: Mapping[str, Any]) -> list[str]:
 def _facts(
     report: Mapping[str, Any], model_id: str, dataset_id: str | None, license: str | None, folder: Path
 ) -> dict[str, Any]:
-    """What the template asks for."""
+    """The values that the template uses."""
     data, model, task = report["data"], report["model"], report["task"]
     corpus, split = data["corpus"], report["evaluated_split"]
     scores = report["results"]["model"][split]
     kind, sample_rate = kind_of(data["extractor"]), data["extractor"]["sampling_rate"]
-    cut = data.get(STORED_SOUND) or data["extractor"]  # where features were computed of sound, as that was cut
+    cut = data.get(STORED_SOUND) or data["extractor"]  # features computed from stored sound: how that sound was cut
     base_model = model["base_model"]
     network = model.get("network") or {}
     network_folder = folder / "network" if network else folder
@@ -191,12 +190,12 @@ def _facts(
 def _teacher(report: Mapping[str, Any]) -> dict[str, Any] | None:
     """The teacher whose predictions the model was trained on, with a link to it if it is on the Hub."""
     settings = report["training"].get("settings")
-    said = settings.get("distillation") if isinstance(settings, Mapping) else None  # of classical models it is a text
-    if not said:
+    found = settings.get("distillation") if isinstance(settings, Mapping) else None  # classical models have a text
+    if not found:
         return None
-    name = said["teacher"]
-    address = f"{HfApi().endpoint}/{name}" if said["commit"] and is_on_the_hub(name) else None
-    return {**said, "link": link(name, address)}
+    name = found["teacher"]
+    address = f"{HfApi().endpoint}/{name}" if found["commit"] and is_on_the_hub(name) else None
+    return {**found, "link": link(name, address)}
 
 
 def _results_table(report: Mapping[str, Any]) -> str:
@@ -250,7 +249,7 @@ def _plain(value: str | float) -> str:
 
 
 def _needs_own_code(folder: Path) -> bool:
-    """Whether the model or its extractor in a folder is defined by Python files of ours beside it."""
+    """Whether the model or extractor in a folder is defined by our Python files beside it."""
     return needs_own_code(_config(folder), _config(folder, "preprocessor_config.json"))
 
 
@@ -259,7 +258,7 @@ def _config(folder: Path, name: str = "config.json") -> dict[str, Any]:
 
 
 def _packages(report: Mapping[str, Any], config: Mapping[str, Any], extractor: Mapping[str, Any]) -> list[str]:
-    """What the card's code needs, beside what these bring along themselves."""
+    """The packages that the card's code needs, without their dependencies."""
     if _library(report) != "sklearn":
         return network_packages(config, extractor)
     packages = ["torch"] if report["model"]["network"] else []

@@ -25,8 +25,8 @@ OBJECTIVES = {
 LOSS_MEANINGS = {
     "masked": "The loss is the mean squared error of the masked pixels, normalized per patch: predicting their mean "
     "gives 1.",
-    "shuffled": "The loss is the binary cross-entropy per patch; ROC AUC measures how well shuffled patches are told "
-    "from the others.",
+    "shuffled": "The loss is the binary cross-entropy per patch; ROC AUC measures how well shuffled patches are "
+    "distinguished from the others.",
 }
 
 
@@ -41,14 +41,17 @@ def write_pretraining_card(
     """Writes README.md into the run folder of a pretrained encoder.
 
     Args:
-        run_folder: what will be the model repository.
-        trainer: after its training.
-        repo_id: where the model will be; without one the code shows the folder's name.
-        dataset_id: where the features are on the Hub, if they are.
-        license: of the model, as the Hub writes it, e.g. "apache-2.0".
+        run_folder: becomes the model repository.
+        trainer: after training.
+        repo_id: repository of the model; without one the code shows the folder's name.
+        dataset_id: repository of the features, if they are published.
+        license: the model's license as the Hub writes it, e.g. "apache-2.0".
 
     Returns:
         The path of the card.
+
+    Raises:
+        InputError: a name is not valid for a repository.
     """
     require_repo_ids(repo_id, dataset_id)
     model = trainer.accelerator.unwrap_model(trainer.model)

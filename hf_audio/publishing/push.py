@@ -1,4 +1,4 @@
-"""Pushing feature datasets and models to the Hub, never against a corpus's license by mistake."""
+"""Pushes feature datasets and models to the Hub, and refuses what a corpus's license does not permit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hf_audio.publishing.dataset_card import check_card, name_repo, read_manifes
 from hf_audio.publishing.hub import HubRepo
 from hf_audio.publishing.licenses import refuse_closed, sources_of
 
-# What an earlier push may have left under another name, where it would be loaded in place of the new files, or with
-# them: a dataset that had more shards, a model that was sharded, adapters.
+# Files of an earlier push that are deleted, because they would be loaded instead of the new files or together with
+# them: surplus shards of a dataset, shards of a model, adapters.
 OLD_FEATURES = ("data/*.parquet",)
 OLD_WEIGHTS = (
     *("model*.safetensors", "model.safetensors.index.json", "model.skops"),
@@ -31,31 +31,31 @@ def push_features(
     token: str | None = None,
     revision: str | None = None,
 ) -> str:
-    """Push a finished feature folder as a dataset; a card is written first where it has none.
+    """Pushes a finished feature folder as a dataset. A card is written first if there is none.
 
-    Pushed are the files that `build_features` and `write_dataset_card` write, by their names, and nothing that is a
-    link or lies behind one; a warning names what else lies in the folder.
+    Only the files that `build_features` and `write_dataset_card` write are pushed, by their names, and no links or
+    files reached through links. A warning names the other files in the folder.
 
-    A push that was interrupted is simply repeated: what the Hub has already is not uploaded again. Shards are committed
-    2 GB at a time, and the manifest last: until it is there, nobody takes the dataset for whole.
+    To resume an interrupted push, repeat it: files that the Hub already has are not uploaded again. Shards are
+    committed 2 GB at a time, and the manifest last: without it the dataset does not count as complete.
 
     Args:
-        folder: what `build_features` made.
+        folder: the output of `build_features`.
         repo_id: "name" or "namespace/name"; without a namespace, the user's own.
-        private: whether a new repository is private; None leaves it to the Hub, which makes it public.
-        public_license: the corpus's license, word for word: says that the user knows it and pushes in public although
-            not everyone may redistribute the corpus. Of several corpora, such as negatives, the licenses of all that
-            forbid it.
-        token: a Hub token with write permission; None takes HF_TOKEN or the one of `hf auth login`.
-        revision: a branch, made if it does not exist; None is main.
+        private: whether a new repository is private. With None the Hub decides, which makes it public.
+        public_license: the exact license of the corpus. It confirms that the user knows the license and publishes
+            although not everyone may redistribute the corpus. With several corpora, such as negatives: the licenses of
+            all that forbid it.
+        token: a Hub token with write permission; None uses HF_TOKEN or the token of `hf auth login`.
+        revision: a branch, created if it does not exist; None is main.
 
     Returns:
         Address of the dataset.
 
     Raises:
-        InputError: the folder is not finished or not what `load_features` would read, a file in it is a link, holds a
-            token or leads elsewhere, a license forbids it, the token or the name is wrong, permission is missing, or
-            the Hub cannot be reached for minutes.
+        InputError: the folder is not finished or `load_features` could not read it, a file in it is a link, contains
+            a token or refers to files elsewhere, a license forbids publishing, the token or the name is wrong,
+            permission is missing, or the Hub was unreachable for minutes.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
@@ -82,7 +82,7 @@ def push_features(
 
 
 def push_model(folder: str | Path, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
-    """Push a run folder as a model: the files that training and evaluation write for others, by their names.
+    """Pushes a run folder as a model: the files that training and evaluation write for publishing, by their names.
 
     Arguments, return value and errors are those of `push_features`.
     """
@@ -90,7 +90,7 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool | None = None,
     names = model_in(folder)
     if "config.json" not in names or not any(name.endswith((".safetensors", ".skops")) for name in names):
         raise InputError(
-            f"{folder} has no config.json with *.safetensors or *.skops beside it: run the training to its end first"
+            f"{folder} has no config.json with *.safetensors or *.skops beside it: finish the training first"
         )
     check_all(folder, names)
     check_configs(folder, names)
@@ -102,7 +102,7 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool | None = None,
 
 
 def claim_model_repo(repo: HubRepo, private: bool | None = None) -> None:
-    """Makes the repository that a model will be pushed to, so that a refusal is met before the model is trained."""
+    """Creates the repository that a model will be pushed to, so that errors come before training, not after it."""
     _visibility(repo, private)
     repo.create(private)
 
@@ -113,7 +113,7 @@ def require_licenses(
     private: bool | None = None,
     public_license: str | Sequence[str] | None = None,
 ) -> None:
-    """Raises InputError where features of these corpora must not go to this repository; see `push_features`.
+    """Raises InputError if features of these corpora must not be pushed to this repository; see `push_features`.
 
     Args:
         sources: `name`, `license` and `may_redistribute` of each corpus.
@@ -122,7 +122,7 @@ def require_licenses(
 
 
 def _visibility(repo: HubRepo, private: bool | None) -> bool:
-    """Whether what is pushed will be private: a repository that exists keeps its own visibility.
+    """Whether the pushed files will be private: an existing repository keeps its visibility.
 
     Raises:
         InputError: a private push to a public repository.
@@ -132,7 +132,7 @@ def _visibility(repo: HubRepo, private: bool | None) -> bool:
         return bool(private)
     if private and not is_private:
         raise InputError(
-            f"{repo.repo_id} exists and is public, so nothing can be pushed to it in private: make it private in its "
+            f"{repo.repo_id} exists and is public, so a private push to it is impossible: make it private in its "
             "settings on the Hub, or push to another name"
         )
     return is_private

@@ -1,7 +1,7 @@
-"""Uploading recordings as a dataset on the Hub, shard by shard, resumable at any point.
+"""Uploads recordings as a dataset on the Hub, shard by shard, resumable at any point.
 
-A shard is built, uploaded and removed again, so that the disk holds about a gigabyte and one shard for each worker.
-Until the last file is there, the dataset's README.md keeps `load_dataset` from taking a part for the whole.
+Shards are built, uploaded and deleted locally, so they need disk space of about 1 GB plus one shard per worker. Until
+the upload is complete, the dataset's README.md makes `load_dataset` fail, so that no one loads a part unknowingly.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from hf_audio.publishing.push import require_licenses
 from hf_audio.publishing.recordings_card import write_recordings_card, write_unfinished
 from hf_audio.terminal import named_logger, progress
 
-COMMIT_BYTES = 1 << 30  # of shards that lie on the disk until they are committed together
+COMMIT_BYTES = 1 << 30  # shards of this size are on the disk until they are committed together
 BESIDE = ("README.md", "excluded.csv")
 OLD = ("data/*.parquet",)
 
@@ -58,27 +58,27 @@ def share_recordings(
     num_workers: int | None = None,
     strict: bool = False,
 ) -> str:
-    """Makes a dataset of the recordings of an index, and pushes it where a repository is named.
+    """Makes a dataset of the recordings of an index, and pushes it if a repository is given.
 
-    Recordings that cannot be used are left out and listed with their reasons in excluded.csv. A call that was
-    interrupted is repeated: what the Hub has is neither built nor uploaded again.
+    Unusable recordings are excluded and listed with their reasons in excluded.csv. To resume an interrupted call,
+    repeat it: shards that the Hub already has are neither built nor uploaded again.
 
     Args:
-        clips, labels, card: the index with splits as `as_stored` has them, its classes, and what readers must know.
-        folder: where it is built, and where notes on what is done stay.
+        clips, labels, card: the index with the splits of `as_stored`, its classes, and the facts about the corpus.
+        folder: where the dataset is built, and where the state of the upload is stored.
         repo_id: "name" or "namespace/name"; None builds the dataset in `folder` only.
-        keep: leave the shards in `folder` once they are uploaded.
-        audio_format: "flac": losslessly packed where the recordings are; "original": the files as they are.
+        keep: keep the shards in `folder` after the upload.
+        audio_format: "flac": lossless recordings become FLAC; "original": the unchanged files.
         private, public_license, token: see `push_features`.
-        num_workers: threads that read and pack. Default: one for each core.
-        strict: make the first recording that cannot be used an error.
+        num_workers: threads that read and encode. Default: one per core.
+        strict: raise an error at the first unusable recording.
 
     Returns:
         Address of the dataset, or the folder.
 
     Raises:
-        InputError: as `push_features`; an index that cannot be shared; other recordings or settings than those that the
-            folder was begun with.
+        InputError: see `push_features`; also if the index cannot be shared, or the folder holds an unfinished dataset
+            of other recordings or settings.
     """
     folder = Path(folder)
     repo = HubRepo(repo_id, "dataset", token) if repo_id else None
@@ -106,7 +106,7 @@ def share_recordings(
 
 
 def _build_all(builder: RecordingShards, shards: Sequence[Shard], threads: int) -> None:
-    """Those that an interrupted call left to build."""
+    """Builds the shards that an interrupted call did not build."""
     for _ in _build_missing(builder, [shard for shard in shards if not builder.is_built(shard)], threads):
         pass
 
@@ -120,7 +120,7 @@ def _make(folder: Path) -> None:
 
 
 def _check_texts(clips: pa.Table, columns: RowColumns) -> None:
-    """No text of a row holds a token; nothing else of a row could."""
+    """Raises InputError if a text of a row contains a token; only texts can."""
     for column in ("clip_id", "group", *columns.metadata):
         if pa.types.is_string(clips[column].type):
             for text in pc.unique(clips[column]).drop_null().to_pylist():
@@ -130,14 +130,14 @@ def _check_texts(clips: pa.Table, columns: RowColumns) -> None:
 def _bounds(
     folder: Path, clips: pa.Table, labels: LabelSpace, audio_format: str, threads: int, token: str | None
 ) -> dict[str, list[int]]:
-    """Where shards begin, as it was decided when this upload began."""
+    """The first clip of each shard per split, as decided when this upload began."""
     path = folder / BUILD / "plan.json"
     decides = as_facts(describe(clips, labels, audio_format))
     if path.exists():
         plan = read_json(path)
         otherwise = "remove it to start again (what the Hub has is not uploaded again), or choose another --output_dir"
         require_same(
-            f"{folder} holds a dataset that was begun otherwise, which", plan.get("decides", {}), decides, otherwise
+            f"{folder} holds a dataset begun with other settings, which", plan.get("decides", {}), decides, otherwise
         )
         return plan["bounds"]
     bounds = plan_bounds(clips, audio_format, threads, token)
@@ -148,15 +148,15 @@ def _bounds(
 def _upload_missing(
     repo: HubRepo, builder: RecordingShards, shards: Sequence[Shard], threads: int, private: bool | None, keep: bool
 ) -> None:
-    """Builds and uploads the shards that the Hub has not, and removes them again unless they are to be kept."""
-    there = repo.files()
-    refuse_features(repo, there)
-    missing = [shard for shard in shards if not _is_there(builder, shard, there, keep)]
+    """Builds and uploads the shards that the Hub lacks, and deletes them locally unless `keep` is set."""
+    uploaded = repo.files()
+    refuse_features(repo, uploaded)
+    missing = [shard for shard in shards if not _is_uploaded(builder, shard, uploaded, keep)]
     if not missing:
         return
     repo.create(private)
     write_unfinished(builder.folder)
-    repo.upload(builder.folder, ["README.md"], "Begin to upload recordings")
+    repo.upload(builder.folder, ["README.md"], "Start uploading recordings")
     done, part, part_bytes = len(shards) - len(missing), [], 0
     for number, shard in enumerate(_build_missing(builder, missing, threads), start=1):
         part.append(shard)
@@ -169,19 +169,19 @@ def _upload_missing(
             part, part_bytes = [], 0
 
 
-def refuse_features(repo: HubRepo, there: Collection[str]) -> None:
-    """Raises InputError where a repository, of these files, holds features."""
-    if "manifest.json" in there:
+def refuse_features(repo: HubRepo, uploaded: Collection[str]) -> None:
+    """Raises InputError if the files of a repository, `uploaded`, are a feature dataset."""
+    if "manifest.json" in uploaded:
         raise InputError(
-            f"{repo.repo_id} holds features (it has a manifest.json), which would lie among the recordings: push them "
-            "to another name"
+            f"{repo.repo_id} holds features (it has a manifest.json), and recordings cannot be mixed with them: push "
+            "the recordings to another name"
         )
 
 
-def _is_there(builder: RecordingShards, shard: Shard, there: dict[str, str | None], keep: bool) -> bool:
-    """Whether the Hub has a shard, and this folder too where it is to be kept; else it goes from here."""
+def _is_uploaded(builder: RecordingShards, shard: Shard, uploaded: dict[str, str | None], keep: bool) -> bool:
+    """Whether the Hub has a shard, and with `keep` this folder too. Without `keep`, deletes an uploaded shard here."""
     note = builder.note(shard)
-    if note is None or there.get(_name(shard)) != note["sha256"]:
+    if note is None or uploaded.get(_name(shard)) != note["sha256"]:
         return False
     if not keep:
         builder.path(shard).unlink(missing_ok=True)
@@ -189,7 +189,7 @@ def _is_there(builder: RecordingShards, shard: Shard, there: dict[str, str | Non
 
 
 def _build_missing(builder: RecordingShards, missing: Sequence[Shard], threads: int) -> Iterator[Shard]:
-    """Builds shards, with one progress bar over their recordings, and gives them in order."""
+    """Builds shards with one progress bar over their recordings, and yields them in order."""
     num_clips = sum(len(shard.clips) for shard in missing)
     with progress(total=num_clips, desc="recordings", unit=" clips", disable=not missing) as bar:
         yield from built_in_turn(builder, missing, threads, bar.update)
@@ -203,7 +203,7 @@ def _finish(
     card: CorpusCard,
     repo_id: str | None,
 ) -> None:
-    """Writes excluded.csv and the card, once all shards were built."""
+    """Writes excluded.csv and the card after all shards are built."""
     notes: dict[str, list[dict[str, Any]]] = {}
     for shard in shards:
         notes.setdefault(shard.split, []).append(builder.note(shard))

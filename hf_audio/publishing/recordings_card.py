@@ -1,4 +1,4 @@
-"""The card of a dataset of recordings: README.md with metadata for the Hub and `load_dataset`, and text for people."""
+"""The card of a dataset of recordings: README.md with metadata for the Hub and `load_dataset`, and text for readers."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from hf_audio.publishing.licenses import hub_licenses, sources_of
 from hf_audio.publishing.templates import render
 
 UNFINISHED = "recordings_unfinished.md"
-MAX_CLASSES = 60  # in a table with their counts; of more the names alone
+MAX_CLASSES = 60  # in a table with their counts; if there are more, only their names are listed
 KINDS = {".flac": "FLAC", ".wav": "WAV", ".mp3": "MP3", ".ogg": "Ogg", ".aiff": "AIFF"}
 
 
 class SplitFacts(NamedTuple):
-    """A split as its shards have it; `num_bytes` in memory, `size` of its files."""
+    """Facts about a split from its shards; `num_bytes` is the size in memory, `size` that of the files in bytes."""
 
     name: str
     num_rows: int
@@ -43,7 +43,7 @@ class SplitFacts(NamedTuple):
 
 
 def write_unfinished(folder: Path) -> None:
-    """The README.md of a dataset that is on its way: anyone who loads it meets an error in place of a part of it."""
+    """Writes the README.md of an unfinished dataset, with which loading it raises an error instead of giving a part."""
     write_published(folder / "README.md", (Path(__file__).parent / UNFINISHED).read_text(encoding="utf-8"))
 
 
@@ -59,15 +59,15 @@ def write_recordings_card(
     """Writes README.md into the folder of a finished dataset of recordings.
 
     Args:
-        folder: of the dataset.
-        kept: its clips, without those that were excluded.
-        labels, columns: of its rows.
-        card: what readers must know of the corpus.
-        notes: what was noted of the shards of each split.
-        repo_id: "namespace/name" for the lines that show how to read it; None names the folder itself.
+        folder: folder of the dataset.
+        kept: its clips, without the excluded ones.
+        labels, columns: classes and columns of its rows.
+        card: the facts about the corpus.
+        notes: the facts about the shards of each split.
+        repo_id: "namespace/name" for the code that loads the dataset; None shows the folder instead.
 
     Raises:
-        InputError: `repo_id` cannot be a name, or a token would be published.
+        InputError: `repo_id` is not a valid name, or a token would be published.
     """
     require_repo_ids(repo_id)
     splits = [_facts(of_split(kept, split), split, notes[split]) for split in SPLITS if split in notes]
@@ -103,7 +103,7 @@ def write_recordings_card(
 def card_metadata(
     splits: Sequence[SplitFacts], columns: RowColumns, name: str, sources: Sequence[Mapping[str, Any]]
 ) -> DatasetCardData:
-    """The YAML head; with the rows of each split, which `load_dataset` compares with those that it finds."""
+    """The YAML head, with the number of rows per split, which `load_dataset` compares with the rows that it finds."""
     num_rows = sum(split.num_rows for split in splits)
     data = DatasetCardData(
         pretty_name=one_plain_line(name),
@@ -129,7 +129,7 @@ def card_metadata(
 
 
 def length(seconds: float) -> str:
-    """A duration as people say it: 41 s, 12 min, 3.5 h."""
+    """A duration for readers: 41 s, 12 min, 3.5 h."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
@@ -157,7 +157,7 @@ def _counts(notes: Mapping[str, Sequence[Mapping[str, Any]]], name: str) -> dict
 
 
 def _stored(notes: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Which files at which rates, the most frequent first."""
+    """File formats and sample rates, the most frequent first."""
     kinds = [KINDS.get(ending, ending.removeprefix(".")) for ending in _counts(notes, "endings")]
     rates = [f"{int(rate):,} Hz" for rate in _counts(notes, "rates")]
     return f"{', '.join(kinds)}; {', '.join(rates[:4])}{' ...' if len(rates) > 4 else ''}"

@@ -1,4 +1,4 @@
-"""Stored logits as a dataset on the Hub: one Parquet file, and a card that names the model and the data."""
+"""Publishes stored logits as a dataset on the Hub: one Parquet file, and a card that names the model and the data."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ NAMES = (f"{FOLDER}/{WINDOWS}", "README.md")
 
 
 def write_logits_card(folder: Path, features: FeatureDataset, repo_id: str | None = None) -> Path:
-    """Writes README.md beside logits that were stored of a feature dataset.
+    """Writes README.md beside the stored logits of a feature dataset.
 
     Args:
-        folder: what `write_logits` wrote to.
-        repo_id: where it will be; without one the code shows the folder's name.
+        folder: the folder that `write_logits` wrote to.
+        features: the dataset that the logits are for.
+        repo_id: repository of the logits; without one the code shows the folder's name.
     """
     require_repo_ids(repo_id)
     path = folder / FOLDER / WINDOWS
@@ -55,10 +56,10 @@ def write_logits_card(folder: Path, features: FeatureDataset, repo_id: str | Non
 def push_logits(
     folder: Path, features: FeatureDataset, repo_id: str, *, private: bool | None = None, token: str | None = None
 ) -> str:
-    """Pushes stored logits with their card; the address of the dataset.
+    """Pushes stored logits with their card, and returns the address of the dataset.
 
     Raises:
-        InputError: as `push_features` does.
+        InputError: the errors of `push_features`.
     """
     repo = HubRepo(repo_id, "dataset", token)
     write_logits_card(folder, features, repo.repo_id)

@@ -1,9 +1,9 @@
-"""Templates of cards: every value in them is escaped, unless it says otherwise.
+"""Templates of cards. Every value in them is escaped unless a filter says otherwise.
 
 {{ value }}             plain text
 {{ value | python }}    a literal in Python code
-{{ value | code }}      one line between backticks or in a block of code, as it is
-{{ text | link(url) }}  a link, where the address is http(s)
+{{ value | code }}      one line between backticks or in a code block, unchanged
+{{ text | link(url) }}  a link if the address is http(s)
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from hf_audio.markdown import Markdown, code, escaped, link, python_literal
 
 
 def render(template: str, **values: Any) -> Markdown:
-    """A template of this folder, filled."""
+    """Fills a template of this folder."""
     return Markdown(_ENVIRONMENT.get_template(template).render(**values))
 
 
 def fill(text: str, **values: Any) -> Markdown:
-    """A template that is given as text, filled."""
+    """Fills a template that is given as text."""
     return Markdown(_ENVIRONMENT.from_string(text).render(**values))
 
 

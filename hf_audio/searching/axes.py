@@ -1,4 +1,4 @@
-"""Where values of a dimension lie on an axis of a figure: numbers by their size, choices side by side."""
+"""Positions of a dimension's values on the axis of a figure: numbers by size, choices side by side."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class Axis:
     """An axis from 0 to 1.
 
     Attributes:
-        name: what stands beside it.
-        is_choice: whether values lie side by side, in no order but the file's.
-        ticks, texts: places and what stands there.
+        dimension: the dimension.
+        name: label of the axis.
+        is_choice: whether the values are side by side, in the order of the file.
+        ticks, texts: positions and labels of the ticks.
     """
 
     dimension: Dimension
@@ -33,11 +34,11 @@ class Axis:
 
     @property
     def has_few(self) -> bool:
-        """Whether each value stands beside it, so that the trials of each are a group."""
+        """Whether each value has a tick, so that the trials with this value form a group."""
         return self.is_choice or len(self.dimension.ladder or ()) == len(self.ticks)
 
     def place(self, key: Any) -> float:
-        """Where a value lies."""
+        """Position of a value."""
         if isinstance(self.dimension, Choice):
             return _of_choice(self.dimension.keys.index(key), len(self.dimension.keys))
         return _of_number(float(key), self.dimension)
@@ -70,7 +71,7 @@ def _of_number(value: float, dimension: Any) -> float:
 
 
 def _rungs(dimension: Any) -> list[float]:
-    """Numbers to write beside the axis."""
+    """The numbers that get ticks."""
     if dimension.ladder and len(dimension.ladder) <= MAX_TICKS:
         return list(map(float, dimension.ladder))
     spaced = np.geomspace if dimension.log else np.linspace

@@ -1,4 +1,4 @@
-"""Checks before the first trial: conflicting flags, refused values, no validation split."""
+"""Checks before the first trial: conflicting flags, refused values, a missing validation split."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from hf_audio.repeated_runs import as_words
 from hf_audio.searching.plan import OWN, Plan
 from hf_audio.searching.space import Params, Space
 
-MAX_CHECKED = 300  # combinations that are read before the first trial
+MAX_CHECKED = 300  # combinations that are checked before the first trial
 
 
 def check_trials(plan: Plan, source: str) -> None:
-    """Reads combinations of the space as the recipe will, first their flags, then with the clips.
+    """Parses combinations of the space as the recipe will: first only their flags, then with the clips.
 
-    Every value of every setting is among them, and the ends of ranges; of a small space all combinations.
+    They include every value of every setting, and the ends of ranges; for a small space, all combinations.
 
     Args:
-        source: of the space, for messages.
+        plan: the search.
+        source: name of the space, for messages.
 
     Raises:
-        InputError: the first that is refused, and by which values; or there is nothing to compare trials by.
+        InputError: a combination is refused (names its values), or there is no validation split.
     """
     _check_whose_flags(plan, source)
     asked: list[tuple[Params, Recipe]] = []
@@ -48,26 +49,26 @@ def _check_whose_flags(plan: Plan, source: str) -> None:
     settings = plan.runs.settings
     taken = sorted(settings.given & (OWN - {"demo", "output_dir"}))
     if taken or settings.push_to_hub:
-        raise InputError(f"--{[*taken, 'push_to_hub'][0]} is given to each trial by this script: leave it out")
+        raise InputError(f"--{[*taken, 'push_to_hub'][0]} is set by this script for each trial: remove it")
     of_runs = {word.lstrip("-").partition("=")[0] for run in plan.runs_of_trial() for word in run.flags}
     for flag in sorted(of_runs & settings.given):
-        raise InputError(f"--{flag} is what --fidelity or --folds gives: leave out one of the two")
+        raise InputError(f"--{flag} is set by --fidelity or --folds: remove one of the two")
     for one in plan.space.all_dimensions:
         flag = one.flag.partition(".")[0]
         if flag in OWN:
-            raise InputError(f"{source} searches --{flag}, which this script gives to each trial: leave it out")
+            raise InputError(f"{source} searches --{flag}, which this script sets for each trial: remove it")
         if flag in of_runs:
-            raise InputError(f"{source} searches --{flag}, which --fidelity or --folds gives: leave out one of the two")
+            raise InputError(f"{source} searches --{flag}, which --fidelity or --folds sets: remove one of the two")
 
 
 def _check_with_clips(plan: Plan, source: str, asked: list[tuple[Params, Recipe]]) -> None:
-    """Refuses a corpus without a validation split, and what does not fit its classes."""
+    """Refuses a corpus without a validation split, and settings that do not fit its classes."""
     settings = plan.runs.parsed(plan.runs_of_trial()[0].flags)
     found = corpus_clips(settings.data, token=settings.token, given=settings.given)
     searches_split = any(one.flag.startswith("validation") for one in plan.space.all_dimensions)
     if "validation" not in names_in(found.clips["split"]) and not searches_split:
         raise InputError(
-            f"{found.card.name} has no validation split, by which trials are compared: give --validation_fraction 0.15"
+            f"{found.card.name} has no validation split, on which trials are compared: give --validation_fraction 0.15"
         )
     for params, recipe in asked if settings.classical is None else ():
         with _naming(source, params):
@@ -76,7 +77,7 @@ def _check_with_clips(plan: Plan, source: str, asked: list[tuple[Params, Recipe]
 
 @contextlib.contextmanager
 def _naming(source: str, params: Params) -> Iterator[None]:
-    """Says by which values something is refused."""
+    """Adds the values of a combination to error messages."""
     try:
         yield
     except InputError as error:
@@ -85,7 +86,7 @@ def _naming(source: str, params: Params) -> Iterator[None]:
 
 
 def _samples(space: Space) -> Iterator[Params]:
-    """Combinations with each value of each setting, the others of which are drawn; all, of a small space."""
+    """Combinations with each value of each setting and random other values; for a small space, all combinations."""
     if space.size is not None and space.size <= MAX_CHECKED:
         yield from space.combinations()
         return
@@ -93,7 +94,7 @@ def _samples(space: Space) -> Iterator[Params]:
     for wanted in itertools.islice(space.all_dimensions, MAX_CHECKED):
         for value in wanted.ends[:MAX_CHECKED]:
             end = partial(_end, name=wanted.name, value=value, drawn=drawn)
-            for _ in range(50):  # alternatives are drawn: until one has the setting
+            for _ in range(50):  # alternatives are random: until one has the setting
                 params = space.draw(end)
                 if wanted.name in params:
                     yield params

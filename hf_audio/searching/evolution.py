@@ -1,6 +1,6 @@
 """CMA-ES over ranges of numbers. Its state is recomputed from the stored trials each time.
 
-Optuna's own sampler keeps the state in the storage as a pickle, which would run whatever someone put there.
+Optuna's own sampler stores its state as a pickle, which could run code that someone put there.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from hf_audio.errors import InputError
 from hf_audio.searching.space import Params, Range, Space
 from hf_audio.searching.trials import Trial
 
-SIGMA = 1 / 6  # of the unit cube, where it begins
+SIGMA = 1 / 6  # initial standard deviation in the unit cube
 
 
 def drawn_by_evolution(space: Space, trials: Sequence[Trial], maximized: bool, seed: int) -> Params:
-    """The next combination, by the complete trials so far, a generation of them at a time in the order of numbers.
+    """The next combination, from the complete trials so far in the order of their numbers, by generations.
 
     Args:
-        space: of ranges alone.
+        space: consists only of ranges.
+        trials: all trials.
         maximized: whether more is better.
+        seed: of the search.
 
     Raises:
-        InputError: the package is missing.
+        InputError: the package cmaes is missing.
     """
     try:
         from cmaes import CMA
@@ -45,7 +47,7 @@ def drawn_by_evolution(space: Space, trials: Sequence[Trial], maximized: bool, s
 
 
 def _position(params: Params, ranges: Sequence[Range]) -> np.ndarray:
-    """A combination in the unit cube."""
+    """Position of a combination in the unit cube."""
 
     def place(one: Range) -> float:
         low, high, value = (math.log(x) if one.log else x for x in (one.low, one.high, params[one.name]))
@@ -55,7 +57,7 @@ def _position(params: Params, ranges: Sequence[Range]) -> np.ndarray:
 
 
 def _value(one: Range, place: float) -> Any:
-    """Of a place between 0 and 1 the number of a range, on its ladder where it has one."""
+    """The number of a range at a position from 0 to 1, rounded to its ladder if it has one."""
     low, high = (math.log(x) if one.log else x for x in (one.low, one.high))
     value = low + float(place) * (high - low)
     value = min(one.high, max(one.low, math.exp(value) if one.log else value))

@@ -1,4 +1,4 @@
-"""The best settings of a search, trained again (or once per fold) and only now scored on the test split."""
+"""Trains the best settings of a search again (or once per fold), and scores only these on the test split."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ BEST = "best"
 
 
 def train_best(plan: Plan, best: Trial, num_trials: int) -> dict[str, dict[str, Any]]:
-    """Trains the settings of a trial as the recipe does, and reports on test; the card says how many were tried.
+    """Trains a trial's settings as the recipe does, and reports on the test split; the card has the number of trials.
 
-    What lies there of other settings, or of fewer trials, is removed and trained again.
+    Earlier results of other settings or fewer trials are removed.
 
     Returns:
-        Reports by the names of folds; one of "" where there are none.
+        Reports by fold name; without folds, one with the name "".
 
     Raises:
-        InputError: a run failed, or another process trains them.
+        InputError: a run failed, or another process trains the same settings.
     """
     folder = plan.folder / BEST
     with locked(plan.folder / "best.lock", "training the best settings", wait=False):
@@ -43,7 +43,7 @@ def train_best(plan: Plan, best: Trial, num_trials: int) -> dict[str, dict[str, 
 
 
 def as_table(reports: dict[str, dict[str, Any]]) -> str:
-    """The scores on test: of this model and its baselines, or of each fold and their mean, in Markdown."""
+    """The test scores in Markdown: of this model and its baselines, or of each fold and their mean."""
     some = next(iter(reports.values()))
     split, metrics = some["evaluated_split"], main_metrics(some["task"]["problem_type"])
     if list(reports) == [""]:
@@ -61,7 +61,7 @@ def as_table(reports: dict[str, dict[str, Any]]) -> str:
 
 
 def _claim(folder: Path, facts: dict[str, int]) -> None:
-    """Removes what was trained of other settings, or says of fewer trials than there are now."""
+    """Removes earlier results of other settings, or of fewer trials than there are now."""
     written = folder.with_name(f"{BEST}.trial.json")
     if written.exists() and read_json(written) != facts:
         show(f"{folder} has the best settings of an earlier stage of this search; they will be trained again")

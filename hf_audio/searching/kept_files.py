@@ -1,4 +1,4 @@
-"""What is kept of a trial that is not the best."""
+"""Which files of trials that are not the best are kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ KEPT = {"report.json", "trial.jsonl"}
 
 
 def thin_out(folder: Path) -> None:
-    """Removes weights, checkpoints and all else of a trial's folder but its reports, scores, logs and settings."""
+    """Removes weights, checkpoints and everything else except reports, scores, logs and settings of a trial."""
     for path in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else ():
         if path.is_dir() and not path.is_symlink():
             with contextlib.suppress(OSError):  # it is not empty

@@ -1,4 +1,4 @@
-"""The objectives of a search: a metric on validation, and the cost of a model."""
+"""The objectives of a search: a metric on the validation split, and the cost of a model."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ from typing import Any
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.metrics import METRIC_NAMES
 
-SCORE = "score"  # the metric that the best checkpoint is chosen by
+SCORE = "score"  # the metric that selects the best checkpoint
 COSTS = {"parameters": "num_parameters", "milliseconds": "milliseconds"}  # their names in a trial's report
 COST_TITLES = {"parameters": "parameters", "milliseconds": "milliseconds per window"}
 LESS_IS_BETTER = {*COSTS, "hamming_loss"}
 
 
 def checked_objectives(names: Sequence[str], *, is_classical: bool, num_jobs: int) -> tuple[str, ...]:
-    """The objectives by their names.
+    """The objectives by name.
 
     Raises:
-        InputError: an unknown one, one twice, no metric among them, or a cost that would mean nothing.
+        InputError: an objective is unknown or given twice, none is a metric, or a cost would be meaningless.
     """
     for name in names:
         if name not in (SCORE, *COSTS, *METRIC_NAMES):
             raise unknown_name("objective", name, (SCORE, *COSTS, *METRIC_NAMES))
     if len(set(names)) < len(names):
-        raise InputError(f"--objectives {' '.join(names)} names one twice: give each once")
+        raise InputError(f"--objectives {' '.join(names)} has duplicates: give each once")
     if set(names) <= COSTS.keys():
         raise InputError(
-            f"--objectives {' '.join(names)} asks for no quality: add score, e.g. --objectives score {names[0]}"
+            f"--objectives {' '.join(names)} has no measure of quality: add score, e.g. --objectives score {names[0]}"
         )
     if is_classical and "parameters" in names:
-        raise InputError("--objectives parameters is for networks: a classical model has none, give score milliseconds")
+        raise InputError("--objectives parameters is for networks, not classical models: give score milliseconds")
     if "milliseconds" in names and num_jobs > 1:
-        raise InputError("--objectives milliseconds is measured, and trials at once slow each other: give --jobs 1")
+        raise InputError("--objectives milliseconds is measured, and parallel trials slow each other: give --jobs 1")
     return tuple(names)
 
 
 def is_maximized(objective: str) -> bool:
-    """Whether more of it is better."""
+    """Whether larger values are better."""
     return objective not in LESS_IS_BETTER
 
 
 def values_of(report: Mapping[str, Any], objectives: Sequence[str]) -> list[float]:
-    """What a trial's report says of each objective.
+    """The value of each objective in a trial's report.
 
     Raises:
-        InputError: a metric that is undefined on this validation split.
+        InputError: a metric is undefined on this validation split.
     """
     return [_value_of(report, name) for name in objectives]
 
@@ -62,16 +62,17 @@ def _value_of(report: Mapping[str, Any], objective: str) -> float:
 
 
 def score_while_training(said: Mapping[str, Any], objective: str) -> float | None:
-    """What a line of trial.jsonl says of an objective; None where it says nothing."""
+    """The value of an objective in a line of trial.jsonl; None if the line has none."""
     value = said["scores"].get(said.get("main") if objective == SCORE else objective)
     return float(value) if isinstance(value, int | float) else None
 
 
 def title_of(objective: str, metric: str | None = None) -> str:
-    """How figures call it.
+    """Title of an objective in figures.
 
     Args:
-        metric: what `score` is, where it is known.
+        objective: its name.
+        metric: the metric behind `score`, if it is known.
     """
     if objective in COST_TITLES:
         return COST_TITLES[objective]

@@ -1,4 +1,4 @@
-"""The plan of a search: a recipe, its space, and the runs of each trial, all checked before the first."""
+"""The plan of a search: a recipe, its space, and the runs of each trial."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hf_audio.searching.space_file import OF_JSON
 
 OWN = {"output_dir", "features_dir", "push_to_hub", "trial", "searched_trials", "overwrite_run", "demo"}
 FIDELITIES = ("epochs", "train_fraction")
-NUM_RUNGS = 3  # of successive halving over shares of the training clips: a ninth, a third, all
+NUM_RUNGS = 3  # of successive halving over fractions of the training clips: 1/9, 1/3, all
 FEATURES, TRIALS = "features", "trials"  # folders
 
 
@@ -25,9 +25,9 @@ class PlannedRun:
     """One run of a trial.
 
     Attributes:
-        name: of its folder below the trial's; "" where the trial has one run alone.
-        flags: beside those that the trial drew.
-        step: how far the trial is when it ends, as it is reported; 0 where that is said while it runs, or never.
+        name: name of its folder in the trial's folder; "" if the trial has only one run.
+        flags: flags besides those of the trial's settings.
+        step: progress of the trial to report after this run; 0 if it is reported during the run, or never.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Plan:
 
     Attributes:
         runs: the recipe with the flags that all trials share.
-        space: what is searched.
+        space: the search space.
         objectives: see objectives.py.
-        folder: where all goes.
-        folds: flags of each fold by its name; one of "" where there are none.
-        fidelity: "epochs" or "train_fraction"; None trains each trial on all.
-        reads_while_training: whether a trial is pruned by its scores after each epoch.
+        folder: folder of all results.
+        folds: flags per fold by name; without folds, one with the name "".
+        fidelity: "epochs" or "train_fraction"; None trains each trial fully.
+        reads_while_training: whether a trial can be pruned by its score after each epoch.
     """
 
     runs: RepeatedRuns
@@ -59,7 +59,7 @@ class Plan:
 
     @property
     def json_flags(self) -> dict[str, Any]:
-        """What the recipe says of flags whose fields are searched."""
+        """The recipe's values of the flags whose fields are searched."""
         model = self.runs.settings.model
         return {name: getattr(model, name, None) for name in OF_JSON}
 
@@ -69,7 +69,7 @@ class Plan:
         return [*self._drawn(params, run), *([] if features is None else [f"--features_dir={features}"])]
 
     def features_of(self, params: Params, run: PlannedRun) -> Path | None:
-        """Where a run's features are, shared by all runs that have the same; None where they are stored elsewhere."""
+        """Folder of a run's features, shared by all runs with the same ones; None if they are stored elsewhere."""
         if self.runs.settings.stored_features:
             return None
         return self.folder / FEATURES / self.runs.decides_features(self._drawn(params, run))
@@ -78,7 +78,7 @@ class Plan:
         return [*as_words(self.space.flags(params, self.json_flags)), *run.flags]
 
     def runs_of_trial(self) -> list[PlannedRun]:
-        """The runs of each trial, in order: one, one on each fold, or one on each share of the training clips."""
+        """The runs of each trial, in order: one, one per fold, or one per fraction of the training clips."""
         if self.fidelity == "train_fraction":
             steps = [REDUCTION**rung for rung in range(NUM_RUNGS)]
             return [
@@ -93,11 +93,11 @@ class Plan:
         ]
 
     def folder_of(self, number: int) -> Path:
-        """Where a trial's runs go."""
+        """Folder of a trial's runs."""
         return self.folder / TRIALS / f"{number:05d}"
 
     def facts(self) -> dict[str, Any]:
-        """What decides the search wherever it goes on: trials of another are not to be mixed in."""
+        """The facts that identify the search on all machines, so that trials of another search are not mixed in."""
         decides = self.runs.decides([])
         moved = {name for name, value in decides.items() if _is_place(value)} | {"recordings"}
         return {
@@ -110,7 +110,7 @@ class Plan:
 
 
 def epochs_of(settings: Recipe) -> int | None:
-    """How many times a network is evaluated at most; None where that is not known before."""
+    """Maximum number of evaluations of a network; None if it is not known in advance."""
     args = settings.training
     if getattr(args.eval_strategy, "value", args.eval_strategy) != "epoch" or args.max_steps > 0:
         return None
@@ -118,6 +118,6 @@ def epochs_of(settings: Recipe) -> int | None:
 
 
 def _is_place(value: Any) -> bool:
-    """Whether a fact is where something lies on this machine, as it differs on another."""
+    """Whether a fact is a path on this machine, which is different on others."""
     parts = value if isinstance(value, list) else [value]
     return any(isinstance(part, str) and os.path.isabs(part) for part in parts)

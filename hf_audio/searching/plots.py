@@ -39,7 +39,7 @@ def history(trials: Sequence[Trial], title: str, maximized: bool, objective: int
 
 
 def durations(trials: Sequence[Trial]) -> Figure:
-    """How long each trial took, from its begin to its end."""
+    """The duration of each trial."""
     figure, axes = new_figure(7.2, 2.6)
     colors = {"complete": BLUE, "pruned": GREY, "failed": ORANGE}
     for state, color in colors.items():
@@ -53,7 +53,7 @@ def durations(trials: Sequence[Trial]) -> Figure:
 
 
 def importances(found: Mapping[str, float], title: str) -> Figure:
-    """How much each setting matters, the most important on top."""
+    """The importance of each setting, the most important on top."""
     figure, axes = new_figure(6.4, 1.0 + 0.32 * len(found))
     rows = np.arange(len(found))
     axes.barh(rows, list(found.values()), height=0.66, color=BLUE)
@@ -64,7 +64,7 @@ def importances(found: Mapping[str, float], title: str) -> Figure:
 
 
 def slices(trials: Sequence[Trial], space: Space, title: str, objective: int = 0) -> Figure:
-    """For each setting the values of all trials: boxes of choices, points of numbers."""
+    """One panel per setting with the values of all trials: boxes for choices, points for numbers."""
     axes_of = drawn(space.all_dimensions)
     rows = max(1, math.ceil(len(axes_of) / COLUMNS))
     figure, panels = new_figure(3.1 * COLUMNS, 2.7 * rows, rows, COLUMNS)
@@ -100,7 +100,7 @@ def _slice(panel, axis: Axis, complete: Sequence[Trial], objective: int) -> None
 def parallel_coordinates(
     trials: Sequence[Trial], space: Space, title: str, maximized: bool, objective: int = 0
 ) -> Figure:
-    """A line for each trial through all of its settings; the best lie on top."""
+    """A line per trial through all of its settings; the best are on top."""
     axes_of = drawn(space.all_dimensions)
     complete = sorted(
         (one for one in trials if one.state == "complete"),
@@ -130,7 +130,7 @@ def parallel_coordinates(
 def contour(
     trials: Sequence[Trial], space: Space, names: Sequence[str], title: str, objective: int = 0
 ) -> Figure | None:
-    """Two settings against each other, the value as a color; None where fewer than four trials have both."""
+    """Two settings against each other, with the value as color; None if fewer than four trials have both."""
     axes_of = {axis.dimension.name: axis for axis in drawn(space.all_dimensions)}
     if len(names) < 2 or not set(names[:2]) <= axes_of.keys():
         return None
@@ -153,7 +153,7 @@ def contour(
 
 
 def pareto_front(trials: Sequence[Trial], titles: Sequence[str], maximized: Sequence[bool]) -> Figure:
-    """Two objectives against each other, and the trials that none beats in both."""
+    """Two objectives against each other, and the Pareto-optimal trials."""
     figure, axes = new_figure(6.0, 4.0)
     complete = [one for one in trials if one.state == "complete"]
     front = sorted(best_of(trials, maximized), key=lambda one: one.values[1])
@@ -176,6 +176,6 @@ def _columns(trials: Sequence[Trial]) -> tuple[list[float], list[float]]:
 
 def _colors(values: Sequence[float] | np.ndarray) -> ScalarMappable:
     low, high = (float(np.min(values)), float(np.max(values))) if len(values) else (0.0, 1.0)
-    if high - low < 1e-6:  # a bar from one number to the same has nothing to read
+    if high - low < 1e-6:  # a color bar needs two different ends
         low, high = low - 0.05 * (abs(low) or 1), high + 0.05 * (abs(high) or 1)
     return ScalarMappable(Normalize(low, high), COLORS)

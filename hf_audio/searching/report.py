@@ -1,4 +1,4 @@
-"""The results of a search: trials.csv, best.yaml, and an HTML page with its figures."""
+"""Writes the results of a search: trials.csv, best.yaml, and an HTML page with its figures."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ LEVELS = {"failed": "error", "pruned": "note"}
 def write_results(
     plan: Plan, study: Study, reports: Mapping[str, dict[str, Any]] | None = None, *, figures: bool = True
 ) -> None:
-    """Writes trials.csv and best.yaml, and with `figures` figures/ and report.html.
+    """Writes trials.csv and best.yaml; with `figures` also figures/ and report.html.
 
     Args:
-        reports: of the best settings on the test split, by fold; None if they were not trained again.
+        plan: the search.
+        study: its trials.
+        reports: reports of the best settings on the test split, by fold; None if they were not trained again.
+        figures: whether to draw figures.
     """
     trials = study.trials()
     best = best_of(trials, study.maximized)
@@ -54,7 +57,7 @@ def write_results(
 
 
 def _told(plan: Plan, trials: list[Trial], best: list[Trial], *, is_tested: bool) -> Iterator[str]:
-    """What was searched and found, one sentence each."""
+    """Sentences about what was searched and found."""
     states = {state: sum(one.state == state and one.is_tried for one in trials) for state in ("pruned", "failed")}
     num_tried = sum(one.is_tried for one in trials)
     yield (
@@ -93,7 +96,7 @@ def _figures(plan: Plan, study: Study, trials: list[Trial]) -> Iterator[tuple[st
 
 
 def _inline(content: bytes, caption: str) -> Markup:
-    """A figure in the page itself, as large as it is drawn."""
+    """A figure embedded in the page, in its original size."""
     element = '<img alt="{0}" style="max-width: 100%; image-rendering: auto" src="data:image/png;base64,{1}"><br>{0}'
     return Markup(element).format(caption, b64encode(content).decode())
 

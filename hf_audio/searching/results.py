@@ -1,4 +1,4 @@
-"""What a search leaves as files: trials.csv, and best.yaml, which runs as `--config best.yaml`."""
+"""The files with the results of a search: trials.csv, and best.yaml, which can be given to --config."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hf_audio.searching.trials import REASON, REPEATS, Trial
 
 
 def trials_csv(trials: Sequence[Trial], plan: Plan) -> str:
-    """A row for each trial: its state, values, settings, duration, and how far it came."""
+    """A row per trial: its state, values, settings, duration, and number of evaluations."""
     names = [one.name for one in plan.space.all_dimensions]
     heads = ["trial", "state", *plan.objectives, *names, "duration_s", "begun", "evaluations", "reason"]
     rows: list[Sequence[object]] = [heads]
@@ -35,10 +35,12 @@ def trials_csv(trials: Sequence[Trial], plan: Plan) -> str:
 
 
 def write_best(path: Path, plan: Plan, best: Trial, num_trials: int) -> None:
-    """Writes the settings of a trial, with those that all trials shared, as a file for --config; those that it drew
-    beside it in tricks.yaml, for scripts/ablate.py to compare them with the recipe's own over seeds.
+    """Writes the settings of a trial and those of all trials as a file for --config.
 
-    Where recordings and folders lie on this machine is left out: the command line says it.
+    The settings of only this trial also go to tricks.yaml beside it, with which scripts/ablate.py compares them to the
+    recipe's own over several seeds.
+
+    Paths of this machine are omitted; give them on the command line.
     """
     drawn = plan.space.flags(best.params, plan.json_flags)
     write_atomically(path.with_name("tricks.yaml"), yaml.safe_dump({"found": drawn}, sort_keys=False))
@@ -54,7 +56,7 @@ def write_best(path: Path, plan: Plan, best: Trial, num_trials: int) -> None:
 
 
 def shared_settings(plan: Plan) -> dict[str, Any]:
-    """What the search was told of all trials, as far as it may be written down."""
+    """The settings of all trials, except private ones such as paths."""
     chosen = plan.runs.settings.chosen
     found = {
         name: chosen[name] for name in REPORTED_FLAGS if chosen.get(name) is not None and _may_be_told(name, chosen)

@@ -1,4 +1,4 @@
-"""The samplers that draw the next trial, and the pruners that end one early."""
+"""The samplers that draw the next trial, and the pruners that stop a trial early."""
 
 from __future__ import annotations
 
@@ -15,36 +15,39 @@ from hf_audio.searching.trials import Trial, key_of
 
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsga2")
 PRUNERS = ("median", "hyperband", "none")
-REDUCTION = 3  # of successive halving: of so many trials one goes on
-MAX_ENUMERATED = 100_000  # combinations, of which an untried one is sought
+REDUCTION = 3  # of successive halving: one of this many trials continues
+MAX_ENUMERATED = 100_000  # combinations among which an untried one is searched
 
 
 def check_sampler(sampler: str, space: Space, num_objectives: int) -> None:
-    """Refuses a sampler that does not fit a space. Raises InputError."""
+    """Raises InputError if a sampler does not fit a space."""
     if sampler not in SAMPLERS:
         raise unknown_name("sampler", sampler, SAMPLERS)
     if sampler == "grid" and not (space.is_flat and space.size):
         raise InputError(
-            "--sampler grid tries every combination, and this space is endless or has an `either`: list the values of "
-            "each setting, or give --sampler tpe"
+            "--sampler grid tries every combination, but this space is infinite or has an `either`: list the values "
+            "of each setting, or give --sampler tpe"
         )
     choices = [one.name for one in space.dimensions if isinstance(one, Choice)]
     if sampler == "cmaes" and (choices or len(space.dimensions) < 2):
         raise InputError(
-            f"--sampler cmaes searches two ranges of numbers or more, and here {', '.join(choices) or 'one'} is not "
-            "so: write {low: ..., high: ...}, or give --sampler tpe"
+            "--sampler cmaes searches two or more ranges of numbers, but this space has "
+            f"{'the choices ' + ', '.join(choices) if choices else 'only one'}: write {{low: ..., high: ...}}, or give "
+            "--sampler tpe"
         )
     if sampler == "cmaes" and num_objectives > 1:
-        raise InputError("--sampler cmaes has one objective: give --sampler nsga2 for several")
+        raise InputError("--sampler cmaes supports one objective: give --sampler nsga2 for several")
 
 
 def sampler_of(optuna: Any, name: str, space: Space, *, seed: int, num_trials: int, population: int) -> Any:
-    """Optuna's sampler of a name for the next trial. It draws the same in any process: a resumed search repeats none.
+    """Optuna's sampler for the next trial. Its draws do not depend on the process, so a resumed search continues them.
 
     Args:
         optuna: the library.
+        name: name of the sampler.
+        space: the search space.
         seed: of the search.
-        num_trials: that are there already.
+        num_trials: number of existing trials.
         population: of NSGA-II.
     """
     samplers, drawn_seed = optuna.samplers, zlib.crc32(f"{seed} {num_trials}".encode())
@@ -58,30 +61,31 @@ def sampler_of(optuna: Any, name: str, space: Space, *, seed: int, num_trials: i
 
 
 def proposed(name: str, space: Space, trials: Sequence[Trial], maximized: bool, seed: int) -> Params | None:
-    """What a sampler that is not Optuna's draws next; None of all others."""
+    """The next combination of a sampler that is not Optuna's; None for Optuna's samplers."""
     return drawn_by_evolution(space, trials, maximized, seed) if name == "cmaes" else None
 
 
 def an_untried(space: Space, trials: Sequence[Trial], seed: int) -> Params | None:
-    """A combination that no trial has, drawn evenly among the first MAX_ENUMERATED; None where there is none."""
+    """A random untried combination among the first MAX_ENUMERATED; None if there is none."""
     tried = {one.key for one in trials if one.is_tried}
     found = itertools.islice(space.combinations(), MAX_ENUMERATED)
     left = [params for params in found if key_of(params) not in tried]
     return random.Random(seed).choice(left) if left else None
 
 
-def pruner_of(optuna: Any, name: str, least: int, most: int) -> Any:
-    """Optuna's pruner of a name; "halving" is successive halving.
+def pruner_of(optuna: Any, name: str, min_resource: int, max_resource: int) -> Any:
+    """Optuna's pruner; "halving" is successive halving.
 
     Args:
         optuna: the library.
-        least, most: how far a trial goes before it may be pruned, and at most.
+        name: name of the pruner.
+        min_resource, max_resource: progress of a trial before it may be pruned, and at its end.
     """
     pruners = optuna.pruners
     if name == "median":
         return pruners.MedianPruner()
     if name == "hyperband":
-        return pruners.HyperbandPruner(min_resource=least, max_resource=most, reduction_factor=REDUCTION)
+        return pruners.HyperbandPruner(min_resource, max_resource, reduction_factor=REDUCTION)
     if name == "halving":
-        return pruners.SuccessiveHalvingPruner(min_resource=least, reduction_factor=REDUCTION)
+        return pruners.SuccessiveHalvingPruner(min_resource, reduction_factor=REDUCTION)
     return pruners.NopPruner()

@@ -1,10 +1,10 @@
-"""The search itself: trials at once in processes of their own, resumed after a kill, shared by several machines.
+"""Runs a search: parallel trials in processes of their own, resumable after a kill, and shared by several machines.
 
 OUTPUT_DIR/
-  journal.log             the trials, where --storage names no other place
-  place.json              what this folder is called among those that share a storage
-  trials/00012/           a trial's run folder; 00012.log what it printed, 00012.lock held by the process that runs it
-  features/               a feature dataset for each setting of them
+  journal.log             the trials, unless --storage names another place
+  place.json              ID of this folder among those that share a storage
+  trials/00012/           a trial's run folder; 00012.log its output, 00012.lock held by the process that runs it
+  features/               a feature dataset per combination of feature settings
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from hf_audio.searching.trials import Trial, always_fail, best_of
 from hf_audio.terminal import show
 
 POLL_S = 0.2
-BEAT_S = 60.0  # how often a trial says that it runs
-LOST_S = 600.0  # without a word of it, after which a trial of another place is lost
+BEAT_S = 60.0  # interval of the heartbeats of a running trial
+LOST_S = 600.0  # a trial of another place without a heartbeat for this long is lost
 PLACE, SEEN, FACTS, METRIC = "place", "seen", "facts", "metric"
 MANIFEST = "manifest.json"  # of features, written last
 
@@ -38,22 +38,22 @@ Running = Generator[None, None, None]
 
 
 class PruneError(Exception):
-    """A trial is ended by its scores so far."""
+    """A trial is stopped because of its scores so far."""
 
 
 class Search:
-    """A search that resumes where it is, in this process and whichever others share its storage.
+    """A resumable search, in this process and any others that share its storage.
 
     Args:
-        plan: what is searched.
+        plan: the plan.
         study: the stored trials.
-        num_trials: of all processes together.
-        num_jobs: of this one at once.
-        timeout_s: after which none begins.
+        num_trials: number of trials of all processes together.
+        num_jobs: parallel trials of this process.
+        timeout_s: time after which no trial starts.
         told: called after each trial that ends here.
 
     Raises:
-        InputError: the storage has trials of another search.
+        InputError: the storage contains trials of another search.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Search:
         self._claim_study()
 
     def run(self) -> None:
-        """Runs trials until there are enough, time is over, or every combination was tried."""
+        """Runs trials until there are enough, the time is up, or all combinations were tried."""
         slots: dict[int, Running] = {}
         try:
             while True:
@@ -97,12 +97,12 @@ class Search:
         """Whether no other process still runs a trial."""
         return not any(one.state == "running" for one in self.study.trials())
 
-    # Which trial is next.
+    # Choosing the next trial.
 
     def _next(self, slot: int) -> Running | None:
-        """Begins one: one that a killed process left, else a new one; None where there is nothing to begin."""
+        """Starts a trial: one that a killed process left, or else a new one; None if there is nothing to start."""
         with locked(self.plan.folder / "ask.lock", "choosing the next trial of this search"):
-            trial = self._left_behind() or self._new()
+            trial = self._interrupted() or self._new()
             if trial is None:
                 return None
             held = self._lock_of(trial.number)
@@ -120,8 +120,8 @@ class Search:
             self.study.note_of_trial(trial.number, PLACE, self.place)
         return trial
 
-    def _left_behind(self) -> Trial | None:
-        """A trial of this place whose process is gone; those of places that were lost are queued again."""
+    def _interrupted(self) -> Trial | None:
+        """A trial of this place whose process is gone. Trials of lost places are queued again."""
         is_alone = sum(name.startswith(PLACE) for name in self.study.facts) <= 1
         for one in self.study.trials():
             if one.state != "running":
@@ -131,16 +131,16 @@ class Search:
             elif self._is_free(one.number):
                 if self.plan.space.is_drawn(one.params):
                     return one
-                self.study.discard(one, "its process was killed while it drew its settings")
+                self.study.discard(one, "its process was killed while its settings were drawn")
         return None
 
     def _give_up_lost(self, one: Trial) -> None:
-        """A trial of another machine without a sign of life is tried again by the next process that asks."""
+        """Queues a trial of another machine again if it has had no heartbeat for too long."""
         seen_s = one.facts.get(SEEN)
         if seen_s is None:
             self.study.note_of_trial(one.number, SEEN, time.time())
         elif time.time() - seen_s > LOST_S:
-            show(f"Trial {one.number}: no sign of its process for {LOST_S / 60:.0f} minutes; it is run again")
+            show(f"Trial {one.number}: no heartbeat of its process for {LOST_S / 60:.0f} minutes; it is run again")
             self.study.again(one)
 
     def _lock_of(self, number: int) -> contextlib.ExitStack:
@@ -156,15 +156,15 @@ class Search:
             return False
         return True
 
-    # A trial's way.
+    # Running a trial.
 
     def _attend(self, trial: Trial, held: contextlib.ExitStack, slot: int) -> Running:
-        """Runs one trial, a step at each `next`, and tells how it ended."""
+        """Runs one trial, one step per `next`, and stores how it ended."""
         shown = ", ".join(f"{name} {_shown(value)}" for name, value in trial.params.items())
         show(f"Trial {trial.number}: {shown}")
         with held:
             try:
-                values = yield from self._heard_of(trial.number, self._values(trial, slot))
+                values = yield from self._with_heartbeats(trial.number, self._values(trial, slot))
             except PruneError:
                 self.study.prune(trial.number)
                 show(f"Trial {trial.number}: pruned")
@@ -176,8 +176,10 @@ class Search:
                 self.study.complete(trial.number, values)
                 show(f"Trial {trial.number}: {', '.join(map(_shown, values))}")
 
-    def _heard_of(self, number: int, values: Generator[None, None, list[float]]) -> Generator[None, None, list[float]]:
-        """Says every minute that a trial runs, or waits for its features: else other places take it for lost."""
+    def _with_heartbeats(
+        self, number: int, values: Generator[None, None, list[float]]
+    ) -> Generator[None, None, list[float]]:
+        """Stores every minute that a trial runs or waits for its features; otherwise other places consider it lost."""
         beaten_s = -math.inf
         with contextlib.closing(values):
             while True:
@@ -191,7 +193,7 @@ class Search:
                 yield
 
     def _values(self, trial: Trial, slot: int) -> Generator[None, None, list[float]]:
-        """What a trial gives for each objective: of folds the mean, of growing shares the last."""
+        """A trial's value per objective: the mean over folds, or the last of growing fractions."""
         found: list[list[float]] = []
         for run in self.plan.runs_of_trial():
             folder = self.plan.folder_of(trial.number) / run.name
@@ -211,7 +213,7 @@ class Search:
         return [sum(column) / len(column) for column in zip(*found, strict=True)]
 
     def _one_run(self, trial: Trial, run: PlannedRun, folder: Path, flags: list[str], slot: int) -> Running:
-        """Runs a recipe once, and reports its scores as they come."""
+        """Runs a recipe once, and reports its scores as they arrive."""
         command = self.plan.runs.quick_command(folder, [*flags, *_of_trials(flags, self.plan), "--trial"])
         log, features = folder.with_name(f"{folder.name}.log"), self.plan.features_of(trial.params, run)
         builds = yield from self._turn_to_build(features)
@@ -231,7 +233,7 @@ class Search:
                 raise InputError(f"{process.why_it_failed()} ({folder.name}.log)")
 
     def _turn_to_build(self, features: Path | None) -> Generator[None, None, contextlib.ExitStack]:
-        """Features are built by one trial, for which others with the same ones wait; what keeps them waiting."""
+        """Waits while another trial builds the same features. Returns the lock that makes others wait for this one."""
         stack = contextlib.ExitStack()
         while features is not None and not (features / MANIFEST).exists():
             features.parent.mkdir(parents=True, exist_ok=True)
@@ -250,10 +252,10 @@ class Search:
         if METRIC not in self.study.facts:
             self.study.note(METRIC, report["main"])
 
-    # What is kept.
+    # Cleaning up.
 
     def sweep(self) -> None:
-        """Removes what trials that are not the best left: checkpoints, weights; their reports stay."""
+        """Removes checkpoints and weights of trials that are not the best; their reports stay."""
         trials = self.study.trials()
         best = {one.number for one in best_of(trials, self.study.maximized)}
         for one in trials:
@@ -262,7 +264,7 @@ class Search:
             thin_out(self.plan.folder_of(one.number))
             self._swept.add(one.number)
 
-    # Whose trials these are.
+    # Identity of the search and of this place.
 
     def _named_place(self) -> str:
         path = self.plan.folder / "place.json"
@@ -278,7 +280,7 @@ class Search:
                 "The study holds the trials of another search, which",
                 known[FACTS],
                 facts,
-                "give another --output_dir, or another --study of the same --storage",
+                "give another --output_dir, or another --study in the same --storage",
             )
         else:
             self.study.note(FACTS, facts)
@@ -286,7 +288,7 @@ class Search:
 
 
 def _of_trials(flags: list[str], plan: Plan) -> list[str]:
-    """What trials are told beside their settings: nobody looks at their curves."""
+    """Flags of all trials besides their settings: no loss curves, since nobody looks at them."""
     given = plan.runs.settings.given
     is_network = plan.runs.settings.classical is None
     return ["--report_to=none"] if is_network and given.isdisjoint(("report_to", "track_pictures")) else []

@@ -1,4 +1,4 @@
-"""The space of a search: dimensions, each with the values that a flag may have."""
+"""The space of a search: dimensions, each with the possible values of a flag."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from hf_audio.errors import InputError
 
-Params = dict[str, Any]  # what a trial drew, by the names of dimensions: plain values alone
+Params = dict[str, Any]  # the plain values of a trial by dimension name
 Suggest = Callable[["Choice | Range"], Any]
 
 
@@ -18,11 +18,11 @@ class Choice:
     """One of several values.
 
     Attributes:
-        name: of the dimension, unique in the space.
-        flag: what it sets, "model_options.hidden_size" for a field.
-        keys: the values as they are stored and shown: numbers, texts, and JSON of lists.
-        values: the same as flags take them.
-        options: of an `either`, the dimensions of each; empty else.
+        name: name of the dimension, unique in the space.
+        flag: the flag that it sets; "model_options.hidden_size" for a field.
+        keys: the values as stored and shown: numbers, texts, and JSON of lists.
+        values: the same values as flags take them.
+        options: for an `either`, the dimensions of each alternative; otherwise empty.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Choice:
     options: tuple[tuple[Choice | Range, ...], ...] = ()
 
     def value_of(self, key: Any) -> Any:
-        """The value of a key. Raises InputError where it is none of this dimension's."""
+        """The value of a key. Raises InputError if this dimension does not have it."""
         for known, value in zip(self.keys, self.values, strict=True):
             if known == key and isinstance(known, bool) == isinstance(key, bool):
                 return value
@@ -40,12 +40,12 @@ class Choice:
 
     @property
     def ladder(self) -> tuple[Any, ...]:
-        """All that can be drawn."""
+        """All possible values."""
         return self.keys
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """What is tried out before the search: of choices all."""
+        """The values to check before the search: all."""
         return self.keys
 
 
@@ -55,8 +55,9 @@ class Range:
 
     Attributes:
         name, flag: see Choice.
-        log: whether its logarithm is drawn evenly.
-        step: between the rungs of a ladder; None where any number will do.
+        low, high: its ends.
+        log: whether its logarithm is drawn uniformly.
+        step: distance of possible values; None if all numbers are possible.
     """
 
     name: str
@@ -68,11 +69,11 @@ class Range:
 
     @property
     def is_whole(self) -> bool:
-        """Whether its numbers are whole."""
+        """Whether its numbers are integers."""
         return isinstance(self.low, int)
 
     def value_of(self, key: Any) -> Any:
-        """The value as a flag takes it. Raises InputError where it is not in the range."""
+        """The value as a flag takes it. Raises InputError if it is not in the range."""
         is_number = isinstance(key, int | float) and not isinstance(key, bool)
         if not (is_number and self.low <= key <= self.high):
             raise InputError(f"{self.name} is {key!r} in the stored trials, which the space does not have")
@@ -80,7 +81,7 @@ class Range:
 
     @property
     def ladder(self) -> tuple[Any, ...] | None:
-        """All that can be drawn; None where they are endless."""
+        """All possible values; None if there are infinitely many."""
         step = self.step or (1 if self.is_whole and not self.log else None)
         if step is None:
             return tuple(range(int(self.low), int(self.high) + 1)) if self.is_whole else None
@@ -90,7 +91,7 @@ class Range:
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """What is tried out before the search."""
+        """The values to check before the search."""
         return self.low, self.high
 
 
@@ -99,13 +100,13 @@ Dimension = Choice | Range
 
 @dataclass(frozen=True)
 class Space:
-    """All dimensions of a search, those of an `either` inside it."""
+    """All dimensions of a search. Those of an `either` are inside it."""
 
     dimensions: tuple[Dimension, ...]
 
     @property
     def all_dimensions(self) -> list[Dimension]:
-        """Those of alternatives too."""
+        """All dimensions, including those of alternatives."""
         return list(_walk(self.dimensions))
 
     @property
@@ -115,34 +116,35 @@ class Space:
 
     @property
     def size(self) -> int | None:
-        """How many combinations there are; None where they are endless."""
+        """Number of combinations; None if it is infinite."""
         return _size(self.dimensions)
 
     def combinations(self) -> Iterator[Params]:
-        """Every combination, of a space that is not endless."""
+        """Every combination of a finite space."""
         return _combinations(self.dimensions)
 
     def draw(self, suggest: Suggest) -> Params:
-        """What `suggest` says of each dimension, those of the chosen alternatives among them."""
+        """The values that `suggest` returns for each dimension, including those of the chosen alternatives."""
         params: Params = {}
         _draw(self.dimensions, suggest, params)
         return params
 
     def is_drawn(self, params: Mapping[str, Any]) -> bool:
-        """Whether a trial drew all that it needs; a process may be killed between two draws."""
+        """Whether a trial has all its values; a process may be killed between two draws."""
         try:
             return self.draw(lambda one: params[one.name]).keys() == params.keys()
         except (KeyError, ValueError):
             return False
 
     def flags(self, params: Mapping[str, Any], given: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
-        """The flags of a trial, by what it drew.
+        """The flags of a trial, from its values.
 
         Args:
-            given: what the recipe says already of the flags that hold JSON.
+            params: the values.
+            given: the recipe's values of the flags that contain JSON.
 
         Raises:
-            InputError: a value or a dimension that the space does not have, as a changed file or journal may.
+            InputError: the space does not have a value or dimension, for example because its file was changed.
         """
         flags: dict[str, Any] = {}
         known = {one.name: one for one in self.all_dimensions}

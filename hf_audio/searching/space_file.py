@@ -1,11 +1,11 @@
-"""What is searched: a YAML file of a recipe's flags, each with the values that it may have.
+"""The search space as a YAML file: the flags of a recipe, each with its possible values.
 
-learning_rate: {low: 1e-4, high: 1e-2, log: true}       any number between two; `step` makes it a ladder
-per_device_train_batch_size: [16, 32]                   one of these; a value that is a list is a list in the list
-model_options:                                          the fields of a flag that holds JSON, each by itself
+learning_rate: {low: 1e-4, high: 1e-2, log: true}       a number from a range; with `step`, only multiples of it
+per_device_train_batch_size: [16, 32]                   one of these values; a value can be a list itself
+model_options:                                          the fields of a flag that contains JSON
   hidden_size: [64, 128, 256]
-  num_layers: {low: 1, high: 5}                         whole numbers where both ends are
-kind_of_loss:                                           a name of your own: one of several sets of flags
+  num_layers: {low: 1, high: 5}                         an integer if both ends are integers
+kind_of_loss:                                           any name: one of several sets of flags
   either:
     plain: {}
     focal: {loss: focal, focal_gamma: {low: 0.5, high: 4}}
@@ -25,18 +25,18 @@ from hf_audio.files import read_yaml
 from hf_audio.searching.space import Choice, Dimension, Range, Space
 
 MAX_YAML_BYTES = 1 << 18
-MAX_STEPS = 100_000  # of one ladder
+MAX_STEPS = 100_000  # per range
 RANGE_KEYS = ("low", "high", "log", "step")
-OF_JSON = ("model_options",)  # flags whose fields are searched by themselves
-NUMBER = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")  # which YAML 1.1 takes for text: 1e-4
+OF_JSON = ("model_options",)  # flags whose fields are searched individually
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")  # numbers such as 1e-4, which YAML 1.1 reads as text
 EXPECTED = "expected a list of values, {low: 1e-4, high: 1e-2, log: true}, or {either: {NAME: {FLAG: ...}}}"
 
 
 def read_space(path: str | Path) -> Space:
-    """The space of a YAML file, see above.
+    """Reads the space from a YAML file, see above.
 
     Raises:
-        InputError: it cannot be read, is empty, or has an entry that says nothing of values.
+        InputError: it cannot be read, is empty, or has an invalid entry.
     """
     entries = read_yaml(path, MAX_YAML_BYTES)
     try:
@@ -44,15 +44,15 @@ def read_space(path: str | Path) -> Space:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     if not dimensions:
-        raise InputError(f"{path} has no setting: {EXPECTED} behind the name of a flag")
+        raise InputError(f"{path} has no settings: {EXPECTED} after the name of a flag")
     twice = _set_twice(dimensions, set())
     if twice:
-        raise InputError(f"{path} sets {twice} in two places of which a trial has both: leave one out")
+        raise InputError(f"{path} sets {twice} twice for the same trial: remove one")
     return Space(dimensions)
 
 
 def _set_twice(dimensions: Sequence[Dimension], outside: set[str]) -> str | None:
-    """A flag that one trial would be given twice."""
+    """A flag that one trial would get twice."""
     found = set(outside)
     for one in dimensions:
         if one.flag in found:
@@ -88,11 +88,9 @@ def _choice(name: str, flag: str, entry: Sequence[Any]) -> Choice:
     values = tuple(_number(value) for value in entry)
     keys = tuple(json.dumps(value) if isinstance(value, list | dict) else value for value in values)
     if not values or any(value is None for value in values):
-        raise InputError(
-            f"{flag} has no value, or an empty one: name at least one, and leave out what is not to be set"
-        )
+        raise InputError(f"{flag} has no value or an empty one: give at least one value, and no empty ones")
     if len({(type(key), key) for key in keys}) < len(keys):
-        raise InputError(f"{flag} has a value twice: name each once")
+        raise InputError(f"{flag} has a value twice: give each once")
     return Choice(name, flag, keys, values)
 
 
@@ -109,8 +107,8 @@ def _range(name: str, flag: str, entry: Mapping[str, Any]) -> Range:
         raise InputError(f"{flag} must have low and high, two numbers, and may have log: true or step: {EXPECTED}")
     if not low < high or (log and low <= 0) or (step is not None and not 0 < step <= high - low):
         raise InputError(
-            f"{flag} from {low:g} to {high:g} is not a range: low must be below high, above 0 with log, and a step "
-            "fit in"
+            f"{flag} from {low:g} to {high:g} is not a valid range: low must be below high, above 0 with log, and the "
+            "step at most their difference"
         )
     if log and step is not None:
         raise InputError(f"{flag} has log and step: give one of them, or the values as a list")
@@ -121,7 +119,7 @@ def _range(name: str, flag: str, entry: Mapping[str, Any]) -> Range:
         raise InputError(f"{flag} has more than {MAX_STEPS:,} steps: give a larger step, or log: true with 1.0 for 1")
     last = found.ladder[-1] if step is not None else high
     if not math.isclose(last, high):
-        raise InputError(f"{flag} from {low:g} by {step:g} ends at {last:g}: write high: {last:g}")
+        raise InputError(f"{flag} from {low:g} in steps of {step:g} ends at {last:g}: write high: {last:g}")
     return found
 
 
@@ -129,12 +127,12 @@ def _either(name: str, flag: str, entry: Mapping[str, Any], nested: bool) -> Cho
     options = entry["either"]
     is_mapping = isinstance(options, Mapping) and options and all(isinstance(one, Mapping) for one in options.values())
     if nested or len(entry) > 1 or not is_mapping:
-        raise InputError(f"{flag} has an `either` that is none: {EXPECTED}, and none inside of another")
+        raise InputError(f"{flag} has an invalid `either`: {EXPECTED}, and not inside another `either`")
     names = tuple(map(str, options))
     inside = tuple(tuple(_read_all(one, f"{name}.{key}.", True)) for key, one in options.items())
     return Choice(name, name, names, names, inside)
 
 
 def _number(value: Any) -> Any:
-    """1e-4 as a number, which YAML 1.1 takes for text."""
+    """Converts texts such as 1e-4, which YAML 1.1 does not read as numbers."""
     return float(value) if isinstance(value, str) and NUMBER.fullmatch(value) else value

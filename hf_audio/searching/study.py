@@ -1,4 +1,4 @@
-"""Trials as Optuna stores them. This is the only module that talks to Optuna."""
+"""The trials of a search, stored by Optuna. Only this module uses Optuna."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from hf_audio.searching.samplers import an_untried, check_sampler, proposed, pru
 from hf_audio.searching.space import Choice, Params, Range, Space
 from hf_audio.searching.trials import LOST, REASON, REPEATS, Trial
 
-LOCK_GRACE_S = 15  # after which the journal's lock of a process that was killed is taken from it
-DRAWING_S = 3.0  # that another process has for drawing what a trial needs
-MAX_REPEATS = 5  # draws of what was tried, after which one is drawn at random
+LOCK_GRACE_S = 15  # a journal lock that is older belongs to a killed process, and is released
+DRAWING_S = 3.0  # maximum time in which another process draws the settings of a trial
+MAX_REPEATS = 5  # repeated draws of tried combinations before one is drawn at random
 
 
 class Study:
@@ -25,16 +25,16 @@ class Study:
 
     Args:
         storage: a journal file, or the URL of a database.
-        name: of the search in it.
-        space: what is searched.
-        maximized: of each objective, whether more is better.
+        name: name of the search in the storage.
+        space: the search space.
+        maximized: whether more is better, per objective.
         sampler, pruner: see SAMPLERS and PRUNERS; "halving" prunes by successive halving.
         seed: of the sampler.
         population: of NSGA-II.
-        resources: how far trials go at most, e.g. epochs, and where halving begins.
+        resources: progress of a trial, e.g. epochs, before it may be pruned, and at its end.
 
     Raises:
-        InputError: Optuna is missing, the storage cannot be read, or a sampler that does not fit the space.
+        InputError: Optuna is missing, the storage cannot be read, or the sampler does not fit the space.
     """
 
     def __init__(
@@ -64,40 +64,40 @@ class Study:
                 load_if_exists=True,
                 pruner=pruner_of(optuna, pruner, *resources),
             )
-        except Exception as error:  # of a database, whatever its driver raises
+        except Exception as error:  # database drivers raise errors of any type
             raise InputError(f"The study {name!r} cannot be opened: {one_line(error)}") from error
         found = [direction.name.lower() for direction in self._study.directions]
         if found != directions:
             raise InputError(
-                f"The study {name!r} is to {' and '.join(found)}, and this search to {' and '.join(directions)}: give "
-                "another --study"
+                f"The study {name!r} has the objectives {' and '.join(found)}, but this search "
+                f"{' and '.join(directions)}: give another --study"
             )
 
-    # What is known.
+    # Stored facts.
 
     def trials(self) -> list[Trial]:
-        """All of them, by their numbers."""
+        """All trials, by number."""
         return [_as_trial(one) for one in self._study.get_trials(deepcopy=False)]
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What is known of the whole search."""
+        """Facts about the whole search."""
         return dict(self._study.user_attrs)
 
     def note(self, name: str, value: Any) -> None:
-        """Adds a fact of the whole search."""
+        """Adds a fact about the whole search."""
         self._study.set_user_attr(name, value)
 
     def note_of_trial(self, number: int, name: str, value: Any) -> None:
-        """Adds a fact of a trial."""
+        """Adds a fact about a trial."""
         self._storage.set_trial_user_attr(self._id_of(number), name, value)
 
-    # A trial's way.
+    # Drawing and finishing trials.
 
     def ask(self) -> Trial | None:
-        """Draws the next trial, which then is running; None where every combination of the space was tried.
+        """Draws the next trial, which then is running; None if all combinations of the space were tried.
 
-        No combination is tried twice: where the sampler draws one again, one that was not is taken in its place.
+        No combination is tried twice: if the sampler draws a tried one, an untried one replaces it.
         """
         number_of_draws = 0
         while True:
@@ -114,7 +114,7 @@ class Study:
             if equal is None:
                 return asked
             self.note_of_trial(asked.number, REPEATS, equal.number)
-            self.fail(asked.number, f"trial {equal.number} is the same")
+            self.fail(asked.number, f"same as trial {equal.number}")
             self._queue(untried)
 
     def _asked(self, num_trials: int, sampler: str) -> Trial:
@@ -125,7 +125,7 @@ class Study:
         return self.trials()[asked.number]
 
     def _drawn(self, number: int) -> list[Trial]:
-        """The trials before one, as soon as those that other processes begin right now have drawn all."""
+        """The trials before one, after waiting for those whose settings other processes are drawing right now."""
         waits_until_s = time.monotonic() + DRAWING_S
         while True:
             before = self.trials()[:number]
@@ -137,43 +137,43 @@ class Study:
             time.sleep(0.05)
 
     def _queue(self, params: Params | None) -> None:
-        """Lets the next that asks try a combination."""
+        """Queues a combination as the next trial."""
         if params is not None:
             self._study.enqueue_trial(params)
 
     def report(self, number: int, step: int, score: float) -> bool:
-        """Notes a score of a trial that is not finished; whether it should be ended."""
+        """Stores a score of an unfinished trial; returns whether the trial should be pruned."""
         trial_id = self._id_of(number)
         self._storage.set_trial_intermediate_value(trial_id, step, score)
         return self._study.pruner.prune(self._study, self._storage.get_trial(trial_id))
 
     def complete(self, number: int, values: Sequence[float]) -> None:
-        """Ends a trial with its values, one for each objective."""
+        """Ends a trial with its values, one per objective."""
         self._tell(number, values=list(values))
 
     def prune(self, number: int) -> None:
-        """Ends a trial by its scores so far."""
+        """Ends a trial because of its scores so far."""
         self._tell(number, state=_optuna().trial.TrialState.PRUNED)
 
     def fail(self, number: int, reason: str) -> None:
-        """Ends a trial that has none."""
+        """Ends a trial that failed."""
         self.note_of_trial(number, REASON, reason)
         self._tell(number, state=_optuna().trial.TrialState.FAIL)
 
     def again(self, trial: Trial) -> None:
-        """Lets the next that asks try what a lost trial did not finish."""
-        self.discard(trial, "its machine has not been heard of")
+        """Queues the settings of a lost trial again."""
+        self.discard(trial, "its machine gave no sign of life")
         self._queue(trial.params)
 
     def discard(self, trial: Trial, reason: str) -> None:
-        """Ends a trial that is not to count."""
+        """Ends a trial that must not count."""
         self.note_of_trial(trial.number, LOST, True)
         self.fail(trial.number, reason)
 
     def importances(self, objective: int = 0) -> dict[str, float]:
-        """How much each dimension matters to an objective, by PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255).
+        """The importance of each dimension for an objective, by PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255).
 
-        Shares of 1, the most important first; empty with fewer than 4 complete trials.
+        Importances sum to 1, the most important first; empty with fewer than 4 complete trials.
         """
         optuna = _optuna()
         complete = [one for one in self._study.get_trials(deepcopy=False) if one.state.name == "COMPLETE"]
@@ -194,14 +194,14 @@ class Study:
         return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def _tell(self, number: int, **told: Any) -> None:
-        """Another process may have ended it meanwhile, where this one was taken for lost."""
-        self._study.sampler = _optuna().samplers.RandomSampler()  # that of a grid would stop a loop of Optuna's
+        """Ends a trial, unless another process already did because it considered this process lost."""
+        self._study.sampler = _optuna().samplers.RandomSampler()  # a grid sampler would try to stop Optuna's own loop
         with contextlib.suppress(_optuna().exceptions.UpdateFinishedTrialError):
             self._study.tell(number, skip_if_finished=True, **told)
 
 
 def _optuna() -> Any:
-    """The library, which says nothing by itself."""
+    """The library, with its log messages and warnings off."""
     try:
         import optuna
     except ImportError:
@@ -217,21 +217,23 @@ def _opened(storage: str) -> Any:
     if "://" in storage:
         try:
             return storages.RDBStorage(storage)
-        except Exception as error:  # whatever its driver raises; the address may hold a password
+        except Exception as error:  # database drivers raise errors of any type; the address may contain a password
             kind = storage.partition("://")[0]
             raise InputError(f"--storage {kind}://... cannot be opened: {type(error).__name__}") from None
     path = Path(storage)
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = storages.journal.JournalFileSymlinkLock(str(path), grace_period=LOCK_GRACE_S)
-    _mend(path, lock)
+    _repair(path, lock)
     try:
         return storages.JournalStorage(storages.journal.JournalFileBackend(str(path), lock))
     except (ValueError, KeyError, AssertionError, TypeError) as error:
-        raise InputError(f"{path} is not a journal of a search: {one_line(error)}; give another --storage") from error
+        raise InputError(
+            f"{path} is not the journal of a search ({one_line(error)}): give another --storage"
+        ) from error
 
 
-def _mend(path: Path, lock: Any) -> None:
-    """Takes off the part of a line that a process left which was killed while it wrote: the next would go on behind."""
+def _repair(path: Path, lock: Any) -> None:
+    """Removes the incomplete last line of a process that was killed while writing: the next line would follow it."""
     if not path.exists() or path.stat().st_size == 0:
         return
     lock.acquire()

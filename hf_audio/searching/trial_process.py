@@ -1,4 +1,4 @@
-"""One run of a trial in a process of its own: started, listened to, ended with the search however that ends."""
+"""One run of a trial in its own process, which ends with the search, whatever ends that."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from hf_audio.repeated_runs import last_words
 from hf_audio.training.trial_scores import TRIAL_FILE
 
 MAX_LINE_BYTES = 1 << 20
-GENTLE_S = 5.0  # that a process has to end by itself
+GRACE_S = 5.0  # time for a process to end before it is killed
 
 
 class TrialProcess:
-    """A recipe that runs.
+    """A running recipe.
 
-    Its standard input is a pipe from here: when this process ends, by SIGKILL too, the recipe's does.
+    Its standard input is a pipe from this process: when this process ends, even by SIGKILL, the recipe ends too.
 
     Args:
-        command: what is run; `--trial` is among its flags.
-        folder: its run folder, where it writes its scores.
-        log: where what it prints goes.
-        env: what differs in its environment.
+        command: its command, with the flag `--trial`.
+        folder: its run folder, to which it writes its scores.
+        log: file for its output.
+        env: additional environment variables.
     """
 
     def __init__(self, command: Sequence[str], folder: Path, log: Path, env: Mapping[str, str]) -> None:
@@ -51,47 +51,47 @@ class TrialProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends it where it still runs."""
+        """Ends the process if it still runs."""
         self._process.stdin.close()
         if self._process.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(GENTLE_S)
+                self._process.wait(GRACE_S)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def poll(self) -> int | None:
-        """How it ended; None while it runs."""
+        """Its exit code; None while it runs."""
         return self._process.poll()
 
     def new_scores(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The evaluations since the last call: their numbers, from 1, and what the recipe wrote of them."""
+        """The evaluations since the last call: their numbers, from 1, and their content."""
         if not self._scores.exists():
             return
         with open_regular(self._scores) as file:
             file.seek(self._read)
             for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):
                 if not line.endswith(b"\n"):
-                    return  # the rest of it is still to come
+                    return  # the line is not complete yet
                 self._read += len(line)
                 said = _parsed(line)
                 if said is None or said["step"] in self._evaluations:
-                    continue  # it went on after a kill, and evaluated once more
+                    continue  # the run was resumed, and evaluated again
                 self._evaluations.append(said["step"])
                 yield len(self._evaluations), said
 
     def why_it_failed(self) -> str:
-        """One line, by how it ended and what it printed."""
+        """One line about the exit code and the output."""
         code, said = self._process.returncode, last_words(self.log)
         if code < 0:
             name = signal.Signals(-code).name
-            out_of_memory = ", as the system does where memory runs out" if name == "SIGKILL" else ""
-            return f"it was ended by {name}{out_of_memory}; the last it said: {said}"
+            out_of_memory = ", which the system sends when memory runs out" if name == "SIGKILL" else ""
+            return f"it was ended by {name}{out_of_memory}; its last output: {said}"
         return said
 
 
 def share_of_machine(slot: int, num_jobs: int) -> dict[str, str]:
-    """What differs in a trial's environment where several run at once: its share of cores, and a GPU of several."""
+    """Environment variables for parallel trials: the number of cores, and one of several GPUs."""
     import torch
 
     env = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, usable_cores() // num_jobs)))}
@@ -103,7 +103,7 @@ def share_of_machine(slot: int, num_jobs: int) -> dict[str, str]:
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
-    """A line of trial.jsonl; None where it is torn, as a process leaves it that was killed."""
+    """A line of trial.jsonl; None if it is incomplete, because its process was killed."""
     try:
         said = json.loads(line)
         return said if isinstance(said["step"], int) and isinstance(said["scores"], dict) else None

@@ -1,4 +1,4 @@
-"""Trials as a search knows them, whatever stores them, and which of them are best."""
+"""The trials of a search, independent of their storage, and which of them are best."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from typing import Any
 
 from hf_audio.searching.space import Params
 
-REPEATS, REASON, LOST = "repeats", "reason", "lost"  # facts of trials: the number of an equal one; why one failed
+# Facts about trials: number of an equal trial, reason of a failure, whether its machine was lost
+REPEATS, REASON, LOST = "repeats", "reason", "lost"
 
-MAX_FAILURES = 5  # for one reason, before anything has a score
+MAX_FAILURES = 5  # failures for the same reason before any trial has a score
 LOG_NAME = re.compile(r" \(\d+\.log\)$")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial as it is stored.
+    """A stored trial.
 
     Attributes:
         number: from 0.
         state: "complete", "pruned", "failed", "running" or "waiting".
-        values: one for each objective; empty where it has none.
-        params: what it drew.
-        steps: scores while it was trained, by how far it was.
-        begun, duration_s: when it began, ISO; None where it has not, or has not ended.
-        facts: what else is known of it.
+        values: one per objective, or empty.
+        params: its settings.
+        steps: scores during training, by progress.
+        begun: start time in ISO format; None if it has not started.
+        duration_s: None if it has not ended.
+        facts: other facts.
     """
 
     number: int
@@ -40,17 +42,17 @@ class Trial:
 
     @property
     def is_tried(self) -> bool:
-        """Whether it counts: not a draw that was tried before, and not one whose machine was lost."""
+        """Whether it counts: it is not a repeated draw, and its machine was not lost."""
         return self.state != "waiting" and REPEATS not in self.facts and LOST not in self.facts
 
     @property
     def key(self) -> tuple:
-        """What it drew, to be compared."""
+        """Its settings, for comparison."""
         return key_of(self.params)
 
 
 def key_of(params: Mapping[str, Any]) -> tuple:
-    """A combination, to be compared: 1 and True are two values, 0.3 and 0.1 + 2 * 0.1 are one."""
+    """A combination for comparison: 1 and True are different, 0.3 and 0.1 + 2 * 0.1 are equal."""
     return tuple(sorted((name, type(value).__name__, _rounded(value)) for name, value in params.items()))
 
 
@@ -59,13 +61,13 @@ def _rounded(value: Any) -> Any:
 
 
 def always_fail(trials: Sequence[Trial], reasons: Sequence[str]) -> bool:
-    """Whether no trial has a score and those that failed just now all did for one reason, as others then would too."""
+    """Whether no trial has a score and the last ones all failed for one reason, for which others would fail too."""
     has_scores = any(one.state in ("complete", "pruned") for one in trials)
     return not has_scores and len(reasons) >= MAX_FAILURES and len({LOG_NAME.sub("", one) for one in reasons}) == 1
 
 
 def best_of(trials: Sequence[Trial], maximized: Sequence[bool]) -> list[Trial]:
-    """The complete trials that none beats in all objectives: of one objective the best, the first of equal ones."""
+    """The Pareto-optimal complete trials; for one objective the best, or the first of equally good ones."""
     complete = [one for one in trials if one.state == "complete"]
     signs = [1.0 if more else -1.0 for more in maximized]
     signed = {one.number: [sign * value for sign, value in zip(signs, one.values, strict=True)] for one in complete}

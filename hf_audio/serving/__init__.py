@@ -1,1 +1,1 @@
-"""A service over HTTP that tags recordings: `hf-audio serve`. Needs the extra `serve`."""
+"""An HTTP service that tags recordings: `hf-audio serve`. It needs the extra `serve`."""

@@ -10,36 +10,36 @@ from hf_audio.privacy import remember_token
 from hf_audio.serving.refusal import RefusalError
 
 TOKEN_VARIABLE = "HF_AUDIO_SERVE_TOKEN"
-SHORTEST_TOKEN = 16
+MIN_TOKEN_CHARS = 16
 
 
 def token_of_environment() -> str | None:
-    """The token that clients must send; None where none is asked for.
+    """The token that clients must send; None if no token is required.
 
     Raises:
-        InputError: it is set and is none that protects anything.
+        InputError: the token is too short or contains characters that are not allowed.
     """
     token = os.environ.get(TOKEN_VARIABLE)
     if token is None:
         return None
-    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+    if len(token) < MIN_TOKEN_CHARS or not token.isascii() or not token.isprintable() or " " in token:
         raise InputError(
-            f"{TOKEN_VARIABLE} is set to {len(token)} characters, expected at least {SHORTEST_TOKEN} of ASCII without "
-            "spaces: make one with `openssl rand -hex 32`, or unset it"
+            f"{TOKEN_VARIABLE} has {len(token)} characters, expected at least {MIN_TOKEN_CHARS} ASCII characters "
+            "without spaces: make a token with `openssl rand -hex 32`, or unset the variable"
         )
     remember_token(token)
     return token
 
 
 def check_token(token: str | None, header: str | None) -> None:
-    """Compares in a time that tells nothing of the token.
+    """Compares the client's token in constant time.
 
     Args:
-        token: of the service.
-        header: what the client sends as `Authorization`.
+        token: the token of the service, if it requires one.
+        header: the client's `Authorization` header.
 
     Raises:
-        RefusalError: 401.
+        RefusalError: 401, the token is missing or wrong.
     """
     if token is None:
         return

@@ -1,4 +1,4 @@
-"""The address of the service: taken before torch is imported and models are loaded, which takes seconds."""
+"""The address of the service, which is bound before torch is imported and models are loaded, as that takes seconds."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Iterator
 
 from hf_audio.errors import InputError, one_line
 
-MAX_WAITING = 1024  # connections that the system holds until they are taken
+MAX_WAITING = 1024  # connections that the system queues until they are accepted
 
 
 @contextlib.contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A place that is taken, but not answered at yet: who connects before `answer_at` is refused.
+    """Binds the address but does not listen yet: connections before `answer_at` are refused.
 
     Raises:
-        InputError: no such place, or another program has it.
+        InputError: the address does not exist, or another program uses it.
     """
     if not 0 <= port <= 65_535:
         raise InputError(f"A port is a number from 0 to 65535, found {port}")
@@ -32,10 +32,10 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def answer_at(own_socket: socket.socket) -> tuple[str, int]:
-    """From here on clients can connect; the host and port.
+    """Starts listening, so that clients can connect; returns host and port.
 
     Raises:
-        InputError: another service was started at the same time, and was faster.
+        InputError: another service, started at the same time, listens there already.
     """
     host, port = own_socket.getsockname()[:2]
     try:
@@ -46,4 +46,4 @@ def answer_at(own_socket: socket.socket) -> tuple[str, int]:
 
 
 def _taken(host: str, port: int, error: OSError) -> InputError:
-    return InputError(f"Nothing can listen at {host}, port {port} ({one_line(error)}): choose another")
+    return InputError(f"Cannot listen at {host}, port {port} ({one_line(error)}): choose another host or port")

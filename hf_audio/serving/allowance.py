@@ -11,17 +11,17 @@ MB = 1 << 20
 
 @dataclass(frozen=True)
 class Allowance:
-    """Limits of every request; each is checked when it is made.
+    """Limits of every request. The values are validated on construction.
 
     Attributes:
-        max_mb: megabytes (2**20 bytes) of a recording as it is sent.
-        max_duration_s: seconds of its sound, by its header and once it is decoded.
-        max_request_s: seconds from the first byte to the answer; reading the body counts.
-        max_requests: requests that are read, decoded or waited for at once; the next one is refused with 429.
-        batch_size: windows of one forward pass, of one request or several; None leaves it to the device.
+        max_mb: maximum size of a recording as sent, in MB (2**20 bytes).
+        max_duration_s: maximum duration of a recording, by its header and after decoding.
+        max_request_s: maximum time from the first byte to the answer, including the time to read the body.
+        max_requests: maximum number of open requests; more are refused with 429.
+        batch_size: maximum number of windows per forward pass; the default depends on the device.
         batching: whether windows of several requests share a forward pass.
-        workers: threads that run each model; None leaves it to the device.
-        max_windows: windows of all recordings that wait for the model; what would be more is refused with 429.
+        workers: threads that run each model; the default depends on the device.
+        max_windows: maximum number of windows, over all recordings, that wait for the model; more are refused with 429.
     """
 
     max_mb: float = 64.0
@@ -41,15 +41,15 @@ class Allowance:
 
     @property
     def max_bytes(self) -> int:
-        """Bytes of a recording."""
+        """Maximum size of a recording in bytes."""
         return int(self.max_mb * MB)
 
     @property
     def max_json_bytes(self) -> int:
-        """Bytes of a recording in base64, and its parameters."""
+        """Maximum size of a JSON body in bytes: a recording in base64, and its parameters."""
         return self.max_bytes * 4 // 3 + 64 * 1024
 
     @property
     def max_form_bytes(self) -> int:
-        """Bytes of a form with a recording in it."""
+        """Maximum size in bytes of a form with a recording."""
         return self.max_bytes + 64 * 1024

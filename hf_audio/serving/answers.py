@@ -1,4 +1,4 @@
-"""The answers of the service: the Hub's audio-classification form, and more on request."""
+"""The responses of the service: the Hub's audio-classification format, and more on request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DECIMALS = 6
 
 
 class Score(BaseModel):
-    """A label and how sure the model is of it."""
+    """A label and its score."""
 
     label: str = Field(examples=["violin"])
     score: float = Field(examples=[0.87])
@@ -29,7 +29,7 @@ class WindowScores(BaseModel):
 
 
 class Segment(BaseModel):
-    """A stretch in which a label is heard."""
+    """A stretch of the recording in which a label is present."""
 
     label: str = Field(examples=["violin"])
     start_s: float = Field(examples=[0.0])
@@ -38,7 +38,7 @@ class Segment(BaseModel):
 
 
 class Timeline(BaseModel):
-    """The labels of a recording, its segments, and the labels of its windows."""
+    """The labels of a recording, its segments, and the labels per window."""
 
     model: str
     duration_s: float
@@ -56,7 +56,7 @@ class WindowEmbedding(BaseModel):
 
 
 class Embedding(BaseModel):
-    """The mean of the windows' vectors, and `timeline` those themselves where they were asked for."""
+    """The mean embedding over the windows, and on request the `timeline` with one embedding per window."""
 
     model: str
     duration_s: float
@@ -83,19 +83,19 @@ class Models(BaseModel):
 
 
 class State(BaseModel):
-    """Whether the service lives, or can answer."""
+    """Whether the service is alive, or ready to answer."""
 
     status: str = Field(examples=["ok"])
 
 
 class Error(BaseModel):
-    """Why there is no answer, in one sentence."""
+    """Why the request was refused, in one sentence."""
 
-    error: str = Field(examples=["The recording is unreadable: Format not recognised: send a whole file of sound"])
+    error: str = Field(examples=["The recording is unreadable: Format not recognised: send a complete sound file"])
 
 
 def classification_of(judged: Judged, function: str | None) -> list[dict[str, Any]]:
-    """The labels of a recording, the highest first: of the mean of its windows' logits, as evaluation judges clips."""
+    """The labels of a recording, the highest score first, from the mean of its windows' logits, as in evaluation."""
     if function is None:
         return [{"label": label, "score": round(score, DECIMALS)} for label, score in judged.tags().scores.items()]
     labels = judged.model.tagger.labels
@@ -105,14 +105,14 @@ def classification_of(judged: Judged, function: str | None) -> list[dict[str, An
 
 
 def timeline_of(judged: Judged) -> dict[str, Any]:
-    """The same, with windows and segments."""
+    """The labels of a recording with its segments and windows."""
     found = judged.tags().as_dict()
-    del found["file"]  # which has no name here
+    del found["file"]  # an uploaded recording has no file name
     return {"model": judged.model.name, **found}
 
 
 def embedding_of(judged: Judged, with_timeline: bool) -> dict[str, Any]:
-    """The mean vector of a recording, and those of its windows."""
+    """The mean embedding of a recording, and with a timeline those of its windows."""
     duration_s = judged.decoded.duration_s
     answer = {
         "model": judged.model.name,

@@ -1,9 +1,9 @@
 """The service's routes.
 
-POST /v1/audio-classification   labels of a recording; POST / is the same, for clients that have a base address alone
-POST /v1/embeddings             what the model's classifier is given
-GET  /v1/models                 what is served
-GET  /health, /ready, /metrics  for those who run it
+POST /v1/audio-classification   labels of a recording; POST / is the same, for clients that know only a base address
+POST /v1/embeddings             the input of the classifier layer
+GET  /v1/models                 the served models
+GET  /health, /ready, /metrics  for operators
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from hf_audio.serving.openapi import (
     EMBEDDING_EXAMPLE,
     REFUSALS,
     TIMELINE_EXAMPLE,
-    UNAUTHORISED,
+    UNAUTHORIZED,
     answers,
     body,
 )
@@ -67,11 +67,11 @@ router = APIRouter()
 
 
 def create_app(service: Service, token: str | None = None) -> Gate:
-    """The application, for uvicorn or any other server; it closes the service when it ends.
+    """The application, for uvicorn or another ASGI server. It closes the service when it shuts down.
 
     Args:
-        service: its models and limits.
-        token: that clients must send; None lets everybody ask.
+        service: the models and limits.
+        token: the token that clients must send; None requires no token.
     """
 
     @contextlib.asynccontextmanager
@@ -82,7 +82,7 @@ def create_app(service: Service, token: str | None = None) -> Gate:
     app = FastAPI(
         title="hf_audio",
         version=version("hf_audio"),
-        description="Tags recordings by the models of hf_audio.",
+        description="Tags recordings with models trained by hf_audio.",
         lifespan=lifespan,
         redoc_url=None,
         dependencies=[Security(HTTPBearer(auto_error=False))] if token else [],  # for OpenAPI: the gate checks it
@@ -110,10 +110,10 @@ async def audio_classification(
     threshold: Threshold = None,
     smooth_s: SmoothS = None,
 ) -> Response:
-    """Labels with their scores, the highest first, of the mean of the windows' logits. With `timeline=true` an object
-    that has the windows and segments too.
+    """Labels with their scores, the highest first, from the mean of the windows' logits. With `timeline=true` an object
+    that also contains windows and segments.
 
-    The recording is the body itself, the file of a form, or in JSON as base64.
+    The recording is the body itself, the file of a form, or base64 text in JSON.
     """
     given: dict[str, Any] = {}
 
@@ -139,40 +139,40 @@ router.add_api_route("/", audio_classification, methods=["POST"], include_in_sch
     openapi_extra=body(with_parameters=False),
 )
 async def embeddings(request: Request, model: ModelName = None, timeline: WithTimeline = False) -> Response:
-    """What the model's classifier is given: the mean over the windows, and with `timeline=true` that of each."""
+    """The input of the classifier layer, averaged over the windows; with `timeline=true` also per window."""
 
     def settings_of(upload: Upload) -> dict[str, Any]:
         if upload.parameters:
-            raise RefusalError(422, "An embedding has no parameters: leave them out of the JSON", "setting")
+            raise RefusalError(422, "Embeddings take no parameters: remove them from the JSON", "setting")
         return {}
 
     judged = await _judge(request, model, EMBEDDINGS, settings_of, EMBEDDING_SETTINGS)
     return await _in_thread(request, embedding_of, judged, timeline)
 
 
-@router.get("/v1/models", summary="The served models", responses=UNAUTHORISED)
+@router.get("/v1/models", summary="The served models", responses=UNAUTHORIZED)
 async def models(request: Request) -> Models:
-    """All models by name, with their labels; the first is the one that is used where none is named."""
+    """All models by name, with their labels. The first is the default."""
     return Models(models=[Model(**one.described()) for one in _service(request).models.values()])
 
 
-@router.get("/health", summary="Whether the service lives")
+@router.get("/health", summary="Whether the service is alive")
 async def health() -> State:
-    """It answers."""
+    """Answers as long as the process runs."""
     return State(status="ok")
 
 
-@router.get("/ready", summary="Whether the service can judge", responses={503: REFUSALS[503]})
+@router.get("/ready", summary="Whether the service can classify", responses={503: REFUSALS[503]})
 async def ready(request: Request) -> State:
-    """The models are loaded and warm, and their threads run."""
+    """Whether the models are loaded and warm, and their threads run."""
     if not _service(request).is_ready:
-        raise RefusalError(503, "A model's thread has ended: start the service again", "failure")
+        raise RefusalError(503, "A model's thread has stopped: restart the service", "failure")
     return State(status="ready")
 
 
-@router.get("/metrics", summary="Metrics for Prometheus", responses=UNAUTHORISED, response_class=PlainTextResponse)
+@router.get("/metrics", summary="Metrics for Prometheus", responses=UNAUTHORIZED, response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
-    """Counts, seconds and sizes of batches."""
+    """Counts, seconds and batch sizes."""
     return Response(_service(request).metrics.text(), media_type=MEDIA_TYPE)
 
 
@@ -191,7 +191,7 @@ async def _judge(request: Request, name: str | None, kind: str, settings_of: Acc
 
 
 async def _in_thread(request: Request, answer_of: Callable[..., Any], *arguments: Any) -> Response:
-    """An answer with a part for each window can be of many MB: others do not wait while it is made and written."""
+    """Makes a response in a thread: with an entry per window it can have many MB and block others."""
     return await _service(request).run(lambda: JSONResponse(answer_of(*arguments)))
 
 
@@ -206,9 +206,8 @@ async def _refused_setting(request: Request, error: Exception) -> Response:
 
 
 async def _refused_address(request: Request, error: Exception) -> Response:
-    """No such path, or not by this method."""
+    """Answers requests for unknown paths or methods."""
     assert isinstance(error, HTTPException)
     await discard_body(request)
-    paths = ", ".join(path for path in SHOWN)
-    sentence = f"{error.detail}: there are {paths}, and /docs shows how to ask"
+    sentence = f"{error.detail}: the routes are {', '.join(SHOWN)}; see /docs"
     return error_response(RefusalError(error.status_code, sentence, "address", dict(error.headers or {})))

@@ -1,11 +1,11 @@
-"""Windows of several requests in one forward pass, by as many threads as the device can use.
+"""Runs windows of several requests in one forward pass, in as many threads as the device can use.
 
-On an accelerator that is one, and ten windows take it little longer than one. On CPUs a forward pass of few windows is
-faster on one core than cut up between several, which wait for each other at every layer: so each core has a thread.
+An accelerator uses one thread, and ten windows take it little longer than one. On CPUs, a forward pass of few windows
+is faster on one core than divided between several, which wait for each other at every layer, so each core has a thread.
 
-No request waits for others to come: a batch is what is there when a thread is free, and of that a thread leaves the
-others their part. Where there is more than a batch, every request gets its share of it, so that a recording of ten
-minutes does not keep those of a second waiting.
+No request waits for later ones: when a thread is free, it takes the waiting windows as a batch, and leaves the other
+threads their part. If more windows wait than fit into a batch, each request gets a share of it, so that a recording of
+ten minutes does not delay one of a second.
 """
 
 from __future__ import annotations
@@ -29,52 +29,52 @@ Forward = Callable[[Inputs], np.ndarray]
 
 @dataclass(eq=False)
 class _Job:
-    """The windows of a request, and what is known of them so far."""
+    """The windows of a request, and the outputs computed so far."""
 
     kind: str
     inputs: Inputs
     size: int
     answer: Future = field(default_factory=Future)
-    parts: dict[int, np.ndarray] = field(default_factory=dict)  # by their first window: threads end in any order
+    parts: dict[int, np.ndarray] = field(default_factory=dict)  # by first window: threads finish in any order
     taken: int = 0
 
     @property
-    def alike(self) -> tuple:
-        """What windows must have in common to be judged together."""
+    def signature(self) -> tuple:
+        """What windows must have in common to share a batch."""
         shapes = ((name, tuple(value.shape[1:]), value.dtype) for name, value in sorted(self.inputs.items()))
         return (self.kind, *shapes)
 
     @property
     def open_windows(self) -> int:
-        """Windows that no batch has taken."""
+        """Number of windows that no batch has taken yet."""
         return self.size - self.taken
 
     def take(self, count: int) -> tuple[int, int]:
-        """Where its next windows are, at most so many."""
+        """Takes the next windows, at most `count`: first index, and last index + 1."""
         first, self.taken = self.taken, min(self.size, self.taken + count)
         return first, self.taken
 
     def keep(self, first: int, part: np.ndarray) -> np.ndarray | None:
-        """Adds what is known of some windows; the whole once it is there."""
+        """Stores the outputs of some windows; returns the outputs of all windows once they are complete."""
         self.parts[first] = part
         if sum(map(len, self.parts.values())) < self.size:
             return None
         return np.concatenate([self.parts[place] for place in sorted(self.parts)])
 
 
-Share = tuple[_Job, int, int]  # first window, and the one behind the last
+Share = tuple[_Job, int, int]  # first window, last window + 1
 
 
 class Batcher:
     """Runs a model in threads of its own.
 
     Args:
-        forwards: by kind, from inputs of a batch `[windows, ...]` to an array `[windows, ...]`; they are called by all
-            threads at once.
-        batch_size: most windows of a batch.
-        num_threads: that run the model.
-        several: whether a batch may be of several requests.
-        observed: told of every batch: its requests, its windows.
+        forwards: functions by kind, from the inputs of a batch `[windows, ...]` to an array `[windows, ...]`. All
+            threads call them concurrently.
+        batch_size: maximum number of windows per batch.
+        num_threads: number of threads that run the model.
+        several: whether a batch may contain windows of several requests.
+        observed: called for every batch with its numbers of requests and windows.
     """
 
     def __init__(
@@ -96,37 +96,37 @@ class Batcher:
             thread.start()
 
     def submit(self, kind: str, inputs: Inputs) -> Future:
-        """A future of what the model says of windows, in their order; cancel it where nobody waits any more.
+        """A future of the model's outputs for windows, in their order. Cancel it if they are no longer needed.
 
         Raises:
-            RuntimeError: it was closed.
+            RuntimeError: the batcher is closed.
         """
         job = _Job(kind, inputs, len(next(iter(inputs.values()))))
         with self._changed:
             if self._closed:
-                raise RuntimeError("the model takes no more windows")
+                raise RuntimeError("the model is closed")
             self._jobs.append(job)
             self._changed.notify(1 if job.size == 1 else len(self._threads))
         return job.answer
 
     @property
     def num_threads(self) -> int:
-        """Threads that run the model."""
+        """Number of threads that run the model."""
         return len(self._threads)
 
     @property
     def waiting_windows(self) -> int:
-        """Windows that no batch has taken."""
+        """Number of windows that no batch has taken yet."""
         with self._changed:
             return sum(job.open_windows for job in self._jobs)
 
     @property
     def is_alive(self) -> bool:
-        """Whether its threads run."""
+        """Whether all threads run."""
         return all(thread.is_alive() for thread in self._threads)
 
     def close(self) -> None:
-        """Finishes what it has, and ends its threads."""
+        """Finishes the waiting jobs, and stops the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -143,28 +143,28 @@ class Batcher:
                 batch = self._next_batch()
             if batch:
                 self._observed(len(batch), sum(last - first for _, first, last in batch))
-                self._judge(batch)
+                self._run(batch)
 
     def _next_batch(self) -> list[Share]:
-        """Shares of the first jobs that go together; those with windows left go behind the others."""
+        """Shares of the first compatible jobs; those with windows left move to the end of the queue."""
         self._jobs = deque(job for job in self._jobs if not job.answer.cancelled())
         if not self._jobs:
             return []
-        alike = self._jobs[0].alike
-        together = [job for job in self._jobs if job.alike == alike]
-        shares = _shares(together if self._several else together[:1], self._most_windows(together))
+        signature = self._jobs[0].signature
+        together = [job for job in self._jobs if job.signature == signature]
+        shares = _shares(together if self._several else together[:1], self._max_windows(together))
         served = {id(job) for job, _, _ in shares}
         others = [job for job in self._jobs if id(job) not in served]
         self._jobs = deque([*others, *(job for job, _, _ in shares if job.open_windows)])
         return shares
 
-    def _most_windows(self, jobs: Sequence[_Job]) -> int:
-        """Of a batch: a thread's part of those that wait."""
+    def _max_windows(self, jobs: Sequence[_Job]) -> int:
+        """Maximum size of the next batch: one thread's part of the waiting windows, limited by the batch size."""
         part = math.ceil(sum(job.open_windows for job in jobs) / self.num_threads)
         return min(self._batch_size, part)
 
-    def _judge(self, batch: Sequence[Share]) -> None:
-        """One forward pass; where it fails, one for each request, so that none suffers from another's windows."""
+    def _run(self, batch: Sequence[Share]) -> None:
+        """One forward pass. If it fails, one per request, so that no request fails because of another's windows."""
         try:
             together = {
                 name: torch.cat([job.inputs[name][first:last] for job, first, last in batch])
@@ -174,7 +174,7 @@ class Batcher:
         except Exception as error:
             if len(batch) > 1:
                 for share in batch:
-                    self._judge([share])
+                    self._run([share])
             else:
                 self._fail(batch[0][0], error)
             return
@@ -192,7 +192,7 @@ class Batcher:
 
 
 def _shares(jobs: Sequence[_Job], batch_size: int) -> list[Share]:
-    """Every job's share of a batch: all the same, and what is left to the first ones."""
+    """Every job's share of a batch: equal shares, and the remainder for the first jobs."""
     chosen, left = jobs[:batch_size], batch_size
     open_windows = [job.open_windows for job in chosen]
     counts = [0] * len(chosen)
@@ -207,5 +207,5 @@ def _shares(jobs: Sequence[_Job], batch_size: int) -> list[Share]:
 
 
 def _settle(settle: Callable[[Any], None], value: object) -> None:
-    with contextlib.suppress(InvalidStateError):  # canceled meanwhile: nobody waits
+    with contextlib.suppress(InvalidStateError):  # canceled meanwhile
         settle(value)

@@ -1,5 +1,5 @@
-"""A client's connection. uvicorn's own waits for a head of any size for ever, and as long for a client that does not
-read its answer; some hundred such connections would fill the memory, or keep everybody else out."""
+"""A client's connection, with limits. uvicorn's own waits forever for request headers of any size, and for clients that
+do not read their response; a few hundred such connections would fill the memory or block all other clients."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-# That may come without a piece of a body or the end of a head: headers, and what may follow a body in pieces.
+# Maximum size of the headers, or of the trailers after a chunked body.
 MAX_HEAD_BYTES = 64 * 1024
-# Seconds from the first byte of a head, or from the connection, to the end of the head.
+# Maximum time from the connection or the first byte of the headers to their end.
 HEAD_S = 10.0
-# Seconds that a client has to read what fills the buffers, or to end what it sends after it got its answer.
+# Maximum time for a client to read what fills the buffers, or to finish sending after it got its response.
 READ_S = 30.0
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 class Connection(HttpToolsProtocol):
-    """Ends what takes too long or gets too large outside of a body, whose limits `upload.py` keeps."""
+    """Closes connections whose headers are too slow or too large, or whose client does not read.
+
+    The limits of the body are in `upload.py`.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -28,18 +31,18 @@ class Connection(HttpToolsProtocol):
         self._unused_bytes, self._progressed = 0, False
 
     def connection_made(self, transport: Any) -> None:
-        """The first head has to come."""
+        """Waits for the first request's headers."""
         super().connection_made(transport)
         self._receiving.start(HEAD_S, self._end_slow_head)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Nothing is waited for any more."""
+        """Stops all timers."""
         self._receiving.stop()
         self._sending.stop()
         super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
-        """Counts what is no progress: httptools keeps it until the header that it belongs to has ended."""
+        """Counts bytes without progress: httptools buffers them until the header that they belong to is complete."""
         self._progressed = False
         super().data_received(data)
         self._unused_bytes = 0 if self._progressed else self._unused_bytes + len(data)
@@ -47,39 +50,39 @@ class Connection(HttpToolsProtocol):
             self._end(TOO_LARGE)
 
     def on_message_begin(self) -> None:
-        """Of a head the first byte is there."""
+        """The first byte of a request's headers has arrived."""
         super().on_message_begin()
         self._receiving.start(HEAD_S, self._end_slow_head)
 
     def on_headers_complete(self) -> None:
-        """From here on the application looks at the clock."""
+        """The headers are complete; from here on the application limits the time."""
         self._receiving.stop()
         self._progressed = True
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """A piece of a body."""
+        """A piece of the body has arrived."""
         self._progressed = True
         super().on_body(body)
 
     def on_response_complete(self) -> None:
-        """The answer is written, which does not say that the request has ended."""
+        """The response is written, but the request may not be complete."""
         super().on_response_complete()
         if not self._is_answering and self.cycle.more_body:
             self._receiving.start(READ_S, self.transport.abort)
 
     def pause_writing(self) -> None:
-        """The client does not read as fast as it is answered."""
+        """The client reads more slowly than the response is written."""
         super().pause_writing()
         self._sending.start(READ_S, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It has."""
+        """The client has read enough of the response."""
         super().resume_writing()
         self._sending.stop()
 
     def send_400_response(self, msg: str) -> None:
-        """For what is no HTTP, unless the connection is at its end."""
+        """Answers data that is not HTTP, unless the connection is closing."""
         if not self.transport.is_closing():
             super().send_400_response(msg)
 
@@ -88,14 +91,14 @@ class Connection(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _end_slow_head(self) -> None:
-        """Once the requests before it are answered."""
+        """Ends the connection after earlier requests are answered."""
         if self._is_answering:
             self._receiving.start(HEAD_S, self._end_slow_head)
         else:
             self._end(TOO_SLOW)
 
     def _end(self, answer: bytes) -> None:
-        """Closes it with an answer, where none is being written."""
+        """Closes the connection, with a response unless another one is being written."""
         if self.transport.is_closing():
             return
         if not self._is_answering:
@@ -105,7 +108,7 @@ class Connection(HttpToolsProtocol):
 
 
 class _Timer:
-    """Calls a function after some seconds, unless it is stopped or started again before."""
+    """Calls a function after some seconds, unless the timer is stopped or restarted before."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

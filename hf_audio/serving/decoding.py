@@ -1,6 +1,6 @@
-"""From the bytes of a recording to the windows of it: what its header says is checked first, then what is found.
+"""Decodes the bytes of a recording into windows. Its header is checked first, then the decoded sound.
 
-It runs in a thread of its own, which nobody can end from outside: so it looks at the clock between blocks.
+This runs in a thread, which cannot be stopped from outside, so it checks the time between blocks.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from torch import Tensor
 from hf_audio.data.recordings.audio import AudioError, probe
 from hf_audio.serving.allowance import Allowance
 from hf_audio.serving.refusal import RefusalError, too_slow
+from hf_audio.tagging.blocks import Cut
 from hf_audio.tagging.settings import TagSettings
 from hf_audio.tagging.sounds import recording_of
-from hf_audio.tagging.tagger import Cut, Tagger
+from hf_audio.tagging.tagger import Tagger
 
-# What decoding may fill and take time with: ten minutes of stereo at 48 kHz are 58 million.
+# Limits memory and time of decoding: ten minutes of stereo at 48 kHz are 58 million.
 MAX_VALUES = 120_000_000
 
 
@@ -29,9 +30,9 @@ class Decoded:
     """A recording, ready for a model's thread.
 
     Attributes:
-        windows: float32 `[windows, samples]` or `[windows, 2, samples]` at the model's rate.
+        windows: float32 `[windows, samples]` or `[windows, 2, samples]` at the model's sample rate.
         starts_s: float64 `[windows]`.
-        duration_s: of the recording, whose bytes are not held any more.
+        duration_s: duration of the recording, whose bytes are no longer in memory.
         settings: how it is tagged.
     """
 
@@ -46,10 +47,10 @@ def decode(tagger: Tagger, content: bytes, settings: TagSettings, allowance: All
 
     Args:
         settings: how it is tagged.
-        until: on the monotonic clock; what is not done by then is given up.
+        until: deadline on the monotonic clock.
 
     Raises:
-        RefusalError: no recording or a broken one (400), more of it than the service takes (413), no time left (503).
+        RefusalError: not a recording or a broken one (400), longer than allowed (413), or the time is up (503).
     """
     check_time(until, allowance)  # it may have waited for a thread
     check_header(content, allowance.max_duration_s)
@@ -68,27 +69,26 @@ def decode(tagger: Tagger, content: bytes, settings: TagSettings, allowance: All
 
 
 def check_time(until: float, allowance: Allowance) -> None:
-    """Raises RefusalError (503) where the time is over."""
+    """Raises RefusalError (503) after the deadline."""
     if time.monotonic() > until:
         raise too_slow(allowance.max_request_s)
 
 
 def check_found(cut: Cut, count: int, allowance: Allowance) -> None:
-    """Raises RefusalError (413) where more was decoded than the service takes, whatever the header says."""
+    """Raises RefusalError (413) if more was decoded than the service accepts, whatever the header says."""
     if cut.end_s > allowance.max_duration_s + 1:
-        raise RefusalError(
-            413, f"The recording has more than the {allowance.max_duration_s:g} s that are taken", "duration"
-        )
+        sentence = f"The recording is longer than {allowance.max_duration_s:g} s, the maximum: shorten it"
+        raise RefusalError(413, sentence, "duration")
     if count > allowance.max_windows:
-        sentence = f"The recording has more than the {allowance.max_windows:,} windows that are taken: cut it"
+        sentence = f"The recording has more than {allowance.max_windows:,} windows, the maximum: shorten it"
         raise RefusalError(413, sentence, "duration")
 
 
 def check_header(content: bytes, max_duration_s: float) -> None:
-    """Looks at what the header of a recording says, before anything of it is decoded.
+    """Checks the header of a recording before anything is decoded.
 
     Raises:
-        RefusalError: no recording (400), or more of it than the service takes (413).
+        RefusalError: not a recording (400), or longer than the service accepts (413).
     """
     try:
         info = probe(io.BytesIO(content))
@@ -97,7 +97,7 @@ def check_header(content: bytes, max_duration_s: float) -> None:
     if info.duration_s > max_duration_s:
         raise RefusalError(
             413,
-            f"The recording has {info.duration_s:,.1f} s by its header and at most {max_duration_s:g} s are taken: cut "
+            f"The recording has {info.duration_s:,.1f} s by its header, expected at most {max_duration_s:g} s: shorten "
             "it, or tag it with `hf-audio tag`",
             "duration",
         )
@@ -105,15 +105,15 @@ def check_header(content: bytes, max_duration_s: float) -> None:
     if values > MAX_VALUES:
         raise RefusalError(
             413,
-            f"The recording has {values:,.0f} samples in {info.channels} channels at {info.sample_rate:,} Hz and at "
-            f"most {MAX_VALUES:,} are taken: send fewer channels or a lower rate",
+            f"The recording has {values:,.0f} samples in {info.channels} channels at {info.sample_rate:,} Hz, expected "
+            f"at most {MAX_VALUES:,}: send fewer channels or a lower sample rate",
             "duration",
         )
 
 
 def unreadable(reason: str) -> RefusalError:
-    """400: it is not a recording, or a broken one."""
-    reason = reason.rstrip(".")  # of libsndfile's some are whole sentences
+    """400: not a recording, or a broken one."""
+    reason = reason.rstrip(".")  # some of libsndfile's messages are whole sentences
     return RefusalError(
-        400, f"The recording is {reason}: send a whole file of sound, such as WAV, FLAC, MP3 or Ogg", "unreadable"
+        400, f"The recording is {reason}: send a complete sound file, such as WAV, FLAC, MP3 or Ogg", "unreadable"
     )

@@ -17,7 +17,7 @@ from hf_audio.serving.metrics import Metrics
 from hf_audio.serving.refusal import RefusalError
 from hf_audio.serving.upload import discard_body
 
-# Asked by those who run the service and look at no recording.
+# Routes without authentication: they are for operators and give nothing about recordings.
 OPEN = ("/health", "/ready", "/openapi.json", "/docs")
 OTHER = "other"
 
@@ -26,16 +26,16 @@ class Gate:
     """The outermost layer of the application.
 
     Args:
-        app: what is behind it.
-        token: that clients must send, if any.
-        routes: paths by which requests are counted; all others together.
+        app: the application inside it.
+        token: the token that clients must send, if any.
+        routes: paths that have metrics of their own; all others are counted together.
     """
 
     def __init__(self, app: ASGIApp, *, token: str | None, routes: Collection[str], metrics: Metrics) -> None:
         self.app, self.token, self.routes, self.metrics = app, token, frozenset(routes), metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets a request through, and says afterwards what became of it."""
+        """Passes a request on, then logs and counts its outcome."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         answered = _Answered(send)
@@ -49,9 +49,7 @@ class Gate:
         except Exception as error:
             log_failure(error, id=answered.id)
             if answered.status is None:
-                response = error_response(
-                    RefusalError(500, "The service made a mistake: its log says which", "failure")
-                )
+                response = error_response(RefusalError(500, "The service failed: see its log", "failure"))
                 await response(scope, receive, answered)
         finally:
             self._report(scope, answered)
@@ -78,12 +76,12 @@ REASON = "x-refused"
 
 
 def error_response(refused: RefusalError) -> JSONResponse:
-    """A refusal as JSON: the Hub's clients show `error`."""
+    """A refusal as JSON; the Hub's clients show the text in `error`."""
     return JSONResponse({"error": refused.sentence}, refused.status, {**refused.headers, REASON: refused.reason})
 
 
 class _Answered:
-    """Passes an answer on, with the request's number, and remembers its status."""
+    """Passes a response on, adds the request's ID to its headers, and remembers its status."""
 
     def __init__(self, send: Send) -> None:
         self._send, self.id, self.began = send, secrets.token_hex(8), time.monotonic()

@@ -17,10 +17,10 @@ logger = named_logger(__name__)
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON. Of an exception its type and place, since its text may quote what a client sent."""
+    """A record as one line of JSON. Exceptions have only type and place, since their text may quote a client's data."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, tokens hidden."""
+        """One line, with tokens masked."""
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
         content: dict[str, Any] = {"time": at, "level": record.levelname.lower(), "message": _sentence(record)}
         content |= getattr(record, "facts", {})
@@ -30,27 +30,27 @@ class JsonLines(logging.Formatter):
 
 
 def _sentence(record: logging.LogRecord) -> str:
-    """A message, and of one that is a whole traceback, as starlette writes at its end, the last line."""
+    """The last line of a message: when starlette shuts down with an error, the message is a whole traceback."""
     return (record.getMessage().strip().splitlines() or [""])[-1]
 
 
 def _place(trace: TracebackType | None) -> list[str]:
-    """Where it went wrong, from the outside in: the last names of files, and lines."""
+    """Where the error occurred: file names and lines, the innermost last."""
     return [f"{Path(one.filename).name}:{one.lineno}" for one in traceback.extract_tb(trace)][-8:]
 
 
 def log_request(**facts: Any) -> None:
-    """One answered request."""
+    """Logs an answered request."""
     logger.info("request", extra={"facts": facts})
 
 
 def log_failure(error: BaseException, **facts: Any) -> None:
-    """What should not have happened."""
+    """Logs an unexpected error."""
     logger.error("failure", exc_info=error, extra={"facts": facts})
 
 
 def log_settings(level: str = "INFO") -> dict[str, Any]:
-    """For logging.config: everything that is logged in the process goes through the formatter above."""
+    """Settings for logging.config, by which all logs of the process go through the formatter above."""
     return {
         "version": 1,
         "disable_existing_loggers": False,

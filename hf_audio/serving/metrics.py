@@ -1,4 +1,4 @@
-"""Prometheus metrics of the service. Label values are our own words, never a client's."""
+"""Prometheus metrics of the service. Label values come from our code, never from a client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """The numbers of one service; each has a registry of its own, so that several can be in one process."""
+    """The metrics of one service. Each service has its own registry, so that one process can have several."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -21,10 +21,10 @@ class Metrics:
         self.requests = Counter("hf_audio_requests", "Requests answered", ["route", "status"], **of)
         self.refused = Counter("hf_audio_refused", "Requests refused, by reason", ["reason"], **of)
         self.seconds = Histogram("hf_audio_request_seconds", "Seconds per request", ["route"], buckets=SECONDS, **of)
-        self.running = Gauge("hf_audio_requests_running", "Requests that are read, decoded or waited for", **of)
+        self.running = Gauge("hf_audio_requests_running", "Requests being processed", **of)
         self.received = Counter("hf_audio_received_bytes", "Bytes of recordings", **of)
-        self.heard = Counter("hf_audio_audio_seconds", "Seconds of sound that were judged", ["model"], **of)
-        self.windows = Counter("hf_audio_windows", "Windows that were judged", ["model"], **of)
+        self.heard = Counter("hf_audio_audio_seconds", "Seconds of sound classified", ["model"], **of)
+        self.windows = Counter("hf_audio_windows", "Windows classified", ["model"], **of)
         self.batch_windows = Histogram(
             "hf_audio_batch_windows", "Windows per forward pass", ["model"], buckets=COUNTS, **of
         )
@@ -33,11 +33,11 @@ class Metrics:
         )
 
     def observe_batch(self, model: str, requests: int, windows: int) -> None:
-        """One forward pass."""
+        """Counts one forward pass."""
         self.windows.labels(model).inc(windows)
         self.batch_windows.labels(model).observe(windows)
         self.batch_requests.labels(model).observe(requests)
 
     def text(self) -> bytes:
-        """All of it, as /metrics gives it."""
+        """All metrics in the text format of /metrics."""
         return generate_latest(self.registry)

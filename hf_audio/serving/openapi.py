@@ -1,4 +1,4 @@
-"""What OpenAPI says of requests that FastAPI cannot know: the three forms of a body, examples, refusals."""
+"""The parts of the OpenAPI description that FastAPI cannot derive: the three forms of a body, examples, refusals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PARAMETERS = {
         "function_to_apply": {"enum": ["softmax", "sigmoid", "none", None]},
     },
 }
-# A tenth of a second of silence: a whole WAV file, so that an example can be sent as it is
+# A complete WAV file of silence, so that the example can be sent unchanged
 EXAMPLE_WAV = "UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQgAAAAAAAAAAAAAAA=="
 
 
@@ -23,7 +23,7 @@ def body(*, with_parameters: bool) -> dict[str, Any]:
     """`requestBody` of a route that takes a recording.
 
     Args:
-        with_parameters: whether JSON may hold more than the recording.
+        with_parameters: whether JSON may contain parameters.
     """
     properties: dict[str, Any] = {"inputs": {"type": "string", "format": "byte", "minLength": 4}}
     example: dict[str, Any] = {"inputs": EXAMPLE_WAV}
@@ -47,7 +47,7 @@ def body(*, with_parameters: bool) -> dict[str, Any]:
 
 
 def answers(model: Any, **examples: Any) -> dict[int | str, dict[str, Any]]:
-    """What a route answers where all is well, with examples by name."""
+    """The successful response of a route, with examples by name."""
     shown = {name: {"value": value} for name, value in examples.items()}
     return {200: {"model": model, "content": {"application/json": {"examples": shown}}}}
 
@@ -73,17 +73,17 @@ TIMELINE_EXAMPLE = {
 }
 EMBEDDING_EXAMPLE = {"model": "instruments", "duration_s": 6.0, "embedding": [0.12, -1.4, 0.33]}
 _SENTENCES = {
-    400: "No recording, a broken one, or a body that is none of the forms",
-    401: "No token, or a wrong one, where the service asks for one",
-    404: "No such model",
+    400: "No recording, a broken one, or a body in none of the three forms",
+    401: "The token is missing or wrong",
+    404: "Unknown model",
     408: "The recording did not arrive in time",
     413: "The recording is too large or too long",
-    415: "The body is packed",
-    422: "A setting that is unknown or would not act",
-    429: "Too much is asked at once: the header Retry-After says when to come back",
-    503: "No answer in time: the header Retry-After says when to come back",
+    415: "The body is compressed",
+    422: "A setting is unknown, invalid or would do nothing",
+    429: "Too many requests: the header Retry-After says when to try again",
+    503: "No answer in time: the header Retry-After says when to try again",
 }
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Error, "description": sentence} for status, sentence in _SENTENCES.items()
 }
-UNAUTHORISED: dict[int | str, dict[str, Any]] = {401: REFUSALS[401]}
+UNAUTHORIZED: dict[int | str, dict[str, Any]] = {401: REFUSALS[401]}

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from hf_audio.errors import printable
 
-MAX_LETTERS = 500
+MAX_CHARS = 500
 
 
 class RefusalError(Exception):
-    """An answer other than 200. The sentence may quote what the client sent: it is escaped and shortened.
+    """A response other than 200. The sentence may quote the client's data, so it is escaped and shortened.
 
     Args:
-        status: of HTTP.
+        status: HTTP status.
         sentence: what was found, what was expected, what to try.
         reason: one word for the metrics.
-        headers: of the answer.
+        headers: headers of the response.
     """
 
     def __init__(self, status: int, sentence: str, reason: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(sentence)
         self.status, self.reason, self.headers = status, reason, headers or {}
-        self.sentence = printable(" ".join(sentence.split()))[:MAX_LETTERS]
+        self.sentence = printable(" ".join(sentence.split()))[:MAX_CHARS]
 
 
 def too_busy(wait_s: float, sentence: str) -> RefusalError:
-    """429: come back in this many seconds."""
+    """429: try again in this many seconds."""
     return RefusalError(429, sentence, "busy", {"Retry-After": str(max(1, round(wait_s)))})
 
 
 def too_slow(limit_s: float) -> RefusalError:
-    """503: the time that a request has is over."""
+    """503: the time of a request is up."""
     return RefusalError(
         503,
-        f"No answer within {limit_s:g} s: send a shorter recording, or ask again when there is less to do",
+        f"No answer within {limit_s:g} s: send a shorter recording, or try again when the service is less busy",
         "time",
         {"Retry-After": str(max(1, round(limit_s)))},
     )

@@ -1,4 +1,4 @@
-"""What a client may set, behind the address or in JSON: declared once, for checks and for OpenAPI."""
+"""The settings of a request, in the query or in JSON, declared once for validation and for OpenAPI."""
 
 from __future__ import annotations
 
@@ -15,21 +15,19 @@ from hf_audio.serving.refusal import RefusalError
 Function = Literal["softmax", "sigmoid", "none"]
 MAX_LABELS = 100_000
 
-ModelName = Annotated[
-    str | None, Query(max_length=200, description="Which of the served models; the first one by default.")
-]
-TopK = Annotated[int | None, Query(ge=1, le=MAX_LABELS, description="Only so many labels; all by default.")]
+ModelName = Annotated[str | None, Query(max_length=200, description="Name of a served model. Default: the first.")]
+TopK = Annotated[int | None, Query(ge=1, le=MAX_LABELS, description="Number of labels. Default: all.")]
 FunctionToApply = Annotated[
     Function | None,
-    Query(description="What makes scores of logits; by default what the model was trained with."),
+    Query(description="Function from logits to scores. Default: as in training."),
 ]
-WithTimeline = Annotated[bool, Query(description="Whether the answer has windows, and segments of labels.")]
-Threshold = Annotated[float | None, Query(ge=0, le=1, description="Of segments; the model's own by default.")]
-SmoothS = Annotated[float | None, Query(ge=0, le=600, description="Seconds of the median over segments' scores.")]
+WithTimeline = Annotated[bool, Query(description="Whether the response also has windows and segments.")]
+Threshold = Annotated[float | None, Query(ge=0, le=1, description="Threshold of segments. Default: the model's.")]
+SmoothS = Annotated[float | None, Query(ge=0, le=600, description="Seconds of the median filter of segments.")]
 
 
 class Parameters(BaseModel):
-    """`parameters` of a JSON body, as the Hub's audio-classification task has them."""
+    """`parameters` of a JSON body, as in the Hub's audio-classification task."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     top_k: int | None = Field(None, ge=1, le=MAX_LABELS)
@@ -37,7 +35,7 @@ class Parameters(BaseModel):
 
 
 def check_names(request: Request, known: Collection[str]) -> None:
-    """Refuse settings that would not act: unknown ones, and one that is given twice.
+    """Refuses unknown settings and settings that are given twice.
 
     Raises:
         RefusalError: 422.
@@ -46,14 +44,14 @@ def check_names(request: Request, known: Collection[str]) -> None:
     for name in given:
         if name not in known:
             guess = nearest_name(name, known)
-            hint = f"did you mean {guess}?" if guess else f"there are {', '.join(sorted(known))}"
+            hint = f"did you mean {guess}?" if guess else f"expected one of {', '.join(sorted(known))}"
             raise RefusalError(422, f"Unknown setting {name!r}: {hint}", "setting")
         if given.count(name) > 1:
             raise RefusalError(422, f"The setting {name} is given {given.count(name)} times: give it once", "setting")
 
 
 def checked_parameters(content: dict[str, Any], **of_address: Any) -> Parameters:
-    """Settings of a JSON body and behind the address, each from one of them.
+    """The settings of a JSON body and of the query, where each may be in only one of the two.
 
     Raises:
         RefusalError: 422.
@@ -65,13 +63,13 @@ def checked_parameters(content: dict[str, Any], **of_address: Any) -> Parameters
     for name, value in of_address.items():
         if value is not None and getattr(found, name) is not None:
             raise RefusalError(
-                422, f"The setting {name} is given in the address and in the body: give it once", "setting"
+                422, f"The setting {name} is given in the query and in the body: give it once", "setting"
             )
     return found.model_copy(update={name: value for name, value in of_address.items() if value is not None})
 
 
 def check_segment_settings(timeline: bool, function_to_apply: str | None, **of_segments: Any) -> None:
-    """Refuse what would not act with or without a timeline.
+    """Refuses settings that would do nothing with or without a timeline.
 
     Raises:
         RefusalError: 422.
@@ -79,15 +77,15 @@ def check_segment_settings(timeline: bool, function_to_apply: str | None, **of_s
     idle = [name for name, value in of_segments.items() if value is not None and not timeline]
     if idle:
         raise RefusalError(
-            422, f"The setting {idle[0]} acts on segments alone: add timeline=true, or leave it out", "setting"
+            422, f"The setting {idle[0]} affects only segments: add timeline=true, or remove it", "setting"
         )
     if timeline and function_to_apply is not None:
-        sentence = "The setting function_to_apply has no meaning for segments: leave it out, or timeline"
+        sentence = "The setting function_to_apply has no meaning for segments: remove it, or remove timeline"
         raise RefusalError(422, sentence, "setting")
 
 
 def sentence_of(error: Any, place: str) -> str:
-    """The first thing that pydantic or FastAPI found wrong, as a sentence."""
+    """The first error that pydantic or FastAPI found, as a sentence."""
     if not hasattr(error, "errors"):
         return f"The {place} cannot be read"
     first = error.errors()[0]

@@ -1,4 +1,4 @@
-"""The models of a service by their names, each with the thread that runs it."""
+"""The models of a service by name, each with the threads that run it."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from hf_audio.tagging.tags import Tags
 NAME = re.compile(r"[\w.-]{1,100}")
 LOGITS, EMBEDDINGS = "logits", "embeddings"
 SOUND = "sound"
-# On CPUs more windows at a time are no cheaper, and what is computed of them no longer fits into a core's cache.
+# On CPUs, larger batches are not faster per window, and their activations no longer fit into a core's cache.
 BATCH_SIZE, CPU_BATCH_SIZE = 32, 8
 
 
 class ServedModel:
-    """A tagger, and its windows in batches."""
+    """A tagger that runs its windows in batches."""
 
     def __init__(self, name: str, tagger: Tagger, allowance: Allowance, metrics: Metrics) -> None:
         self.name, self.tagger = name, tagger
-        tagger.predictor.name = name  # for sentences that clients get: where it lies is this machine's alone
+        tagger.predictor.name = name  # in messages to clients, instead of a path on this machine
         forwards = {LOGITS: partial(_logits, tagger), EMBEDDINGS: partial(_embeddings, tagger)}
         self.batcher = Batcher(
             forwards,
@@ -49,7 +49,7 @@ class ServedModel:
         )
 
     def submit(self, kind: str, windows: Tensor) -> Future:
-        """What the model says of the windows of a recording: `[windows, classes]` or `[windows, size]`.
+        """The model's outputs for the windows of a recording: `[windows, classes]` or `[windows, size]`.
 
         Args:
             windows: float32 `[windows, samples]` or `[windows, 2, samples]`.
@@ -57,14 +57,14 @@ class ServedModel:
         return self.batcher.submit(kind, {SOUND: windows})
 
     def tags(self, decoded: Decoded, logits: np.ndarray) -> Tags:
-        """Tags of a recording, with the logits of its windows."""
+        """Tags of a recording, from the logits of its windows."""
         return self.tagger.tags_of(Recording(), decoded.settings, decoded.starts_s, logits, decoded.duration_s)
 
     def settings(self, **given: Any) -> TagSettings:
         """How a recording is tagged.
 
         Raises:
-            RefusalError: 422, settings that cannot be.
+            RefusalError: 422, invalid settings.
         """
         try:
             return self.tagger.settings(**given)
@@ -73,21 +73,21 @@ class ServedModel:
 
     @property
     def is_on_cpu(self) -> bool:
-        """Whether it runs on the cores that all threads share."""
+        """Whether it runs on the CPU, whose cores all threads share."""
         return self.tagger.predictor.device.type == "cpu"
 
     @property
     def window_s(self) -> float:
-        """Length of its windows."""
+        """Length of its windows in seconds."""
         return self.tagger.settings().window_s
 
     def warm_up(self) -> None:
-        """One second of noise through all of it: what is broken is found here, and the first request is not slow."""
+        """Runs one second of noise: errors are found here, and the first request is not slow."""
         shape = (1, 2, self.tagger.sample_rate) if self.tagger.predictor.is_stereo else (1, self.tagger.sample_rate)
         self.submit(LOGITS, 0.01 * torch.randn(shape, generator=torch.Generator().manual_seed(0))).result()
 
     def described(self) -> dict[str, Any]:
-        """What a client needs to know of it."""
+        """The facts that clients need, as in `/v1/models`."""
         return {
             "name": self.name,
             "labels": list(self.tagger.labels.names),
@@ -100,19 +100,19 @@ class ServedModel:
 
 
 def load_models(specs: Sequence[str], allowance: Allowance, metrics: Metrics, **options: Any) -> dict[str, ServedModel]:
-    """Models of `--model`, in their order; the first is what clients get who name none.
+    """Loads the models of `--model`, in their order. The first is the default for clients.
 
     Args:
-        specs: a folder or a name on the Hub each, with a name of its own in front or without: "birds=runs/cnn".
-        options: of `hf_audio.load`.
+        specs: folders or names on the Hub, optionally after a name for clients: "birds=runs/cnn".
+        options: options of `hf_audio.load`.
 
     Raises:
-        InputError: no such model, or two of one name.
+        InputError: a model does not exist, or two have the same name.
     """
     named = [split_spec(spec) for spec in specs]
     for name, _ in named:
         if [other for other, _ in named].count(name) > 1:
-            raise InputError(f"Two models are called {name}: give each a name of its own, as in --model first={name}")
+            raise InputError(f"Two models are named {name}: give them different names, as in --model first={name}")
     served = {name: ServedModel(name, load(place, **options), allowance, metrics) for name, place in named}
     _share_cores(served.values())
     for one in served.values():
@@ -121,10 +121,10 @@ def load_models(specs: Sequence[str], allowance: Allowance, metrics: Metrics, **
 
 
 def _share_cores(models: Iterable[ServedModel]) -> None:
-    """Each thread of a model gets its part of the cores, in all of this process."""
-    most = max((model.batcher.num_threads for model in models if model.is_on_cpu), default=None)
-    if most is not None:
-        torch.set_num_threads(max(1, usable_cores() // most))
+    """Divides the cores between the threads of a model, for the whole process."""
+    num_threads = max((model.batcher.num_threads for model in models if model.is_on_cpu), default=None)
+    if num_threads is not None:
+        torch.set_num_threads(max(1, usable_cores() // num_threads))
 
 
 def split_spec(spec: str) -> tuple[str, str]:
@@ -148,4 +148,4 @@ def _logits(tagger: Tagger, batch: Mapping[str, Tensor]) -> np.ndarray:
 
 
 def _embeddings(tagger: Tagger, batch: Mapping[str, Tensor]) -> np.ndarray:
-    return tagger.predictor.embed(_inputs(tagger, batch)).float().cpu().numpy()
+    return tagger.embeddings(_inputs(tagger, batch))

@@ -1,4 +1,4 @@
-"""The process of the service: it listens once the models are loaded and warm, and ends after its last answer."""
+"""The server process: it listens after the models are loaded and warm, and exits after the last response."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from hf_audio.terminal import named_logger
 logger = named_logger(__name__)
 LOOPBACK = ("127.0.0.1", "::1")
 KEEP_ALIVE_S = 30
-MAX_CONNECTIONS = 512  # that are open at once; the next one is told to come back
+MAX_CONNECTIONS = 512  # open at the same time; requests on further ones are answered with 503
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve(service: Service, own_socket: socket.socket, token: str | None) -> None:
-    """Answers requests until the process is told to end (SIGTERM, SIGINT), then finishes those that it has.
+    """Answers requests until SIGTERM or SIGINT, then finishes the open ones.
 
     Args:
-        service: its models are loaded.
-        own_socket: of `address.listening`.
-        token: that clients must send, if any.
+        service: with its models loaded.
+        own_socket: the socket from `address.listening`.
+        token: the token that clients must send, if any.
     """
     logging.config.dictConfig(log_settings())
     host, port = answer_at(own_socket)
@@ -45,7 +45,7 @@ def serve(service: Service, own_socket: socket.socket, token: str | None) -> Non
 
 
 def server_config(service: Service, token: str | None) -> uvicorn.Config:
-    """How uvicorn answers: over connections whose heads, waits and numbers are limited."""
+    """Settings of uvicorn, with limits for headers, waiting times and the number of connections."""
     return uvicorn.Config(
         create_app(service, token),
         http=Connection,
@@ -64,14 +64,14 @@ def server_config(service: Service, token: str | None) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens, and ends with code 0 when it is told to: uvicorn's own then raises the signal once more."""
+    """Logs when it listens, and exits with code 0 after a signal; uvicorn's own server raises the signal again."""
 
     def __init__(self, config: uvicorn.Config, greeting: str) -> None:
         super().__init__(config)
         self._greeting = greeting
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listens."""
+        """Starts listening."""
         await super().startup(sockets)
         logger.info("%s", self._greeting)
 

@@ -1,4 +1,4 @@
-"""The path of a request: admitted, read, checked, decoded in a thread, classified together with others."""
+"""How a request is processed: admitted, read, checked, decoded in a thread, and classified in a batch with others."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from hf_audio.tagging.tags import Tags
 
 @dataclass(frozen=True)
 class Judged:
-    """What a model says of a recording: `found` is `[windows, ...]`."""
+    """A model's outputs for a recording: `found` is `[windows, ...]`."""
 
     model: ServedModel
     decoded: Decoded
     found: np.ndarray
 
     def tags(self) -> Tags:
-        """Of logits."""
+        """The tags of the recording, if the outputs are logits."""
         return self.model.tags(self.decoded, self.found)
 
 
@@ -43,12 +43,12 @@ Accept = Callable[[Upload], dict[str, Any]]
 
 
 class Service:
-    """The models, and what all requests share.
+    """The models, and the state that all requests share.
 
     Args:
         models: by name; the first is the default.
         allowance: limits of every request.
-        metrics: where it counts.
+        metrics: the metrics to update.
     """
 
     def __init__(self, models: dict[str, ServedModel], allowance: Allowance, metrics: Metrics) -> None:
@@ -58,14 +58,14 @@ class Service:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every model's thread runs."""
+        """Whether the threads of all models run."""
         return all(model.batcher.is_alive for model in self.models.values())
 
     def model_called(self, name: str | None) -> ServedModel:
         """A model by its name.
 
         Raises:
-            RefusalError: 404, there is none.
+            RefusalError: 404, no model has this name.
         """
         if name is None:
             return next(iter(self.models.values()))
@@ -74,25 +74,25 @@ class Service:
         return self.models[name]
 
     async def judge(self, request: Request, model: ServedModel, kind: str, accept: Accept) -> Judged:
-        """Reads a request's recording and judges all of its windows.
+        """Reads a request's recording and runs the model on all of its windows.
 
         Args:
             kind: LOGITS or EMBEDDINGS.
-            accept: from what came with the recording to settings of the tagger, before anything is decoded.
+            accept: makes tagger settings from the upload, before anything is decoded.
 
         Raises:
-            RefusalError: busy, too large, too long, too slow, no recording.
+            RefusalError: the service is busy, or the request is too large, too long, too slow or has no recording.
         """
         with self._admitted():
             until = time.monotonic() + self.allowance.max_request_s
             return await self._in_time(self._judged(request, model, kind, accept, until))
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Runs it in one of the threads."""
+        """Runs a function in one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     def close(self) -> None:
-        """Ends the threads, once they have done what they had."""
+        """Stops the threads after they finish their work."""
         self._threads.shutdown(wait=True, cancel_futures=True)
         for model in self.models.values():
             model.batcher.close()
@@ -102,7 +102,7 @@ class Service:
         settings = model.settings(**accept(upload))
         self.metrics.received.inc(len(upload.content))
         work = partial(decode, model.tagger, upload.content, settings, self.allowance, until)
-        del upload  # its bytes are held by the work alone
+        del upload  # so that its bytes are freed after decoding
         decoded = await self.run(work)
         self._check_queue(model, len(decoded.starts_s))
         found = await self._answer(model, kind, decoded)
@@ -127,24 +127,22 @@ class Service:
         except Exception as error:
             log_failure(error, model=model.name)
             raise RefusalError(
-                503, "The model could not judge this recording: the log of the service says why", "model"
+                503, "The model failed on this recording: see the log of the service", "model"
             ) from error
         if not np.isfinite(found).all():
-            raise RefusalError(422, "The model answers this recording with numbers that are not finite", "model")
+            raise RefusalError(422, "The model's outputs for this recording are not finite: check its samples", "model")
         return found
 
     def _check_queue(self, model: ServedModel, count: int) -> None:
-        """Refuse what would have to wait for too many windows of others."""
+        """Refuses a recording if too many windows of others are waiting."""
         waiting = model.batcher.waiting_windows
         if waiting + count > self.allowance.max_windows:
-            raise too_busy(1, f"{waiting:,} windows of other recordings are waiting: ask again in a second")
+            raise too_busy(1, f"{waiting:,} windows of other recordings are waiting: try again in a second")
 
     @contextlib.contextmanager
     def _admitted(self) -> Iterator[None]:
         if self.running >= self.allowance.max_requests:
-            raise too_busy(
-                1, f"{self.running} requests are being answered, which is all at once: ask again in a second"
-            )
+            raise too_busy(1, f"{self.running} requests are being processed, the maximum: try again in a second")
         self.running += 1
         self.metrics.running.set(self.running)
         try:

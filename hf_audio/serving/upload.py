@@ -1,10 +1,11 @@
-"""A recording as clients send it: as the body, as a file of a form, or in JSON as the Hub's clients do.
+"""Reads a recording in the three forms that clients send.
 
-    body        the bytes of the file, whatever the content type says of them
+    body        the bytes of the file, with any other content type
     form        multipart/form-data with one file called `file`
-    JSON        {"inputs": the file in base64, "parameters": {"top_k": 3, "function_to_apply": "sigmoid"}}
+    JSON        {"inputs": the file in base64, "parameters": {"top_k": 3, "function_to_apply": "sigmoid"}}, as the Hub's
+                clients send it
 
-All of it stays in memory, at most what the service allows; names of files are not looked at, and nothing is fetched.
+Uploads stay in memory, within the service's limits. File names are ignored, and nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from hf_audio.serving.allowance import MB, Allowance
 from hf_audio.serving.refusal import RefusalError
 
 JSON, FORM = "application/json", "multipart/form-data"
-# What is read of a body that is refused, so that the client has sent it and hears why: for so long, so many times.
+# Limits for reading the rest of a refused body, which lets the client finish sending and read the response.
 DISCARD_S, DISCARD_BYTES = 2.0, 64 * MB
 PIECE_BYTES = 256 * 1024
 MAX_FIELDS = 8
-# Of JSON: base64 has none of these letters, so that more of them could only become much memory
+# Limits JSON structure: base64 has none of these characters, so many of them could only be meant to fill the memory
 STRUCTURE, MAX_STRUCTURE = (b",", b"[", b"{"), 200
 EXPECTED = 'send {"inputs": the file in base64, "parameters": {...}}'
-FORM_EXPECTED = "send multipart/form-data with one file called `file`, and settings behind the address (?top_k=3)"
+FORM_EXPECTED = "send multipart/form-data with one file called `file`, and settings in the query (?top_k=3)"
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,12 @@ async def read_upload(request: Request, allowance: Allowance) -> Upload:
     """The recording of a request.
 
     Raises:
-        RefusalError: too large, as announced or as it arrives (413), empty or not one of the forms (400), packed (415).
+        RefusalError: too large, by its headers or as received (413), empty or in none of the forms (400), or
+            compressed (415).
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise RefusalError(415, "The body is packed (Content-Encoding): send the file as it is", "encoding")
+        raise RefusalError(415, "The body is compressed (Content-Encoding): send the file unchanged", "encoding")
     limits = {JSON: allowance.max_json_bytes, FORM: allowance.max_form_bytes}
     body = await _body(request, limits.get(kind, allowance.max_bytes), allowance)
     upload = _of_json(body) if kind == JSON else Upload(await _file_of_form(request, body) if kind == FORM else body)
@@ -63,9 +65,9 @@ async def read_upload(request: Request, allowance: Allowance) -> Upload:
 
 
 async def discard_body(request: Request) -> None:
-    """Reads what a client still sends, for a while, so that it gets to hear the answer."""
+    """Reads and discards the rest of a body for a while, since many clients read the response only after sending it."""
     if request.headers.get("expect", "").lower() == "100-continue":
-        return  # it asks before it sends
+        return  # the client waits for permission before it sends
 
     async def read() -> None:
         size = 0
@@ -74,7 +76,7 @@ async def discard_body(request: Request) -> None:
             if size > DISCARD_BYTES:
                 return
 
-    # RuntimeError: it was read to its end before
+    # RuntimeError: the body was already read to its end
     with contextlib.suppress(asyncio.TimeoutError, ClientDisconnect, RuntimeError):
         await asyncio.wait_for(read(), DISCARD_S)
 
@@ -100,11 +102,11 @@ def _of_json(body: bytes) -> Upload:
     except (ValueError, RecursionError) as error:
         raise RefusalError(400, f"The body is not the JSON that its content type says: {EXPECTED}", "json") from error
     if not isinstance(content, dict) or not isinstance(content.get("inputs"), str):
-        raise RefusalError(400, f"The JSON has no text called inputs: {EXPECTED}", "json")
+        raise RefusalError(400, f"The JSON has no text named inputs: {EXPECTED}", "json")
     others, parameters = sorted(set(content) - {"inputs", "parameters"}), content.get("parameters")
     parameters = {} if parameters is None else parameters
     if others or not isinstance(parameters, dict):
-        found = f"a field {others[0]!r}" if others else "parameters that are no object"
+        found = f"a field {others[0]!r}" if others else "parameters that are not an object"
         raise RefusalError(422, f"The JSON has {found}: {EXPECTED}", "json")
     try:
         recording = base64.b64decode(content["inputs"], validate=True)
@@ -115,20 +117,20 @@ def _of_json(body: bytes) -> Upload:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; of a name that is there twice, readers disagree which value counts."""
+    """A JSON object without duplicate names, since JSON parsers disagree on which of their values counts."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a name is there twice")
+        raise ValueError("a duplicate name")
     return found
 
 
 async def _file_of_form(request: Request, body: bytes) -> bytes:
-    """The file called `file`; the form is taken apart in memory."""
+    """The file called `file`; the form is parsed in memory."""
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         for first in range(0, len(body), PIECE_BYTES):
             yield body[first : first + PIECE_BYTES]
-            await asyncio.sleep(0)  # what is made to be slow to take apart keeps nobody else waiting
+            await asyncio.sleep(0)  # so that a form that is slow to parse does not block other requests
 
     parser = MultiPartParser(request.headers, pieces(), max_files=1, max_fields=MAX_FIELDS)
     parser.spool_max_size = len(body) + 1  # never on a disk
@@ -148,6 +150,6 @@ async def _file_of_form(request: Request, body: bytes) -> bytes:
 def _too_large(allowance: Allowance) -> RefusalError:
     return RefusalError(
         413,
-        f"The recording is of more than {allowance.max_mb:g} MB, which are taken at most: cut it, or send FLAC",
+        f"The recording has more than {allowance.max_mb:g} MB, the maximum: shorten it, or send FLAC",
         "size",
     )

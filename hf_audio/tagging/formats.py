@@ -1,4 +1,4 @@
-"""Tags as text: a table for people, CSV, JSON, JSON lines, labels for Audacity, subtitles. Pure functions of Tags."""
+"""Tags as text: a table for the terminal, CSV, JSON, JSON lines, Audacity labels, subtitles. Pure functions of Tags."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from hf_audio.errors import printable
 from hf_audio.tagging.tags import Tags
 
 CSV_COLUMNS = ("file", "part", "start_s", "end_s", "label", "score")
-BAR_LETTERS = 20
+BAR_CHARS = 20
 MAX_TABLE_LABELS, MAX_TABLE_SEGMENTS = 10, 20
 
 
 class Format(NamedTuple):
-    """How a result is written: `begin`, the text of each recording with `between` in the middle, `end`.
+    """How a result is written: `begin`, the texts of the recordings separated by `between`, `end`.
 
     Attributes:
-        text: of what was found of one recording.
-        is_single: whether one file can hold one recording only.
-        suffix: of the name of such a file.
+        text: makes the text of one recording.
+        is_single: whether a file can hold only one recording.
+        suffix: suffix of the names of such files.
     """
 
     text: Callable[[Any], str]
@@ -32,7 +32,7 @@ class Format(NamedTuple):
 
 
 def table(tags: Tags) -> str:
-    """A recording's scores as bars, and its segments; what is too much for a terminal is counted."""
+    """A recording's scores as bars, and its segments. Labels and segments that do not fit are counted."""
     lines = [f"{printable(tags.name) or '-'}  {tags.duration_s:.2f} s"]
     scores = list(tags.scores.items())[:MAX_TABLE_LABELS]
     segments = tags.segments[:MAX_TABLE_SEGMENTS]
@@ -48,12 +48,12 @@ def table(tags: Tags) -> str:
 
 
 def bar(score: float) -> str:
-    """A score from 0 to 1 as a bar of BAR_LETTERS letters."""
-    return ("#" * round(BAR_LETTERS * score)).ljust(BAR_LETTERS, ".")
+    """A score from 0 to 1 as a bar of BAR_CHARS characters."""
+    return ("#" * round(BAR_CHARS * score)).ljust(BAR_CHARS, ".")
 
 
 def csv(tags: Tags) -> str:
-    """One row for each label of the whole recording, and one for each segment; no cell is a formula."""
+    """One row per label of the whole recording, and one per segment. No cell is a formula."""
     whole = ((tags.name, "recording", 0.0, tags.duration_s, label, score) for label, score in tags.scores.items())
     parts = ((tags.name, "segment", one.start_s, one.end_s, one.label, one.score) for one in tags.segments)
     return csv_text(_rounded(row) for row in (*whole, *parts))
@@ -65,17 +65,17 @@ def json(tags: Tags) -> str:
 
 
 def jsonl(tags: Tags) -> str:
-    """The same as one line."""
+    """The same JSON object on one line."""
     return tags.to_json() + "\n"
 
 
 def audacity(tags: Tags) -> str:
-    """A label track, as Audacity imports it: start, end and label of each segment, between tabs."""
+    """A label track for Audacity: start, end and label of each segment, separated by tabs."""
     return "".join(f"{one.start_s:.6f}\t{one.end_s:.6f}\t{_one_line(one.label)}\n" for one in tags.segments)
 
 
 def srt(tags: Tags) -> str:
-    """Subtitles: each segment's label and score while it lasts."""
+    """Subtitles that show each segment's label and score during the segment."""
     blocks = [
         f"{number}\n{_clock(one.start_s)} --> {_clock(one.end_s)}\n"
         f"{_one_line(one.label).replace('-->', '->')} ({one.score:.2f})\n"
@@ -95,13 +95,13 @@ FORMATS = {
 
 
 def _rounded(row: tuple) -> list:
-    """A row of a CSV file: times in milliseconds, scores with six digits."""
+    """A row of a CSV file: times in seconds with three decimals, scores with six."""
     name, part, start_s, end_s, label, score = row
     return [name, part, f"{start_s:.3f}", f"{end_s:.3f}", label, f"{score:.6f}"]
 
 
 def _clock(time_s: float) -> str:
-    """00:00:01,250"""
+    """The time format of SRT: 00:00:01,250."""
     seconds, milliseconds = divmod(round(time_s * 1000), 1000)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02},{milliseconds:03}"
 

@@ -1,4 +1,4 @@
-"""The recordings to tag: files of any name, folders with everything below them, lists of names."""
+"""The recordings to tag: files of any name, folders with everything in them, lists of names."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from hf_audio.files import MAX_TEXT_BYTES, read_text
 
 
 class FoundFile(NamedTuple):
-    """A recording's path as it was given, and its name below the folder that was given, for results of its own."""
+    """A recording's path as given, and its path relative to the given folder, which names its result file."""
 
     path: str
     name: str
 
 
 def found_files(given: Iterable[str]) -> list[FoundFile]:
-    """The files themselves, and of folders the recordings below them, in the order of their names; none of them twice.
+    """The given files, and the recordings in the given folders, sorted by name; each recording once.
 
-    A file is taken whatever its suffix; that it can be read is found out when it is.
+    Files are accepted with any suffix; whether they can be read is found out later.
 
     Raises:
-        InputError: nothing of this name, or a folder without recordings.
+        InputError: a path does not exist, or a folder has no recordings.
     """
     found: dict[str, FoundFile] = {}
     for path in given:
@@ -34,33 +34,33 @@ def found_files(given: Iterable[str]) -> list[FoundFile]:
         elif os.path.lexists(path):
             below = [FoundFile(path, os.path.basename(path))]
         else:
-            raise InputError(f"There is no {path!r}: give recordings, folders with recordings, or - for audio on stdin")
+            raise InputError(f"{path!r} does not exist: give recordings, folders with recordings, or - for stdin")
         for one in below:
             found.setdefault(os.path.abspath(one.path), one)
     return list(found.values())
 
 
 def names_listed(source: str) -> list[str]:
-    """The names that a file lists, or with "-" standard input: one per line, or with NUL between (`find -print0`).
+    """The names in a file, or with "-" from standard input: one per line, or separated by NUL (`find -print0`).
 
     Raises:
-        InputError: it cannot be read, or lists nothing.
+        InputError: the list cannot be read or is empty.
     """
     if source == "-":
         content = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
         if len(content) > MAX_TEXT_BYTES:
-            raise InputError(f"More than {MAX_TEXT_BYTES >> 20} MiB of names came through stdin: give folders instead")
+            raise InputError(f"stdin has more than {MAX_TEXT_BYTES >> 20} MiB of names: give folders instead")
         text = os.fsdecode(content)
     else:
         text = read_text(source)
     names = [name for name in (text.split("\0") if "\0" in text else text.splitlines()) if name.strip()]
     if not names:
-        raise InputError(f"{'stdin' if source == '-' else source} lists no file: one name per line is expected")
+        raise InputError(f"{'stdin' if source == '-' else source} lists no files: expected one name per line")
     return names
 
 
 def _recordings_below(folder: Path) -> list[FoundFile]:
-    from hf_audio.corpora.folder.contents import contents_of  # all the ways of reading a folder, for one of them
+    from hf_audio.corpora.folder.contents import contents_of  # its package imports much that other calls do not need
 
     recordings = sorted(contents_of(folder).audio)
     if not recordings:

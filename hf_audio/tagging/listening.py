@@ -1,8 +1,8 @@
-"""A sound while it comes in: the scores of a rolling window, a few times a second.
+"""Scores of a live sound, over its most recent window, a few times per second.
 
 sound     ----------------------------------------> now
-heard               [      the last window      ]      every hop; at first what there is so far
-                                                |-|    behind: blocks, the resampler's delay, the model
+window              [    most recent window     ]      every hop; shorter at the beginning
+                                                |-|    latency: blocks, the resampler, the model
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ import soxr
 from hf_audio.data.recordings.audio import probe, read_blocks
 from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.errors import InputError, one_line
+from hf_audio.tagging.blocks import check_finite, unreadable
 from hf_audio.tagging.settings import TagSettings, rule_of
 from hf_audio.tagging.sounds import recording_of
-from hf_audio.tagging.tagger import Tagger, check_answer, unreadable
+from hf_audio.tagging.tagger import Tagger
 from hf_audio.terminal import named_logger
 
 BLOCK_S = 0.02
-MAX_WAITING_BLOCKS = 3000  # a minute: a program that hears nothing for so long has stopped
+MAX_WAITING_BLOCKS = 3000  # one minute: if the model lags more than this, the program has stalled
 INSTALL = 'pip install "hf_audio[listen]"'
 logger = named_logger(__name__)
 
 
 class Heard(NamedTuple):
-    """What is heard now.
+    """The scores of the most recent window.
 
     Attributes:
-        time_s: where the window ends, since the beginning.
-        behind_s: how long ago that was when the scores were ready.
+        time_s: end of the window, from the start of the sound.
+        behind_s: latency: time from the end of the window until its scores were ready.
         scores: label → score, the highest first.
-        num_skipped: hops since the last one that there was no time for.
+        num_skipped: hops skipped since the last result, because the model was too slow.
     """
 
     time_s: float
@@ -47,11 +48,11 @@ class Heard(NamedTuple):
 
 
 class Incoming(NamedTuple):
-    """A sound that comes in.
+    """A live sound.
 
     Attributes:
         sample_rate: in Hz.
-        blocks: float32 `[samples, channels]`, each when it is there.
+        blocks: float32 `[samples, channels]`, yielded as they arrive.
     """
 
     sample_rate: int
@@ -59,12 +60,12 @@ class Incoming(NamedTuple):
 
 
 def listen(tagger: Tagger, settings: TagSettings, incoming: Incoming) -> Iterator[Heard]:
-    """Scores of the last window, every `settings.hop_s` as far as the model keeps up; where not, hops are skipped.
+    """Scores of the most recent window, every `settings.hop_s`. If the model cannot keep up, hops are skipped.
 
-    Where the sound ends within a hop, the window that ends with it is heard too.
+    If the sound ends within a hop, the window at its end is scored too.
     """
     rolling = _Rolling(tagger, settings, incoming.sample_rate)
-    rolling.scores()  # warms up: the first forward takes many times longer
+    rolling.scores()  # warm-up: the first forward pass takes many times longer
     started_s = time.perf_counter()
     for blocks in _waiting(incoming.blocks):
         for block in blocks:
@@ -87,20 +88,20 @@ def _heard(rolling: _Rolling, started_s: float, num_skipped: int) -> Heard:
 
 
 def microphone(is_stereo: bool, device: str | int | None = None) -> Incoming:
-    """The sound of an input device, by sounddevice.
+    """The sound of an input device, recorded with sounddevice.
 
     Args:
-        is_stereo: whether left and right are wanted.
-        device: its number, or a part of its name; by default the system's.
+        is_stereo: whether the model needs the left and right channels.
+        device: its number, or a part of its name. Default: the system's.
 
     Raises:
-        InputError: no sounddevice, no PortAudio, no such device.
+        InputError: sounddevice or PortAudio is not installed, or there is no such device.
     """
     try:
         import sounddevice
     except ImportError as error:
         raise InputError(f"A microphone needs sounddevice: {INSTALL}") from error
-    except OSError as error:  # PortAudio, which its wheels carry on Windows and macOS only
+    except OSError as error:  # PortAudio is missing; sounddevice's wheels contain it only on Windows and macOS
         raise InputError(
             f"sounddevice cannot be used ({one_line(error)}): install PortAudio, e.g. apt install libportaudio2"
         ) from error
@@ -110,12 +111,14 @@ def microphone(is_stereo: bool, device: str | int | None = None) -> Incoming:
         channels = min(2 if is_stereo else 1, described["max_input_channels"])
         stream = sounddevice.InputStream(rate, round(BLOCK_S * rate), device, channels, "float32")
     except (sounddevice.PortAudioError, ValueError) as error:
-        raise InputError(f"No microphone could be opened ({one_line(error)}): see python -m sounddevice") from error
+        raise InputError(
+            f"No microphone could be opened ({one_line(error)}): list the devices with python -m sounddevice"
+        ) from error
     return Incoming(rate, _recorded(stream))
 
 
 def file_in_real_time(path: str) -> Incoming:
-    """A recording as if it came in now, for tests and demonstrations.
+    """Plays a recording as a live sound, for tests and demonstrations.
 
     Raises:
         InputError: it cannot be read.
@@ -129,7 +132,7 @@ def file_in_real_time(path: str) -> Incoming:
 
 
 class _Rolling:
-    """The last window of a sound at the model's rate."""
+    """The most recent window of a sound at the model's sample rate."""
 
     def __init__(self, tagger: Tagger, settings: TagSettings, sample_rate: int) -> None:
         self.tagger, self.settings, self.rule = tagger, settings, rule_of(tagger.predictor, settings)
@@ -139,11 +142,11 @@ class _Rolling:
         if sample_rate != tagger.sample_rate:
             self.resampled = soxr.ResampleStream(sample_rate, tagger.sample_rate, self.num_channels, dtype="float32")
         self.sound = np.zeros((0, self.num_channels), np.float32)
-        self.num_samples = self.num_told = 0
+        self.num_samples = self.num_counted = 0
 
     @property
     def time_s(self) -> float:
-        """Where the sound ends."""
+        """End of the sound so far."""
         return self.num_samples / self.tagger.sample_rate
 
     def feed(self, block: np.ndarray) -> None:
@@ -156,53 +159,53 @@ class _Rolling:
         self._keep(block if self.resampled is None else self.resampled.resample_chunk(block))
 
     def end(self) -> None:
-        """Nothing more comes: what the resampler still holds is added."""
+        """Ends the sound: adds the samples that the resampler still holds."""
         if self.resampled is not None:
             self._keep(self.resampled.resample_chunk(self.sound[:0], last=True))
 
     @property
     def has_rest(self) -> bool:
-        """Whether there is sound since the last hop."""
-        return self.num_samples > self.num_told
+        """Whether there are samples after the last hop."""
+        return self.num_samples > self.num_counted
 
     def _keep(self, samples: np.ndarray) -> None:
         self.num_samples += len(samples)
         self.sound = np.concatenate([self.sound, samples])[-self.rule.window :]
 
     def hops(self) -> int:
-        """Hops that went by since it was last asked."""
-        num_hops = (self.num_samples - self.num_told) // self.hop
-        self.num_told += num_hops * self.hop
+        """Number of hops since the last call."""
+        num_hops = (self.num_samples - self.num_counted) // self.hop
+        self.num_counted += num_hops * self.hop
         return num_hops
 
     def scores(self) -> dict[str, float]:
-        """Of the last window, the highest first."""
+        """Scores of the most recent window, the highest first."""
         sound = self.sound.T if self.num_channels == 2 else self.sound[:, 0]
         (window,) = self.rule.cut(sound)
         logits = self.tagger.logits(self.tagger.predictor.inputs([window]))
-        check_answer(logits)
+        check_finite(logits)
         found = self.tagger.labels.probabilities(logits[0])
         order = np.argsort(-found, kind="stable")[: self.settings.top_k]
         return {self.tagger.labels.names[index]: float(found[index]) for index in order}
 
 
 def _waiting(blocks: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """All blocks that are there, as soon as one is; they are taken in by a thread of its own while a model computes."""
-    there: queue.Queue = queue.Queue(MAX_WAITING_BLOCKS)
+    """All blocks that have arrived, as soon as there is one. A thread receives them while the model computes."""
+    arrived: queue.Queue = queue.Queue(MAX_WAITING_BLOCKS)
 
-    def take_in() -> None:
+    def receive() -> None:
         try:
             for block in blocks:
-                there.put(block)
-            there.put(None)
-        except BaseException as error:  # raised where it is waited for
-            there.put(error)
+                arrived.put(block)
+            arrived.put(None)
+        except BaseException as error:  # raised in the thread that reads the queue
+            arrived.put(error)
 
-    threading.Thread(target=take_in, daemon=True).start()
+    threading.Thread(target=receive, daemon=True).start()
     while True:
-        found = [there.get()]
-        while not there.empty():
-            found.append(there.get())
+        found = [arrived.get()]
+        while not arrived.empty():
+            found.append(arrived.get())
         last = found[-1]
         if not isinstance(last, np.ndarray):
             found.pop()
@@ -217,7 +220,7 @@ def _waiting(blocks: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
 
 
 def _recorded(stream) -> Iterator[np.ndarray]:
-    """Blocks of an input stream of sounddevice, from its first on."""
+    """The blocks of a sounddevice input stream."""
     with stream:
         while True:
             block, has_overflowed = stream.read(stream.blocksize)
@@ -227,7 +230,7 @@ def _recorded(stream) -> Iterator[np.ndarray]:
 
 
 def _in_real_time(blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
-    """Blocks of BLOCK_S, each when its end has come."""
+    """Blocks of BLOCK_S, each yielded at the time of its end."""
     started_s, num_samples = time.perf_counter(), 0
     size = max(1, round(BLOCK_S * sample_rate))
     for whole in blocks:

@@ -1,4 +1,4 @@
-"""A tagger by the name of its model."""
+"""Loads a tagger by the name of its model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hf_audio.errors import InputError
 from hf_audio.sound_predictor import SoundPredictor
 from hf_audio.tagging.tagger import Tagger
 
-ON_CPU, ON_ACCELERATOR = 8, 32  # windows at a time
+CPU_BATCH_SIZE, ACCELERATOR_BATCH_SIZE = 8, 32
 
 
 def load(
@@ -18,29 +18,29 @@ def load(
     revision: str | None = None,
     batch_size: int | None = None,
 ) -> Tagger:
-    """A trained audio classifier of the Hub or of a folder, ready to tag sounds.
+    """Loads a trained audio classifier from the Hub or a folder, ready to tag sounds.
 
-    It may be a model of hf_audio, a stock one of transformers, or anybody's of the same classes. Code that a repository
-    brings along is never run, and weights are safetensors.
+    It can be a model of hf_audio, a stock model of transformers, or another model that uses their classes. Code in the
+    repository is never run, and weights are safetensors.
 
     Args:
         name: a repository on the Hub or a folder.
-        device: by default the accelerator where there is one.
+        device: default: the accelerator if there is one.
         bf16: compute in bfloat16 where that is safe.
-        token: for a private repository; by default the stored one.
+        token: for a private repository. Default: the stored one.
         revision: a branch, tag or commit.
-        batch_size: windows at a time; by default 8 on a CPU, whose caches hold no more, and 32 on an accelerator.
+        batch_size: windows per forward pass. Default: 8 on a CPU, as more do not fit into its caches, else 32.
 
     Raises:
-        InputError: no such model, or one that cannot be used.
+        InputError: the model does not exist or cannot be used.
     """
     if batch_size is not None and batch_size < 1:
         raise InputError(f"A batch has at least 1 window, found batch_size {batch_size}")
     predictor = SoundPredictor.load(str(name), token=token, revision=revision, device=device, bf16=bf16)
-    predictor.batch_size = batch_size or (ON_CPU if predictor.device.type == "cpu" else ON_ACCELERATOR)
+    predictor.batch_size = batch_size or (CPU_BATCH_SIZE if predictor.device.type == "cpu" else ACCELERATOR_BATCH_SIZE)
     if predictor.untrained:
         raise InputError(
             f"{name} has no trained classifier (no {predictor.untrained[0]} among its weights): fine-tune it first, or "
-            "take an audio-classification model"
+            "use an audio-classification model"
         )
     return Tagger(predictor)

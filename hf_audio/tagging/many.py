@@ -1,8 +1,8 @@
-"""Many recordings at once: threads read and prepare them, and windows of several go through the model together.
+"""Runs a model on many recordings: threads read and prepare them, and batches contain windows of several.
 
 readers    file 1: blocks ...     file 2: blocks ...     file 3: cannot be read
 model      [ windows of 1 and 2 ] [ windows of 2 and 3 ] ...       one thread, in batches
-found      (2, answers) (1, answers) (3, "unreadable: ...")        as they get ready
+found      (2, answers) (1, answers) (3, "unreadable: ...")        in the order of completion
 """
 
 from __future__ import annotations
@@ -18,23 +18,26 @@ from torch import Tensor
 from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
+from hf_audio.tagging.blocks import Block, append, check_finite, joined
+from hf_audio.tagging.embeddings import Embeddings
 from hf_audio.tagging.settings import TagSettings
 from hf_audio.tagging.sounds import Recording
-from hf_audio.tagging.tagger import Block, Tagger, check_answer, joined, keep
+from hf_audio.tagging.tagger import Tagger
 from hf_audio.tagging.tags import Tags
 
-WAITING_BLOCKS = 2  # for each reader: what is prepared and waits for the model
-PATIENCE_S = 0.05  # so long a batch waits for more windows
+MAX_WAITING_BLOCKS = 2  # per reader: prepared blocks that wait for the model
+MAX_BATCH_WAIT_S = 0.05  # how long an incomplete batch waits for more windows
 END = None
 
 
 class Answers(NamedTuple):
-    """What a model says of all windows of a recording.
+    """A model's outputs for all windows of a recording.
 
     Attributes:
-        starts_s: float64 `[windows]`, in the sound.
+        recording: the recording.
+        starts_s: float64 `[windows]`, in the recording.
         values: float32 `[windows, size]`, finite.
-        duration_s: of the sound.
+        duration_s: duration of the recording.
     """
 
     recording: Recording
@@ -49,15 +52,34 @@ def tagged(
     settings: TagSettings,
     *,
     num_threads: int | None = None,
-    heard: Callable[[float], object] = lambda seconds: None,
+    progressed: Callable[[float], object] = lambda seconds: None,
 ) -> Iterator[tuple[int, Tags | str]]:
-    """The place of each recording, and its tags or why it cannot be read; as they get ready.
+    """The index of each recording, and its tags or why it cannot be read, in the order of completion.
 
     Args:
-        num_threads, heard: see `answered`.
+        num_threads, progressed: see `answered`.
     """
-    for number, found in answered(tagger, tagger.logits, recordings, settings, num_threads=num_threads, heard=heard):
+    of_all = answered(tagger, tagger.logits, recordings, settings, num_threads=num_threads, progressed=progressed)
+    for number, found in of_all:
         yield number, found if isinstance(found, str) else tagger.tags_of(found.recording, settings, *found[1:])
+
+
+def embedded(
+    tagger: Tagger,
+    recordings: Sequence[Recording],
+    settings: TagSettings,
+    *,
+    num_threads: int | None = None,
+    progressed: Callable[[float], object] = lambda seconds: None,
+) -> Iterator[tuple[int, Embeddings | str]]:
+    """The index of each recording, and its embeddings or why it cannot be read, in the order of completion.
+
+    Args:
+        num_threads, progressed: see `answered`.
+    """
+    of_all = answered(tagger, tagger.embeddings, recordings, settings, num_threads=num_threads, progressed=progressed)
+    for number, found in of_all:
+        yield number, found if isinstance(found, str) else tagger.embeddings_of(found.recording, settings, *found[1:])
 
 
 def answered(
@@ -67,14 +89,14 @@ def answered(
     settings: TagSettings,
     *,
     num_threads: int | None = None,
-    heard: Callable[[float], object] = lambda seconds: None,
+    progressed: Callable[[float], object] = lambda seconds: None,
 ) -> Iterator[tuple[int, Answers | str]]:
-    """The place of each recording, and what its windows are answered or why there is nothing; as they get ready.
+    """The index of each recording, and the model's outputs or why it cannot be read, in the order of completion.
 
     Args:
         answer: the model: inputs of any number of windows → float32 `[windows, size]`.
-        num_threads: that read; by default one for each core.
-        heard: told of the seconds of sound that were gone through.
+        num_threads: number of reading threads. Default: one per core.
+        progressed: called with the seconds of sound that were added.
     """
     readers = _Readers(tagger, recordings, settings, min(num_threads or usable_cores(), max(1, len(recordings))))
     batch = _Batch(answer, tagger.predictor.batch_size)
@@ -82,11 +104,11 @@ def answered(
     open_ones = {}
     try:
         while rest:
-            number, block = readers.next_block(PATIENCE_S)
+            number, block = readers.next_block(MAX_BATCH_WAIT_S)
             if number is not None and number not in open_ones:
-                open_ones[number] = _Heard(recordings[number])
+                open_ones[number] = _OpenRecording(recordings[number])
             if isinstance(block, Block):
-                heard(open_ones[number].take(block))
+                progressed(open_ones[number].take(block))
                 batch.add(open_ones[number], block)
             elif number is not None:
                 open_ones[number].end(block)
@@ -99,8 +121,8 @@ def answered(
         readers.stop()
 
 
-class _Heard:
-    """What is known of one recording so far."""
+class _OpenRecording:
+    """The outputs for one recording so far."""
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
@@ -110,8 +132,8 @@ class _Heard:
         self.duration_s, self.has_ended, self.num_waiting = 0.0, False, 0
 
     def take(self, block: Block) -> float:
-        """Notes a block that is still to be heard; returns the seconds of sound that it adds."""
-        keep(self.starts_s, block.starts_s)
+        """Records a block that waits for the model; returns the seconds of sound that it adds."""
+        append(self.starts_s, block.starts_s)
         added_s, self.duration_s = block.end_s - self.duration_s, block.end_s
         self.num_waiting += 1
         return added_s
@@ -128,28 +150,28 @@ class _Heard:
             return self.error
         found = Answers(self.recording, np.concatenate(self.starts_s), np.concatenate(self.values), self.duration_s)
         try:
-            check_answer(found.values)
+            check_finite(found.values)
         except AudioError as error:
             return error.reason
         return found
 
 
 class _Batch:
-    """Windows of one shape that wait for the model; those of another shape send them off."""
+    """Windows of one shape that wait for the model. Adding windows of another shape runs it first."""
 
-    def __init__(self, answer: Callable[[dict[str, Tensor]], np.ndarray], most: int) -> None:
-        self.answer, self.most = answer, most
-        self.waiting: list[tuple[_Heard, Block]] = []
+    def __init__(self, answer: Callable[[dict[str, Tensor]], np.ndarray], max_windows: int) -> None:
+        self.answer, self.max_windows = answer, max_windows
+        self.waiting: list[tuple[_OpenRecording, Block]] = []
         self.num_windows = 0
         self.shapes: dict[str, Any] | None = None
 
     @property
     def is_full(self) -> bool:
-        return self.num_windows >= self.most
+        return self.num_windows >= self.max_windows
 
-    def add(self, one: _Heard, block: Block) -> None:
+    def add(self, one: _OpenRecording, block: Block) -> None:
         shapes = {name: value.shape[1:] for name, value in block.inputs.items()}
-        if shapes != self.shapes or self.num_windows + len(block.starts_s) > self.most:
+        if shapes != self.shapes or self.num_windows + len(block.starts_s) > self.max_windows:
             self.run()
         self.shapes = shapes
         self.waiting.append((one, block))
@@ -161,13 +183,13 @@ class _Batch:
         values = self.answer(joined([block.inputs for _, block in self.waiting]))
         ends = np.cumsum([len(block.starts_s) for _, block in self.waiting])
         for (one, _), own in zip(self.waiting, np.split(values, ends[:-1]), strict=True):
-            keep(one.values, own)
+            append(one.values, own)
             one.num_waiting -= 1
         self.waiting, self.num_windows = [], 0
 
 
 class _Readers:
-    """Threads that take one recording after the other and put its blocks into a queue of limited length."""
+    """Threads that read one recording after another and put the blocks into a queue of limited length."""
 
     def __init__(
         self, tagger: Tagger, recordings: Sequence[Recording], settings: TagSettings, num_threads: int
@@ -175,21 +197,21 @@ class _Readers:
         self._tagger, self._settings = tagger, settings
         self._rest = iter(enumerate(recordings))
         self._lock, self._stopped = threading.Lock(), threading.Event()
-        self._blocks: queue.Queue = queue.Queue(num_threads * WAITING_BLOCKS)
+        self._blocks: queue.Queue = queue.Queue(num_threads * MAX_WAITING_BLOCKS)
         self._threads = [threading.Thread(target=self._read_all, daemon=True) for _ in range(num_threads)]
         for thread in self._threads:
             thread.start()
 
     @property
     def have_ended(self) -> bool:
-        """Whether nothing more comes."""
+        """Whether there are no more blocks."""
         return not any(thread.is_alive() for thread in self._threads) and self._blocks.empty()
 
-    def next_block(self, patience_s: float) -> tuple[int | None, Block | str | None]:
-        """The place of a recording with a block of it, or with its error or None at its end; (None, None) where there
-        was nothing for so long."""
+    def next_block(self, max_wait_s: float) -> tuple[int | None, Block | str | None]:
+        """The index of a recording, and a block of it, its error, or END after its last block; (None, None) if nothing
+        came within `max_wait_s`."""
         try:
-            number, block = self._blocks.get(timeout=patience_s)
+            number, block = self._blocks.get(timeout=max_wait_s)
         except queue.Empty:
             return None, None
         if isinstance(block, BaseException):
@@ -207,10 +229,10 @@ class _Readers:
                 number, recording = next(self._rest, (None, None))
             if number is None:
                 return
-            self._put(number, self._ending(number, recording))
+            self._put(number, self._read(number, recording))
 
-    def _ending(self, number: int, recording: Recording) -> str | BaseException | None:
-        """Reads a recording to its end: None, why it cannot be read, or an error of ours."""
+    def _read(self, number: int, recording: Recording) -> str | BaseException | None:
+        """Reads a recording to its end. Returns END, why it cannot be read, or an unexpected error."""
         try:
             for block in self._tagger.blocks(recording, self._settings):
                 if not self._put(number, block):
@@ -219,12 +241,12 @@ class _Readers:
             return error.reason
         except InputError as error:
             return str(error)
-        except BaseException as error:  # raised where it is waited for
+        except BaseException as error:  # raised in the thread that reads the queue
             return error
         return END
 
     def _put(self, number: int, block: Block | str | BaseException | None) -> bool:
-        """Waits for a free place; False where nobody takes it any more."""
+        """Waits for space in the queue; False if the readers were stopped."""
         while not self._stopped.is_set():
             try:
                 self._blocks.put((number, block), timeout=0.2)

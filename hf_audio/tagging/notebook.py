@@ -1,6 +1,6 @@
-"""Tags as a notebook shows them: a player, bars of the scores, and where in the sound each label is.
+"""Tags as HTML for a notebook: a player, bars of the scores, and where in the sound each label is.
 
-All text is escaped; the image holds the beginning of the sound itself and fetches nothing.
+All text is escaped. The HTML contains the beginning of the sound and downloads nothing.
 """
 
 from __future__ import annotations
@@ -49,25 +49,27 @@ class Player:
 
 
 def player(sound: Any, sample_rate: int | None = None) -> Player:
-    """A player for a notebook, which keeps the first minute of the sound, as MP3.
+    """A player for a notebook, in which the first minute of the sound is stored as MP3.
 
     Args:
-        sound, sample_rate: as of a tagger.
+        sound, sample_rate: as in `Tagger.__call__`.
 
     Raises:
-        InputError: what is no sound.
+        InputError: `sound` is not a sound.
     """
     return Player(recording_of(sound, sample_rate))
 
 
 def image_of(recording: Recording, duration_s: float, scores: Mapping[str, float], segments: Sequence[Segment]) -> str:
-    """HTML of some kB, and of the sound that its player plays.
+    """HTML of a few kB, plus the sound of its player.
 
     Args:
-        scores: label → score of the whole sound, the highest first.
-        segments: where in it each label is.
+        recording: the recording.
+        duration_s: its duration.
+        scores: label → score of the whole recording, the highest first.
+        segments: where in it each label is present.
     """
-    name = os.path.basename(recording.name)  # notebooks are handed on, and where it lies is this machine's alone
+    name = os.path.basename(recording.name)  # notebooks are shared, so they must not contain paths of this machine
     heading = Markup("<b>{}</b> {:.2f} s").format(printable(name), duration_s)
     bars = [_BAR.format(printable(label), 100 * score, score) for label, score in list(scores.items())[:MAX_BARS]]
     lanes = Markup("").join(_lanes(duration_s, segments))
@@ -79,7 +81,7 @@ def image_of(recording: Recording, duration_s: float, scores: Mapping[str, float
 
 
 def _lanes(duration_s: float, segments: Sequence[Segment]) -> list[Markup]:
-    """One line for each label that has segments."""
+    """One line per label that has segments."""
     shown, length_s = segments[:MAX_SEGMENTS], max(duration_s, 1e-9)
     lanes = []
     for label in dict.fromkeys(one.label for one in shown):
@@ -101,18 +103,18 @@ def _lanes(duration_s: float, segments: Sequence[Segment]) -> list[Markup]:
 
 
 def _player(recording: Recording) -> Markup:
-    """Plays the first minute; of a file that has been closed or moved since, there is none."""
+    """A player for the first minute, or a note if the file has been closed or moved."""
     try:
         sound = _beginning(recording)
     except (AudioError, InputError, ValueError):
-        return Markup("<i>The sound is no longer there to be played.</i>")
+        return Markup("<i>The sound is no longer available.</i>")
     file = io.BytesIO()
-    soundfile.write(file, np.clip(sound, -1, 1), PLAYED_HZ, format="MP3")  # a notebook keeps it: 6 kB a second
+    soundfile.write(file, np.clip(sound, -1, 1), PLAYED_HZ, format="MP3")  # stored in the notebook, 6 kB per second
     return html_player(file.getvalue(), "audio/mpeg")
 
 
 def _beginning(recording: Recording) -> np.ndarray:
-    """float32 `[samples]` at PLAYED_HZ."""
+    """The first minute, float32 `[samples]` at PLAYED_HZ."""
     if recording.samples is None:
         return read_audio(recording.source, PLAYED_HZ, 0.0, PLAYED_S)
     import soxr

@@ -1,10 +1,10 @@
-"""Where tags and embeddings go: a file, a folder with one file for each recording, or standard output.
+"""Writes tags and embeddings to a file, a folder with one file per recording, or standard output.
 
-    tags.csv.partial     while it runs: what decides, then one line for each finished recording
-    tags.csv             when all are through, in their order, whole
+    tags.csv.partial     during the run: the settings, then one line per finished recording
+    tags.csv             at the end: all recordings, in their order
 
-The first two can be resumed: a run that was killed is resumed by the same command. Recordings that changed since
-are tagged again; other settings or another model are an error, for a result has one origin only.
+Files and folders can be resumed by running the same command again. Recordings that changed in the meantime are tagged
+again. Other settings or another model are an error, since a result must come from one of each.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ MAX_LINE_BYTES = 1 << 30
 
 
 class Results(ABC):
-    """Takes tags as they get ready, of recordings in any order."""
+    """Takes the tags of recordings in any order, as they get ready."""
 
     @abstractmethod
     def open(self) -> contextlib.AbstractContextManager[list[int]]:
-        """Begins, or goes on: the places of recordings that are finished already."""
+        """Starts or resumes: the indices of recordings that are finished already."""
 
     @abstractmethod
     def add(self, number: int, tags: Tags) -> None:
-        """The tags of the recording at a place."""
+        """Adds the tags of the recording with this index."""
 
     @abstractmethod
     def skip(self, number: int) -> None:
-        """Nothing comes of the recording at a place, which cannot be read."""
+        """Skips the recording with this index, which cannot be read."""
 
     @abstractmethod
     def finish(self) -> None:
-        """All are through."""
+        """Completes the result after all recordings were added or skipped."""
 
 
 class OnStream(Results):
-    """On standard output, each recording as soon as those before it are through."""
+    """Writes to standard output, each recording as soon as all before it are done."""
 
     def __init__(self, form: Format, stream: TextIO | None = None) -> None:
         self.form, self.stream = form, stream or sys.stdout
@@ -86,7 +86,7 @@ class OnStream(Results):
                 self._has_begun = True
 
     def _write(self, text: str) -> None:
-        """As UTF-8 whatever the terminal's locale, with line ends as they are."""
+        """Writes UTF-8 with unchanged line ends, whatever the terminal's locale."""
         binary = getattr(self.stream, "buffer", None)
         if binary is None:
             self.stream.write(text)
@@ -96,41 +96,41 @@ class OnStream(Results):
 
 
 class InPlace(Results):
-    """What files and folders share: a partial result beside them.
+    """What files and folders have in common: a partial result beside them.
 
     Args:
-        output: where the result goes.
-        form: how it is written.
+        output: path of the result.
+        form: its format.
         files: the recordings.
-        facts: what decides, by names that people know.
+        facts: everything that the result depends on, by names that users know.
     """
 
     def __init__(self, output: Path, form: Format, files: Sequence[FoundFile], facts: Mapping[str, Any]) -> None:
         self.output, self.form, self.files, self.facts = output, form, files, as_facts(facts)
-        self._finished: dict[int, int] = {}  # where the line of a recording begins
+        self._finished: dict[int, int] = {}  # offset of a recording's line
 
     @property
     @abstractmethod
     def partial(self) -> Path:
-        """The partial result."""
+        """Path of the partial result."""
 
     @abstractmethod
-    def kept(self, number: int, tags: Tags) -> str:
-        """What a line keeps of a recording."""
+    def stored(self, number: int, tags: Tags) -> str:
+        """The text that the partial result stores for a recording."""
 
     @contextlib.contextmanager
     def open(self) -> Iterator[list[int]]:
         with locked(self.partial.with_suffix(".lock"), f"writing {self.output}", wait=False):
             self._check_free()
             self._stamps = [_stamp(one.path) for one in self.files]
-            self._take_up()
+            self._resume()
             with open_for_writing(self.partial, "ab") as self._file:
                 yield sorted(self._finished)
         if not self.partial.exists():
             self.partial.with_suffix(".lock").unlink(missing_ok=True)
 
     def add(self, number: int, tags: Tags) -> None:
-        line = {"file": self.files[number].path, "stamp": self._stamps[number], "text": self.kept(number, tags)}
+        line = {"file": self.files[number].path, "stamp": self._stamps[number], "text": self.stored(number, tags)}
         self._finished[number] = self._file.seek(0, io.SEEK_END)
         self._file.write(json.dumps(line).encode() + b"\n")
         self._file.flush()
@@ -139,35 +139,35 @@ class InPlace(Results):
         pass  # a second run tries it again
 
     def _check_free(self) -> None:
-        """Raises InputError where something lies there that this result would replace."""
+        """Raises InputError if the result would replace something."""
 
-    def _take_up(self) -> None:
-        """Reads what a killed run left, or begins."""
+    def _resume(self) -> None:
+        """Reads the partial result of an interrupted run, or starts a new one."""
         if not self.partial.exists():
             write_atomically(self.partial, json.dumps(self.facts) + "\n")
             return
         numbers = {one.path: number for number, one in enumerate(self.files)}
         with open_for_writing(self.partial, "r+b") as file:
             facts = self._parsed(file.readline(MAX_LINE_BYTES))
-            again = f"give these again, or remove {self.partial} to start again"
-            require_same(f"The unfinished {self.output}", facts, self.facts, again)
+            advice = f"use the earlier ones, or remove {self.partial} to start again"
+            require_same(f"The unfinished {self.output}", facts, self.facts, advice)
             at = file.tell()
             for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):
                 if not line.endswith(b"\n"):
-                    file.truncate(at)  # what a killed run was writing
+                    file.truncate(at)  # the incomplete line of a killed run
                     break
                 found = self._parsed(line)
                 if not all(isinstance(found.get(name), str) for name in ("file", "text")):
                     raise self._damaged("a line without file and text")
                 number = numbers.get(found["file"])
-                if number is not None and self._is_same(number, found):
+                if number is not None and self._is_unchanged(number, found):
                     self._finished[number] = at
                 at += len(line)
 
-    def _is_same(self, number: int, found: Mapping[str, Any]) -> bool:
-        """Whether a recording is as it was, and its result is there."""
+    def _is_unchanged(self, number: int, found: Mapping[str, Any]) -> bool:
+        """Whether a recording is unchanged and its result exists."""
         stamp = self._stamps[number]
-        return stamp is not None and found.get("stamp") == stamp and self._is_there(number)
+        return stamp is not None and found.get("stamp") == stamp and self._has_result(number)
 
     def _parsed(self, line: bytes) -> dict[str, Any]:
         try:
@@ -175,7 +175,7 @@ class InPlace(Results):
         except (ValueError, RecursionError) as error:
             raise self._damaged(one_line(error)) from error
         if not isinstance(found, dict):
-            raise self._damaged("no object")
+            raise self._damaged("not an object")
         return found
 
     def _damaged(self, reason: str) -> InputError:
@@ -183,11 +183,11 @@ class InPlace(Results):
             f"{self.partial} is not a list of finished recordings ({reason}): remove it to process all recordings again"
         )
 
-    def _is_there(self, number: int) -> bool:
+    def _has_result(self, number: int) -> bool:
         return True
 
     def _texts(self) -> Iterator[str]:
-        """What was kept of each recording, in their order."""
+        """The stored texts of all recordings, in their order."""
         with open_regular(self.partial) as file:
             for number in sorted(self._finished):
                 file.seek(self._finished[number])
@@ -201,7 +201,7 @@ class InFile(InPlace):
     def partial(self) -> Path:
         return self.output.with_name(self.output.name + SUFFIX)
 
-    def kept(self, number: int, tags: Tags) -> str:
+    def stored(self, number: int, tags: Tags) -> str:
         return self.form.text(tags)
 
     def finish(self) -> None:
@@ -220,7 +220,7 @@ class InFile(InPlace):
 
 
 class InFolder(InPlace):
-    """A folder with one file for each recording, called as it is below the folder that was given."""
+    """A folder with one file per recording, whose relative path is that of the recording in the given folder."""
 
     @property
     def partial(self) -> Path:
@@ -234,12 +234,12 @@ class InFolder(InPlace):
     def open(self) -> Iterator[list[int]]:
         self._check_names()
         if os.path.lexists(self.output) and not self.output.is_dir():
-            raise InputError(f"{self.output} is a file: give a folder as --output, for one file for each recording")
+            raise InputError(f"{self.output} is a file: give a folder as --output, for one file per recording")
         self.output.mkdir(parents=True, exist_ok=True)
         with super().open() as finished:
             yield finished
 
-    def kept(self, number: int, tags: Tags) -> str:
+    def stored(self, number: int, tags: Tags) -> str:
         target = self.target(number)
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, self.form.text(tags))
@@ -248,7 +248,7 @@ class InFolder(InPlace):
     def finish(self) -> None:
         self.partial.unlink()
 
-    def _is_there(self, number: int) -> bool:
+    def _has_result(self, number: int) -> bool:
         return self.target(number).is_file()
 
     def _check_free(self) -> None:
@@ -270,7 +270,7 @@ class InFolder(InPlace):
 
 
 def _stamp(path: str) -> list[int] | None:
-    """Size and time of a file; another one of the same name is tagged again."""
+    """Size and modification time of a file, by which changed files are noticed."""
     try:
         status = os.stat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""What can be given as a sound: a path, bytes, a file, samples, a row of `datasets`."""
+"""The accepted forms of a sound: a path, bytes, a file, samples, a row of `datasets`."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from hf_audio.data.recordings.headers import Source
 from hf_audio.errors import InputError
 
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-# Of a file that cannot be read again from its beginning, such as a pipe: it is held in memory.
+# Maximum size of a file that cannot seek, such as a pipe, as it is read into memory.
 MAX_PIPED_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A sound that is to be decoded, or is decoded already.
+    """A sound to decode, or one that is already decoded.
 
     Attributes:
-        name: for people; "" where it has none.
-        source: what it is decoded from; None where there are samples.
+        name: name for messages and results; "" if it has none.
+        source: what it is decoded from; None if there are samples.
         samples: `[samples]` or `[channels, samples]`, at `sample_rate` Hz.
-        start_s, end_s: the stretch of the source that is heard; `end_s` None goes to its end.
+        start_s, end_s: the part of the source to use; `end_s` None goes to its end.
     """
 
     name: str = ""
@@ -40,16 +40,16 @@ class Recording:
 
 
 def recording_of(sound: Any, sample_rate: int | None = None) -> Recording:
-    """Finds out what was given.
+    """Turns any of the accepted forms into a Recording.
 
     Args:
         sound: the path of a file; its bytes; a file open for reading; samples `[samples]` or `[channels, samples]`; or
-            what `datasets` has for a recording: a row with "audio", {"array", "sampling_rate"}, {"bytes", "path"}, or a
-            decoder of torchcodec.
-        sample_rate: of samples, in Hz; everything else says it itself.
+            a recording of `datasets`: a row with "audio", {"array", "sampling_rate"}, {"bytes", "path"}, or a decoder
+            of torchcodec.
+        sample_rate: of samples, in Hz; all other forms have their own.
 
     Raises:
-        InputError: something else, samples without a sample rate, or a sample rate for what has its own.
+        InputError: another type, samples without a sample rate, or a sample rate for a sound that has its own.
     """
     if isinstance(sound, Mapping) or hasattr(sound, "get_all_samples"):
         found = _of_row(sound)
@@ -63,7 +63,7 @@ def recording_of(sound: Any, sample_rate: int | None = None) -> Recording:
         return _of_samples(sound, sample_rate)
     if sample_rate is not None:
         raise InputError(
-            f"sample_rate {sample_rate} was given with a sound that has its own: leave it out, or give samples"
+            f"sample_rate {sample_rate} was given with a sound that has its own: remove it, or give samples"
         )
     return found
 
@@ -73,12 +73,12 @@ def _of_path(path: str | os.PathLike) -> Recording:
     if isinstance(name, bytes):
         raise InputError("A path must be a str or a Path; bytes are read as the content of a file")
     if ADDRESS.match(name):
-        raise InputError(f"{name} is an address, and nothing is downloaded: download the file and give its path")
+        raise InputError(f"{name} is a web address, which hf_audio does not open: download the file, and give its path")
     return Recording(name, Path(name))
 
 
 def _of_file(file: Any) -> Recording:
-    """One that can seek is read where it lies, another, such as a pipe, is held."""
+    """A file that can seek is read in place; others, such as pipes, are read into memory."""
     if isinstance(file, io.TextIOBase):
         raise InputError("The file is open as text: open it in binary mode, 'rb'")
     can_seek = getattr(file, "seekable", lambda: False)()
@@ -86,16 +86,16 @@ def _of_file(file: Any) -> Recording:
         return Recording(source=file)
     content = file.read(MAX_PIPED_BYTES + 1)
     if len(content) > MAX_PIPED_BYTES:
-        raise InputError(f"More than {MAX_PIPED_BYTES >> 20} MiB came through a pipe: save it as a file and give that")
+        raise InputError(f"The pipe has more than {MAX_PIPED_BYTES >> 20} MiB: save the sound as a file, and give that")
     return Recording(source=io.BytesIO(content))
 
 
 def _of_row(row: Any) -> Recording:
-    if hasattr(row, "get_all_samples"):  # torchcodec's decoder, as `datasets` hands audio out
+    if hasattr(row, "get_all_samples"):  # a decoder of torchcodec, in which `datasets` returns audio
         decoded = row.get_all_samples()
         return _of_samples(np.asarray(decoded.data), decoded.sample_rate)
     if not isinstance(row, Mapping):
-        raise InputError(f"The `audio` of a row is a recording, found {type(row).__name__}: leave rows without one out")
+        raise InputError(f"The `audio` of a row is not a recording but {type(row).__name__}: skip rows without audio")
     if "audio" in row:
         return _of_row(row["audio"]) if not isinstance(row["audio"], str | bytes) else recording_of(row["audio"])
     if row.get("array") is not None:

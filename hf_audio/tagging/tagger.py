@@ -1,83 +1,30 @@
-"""A trained classifier that tags sounds of any length, in blocks of windows, each read as in training."""
+"""A trained classifier that tags sounds of any length, in blocks of windows, which are prepared as in training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.recordings.audio import read_pieces
 from hf_audio.data.recordings.reasons import AudioError
-from hf_audio.errors import InputError
 from hf_audio.sound_predictor import SoundPredictor
+from hf_audio.tagging.blocks import Block, Cut, Prepared, append, check_finite, joined, unreadable
+from hf_audio.tagging.embeddings import Embeddings
 from hf_audio.tagging.settings import TagSettings, rule_of, settings_of
 from hf_audio.tagging.sounds import Recording, recording_of
 from hf_audio.tagging.tags import Tags
 from hf_audio.terminal import named_logger
 from hf_audio.windows import SampleWindows, stretches
 
-if TYPE_CHECKING:
-    from hf_audio.tagging.embeddings import Embeddings
-
 logger = named_logger(__name__)
-MAX_PARTS = 32
-
-
-class Cut(NamedTuple):
-    """Some windows of a sound, in their order, at the model's rate.
-
-    Attributes:
-        windows: float32 `[samples]` or `[2, samples]` each, all of one length.
-        starts_s: float64 `[windows]`, in the sound.
-        end_s: where the sound ends, as far as it was decoded.
-    """
-
-    windows: list[np.ndarray]
-    starts_s: np.ndarray
-    end_s: float
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some windows of a sound, in their order, as the model reads them.
-
-    Attributes:
-        inputs: of the extractor, one entry for each window.
-        starts_s: float64 `[windows]`, in the sound.
-        end_s: where the sound ends, as far as it was decoded.
-    """
-
-    inputs: dict[str, Tensor]
-    starts_s: np.ndarray
-    end_s: float
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A whole sound, ready for the model.
-
-    Attributes:
-        inputs: of all of its windows; they go through `Tagger.logits` together or in parts, with those of others.
-        starts_s: float64 `[windows]`.
-        duration_s: of the sound.
-        recording: what it was.
-        settings: how it is tagged.
-    """
-
-    inputs: dict[str, Tensor]
-    starts_s: np.ndarray
-    duration_s: float
-    recording: Recording = field(repr=False)
-    settings: TagSettings
 
 
 class Tagger:
-    """See `hf_audio.load`.
+    """Tags sounds with a trained classifier; see `hf_audio.load`.
 
     Args:
         predictor: a trained classifier with its extractor.
@@ -85,11 +32,11 @@ class Tagger:
 
     def __init__(self, predictor: SoundPredictor) -> None:
         self.predictor = predictor
-        self._told, self._told_of = False, set()
+        self._warned_of_default, self._warned_of = False, set()
 
     @property
     def name(self) -> str:
-        """Of the model."""
+        """Name of the model."""
         return self.predictor.name
 
     @property
@@ -99,39 +46,39 @@ class Tagger:
 
     @property
     def sample_rate(self) -> int:
-        """That the model hears, in Hz; sounds of another are resampled."""
+        """Sample rate of the model's input in Hz; other sounds are resampled to it."""
         return self.predictor.sample_rate
 
     @property
     def threshold(self) -> float | None:
-        """Scores from here on are a yes; None of a model of one label, whose highest class is taken."""
+        """Minimum score of a present class; None for a single-label model, where the highest class is present."""
         return self.predictor.decision_threshold if self.labels.is_multi_label else None
 
     def windows(self, window_s: float | None = None, hop_s: float | None = None) -> SampleWindows:
-        """How a sound at `sample_rate` is cut; by default as the model was trained.
+        """How a sound at `sample_rate` is cut. Default: as in training.
 
         Raises:
-            InputError: windows that cannot be.
+            InputError: the windows are too short or too long for the model.
         """
         return rule_of(self.predictor, self.settings(window_s=window_s, hop_s=hop_s))
 
     def settings(self, **given: Any) -> TagSettings:
-        """What acts, of `window_s`, `hop_s`, `threshold`, `top_k` and `smooth_s`; see `settings_of`.
+        """The settings in effect, given some of `window_s`, `hop_s`, `threshold`, `top_k` and `smooth_s`.
 
-        Where a model does not say what windows it was trained on, the first call says which are taken.
+        See `settings_of`. If the model's config has no window length, the first call logs which length is used.
         """
         found = settings_of(self.predictor, **given)
-        if given.get("hop_s") is not None and found.hop_s > found.window_s and found not in self._told_of:
-            self._told_of.add(found)
+        if given.get("hop_s") is not None and found.hop_s > found.window_s and found not in self._warned_of:
+            self._warned_of.add(found)
             logger.warning(
                 "Windows of %.6g s every %.6g s skip the sound between them; give a smaller hop_s to cover all of it",
                 found.window_s,
                 found.hop_s,
             )
-        if not self._told and self.predictor.usage.window_s is None and given.get("window_s") is None:
-            self._told = True
+        if not self._warned_of_default and self.predictor.usage.window_s is None and given.get("window_s") is None:
+            self._warned_of_default = True
             logger.warning(
-                "%s does not say what windows it was trained on: %.6g s are taken, %s; window_s says it otherwise",
+                "%s does not say what windows it was trained on. Windows have %.6g s, %s; set window_s to change it",
                 self.name,
                 found.window_s,
                 found.origin,
@@ -149,30 +96,25 @@ class Tagger:
         top_k: int | None = None,
         smooth_s: float | None = None,
     ) -> Tags:
-        """Tags of one sound of any length; a long file is decoded and heard in blocks.
+        """Tags one sound of any length; long files are processed in blocks.
 
         Args:
             sound: the path of a file, its bytes, a file open for reading, samples `[samples]` or
                 `[channels, samples]`, or a row of `datasets`.
             sample_rate: of samples, in Hz.
-            window_s, hop_s: length of the windows, and from one to the next; by default as the model was trained.
-            threshold: scores from here on make a segment; by default the model's own, and of a model of one label the
-                highest class of each window.
-            top_k: list so many classes, the highest first.
-            smooth_s: over how long the median of the scores is taken; by default the length of a window.
+            window_s, hop_s: length of the windows, and time between their starts. Default: as in training.
+            threshold: minimum score of a segment. Default: the model's own; for a single-label model, segments are
+                made of the highest class of each window.
+            top_k: number of classes to list, the highest first.
+            smooth_s: width of the median filter over the scores. Default: the window length.
 
         Raises:
-            InputError: a sound that cannot be read, or settings that cannot be.
+            InputError: the sound cannot be read, or a setting is invalid.
         """
         settings = self.settings(window_s=window_s, hop_s=hop_s, threshold=threshold, top_k=top_k, smooth_s=smooth_s)
         recording = recording_of(sound, sample_rate)
-        starts_s, logits, end_s = [], [], 0.0
         try:
-            for block in self.blocks(recording, settings):
-                keep(starts_s, block.starts_s)
-                keep(logits, self.logits(block.inputs))
-                end_s = block.end_s
-            return self.tags_of(recording, settings, np.concatenate(starts_s), np.concatenate(logits), end_s)
+            return self.tags_of(recording, settings, *self._run(self.logits, recording, settings))
         except AudioError as error:
             raise unreadable(recording, error) from error
 
@@ -184,19 +126,21 @@ class Tagger:
         window_s: float | None = None,
         hop_s: float | None = None,
     ) -> Embeddings:
-        """What the classifier is given of each window of a sound: vectors to search, cluster or train something on.
+        """The inputs of the classifier layer per window of a sound: vectors for search, clustering or training.
 
-        Arguments and errors are those of a call.
+        Arguments and errors are those of `__call__`.
         """
-        from hf_audio.tagging.embeddings import embedding_of
-
-        return embedding_of(self, recording_of(sound, sample_rate), self.settings(window_s=window_s, hop_s=hop_s))
+        settings, recording = self.settings(window_s=window_s, hop_s=hop_s), recording_of(sound, sample_rate)
+        try:
+            return self.embeddings_of(recording, settings, *self._run(self.embeddings, recording, settings))
+        except AudioError as error:
+            raise unreadable(recording, error) from error
 
     def prepared(self, sound: Any, sample_rate: int | None = None, **given: float | None) -> Prepared:
-        """A sound of limited length, decoded, resampled and made into the model's inputs: work for any thread.
+        """Decodes and resamples a sound of limited length and makes the model's inputs, in any thread.
 
         Args:
-            sound, sample_rate, given: as of `__call__`.
+            sound, sample_rate, given: see `__call__`.
 
         Raises:
             InputError: see `__call__`.
@@ -210,14 +154,18 @@ class Tagger:
         return Prepared(joined([block.inputs for block in blocks]), starts_s, blocks[-1].end_s, recording, settings)
 
     def logits(self, inputs: dict[str, Tensor]) -> np.ndarray:
-        """float32 `[windows, classes]` of inputs of any number of windows of one shape, in one forward."""
+        """float32 `[windows, classes]` for inputs of any number of windows of one shape, in one forward pass."""
         return self.predictor.logits(inputs)
 
+    def embeddings(self, inputs: dict[str, Tensor]) -> np.ndarray:
+        """float32 `[windows, size]`, the inputs of the classifier layer, in one forward pass."""
+        return self.predictor.embed(inputs).float().cpu().numpy()
+
     def tags(self, prepared: Prepared, logits: np.ndarray) -> Tags:
-        """Tags of a prepared sound, with the logits of its windows.
+        """Tags of a prepared sound, from the logits of its windows.
 
         Raises:
-            InputError: logits that are not finite.
+            InputError: a logit is not finite.
         """
         recording, starts_s = prepared.recording, prepared.starts_s
         try:
@@ -228,72 +176,71 @@ class Tagger:
     def tags_of(
         self, recording: Recording, settings: TagSettings, starts_s: np.ndarray, logits: np.ndarray, duration_s: float
     ) -> Tags:
-        """Tags of a sound with the logits `[windows, classes]` of all of its windows.
+        """Tags of a sound, from the logits `[windows, classes]` of all of its windows.
 
         Raises:
-            AudioError: logits that are not finite, as models answer sounds of numbers far outside of [-1, 1].
+            AudioError: a logit is not finite, which happens for samples far outside [-1, 1].
         """
-        check_answer(logits)
-        window_s = rule_of(self.predictor, settings).window / self.sample_rate
-        return Tags(recording, self.labels, settings, starts_s, window_s, logits, duration_s)
+        check_finite(logits)
+        return Tags(recording, self.labels, settings, starts_s, self._window_s(settings), logits, duration_s)
+
+    def embeddings_of(
+        self, recording: Recording, settings: TagSettings, starts_s: np.ndarray, values: np.ndarray, duration_s: float
+    ) -> Embeddings:
+        """Embeddings of a sound, from the vectors `[windows, size]` of all of its windows.
+
+        Raises:
+            AudioError: a value is not finite, see `tags_of`.
+        """
+        check_finite(values)
+        ends_s = np.minimum(starts_s + self._window_s(settings), duration_s)
+        return Embeddings(recording.name, starts_s, ends_s, values)
 
     def blocks(self, recording: Recording, settings: TagSettings) -> Iterator[Block]:
-        """The windows of a sound in blocks of at most `batch_size`, whatever its length in flat memory.
+        """The windows of a sound in blocks of at most `batch_size`, in constant memory for any length.
 
         Raises:
-            AudioError: a file that cannot be decoded, at its beginning or later.
-            InputError: samples that are not sound.
+            AudioError: the file cannot be decoded.
+            InputError: the samples are not a valid sound.
         """
         for cut in self.cuts(recording, settings):
             yield Block(self.predictor.inputs(cut.windows), cut.starts_s, cut.end_s)
 
     def cuts(self, recording: Recording, settings: TagSettings) -> Iterator[Cut]:
-        """The same blocks, decoded and resampled alone: a service makes the inputs of several recordings at once.
+        """The same blocks, only decoded and resampled: a service makes the inputs of several recordings at once.
 
         Raises:
             AudioError, InputError: see `blocks`.
         """
-        rule, rate, most = rule_of(self.predictor, settings), self.sample_rate, self.predictor.batch_size
-        for first, sound in stretches(self._pieces(recording), rule.window, rule.hop, most):
+        rule, rate, size = rule_of(self.predictor, settings), self.sample_rate, self.predictor.batch_size
+        for first, sound in stretches(self._pieces(recording), rule.window, rule.hop, size):
             starts, windows = rule.starts(sound.shape[-1]), rule.cut(sound)
             end_s = (first + sound.shape[-1]) / rate
-            for at in range(0, len(windows), most):  # the last stretch has as many as are left
-                starts_s = (first + np.array(starts[at : at + most], dtype=np.float64)) / rate
-                yield Cut(windows[at : at + most], starts_s, end_s)
+            for at in range(0, len(windows), size):  # the last stretch can have more windows
+                starts_s = (first + np.array(starts[at : at + size], dtype=np.float64)) / rate
+                yield Cut(windows[at : at + size], starts_s, end_s)
+
+    def _run(
+        self, answer: Callable[[dict[str, Tensor]], np.ndarray], recording: Recording, settings: TagSettings
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Starts `[windows]` in s, outputs `[windows, size]`, and the duration in s of a sound, block by block."""
+        starts_s: list[np.ndarray] = []
+        values: list[np.ndarray] = []
+        end_s = 0.0
+        for block in self.blocks(recording, settings):
+            append(starts_s, block.starts_s)
+            append(values, answer(block.inputs))
+            end_s = block.end_s
+        return np.concatenate(starts_s), np.concatenate(values), end_s
+
+    def _window_s(self, settings: TagSettings) -> float:
+        """Length of a window as it is cut, in whole samples."""
+        return rule_of(self.predictor, settings).window / self.sample_rate
 
     def _pieces(self, recording: Recording) -> Iterator[np.ndarray]:
-        """The sound at the model's rate, in pieces `[samples]` or `[2, samples]`."""
+        """The sound at the model's sample rate, in pieces `[samples]` or `[2, samples]`."""
         if recording.samples is not None:
             return iter([self.predictor.heard(recording.samples, recording.sample_rate)])
         stretch = (recording.start_s, recording.end_s)
         stereo = self.predictor.is_stereo
         return read_pieces(recording.source, self.sample_rate, *stretch, stereo=stereo, may_be_silent=True)
-
-
-def keep(parts: list[np.ndarray], part: np.ndarray) -> None:
-    """Adds a part behind the others. Many are joined at once: each small one would keep from being reused the memory
-    around it, in which inputs of many MB come and go."""
-    parts.append(part)
-    if len(parts) >= MAX_PARTS:
-        parts[:] = [np.concatenate(parts)]
-
-
-def joined(inputs: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Inputs of several groups of windows of one shape, one behind the other."""
-    if len(inputs) == 1:
-        return inputs[0]
-    return {name: torch.cat([one[name] for one in inputs]) for name in inputs[0]}
-
-
-def check_answer(values: np.ndarray) -> None:
-    """Raises AudioError where what a model says of a sound is not finite, for no score can be made of it."""
-    if not np.isfinite(values).all():
-        raise AudioError("the model's answers are not finite, perhaps because samples are far outside of [-1, 1]")
-
-
-def unreadable(recording: Recording, error: AudioError) -> InputError:
-    """One sentence for a recording that cannot be tagged."""
-    return InputError(
-        f"{recording.name or 'The sound'} cannot be tagged ({error.reason}): give a recording, as wav, flac, mp3, ogg; "
-        'm4a, webm and the sound of videos need pip install "hf_audio[av]"'
-    )

@@ -1,4 +1,4 @@
-"""The tags of one sound: scores of the whole, a timeline, segments; as a table, as JSON, or in a notebook."""
+"""The tags of one sound: scores of the whole, a timeline and segments, as a table, as JSON, or in a notebook."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Timeline(NamedTuple):
-    """Scores of each window.
+    """Scores per window.
 
     Attributes:
         starts_s, ends_s: float64 `[windows]`.
@@ -36,16 +36,16 @@ class Timeline(NamedTuple):
 
 @dataclass(frozen=True)
 class Tags:
-    """See above.
+    """The result of tagging one sound.
 
     Attributes:
-        recording: what was tagged.
+        recording: the sound.
         labels: the model's classes.
         settings: how it was tagged.
         starts_s: float64 `[windows]`.
-        window_s: length of the windows; the last may end behind the sound, where that is shorter.
+        window_s: length of the windows; the last one may end after the sound if the sound is shorter.
         logits: float32 `[windows, classes]`.
-        duration_s: of the sound.
+        duration_s: duration of the sound.
     """
 
     recording: Recording = field(repr=False)
@@ -58,13 +58,13 @@ class Tags:
 
     @property
     def name(self) -> str:
-        """Of the file, as it was given; "" where it has none."""
+        """Name of the file, as given; "" if there is none."""
         return self.recording.name
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """Label → score of the whole sound, the highest first: softmax or sigmoid of the mean of its windows' logits,
-        as reports have them."""
+        """Label → score of the whole sound, the highest first: softmax or sigmoid of the mean of the windows' logits,
+        as in reports."""
         found = self.labels.probabilities(self.logits.astype(np.float64).mean(axis=0))
         order = np.argsort(-found, kind="stable")[: self.settings.top_k]
         return {self.labels.names[index]: float(found[index]) for index in order}
@@ -77,7 +77,7 @@ class Tags:
 
     @cached_property
     def segments(self) -> list[Segment]:
-        """(label, start_s, end_s, score) of each stretch with a label, see `segments_of`; by their beginnings."""
+        """(label, start_s, end_s, score) of each segment, sorted by start; see `segments_of`."""
         timeline, settings = self.timeline, self.settings
         return segments_of(
             timeline.scores,
@@ -86,20 +86,20 @@ class Tags:
             threshold=settings.threshold,
             is_multi_label=self.labels.is_multi_label,
             width=median_width(settings.smooth_s, settings.hop_s),
-            least_s=settings.smooth_s / 2,
+            min_s=settings.smooth_s / 2,
         )
 
     def highest(self, window: int) -> list[tuple[str, float]]:
-        """(label, score) of one window, the highest first, as many as `top_k` says."""
+        """(label, score) of one window, the highest first, at most `top_k`."""
         scores = self.timeline.scores[window]
         order = np.argsort(-scores, kind="stable")[: self.settings.top_k]
         return [(self.labels.names[index], float(scores[index])) for index in order]
 
     def as_dict(self, *, timeline: bool = True) -> dict[str, Any]:
-        """Everything as JSON has it.
+        """All results, as in JSON.
 
         Args:
-            timeline: with the windows.
+            timeline: whether to include the windows.
         """
         found: dict[str, Any] = {
             "file": self.name,
@@ -119,13 +119,13 @@ class Tags:
         return found
 
     def to_json(self, *, timeline: bool = True) -> str:
-        """One line of JSON, see `as_dict`. Bytes of a name that are not UTF-8 stand in it as Python escapes them:
-        `os.fsencode` of what `json.loads` reads is the name again."""
+        """One line of JSON, see `as_dict`. Bytes of a name that are not UTF-8 are escaped as in Python, so that
+        `os.fsencode` of the loaded name restores it."""
         text = json.dumps(self.as_dict(timeline=timeline), ensure_ascii=False, allow_nan=False)
         return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """The timeline: one row for each window, with start_s, end_s and a column for each class."""
+        """The timeline: one row per window, with start_s, end_s and a column per class."""
         import pandas
 
         starts_s, ends_s, scores, names = self.timeline
@@ -138,7 +138,7 @@ class Tags:
         return image_of(self.recording, self.duration_s, self.scores, self.segments)
 
 
-_SURROGATE = re.compile(r"[\ud800-\udfff]")  # within a string of JSON; UTF-8 has no bytes for one
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # in a JSON string; UTF-8 cannot encode them
 
 
 def _scored(label: str, score: float) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Train on several SLURM nodes: sbatch recipes/accelerate/slurm.sh recipes/ast_irmas.py --dataset USER/irmas-fbank
-# Change the lines below to what your cluster calls things; nothing in the recipe needs to change.
+# Adapt the lines below to your cluster; the recipe needs no changes.
 #SBATCH --job-name=hf_audio
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -17,7 +17,7 @@ source .venv/bin/activate
 gpus_per_node=${SLURM_GPUS_ON_NODE:-8}
 main_host=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 
-# Checkpoints are complete or ignored, so a requeued job simply goes on from the last one.
+# Checkpoints are complete or ignored, so a requeued job resumes from the last one.
 srun --kill-on-bad-exit=1 bash -c "accelerate launch \
     --config_file recipes/accelerate/multi_node.yaml \
     --num_machines $SLURM_NNODES --num_processes $((SLURM_NNODES * gpus_per_node)) --machine_rank \$SLURM_NODEID \

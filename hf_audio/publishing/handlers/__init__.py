@@ -1,5 +1,5 @@
-"""What Inference Endpoints run of a published model: `network.py` or `classical.py`, with `request.py` in front.
+"""The code that Inference Endpoints run for a published model: `network.py` or `classical.py`, and `request.py`.
 
-`publishing/handler.py` makes one file of the two, which goes out as handler.py beside the card. Nothing of hf_audio
-imports them, and they import nothing of hf_audio.
+`publishing/handler.py` joins two of them into one file, which is published as handler.py beside the card. hf_audio does
+not import these modules, and they do not import hf_audio.
 """

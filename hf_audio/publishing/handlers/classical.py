@@ -3,8 +3,8 @@
     EndpointHandler(path)({"inputs": the bytes of a recording, "parameters": {"top_k": 3}})
     → [{"label": "violin", "score": 0.87}, ...]
 
-It hears all of a recording, as the model was evaluated: in windows, whose decision values are averaged. `inputs` may
-also be base64 text, or {"array": samples, "sampling_rate": Hz}.
+It processes the whole recording in the same way as the evaluation did: in windows, whose decision values are averaged.
+`inputs` may also be base64 text, or {"array": samples, "sampling_rate": Hz}.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class EndpointHandler:
     """Loads the model once.
 
     Args:
-        path: of the repository's files.
+        path: folder with the repository's files.
     """
 
     def __init__(self, path: str = "") -> None:
@@ -32,7 +32,7 @@ class EndpointHandler:
         self.config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.rule = self.config["sample_windows"]
         self.several = self.config.get("problem_type") == "multi_label_classification"
-        # Of this repository, whose handler.py anyone who deploys it runs: the types that its config names, and its code
+        # Those who deploy this repository run its handler.py, so they also trust the types and code that it loads
         self.classifiers = skops.io.load(folder / "model.skops", trusted=self.config["trusted_types"])
         self.extractor = AutoFeatureExtractor.from_pretrained(path, trust_remote_code=True)
         self.network = Network(folder / "network", self.config) if self.config.get("network") else None
@@ -41,7 +41,7 @@ class EndpointHandler:
         """Labels with their scores, the highest first.
 
         Raises:
-            ValueError: no recording, or parameters that there are not.
+            ValueError: the request has no valid recording, or unknown parameters.
         """
         inputs, top_k, function = request_of(data, "sigmoid" if self.several else "softmax")
         samples, sample_rate = samples_of(inputs)
@@ -62,11 +62,11 @@ class EndpointHandler:
 
 
 class Network:
-    """The network whose embedding stands behind the classical features.
+    """The network whose embedding is appended to the classical features.
 
     Args:
-        folder: where it is.
-        config: of the model.
+        folder: contains the network.
+        config: the model's config.json.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ class Network:
         self.window = round(config["window_s"] * self.rate)
 
     def embeddings(self, mono: np.ndarray, sample_rate: int, starts: list[int], rate: int) -> np.ndarray:
-        """What its classifier is given, `[windows, size]`, of windows that start at samples of another rate."""
+        """The inputs of the network's classifier, `[windows, size]`; `starts` are in samples at another rate."""
         import torch
 
         sound = resampled(mono, sample_rate, self.rate)

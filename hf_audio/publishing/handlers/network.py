@@ -3,8 +3,8 @@
     EndpointHandler(path)({"inputs": the bytes of a recording, "parameters": {"top_k": 3}})
     → [{"label": "violin", "score": 0.87}, ...]
 
-It hears all of a recording, as the model was evaluated: in windows, whose logits are averaged. `inputs` may also be
-base64 text, or {"array": samples, "sampling_rate": Hz}.
+It processes the whole recording in the same way as the evaluation did: in windows, whose logits are averaged. `inputs`
+may also be base64 text, or {"array": samples, "sampling_rate": Hz}.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class EndpointHandler:
     """Loads the model once.
 
     Args:
-        path: of the repository's files.
+        path: folder with the repository's files.
     """
 
     def __init__(self, path: str = "") -> None:
         folder = Path(path)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         preprocessor = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
-        # Those who deploy a repository run its handler.py; only where its model needs it is other code of it run too.
+        # Those who deploy this repository run its handler.py; its other code is run only if the model needs it
         own_code = "auto_map" in config or "auto_map" in preprocessor
         self.rule = config["sample_windows"]
         self.several = config.get("problem_type") == "multi_label_classification"
@@ -46,12 +46,12 @@ class EndpointHandler:
         """Labels with their scores, the highest first.
 
         Raises:
-            ValueError: no recording, or parameters that there are not.
+            ValueError: the request has no valid recording, or unknown parameters.
         """
         inputs, top_k, function = request_of(data, "sigmoid" if self.several else "softmax")
         samples, sample_rate = samples_of(inputs)
-        heard = pair_of(samples) if getattr(self.extractor, "is_stereo", False) else samples.mean(axis=1)
-        sound, starts = padded(resampled(heard, sample_rate, self.extractor.sampling_rate), self.rule)
+        channels = pair_of(samples) if getattr(self.extractor, "is_stereo", False) else samples.mean(axis=1)
+        sound, starts = padded(resampled(channels, sample_rate, self.extractor.sampling_rate), self.rule)
         windows = [sound[..., start : start + self.rule["window"]] for start in starts]
         parts = [self._logits(windows[first : first + BATCH_SIZE]) for first in range(0, len(windows), BATCH_SIZE)]
         scores = scores_of(torch.cat(parts).double().mean(dim=0).numpy(), function)
@@ -67,5 +67,5 @@ class EndpointHandler:
 
 
 def pair_of(samples: np.ndarray) -> np.ndarray:
-    """Left and right, `[samples, 2]`: of mono twice the same."""
+    """The left and right channel, `[samples, 2]`; a mono sound is duplicated."""
     return samples[:, :2] if samples.shape[1] > 1 else np.repeat(samples, 2, axis=1)

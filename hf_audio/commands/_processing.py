@@ -1,4 +1,4 @@
-"""The way through many recordings, for the commands that find something of each: finished ones, a bar, what failed."""
+"""Processes many recordings for the commands that do so: skips finished ones, shows a bar, reports failures."""
 
 from __future__ import annotations
 
@@ -17,35 +17,36 @@ if TYPE_CHECKING:
 
 logger = named_logger(__name__)
 SOME_FAILED = 1
-MAX_PROBED = 100  # recordings whose headers are read to tell how much there is to hear
+MAX_PROBED = 100  # recordings whose headers are read for the total duration
 
 
-def gone_through(
+def process(
     files: Sequence[FoundFile],
     found_of: Callable[..., Iterator[tuple[int, Any]]],
     results: Results,
-    done: str,
-    left_out: Mapping[int, str] | None = None,
+    task: str,
+    excluded: Mapping[int, str] | None = None,
 ) -> dict[int, str]:
-    """Goes through the recordings that are not finished yet; returns why others, by their places, could not be read.
+    """Processes the unfinished recordings. Returns the indices of those that could not be read, with the reasons.
 
     Args:
-        found_of: recordings, and by the name `heard` whom to tell of seconds → see `answered`.
-        results: takes what is found.
-        done: what is done to them, for the bar.
-        left_out: places that nothing can be found of, and why.
+        files: all recordings.
+        found_of: called with recordings and the callback `progressed`, see `answered`; yields their results.
+        results: stores the results.
+        task: name of the task, for the progress bar.
+        excluded: indices of recordings that cannot be processed, with the reasons.
     """
     from hf_audio.terminal import progress
 
-    failed = dict(left_out or {})
+    failed = dict(excluded or {})
     with results.open() as finished:
         if finished:
             logger.warning("%d of %d recordings are already done", len(finished), len(files))
         rest = sorted(set(range(len(files))) - set(finished) - failed.keys())
         recordings = [_recording(files[number]) for number in rest]
         total_s = _total_s(recordings)
-        with progress(desc=done, unit=" s of sound", total=total_s, disable=None, bar_format=_bar(total_s)) as bar:
-            for place, found in found_of(recordings, heard=bar.update):
+        with progress(desc=task, unit=" s of sound", total=total_s, disable=None, bar_format=_bar(total_s)) as bar:
+            for place, found in found_of(recordings, progressed=bar.update):
                 if isinstance(found, str):
                     failed[rest[place]] = found
                     results.skip(rest[place])
@@ -55,8 +56,8 @@ def gone_through(
     return failed
 
 
-def said_failed(files: Sequence[FoundFile], failed: Mapping[int, str]) -> int:
-    """Says which recordings could not be read, by their places, and returns the exit code."""
+def report_failed(files: Sequence[FoundFile], failed: Mapping[int, str]) -> int:
+    """Logs which recordings could not be read, given their indices, and returns the exit code."""
     for number, reason in sorted(failed.items()):
         logger.error("%s: %s", files[number].path, reason)
     if failed:
@@ -65,7 +66,7 @@ def said_failed(files: Sequence[FoundFile], failed: Mapping[int, str]) -> int:
 
 
 def _recording(file: FoundFile) -> Recording:
-    """A file, or what comes through stdin."""
+    """A file, or the audio on stdin."""
     from hf_audio.tagging.sounds import Recording, recording_of
 
     if file.path == STDIN:
@@ -74,7 +75,7 @@ def _recording(file: FoundFile) -> Recording:
 
 
 def _total_s(recordings: Sequence[Recording]) -> float | None:
-    """How much there is to hear, by the headers of a few recordings; of many nobody waits for it."""
+    """Total duration by the headers; None for many recordings, where reading the headers would take too long."""
     from hf_audio.data.recordings.audio import probe
     from hf_audio.data.recordings.reasons import AudioError
 
@@ -88,6 +89,6 @@ def _total_s(recordings: Sequence[Recording]) -> float | None:
 
 
 def _bar(total_s: float | None) -> str:
-    """A bar in whole seconds; without a known end, what was heard so far."""
-    done = "{n:.0f} s of sound heard in {elapsed}"
+    """A bar in whole seconds; if the total is unknown, only the seconds processed so far."""
+    done = "{n:.0f} s of sound in {elapsed}"
     return done if total_s is None else "{desc}: {percentage:3.0f}%|{bar}| " + done + ", {remaining} left"
