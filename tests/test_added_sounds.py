@@ -131,10 +131,10 @@ def test_of_a_corpus_with_a_train_split_of_its_own_only_that_is_a_background(tmp
 def test_what_a_sample_rate_does_not_have_is_refused_before_features_are_built():
     codec = WaveformAugmentConfig(wave_codec_probability=0.5, wave_codec_names=["opus"])
     require_added_sounds(codec, MINE, FeatureConfig(features="waveform"))
-    with pytest.raises(InputError, match="--wave_codec_names opus cannot encode sound of 22050 Hz"):
+    with pytest.raises(InputError, match="--wave_codec_names opus cannot encode sound at 22050 Hz"):
         require_added_sounds(codec, MINE, FeatureConfig(features="spectrogram", features_on_device=True))
     low = WaveformAugmentConfig(wave_low_pass_probability=0.5)
-    with pytest.raises(InputError, match="goes up to half of the sample rate"):
+    with pytest.raises(InputError, match="must be below half the sample rate"):
         require_added_sounds(low, MINE, FeatureConfig(features="waveform", sample_rate=8000))
 
 
