@@ -57,7 +57,7 @@ def test_a_corpus_is_a_background_under_its_license(esc50, caplog):
 def test_what_of_a_large_background_is_left_out_is_said(esc50, caplog, monkeypatch):
     monkeypatch.setattr("hf_audio.preparation.added_sounds.MAX_POOL_S", 1.0)
     pool = read({"background": "esc50", "background_dir": str(esc50)}).background
-    assert f"esc50: {pool.num_recordings} of 10 recordings are used, at random" in caplog.text
+    assert f"esc50: {pool.num_recordings} of 10 recordings are used, chosen at random" in caplog.text
     assert pool.num_recordings < 9
 
 
@@ -80,12 +80,12 @@ def test_a_folder_is_a_background_or_rooms(esc50, tmp_path):
         (
             {"background": "esc05"},
             MINE,
-            "--background esc05 is not there, expected the name of a corpus or a folder of",
+            "--background esc05 does not exist, expected the name of a corpus or a folder of",
         ),
         ({"background": "esc05"}, MINE, "did you mean 'esc50'"),
         ({"background": "esc50"}, DataConfig(corpus="esc50"), "is the corpus that is trained on"),
         ({"background": "esc50"}, DataConfig(corpus="esc50", fold="2"), "is the corpus that is trained on"),
-        ({"background_dir": "x"}, MINE, "--background_dir x says where the corpus of --background lies"),
+        ({"background_dir": "x"}, MINE, "--background_dir x is the folder of the corpus --background"),
         ({"impulse_responses": "sythetic"}, MINE, "expected a folder of recordings or synthetic"),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_failed_download_names_the_flag_of_backgrounds(monkeypatch, tmp_path):
 def test_recordings_of_the_set_itself_are_refused_wherever_they_are_named(esc50):
     own = DataConfig(data_dir=str(esc50))
     for folder in (esc50, esc50 / "ESC-50-master" / "audio", esc50.parent):
-        with pytest.raises(InputError, match="sounds that are tested on would be heard in training"):
+        with pytest.raises(InputError, match="test recordings would be used in training"):
             require_added_sounds(WaveformAugmentConfig(background=str(folder)), own)
     made_of = {"corpus": {"name": "ESC-50", "others": []}}
     for stored in (False, True):
@@ -131,10 +131,10 @@ def test_of_a_corpus_with_a_train_split_of_its_own_only_that_is_a_background(tmp
 def test_what_a_sample_rate_does_not_have_is_refused_before_features_are_built():
     codec = WaveformAugmentConfig(wave_codec_probability=0.5, wave_codec_names=["opus"])
     require_added_sounds(codec, MINE, FeatureConfig(features="waveform"))
-    with pytest.raises(InputError, match="--wave_codec_names opus cannot encode sound of 22050 Hz"):
+    with pytest.raises(InputError, match="--wave_codec_names opus cannot encode sound at 22050 Hz"):
         require_added_sounds(codec, MINE, FeatureConfig(features="spectrogram", features_on_device=True))
     low = WaveformAugmentConfig(wave_low_pass_probability=0.5)
-    with pytest.raises(InputError, match="goes up to half of the sample rate"):
+    with pytest.raises(InputError, match="must be below half the sample rate"):
         require_added_sounds(low, MINE, FeatureConfig(features="waveform", sample_rate=8000))
 
 

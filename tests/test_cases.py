@@ -174,8 +174,8 @@ def test_strict_stops_at_a_stray_file_and_low_rates_are_told(cases, capsys, tmp_
     data = DataConfig(data_dir=str(cases / "upsampled_8k" / "data"))
     prepared = corpus_clips(data, sample_rate=16_000, tell=told.append)
     assert told == [prepared.understanding.paragraph()]
-    assert "200 of 200 recordings looked at have a sample rate below the features' 16000 Hz" in told[0]
-    assert prepared.card.protocol.startswith("Split by files, of which no grouping is known")
+    assert "200 of 200 recordings checked have a sample rate below the features' 16000 Hz" in told[0]
+    assert prepared.card.protocol.startswith("Split by files, whose groups are unknown")
 
 
 def test_a_recorder_that_lost_power_is_told_from_an_empty_file(cases):

@@ -279,10 +279,10 @@ def test_a_build_begins_with_the_paragraph_and_claims_no_groups_that_are_not_kno
     done = forks.run(script, *places, "--num_workers", "1")
     assert done.returncode == 0, done.errors
     assert done.output.startswith("Read class folders: 12 clips, 2 classes (cat 6, dog 6). Groups: no groups are known")
-    assert "12 of 12 recordings looked at have a sample rate below the features' 16000 Hz" in done.output
+    assert "12 of 12 recordings checked have a sample rate below the features' 16000 Hz" in done.output
     manifest = json.loads((tmp_path / "features/manifest.json").read_text())
     assert manifest["corpus"]["groups_known"] is False
-    assert manifest["corpus"]["protocol"].startswith("Split by files, of which no grouping is known")
+    assert manifest["corpus"]["protocol"].startswith("Split by files, whose groups are unknown")
     assert manifest["corpus"]["understood"].startswith("Read class folders: 12 clips, 2 classes (cat 6, dog 6).")
     card = (tmp_path / "features/README.md").read_text()
     assert "How the recordings were read: Read class folders: 12 clips" in card

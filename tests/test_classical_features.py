@@ -158,7 +158,7 @@ def test_entropies_stand_behind_the_other_features(corpus, tmp_path):
 
 @pytest.mark.parametrize("settings", [{}, {"step_s": 0.2}])
 def test_entropies_need_a_step_that_holds_them(settings):
-    with pytest.raises(InputError, match=r"entropy_frame_s 0\.3 needs step_s .*: give --step_s"):
+    with pytest.raises(InputError, match=r"entropy_frame_s 0\.3 needs a step_s .*: give --step_s"):
         ClassicalFeatures(entropy_frame_s=0.3, **settings)
 
 

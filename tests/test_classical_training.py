@@ -239,9 +239,9 @@ def test_what_does_not_fit_is_one_sentence(stored, tmp_path):
     with pytest.raises(InputError, match=r"The windows do not match: hop_s is 0\.4 in .* and 0\.2 in"):
         VectorReader(classical, Network(Predictor(tiny_model(fbank), fbank.extractor), longer))
     recipe = hf_audio.parse_recipe(VALUES, argv=["--dataset", fbank.source])
-    with pytest.raises(InputError, match="holds fbank features but this run asks for classical; give --features fbank"):
+    with pytest.raises(InputError, match="holds fbank features but this run needs classical: give --features fbank"):
         hf_audio.prepare_features(recipe)
-    with pytest.raises(InputError, match="has no features stored with it"):
+    with pytest.raises(InputError, match="someone/network has no features stored with it"):
         open_network("someone/network")
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match="contains the run of a network"):

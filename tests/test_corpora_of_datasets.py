@@ -48,7 +48,7 @@ def test_gtzan_on_the_hub_has_the_lists_of_its_module(hub):
     assert read.card.name == "GTZAN" and read.card.may_redistribute is False
     assert (read.card.source, read.card.revision) == ("alice/gtzan", repo.resolve().oid)
     paragraph = read.understanding.paragraph()
-    assert "1 clips that are in no list of --corpus gtzan" in paragraph and "as --corpus gtzan knows them" in paragraph
+    assert "1 clips that --corpus gtzan does not list" in paragraph and "as in --corpus gtzan" in paragraph
     drawn = read_corpus(DataConfig(corpus="gtzan", dataset="alice/gtzan", split="random"))
     assert len(drawn.clips) == len(names) and drawn.clips["split"].null_count == len(names)
 
@@ -56,7 +56,7 @@ def test_gtzan_on_the_hub_has_the_lists_of_its_module(hub):
 def test_a_module_that_knows_nothing_of_datasets_says_so(hub):
     publish(hub, "alice/any", gtzan_like())
     for corpus, sentence in {
-        "irmas": "--corpus irmas knows its files and nothing of datasets such as alice/any: add --corpus folder",
+        "irmas": "--corpus irmas can only read files, not datasets such as alice/any: give --corpus folder",
         "esc50": "has a clip 'blues.00000.wav', which is not named as in ESC-50",
     }.items():
         with pytest.raises(InputError, match=sentence):
@@ -233,7 +233,16 @@ def test_split_settings_that_would_do_nothing_are_refused_and_a_recipes_own_may_
             "0.3",
         ): "--validation_fraction would do nothing here: the corpus has an official valid",
         ("--split_seed", "3"): "--split_seed would do nothing here: nothing is drawn",
-        ("--test_fraction", "0.3", "--num_folds", "3", "--fold", "1", "--split", "random"): "--num_folds says what is",
+        (
+            "--test_fraction",
+            "0.3",
+            "--num_folds",
+            "3",
+            "--fold",
+            "1",
+            "--split",
+            "random",
+        ): "--num_folds sets the test split",
     }.items():
         recipe = parse_recipe(VALUES, argv=["--dataset", "alice/official", *flags])
         with pytest.raises(InputError, match=why):

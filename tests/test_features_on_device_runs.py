@@ -143,7 +143,7 @@ def test_a_stored_set_of_the_hub_is_streamed(hub, token, tmp_path, capsys):
     assert json.loads((tmp_path / "run" / "preprocessor_config.json").read_text())["mean"][0] < -20
     without = ["--overwrite_run", "--features_on_device", "false", "--num_mel_bins", "128"]
     said = refusal([*argv, *without], capsys)
-    assert "alice/sound holds waveform features but this run asks for fbank; add --features_on_device, give" in said
+    assert "alice/sound holds waveform features but this run needs fbank: add --features_on_device, give" in said
 
 
 def test_pretraining_reads_them_too(tmp_path):

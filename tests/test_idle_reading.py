@@ -81,7 +81,7 @@ def test_what_acts_on_one_of_several_corpora_or_tables_may_do_nothing_for_anothe
 
 def test_several_labels_where_there_are_several(tmp_path):
     made = stored(tmp_path, {"labels": List(TEXT)}, labels=[["a", "b"], ["a"], ["b"], ["b", "a"]])
-    refused(made, "--several_labels would do nothing here: several classes may apply to a clip", several_labels=True)
+    refused(made, "--several_labels would do nothing here: the task is already multi-label", several_labels=True)
 
 
 @pytest.mark.parametrize("kind", ["table", "numbers", "texts", "folders"])

@@ -69,7 +69,7 @@ def test_missing_test_parts_and_labels_are_told(tmp_path, caplog):
     assert "1 recordings in" in caplog.text and "no .txt file with labels next to them" in caplog.text
     assert "is partial: 77 of 6705 training clips, 5 of 2874 test excerpts" in caplog.text
     data = DataConfig(corpus="irmas", data_dir=str(tmp_path / "IRMAS-TrainingData"))
-    assert "NO official test split was there: 15% of the training groups" in corpus_clips(data).card.protocol
+    assert "NO official test split: tested on 15% of the training groups" in corpus_clips(data).card.protocol
     assert "a test split is drawn from the training clips" in caplog.text
 
 

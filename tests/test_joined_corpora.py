@@ -72,8 +72,11 @@ class TestJoining:
         for split in ("train", "validation", "test"):  # each corpus is tested on
             assert names_in(of_split(found.clips, split)["corpus"]) == ["hall", "home"]
         assert "Joined 2 corpora: home 24 clips (50%), hall 24 clips (50%)." in said
-        assert "Classes in each of them: bell, flute. In home alone: tuba. In hall alone: harp." in said
-        assert "can be told by how the other was recorded" in said and "Of hall: Read class folders: 24 clips" in said
+        assert "Classes in each of them: bell, flute. Only in home: tuba. Only in hall: harp." in said
+        assert (
+            "may be recognized by how the other was recorded" in said
+            and "Of hall: Read class folders: 24 clips" in said
+        )
         assert "Joined 2 corpora" in found.card.understood and found.card.name == "home + hall"
 
     def test_recordings_in_two_corpora_and_two_splits_are_told(self, two, tmp_path):
@@ -90,12 +93,12 @@ class TestJoining:
             assert "its own split, but 4 recordings that two of them share are in two splits" in joined.card.protocol
             assert "4 recordings are in two corpora and in two splits (first home/" in said
             assert "12 recordings are in two corpora, and count twice." in said
-            assert "Copies in another format, level or cut were not looked for: hf-audio leaks" in said
+            assert "Copies with another format, level or cut were not searched for: hf-audio leaks" in said
         others = folder(tmp_path / "others", "bell", "flute")
         for path in others.rglob("*.wav"):
             path.write_bytes(path.read_bytes() + b"another tag")
         _, said = told(DataConfig(data_dir=[home, str(others)]))
-        assert "are in two corpora" not in said and "were not looked for" in said
+        assert "are in two corpora" not in said and "were not searched for" in said
 
     def test_each_corpus_is_split_as_it_is_by_itself(self, two):
         both = corpus_clips(DataConfig(data_dir=two)).clips
@@ -129,7 +132,7 @@ class TestJoining:
     def test_names_that_differ_by_case_only(self, tmp_path, two):
         other = str(folder(tmp_path / "other", "Bell", "oboe"))
         message = refusal(data_dir=[two[0], other])
-        assert "Classes 'Bell' of other and 'bell' of home differ in case" in message and "--label_map" in message
+        assert "Classes 'Bell' of other and 'bell' of home differ only in case" in message and "--label_map" in message
         (tmp_path / "map.yaml").write_text("other: {Bell: bell}\n")
         found = corpus_clips(DataConfig(data_dir=[two[0], other], label_map=str(tmp_path / "map.yaml")))
         assert found.labels.names == ("bell", "flute", "oboe", "tuba")
@@ -173,8 +176,8 @@ class TestLabelMap:
             ("hal: {bell: x}\n", "names 'hal', which is no corpus: did you mean 'hall'?"),
             ("yes: x\n", "maps True to 'x'.*in quotation marks"),
             ("bell: 3\n", "maps 'bell' to 3.*in quotation marks"),
-            ("bell: ''\n", "an empty name; write null"),
-            ("hall: {bell: null, flute: null, harp: null}\n", "Of hall: The label map leaves out every class"),
+            ("bell: ''\n", "an empty name: write null"),
+            ("hall: {bell: null, flute: null, harp: null}\n", "Of hall: The label map leaves out all classes"),
             ("- bell\n", "map.yaml"),
         ],
     )
@@ -191,7 +194,7 @@ class TestSettings:
         ):
             with pytest.raises(InputError, match="do not belong together, expected the same number of each"):
                 DataConfig(**settings)
-        assert "--test_groups says what to test on of one corpus" in refusal(data_dir=two, test_groups=["home/a"])
+        assert "--test_groups is for a single corpus" in refusal(data_dir=two, test_groups=["home/a"])
         assert "Of home: --fold 1 was given but the corpus has no folds" in refusal(data_dir=two, fold="1")
 
     def test_an_error_names_its_corpus(self, two, tmp_path):

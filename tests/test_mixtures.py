@@ -247,7 +247,7 @@ def test_irmas_mixed_by_one_command_and_some_to_listen_to(tmp_path, monkeypatch)
     mixed = {row["clip_id"]: row for row in features.splits["train"] if row["clip_id"].startswith("mix/")}
     assert len(mixed) > 10 and all(2 <= len(row["labels"]) <= 4 for row in mixed.values())
     assert {row["genre"] for row in mixed.values()} == {"cla"}
-    assert f"{len(mixed)} mixtures of its own clips" in features.manifest["corpus"]["protocol"]
+    assert f"{len(mixed)} mixtures of its clips" in features.manifest["corpus"]["protocol"]
     command = ["preview_mixtures.py", "--corpus", "irmas", "--data_dir", str(root)]
     monkeypatch.setattr(sys, "argv", [*command, "--preview", "3", "--preview_dir", str(tmp_path / "listen")])
     runpy.run_path(str(ROOT / "scripts/preview_mixtures.py"), run_name="__main__")

@@ -293,7 +293,7 @@ def test_rows_with_paths_alone_are_told_before_anything_is_built(tmp_path):
     pq.write_table(table, tmp_path / "a.parquet")
     places = {"path": str(tmp_path / "a.parquet"), "audio_field": "audio"}
     held = [dataclasses.replace(clip, audio_row=row, **places) for row, clip in enumerate(clips)]
-    with pytest.raises(InputError, match=r"None of the training recordings .* rows that hold paths alone"):
+    with pytest.raises(InputError, match=r"None of the training recordings .* rows with only paths"):
         default_window_s(index_of(held))
 
 
@@ -307,7 +307,7 @@ def test_a_window_that_no_clip_fills_is_told_before_anything_is_built(in_parquet
     monkeypatch.undo()
     monkeypatch.setattr("hf_audio.data.recordings.sampling.MAX_IN_ONE", 5)
     check_window_ahead(index_of(in_parquet), 9.0)
-    assert "None of 10 clips looked at fills the window of 9 s" in caplog.text
+    assert "None of 10 clips checked fills the window of 9 s" in caplog.text
     caplog.clear()
     check_window_ahead(index_of(in_parquet), WINDOW_S)
     assert not caplog.text

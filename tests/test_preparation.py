@@ -53,7 +53,7 @@ def test_noises_train_as_clips_without_any_instrument(irmas, esc50, tmp_path):
     batch = FeatureCollator(features.extractor, features.labels)(rows)
     assert len(rows) == len(noises) and (batch["labels"] == 0).all()
     corpus = json.loads((folder / "manifest.json").read_text())["corpus"]
-    assert "clips of ESC-50 (CC BY-NC 3.0) as examples without any class" in corpus["protocol"]
+    assert "clips of ESC-50 (CC BY-NC 3.0) without any of the classes" in corpus["protocol"]
     assert corpus["may_redistribute"] is False
 
 
@@ -92,7 +92,7 @@ def test_the_card_says_what_is_tested_on(irmas, esc50):
     assert corpus_clips(data).card.protocol.endswith("mean accuracy over the folds. Tested on fold 2 alone.")
     groups = sorted({clip.group for clip in rows_of(corpus_clips(data).clips)})[::4]
     by_group = corpus_clips(dataclasses.replace(data, fold=None, test_groups=groups, validation_fraction=0.0))
-    assert f"Tested on 3 groups that were chosen here: {', '.join(groups)}." in by_group.card.protocol
+    assert f"Tested on 3 chosen groups: {', '.join(groups)}." in by_group.card.protocol
     assert "ested on fold" not in by_group.card.protocol and "NO official" not in by_group.card.protocol
     assert "NO official" not in corpus_clips(DataConfig(corpus="irmas", data_dir=str(irmas))).card.protocol
 
@@ -107,7 +107,7 @@ def test_clips_of_one_class_are_mixed_where_several_may_apply(gtzan, esc50):
     assert mixtures and all(len(clip.labels) == 2 for clip in mixtures)
     assert any(not clip.labels for clip in rows_of(found.clips)) and found.labels.is_multi_label
     assert found.labels.names == corpus_clips(one_class).labels.names
-    assert "as if several classes could apply" in found.card.protocol
+    assert "as a multi-label task" in found.card.protocol
 
 
 def test_a_random_split_takes_all_tracks_and_is_marked(gtzan, tmp_path):

@@ -160,7 +160,7 @@ def test_own_recordings_with_two_processes(folder_of_recordings, hub_env, tmp_pa
     ("argv", "sentence"),
     [
         (("--data_dir", "nowhere"), "nowhere does not exist"),
-        ((), "Nothing to train on: give --data_dir"),
+        ((), "No data to train on: give --data_dir"),
         (("--data_dir", "{data}", "--window_s", "60"), "window of 60 s is longer than every clip"),
         (("--data_dir", "{data}", "--model", "ast-mni"), "did you mean 'ast-mini'"),
         (("--dataset", "{other}"), "num_mel_bins 64"),

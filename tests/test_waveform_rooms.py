@@ -96,7 +96,7 @@ def test_codecs_take_away_what_they_take_away():
     small, _ = augmented_waves(Codec(1.0, ("mp3",), (1.0, 1.0), RATE), values)
     high = torch.fft.rfft(small).abs()[:, -1000:].mean() / torch.fft.rfft(values).abs()[:, -1000:].mean()
     assert high < 0.2
-    with pytest.raises(InputError, match=r"opus cannot encode sound of 22050 Hz .*Opus only supports"):
+    with pytest.raises(InputError, match=r"opus cannot encode sound at 22050 Hz .*Opus only supports"):
         Codec(1.0, ("opus",), (0.5, 1.0), 22_050)
 
 

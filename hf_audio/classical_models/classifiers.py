@@ -1,4 +1,4 @@
-"""One scikit-learn pipeline per class: made, fitted, and turned into logits."""
+"""One scikit-learn pipeline per class: creating, fitting, and converting outputs to logits."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from hf_audio.classical_models.window_vectors import WindowVectors
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.metrics import ClipScores
 
-# An SVM takes time with the square of its windows
+# The time of an SVM is quadratic in the number of windows
 MAX_WINDOWS = {"svm": 20_000, "boosting": 1_000_000}
-MIN_LOGIT = -10.0  # of a class without a training window
-WEAKEST, STRONGEST = 0.05, 50.0  # what decision values are multiplied with
+MIN_LOGIT = -10.0  # of a class without training windows
+MIN_SCALE, MAX_SCALE = 0.05, 50.0  # of decision values
 
 Classifiers = dict[str, Pipeline]
 
 
 def new_pipeline(classical_model: str, settings: Mapping[str, Any], num_windows: int, seed: int) -> Pipeline:
-    """StandardScaler and a classifier that tells one class from the rest.
+    """StandardScaler and a binary classifier for one class.
 
-    "svm": SVC with a radial kernel, rare classes weighing as much as frequent ones. "boosting": trees.
+    "svm": SVC with an RBF kernel and balanced class weights. "boosting": gradient-boosted trees.
     """
     if classical_model == "svm":
         classifier = SVC(kernel="rbf", class_weight="balanced", cache_size=500, **settings)
     else:
-        least = min(20, max(1, num_windows // 20))  # windows in a leaf
+        leaf_windows = min(20, max(1, num_windows // 20))
         classifier = HistGradientBoostingClassifier(
-            min_samples_leaf=least, early_stopping=False, random_state=seed, **settings
+            min_samples_leaf=leaf_windows, early_stopping=False, random_state=seed, **settings
         )
     return Pipeline([("scaler", StandardScaler()), ("classifier", classifier)])
 
@@ -51,9 +51,9 @@ def fit_classifiers(
     seed: int,
     num_jobs: int,
 ) -> Classifiers:
-    """One fitted pipeline per class, each on the windows of which it is known whether they have it.
+    """One fitted pipeline per class, trained on the windows for which the class is known.
 
-    A class that all or none of the training windows have gets none. The result does not depend on `num_jobs`.
+    A class that all or none of these windows have gets no pipeline. The result does not depend on `num_jobs`.
     """
 
     def fit(column: int) -> Pipeline | None:
@@ -64,7 +64,7 @@ def fit_classifiers(
         pipeline = new_pipeline(classical_model, settings, int(rows.sum()), seed)
         return pipeline.fit(windows.inputs[rows].astype(np.float64), target[rows] > 0.5)
 
-    # libsvm releases the interpreter's lock, so classes are fitted in threads; trees have threads of their own
+    # libsvm releases the GIL, so classes are fitted in threads; boosting uses its own threads
     threads_a_fit = 1 if classical_model == "svm" else num_jobs
     with threadpool_limits(threads_a_fit):
         jobs = Parallel(num_jobs // threads_a_fit, prefer="threads")
@@ -73,7 +73,7 @@ def fit_classifiers(
 
 
 def decision_values(classifiers: Classifiers, inputs: np.ndarray, labels: LabelSpace) -> np.ndarray:
-    """float64 `[windows, classes]`, above 0 where a window is taken to have the class; 0 of classes without one."""
+    """float64 `[windows, classes]`, above 0 if a class is predicted; 0 for classes without a pipeline."""
     inputs = inputs.astype(np.float64)
     columns = [
         classifiers[name].decision_function(inputs) if name in classifiers else np.zeros(len(inputs))
@@ -83,14 +83,14 @@ def decision_values(classifiers: Classifiers, inputs: np.ndarray, labels: LabelS
 
 
 def calibrate(clips: ClipScores | None, classifiers: Classifiers, labels: LabelSpace) -> np.ndarray:
-    """How decision values become logits: `scale * value + bias`, float64 `[classes, 2]`.
+    """Calibration of decision values to logits: `scale * value + bias`, float64 `[classes, 2]`.
 
-    Chosen on clips of the validation split, so that sigmoid or softmax of logits is about how often a class is there.
-    Several labels: for each class by logistic regression (Platt 1999), left alone where validation has too little of
-    it. One label: one scale for all classes by maximum likelihood (Guo et al. 2017), which leaves the order as it is.
+    It is fitted on clips of the validation split, so that sigmoid or softmax of the logits are probabilities.
+    Multi-label: logistic regression per class (Platt 1999), or no change if validation has too few clips of a class.
+    Single-label: one scale for all classes by maximum likelihood (Guo et al. 2017), which does not change the order.
 
     Args:
-        clips: mean decision values of each clip; None leaves the values alone.
+        clips: mean decision values of each clip; None: no calibration.
     """
     logits = np.tile([1.0, 0.0], (len(labels), 1))
     if clips is not None and labels.is_multi_label:
@@ -111,7 +111,7 @@ def _platt(values: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
         return 1.0, 0.0
     model = LogisticRegression().fit(values[:, None] / deviation, true)
     scale = float(model.coef_[0, 0]) / deviation
-    if scale <= 0:  # a handful of clips may say so by chance, and the class would be turned upside down
+    if scale <= 0:  # may happen by chance with few clips, and would invert the class
         return 1.0, 0.0
     return scale, float(model.intercept_[0])
 
@@ -128,4 +128,4 @@ def _temperature(clips: ClipScores, is_trained: list[bool]) -> float:
 
     if not len(values):
         return 1.0
-    return float(np.exp(minimize_scalar(surprise, bounds=np.log((WEAKEST, STRONGEST)), method="bounded").x))
+    return float(np.exp(minimize_scalar(surprise, bounds=np.log((MIN_SCALE, MAX_SCALE)), method="bounded").x))

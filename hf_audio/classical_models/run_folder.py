@@ -1,9 +1,9 @@
-"""A run folder of a classical model of scikit-learn: what is published, and loaded again. Nothing in it is pickled.
+"""The run folder of a classical model: its files are published and loaded again. Nothing in it is pickled.
 
 run folder/
   model.skops               {class name: pipeline of scikit-learn}
-  config.json               classes, and how decision values become logits
-  preprocessor_config.json  of ClassicalFeatureExtractor, without statistics: pipelines standardize by themselves
+  config.json               classes, and calibration of decision values
+  preprocessor_config.json  of ClassicalFeatureExtractor, without statistics, since pipelines standardize
   classical.py ...          its code
   network/                  the network whose embeddings the pipelines read, if there is one, with its extractor
 """
@@ -34,18 +34,18 @@ from hf_audio.models.saving import save_extractor, save_model
 
 MODEL_FILE = "model.skops"
 NETWORK_FOLDER = "network"
-# What scikit-learn's objects are made of besides the types that skops considers safe
+# Types in scikit-learn's objects in addition to those that skops considers safe
 TRUSTED = {
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor": "a tree of gradient boosting: arrays of nodes",
 }
 # A support vector machine of 20,000 windows and 500 features takes 80 MB per class
 MAX_MODEL_BYTES = 4 << 30
-MAX_DEFLATION, MIN_BOMB_BYTES = 50, 64 << 20  # trees of gradient boosting shrink to a fifth
+MAX_DEFLATION, MIN_BOMB_BYTES = 50, 64 << 20  # trees of gradient boosting compress to a fifth
 OF_A_NETWORK = ("model.safetensors", "model.safetensors.index.json", "checkpoints")
 
 
 def require_skops() -> None:
-    """Raises InputError where skops is not installed, before any work is done."""
+    """Raises InputError if skops is not installed, before any work is done."""
     if importlib.util.find_spec("skops") is None:
         raise InputError(
             'Saving scikit-learn models needs skops, which is not installed: pip install "hf_audio[sklearn]"'
@@ -53,10 +53,10 @@ def require_skops() -> None:
 
 
 def claim_folder(folder: Path, overwrite_run: bool) -> None:
-    """Makes the run folder, or takes one over from an earlier run of a classical model.
+    """Creates the run folder, or reuses that of an earlier run of a classical model.
 
     Raises:
-        InputError: a network was trained there and is not to be thrown away.
+        InputError: it has the run of a network, which must not be deleted.
     """
     found = [folder / name for name in OF_A_NETWORK if (folder / name).exists()]
     if found and not overwrite_run:
@@ -73,7 +73,7 @@ def save_run(trained: TrainedClassifiers, folder: Path) -> None:
     """Writes the files above, config.json last.
 
     Raises:
-        RuntimeError: the model holds a type that is neither harmless to skops nor in TRUSTED.
+        RuntimeError: the model has a type that neither skops nor TRUSTED considers safe.
     """
     import skops.io
 
@@ -92,10 +92,10 @@ def save_run(trained: TrainedClassifiers, folder: Path) -> None:
 
 
 def load_run(folder: Path, reader: VectorReader) -> TrainedClassifiers:
-    """What `save_run` saved, to score the splits of `reader` with.
+    """Loads the model that `save_run` saved, to score the splits of `reader`.
 
     Raises:
-        InputError: files that `save_run` did not write, or that were changed since.
+        InputError: the files are not from `save_run`, or were changed.
     """
     config = read_json(folder / "config.json")
     classifiers = read_classifiers(folder / MODEL_FILE)
@@ -115,10 +115,10 @@ def load_run(folder: Path, reader: VectorReader) -> TrainedClassifiers:
 
 
 def read_classifiers(path: Path) -> Classifiers:
-    """{class name: pipeline} of a model.skops, of known types and checked so far that they can predict.
+    """{class name: pipeline} from a model.skops, with known types and checked contents, so that they can predict.
 
     Raises:
-        InputError: no such file, one that unpacks to far more than it is, or whose objects are not as they should be.
+        InputError: the file does not exist, its content is far larger than the file, or its objects are not valid.
     """
     import skops.io
 
@@ -130,7 +130,7 @@ def read_classifiers(path: Path) -> Classifiers:
             raise ValueError(f"it unpacks to {num_bytes:,} bytes")
         classifiers = skops.io.loads(content, trusted=list(TRUSTED))
         check_classifiers(classifiers)
-    except Exception as error:  # skops raises whatever the objects that it fills do
+    except Exception as error:  # objects may raise any error when skops fills them
         raise InputError(f"{path} is not a classical model that this program wrote: {one_line(error)}") from error
     return classifiers
 
@@ -149,7 +149,7 @@ def _config(trained: TrainedClassifiers, trusted: list[str]) -> dict[str, Any]:
         "features": manifest["extractor"],
         "network": network.facts() if network else None,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "sklearn": {"model": {"file": MODEL_FILE}, "model_format": "skops"},  # what the Hub reads
+        "sklearn": {"model": {"file": MODEL_FILE}, "model_format": "skops"},  # for the Hub
     }
 
 

@@ -1,4 +1,4 @@
-"""Training an SVM or gradient boosting on a feature dataset, with the interface that evaluation needs."""
+"""Training an SVM or gradient boosting on a feature dataset, with the interface for evaluation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hf_audio.metrics import ClipScores, WindowScores, average_per_clip
 from hf_audio.terminal import show
 
 TITLES = {
-    "svm": "support vector machines with a radial kernel, one per class",
+    "svm": "support vector machines with an RBF kernel, one per class",
     "boosting": "gradient-boosted trees, one ensemble per class",
 }
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -34,12 +34,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class TrainedClassifiers:
-    """What `train_pipeline` makes: to `evaluate_model` it is what an AudioTrainer is.
+    """The result of `train_pipeline`; `evaluate_model` takes it like an AudioTrainer.
 
     Attributes:
         reader: the dataset, and the network if there is one.
-        classical model: "svm" or "boosting".
-        classifiers: a fitted pipeline for each class, by name; none for a class without training windows.
+        classical_model: "svm" or "boosting".
+        classifiers: a fitted pipeline per class, by name; none for classes without training windows.
         logits: `[classes, 2]`, scale and bias of decision values.
         training: facts about the training, for the report.
     """
@@ -52,19 +52,19 @@ class TrainedClassifiers:
 
     @property
     def features(self) -> FeatureDataset:
-        """What it was trained on."""
+        """The dataset that it was trained on."""
         return self.reader.features
 
     def predictor(self) -> TrainedClassifiers:
-        """It scores clips itself."""
+        """The model itself, which can score clips."""
         return self
 
     def scores(self, features: FeatureDataset, split: str) -> ClipScores:
-        """Scores of every clip of a split: the mean of its windows' logits."""
+        """Scores of all clips of a split: the means of their windows' logits."""
         return self.window_scores(features, split).clips()
 
     def window_scores(self, features: FeatureDataset, split: str) -> WindowScores:
-        """Scores of every window of a split: decision values, scaled to logits."""
+        """Scores of all windows of a split: decision values, calibrated to logits."""
         if split not in features.splits:
             raise unknown_name("split", split, features.splits)
         reader = self.reader if features is self.features else VectorReader(features, self.reader.network)
@@ -96,7 +96,7 @@ class TrainedClassifiers:
         }
 
     def size(self) -> str:
-        """How large it is, in words."""
+        """The size of the model, in words."""
         parts = [pipeline["classifier"] for pipeline in self.classifiers.values()]
         if self.classical_model == "svm":
             return f"{sum(len(one.support_) for one in parts):,} support vectors"
@@ -115,13 +115,13 @@ def train_pipeline(
     """Trains on the windows of the train split, and calibrates on the clips of the validation split if there is one.
 
     Args:
-        features: of kind "classical". The mean over a window's steps is its vector, un-standardized: pipelines begin
-            with a StandardScaler.
-        classical model: "svm" or "boosting".
-        settings: of the classical model, by scikit-learn's names, where they differ from DEFAULTS.
+        features: of kind "classical". A window's vector is the mean over its steps, not standardized, since pipelines
+            start with a StandardScaler.
+        classical_model: "svm" or "boosting".
+        settings: of the classical model, by scikit-learn's names, if they differ from DEFAULTS.
         network: its embedding of each window is appended to the vector.
-        seed: of boosting; an SVM draws nothing.
-        num_jobs: threads; None takes all cores that this process may use.
+        seed: of boosting; an SVM is not random.
+        num_jobs: number of threads; None: all cores that this process may use.
 
     Raises:
         InputError: an unknown classical model, other features, windows that do not match, or no class to learn.
@@ -139,7 +139,9 @@ def train_pipeline(
     show(f"{TITLES[classical_model]}: {len(windows):,} windows of {windows.inputs.shape[1]} numbers, {chosen}")
     classifiers = fit_classifiers(classical_model, settings, windows, labels, seed=seed, num_jobs=num_jobs)
     if not classifiers:
-        raise InputError(f"{features.source} has no class that occurs in some training windows and not in others")
+        raise InputError(
+            f"{features.source} has no class that some training windows have and others do not: check its labels"
+        )
     validation = _clip_values(classifiers, reader, "validation") if "validation" in features.splits else None
     training = {
         **settings,
@@ -155,7 +157,7 @@ def train_pipeline(
 
 
 def _clip_values(classifiers: Classifiers, reader: VectorReader, split: str) -> ClipScores:
-    """Mean decision values of each clip."""
+    """Mean decision values per clip."""
     windows = reader.vectors(split)
     values = decision_values(classifiers, windows.inputs, reader.features.labels)
     return average_per_clip(values, windows.targets, windows.clip_keys)

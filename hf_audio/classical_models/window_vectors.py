@@ -1,4 +1,4 @@
-"""The inputs of classical models per window: classical features, and if asked for a network's embedding after them."""
+"""Inputs of classical models per window: classical features, optionally followed by a network's embedding."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from hf_audio.predictor import Predictor
 from hf_audio.privacy import public_name
 from hf_audio.terminal import named_logger
 
-# Windows start on a grid that differs by the kind of feature: spectra of 25 ms every 10 ms, or samples. The last one is
-# laid against the clip's end, which is cut to that grid.
+# The grid of window starts depends on the kind of features: spectra of 25 ms every 10 ms, or samples. The last window
+# ends at the clip's end, rounded to that grid.
 SAME_START_S = 0.05
 
 logger = named_logger(__name__)
@@ -27,11 +27,11 @@ logger = named_logger(__name__)
 
 @dataclass(frozen=True)
 class WindowVectors:
-    """Windows of a split as rows of numbers, in the order of the dataset.
+    """Windows of a split as vectors, in the order of the dataset.
 
     Attributes:
         inputs: float32 `[windows, numbers]`, not standardized.
-        targets: float32 `[windows, classes]`, NaN where unknown.
+        targets: float32 `[windows, classes]`, NaN is unknown.
         clip_ids, groups: of each window.
         starts_s: float64 `[windows]`.
     """
@@ -49,11 +49,11 @@ class WindowVectors:
         """Some of the windows."""
         return WindowVectors(*(one[rows] for one in vars(self).values()))
 
-    def evenly_spaced(self, most: int) -> WindowVectors:
-        """At most `most` windows, at even distances."""
-        if len(self) <= most:
+    def evenly_spaced(self, maximum: int) -> WindowVectors:
+        """At most `maximum` windows, evenly spaced."""
+        if len(self) <= maximum:
             return self
-        return self.take(np.linspace(0, len(self) - 1, most).round().astype(np.int64))
+        return self.take(np.linspace(0, len(self) - 1, maximum).round().astype(np.int64))
 
     @property
     def clip_keys(self) -> np.ndarray:
@@ -64,18 +64,18 @@ class WindowVectors:
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network, and stored windows that it reads."""
+    """A trained network, and a feature dataset for it."""
 
     predictor: Predictor
     features: FeatureDataset
 
     @property
     def public_name(self) -> str:
-        """Its Hub name; of a folder of this machine the last part only."""
+        """Its Hub name, or the last part of a local folder's path."""
         return public_name(self.predictor.name)
 
     def facts(self) -> dict[str, Any]:
-        """What a report and a card say of it."""
+        """Facts about the network, for report and card."""
         return {
             "name": self.public_name,
             "architecture": type(self.predictor.model).__name__,
@@ -93,7 +93,7 @@ class VectorReader:
         network: its embedding of the same window is appended.
 
     Raises:
-        InputError: other features, or a network whose windows are of another length or hop.
+        InputError: other features, or the network's windows have another length or hop.
     """
 
     def __init__(self, features: FeatureDataset, network: Network | None = None) -> None:
@@ -108,7 +108,7 @@ class VectorReader:
             _check_same_windows(features, network.features)
 
     def vectors(self, split: str) -> WindowVectors:
-        """All windows of a split that both datasets have."""
+        """All windows of a split, in both datasets if there is a network."""
         if split not in self._read:
             windows = classical_vectors(self.features, split)
             if self.network is not None:
@@ -120,17 +120,17 @@ class VectorReader:
 
 
 def open_network(name: str, features: str | None = None, *, token: str | None = None, seed: int = 0) -> Network:
-    """The network `name`, a run folder or a Hub name, and the feature dataset `features` that it reads.
+    """The network `name`, a run folder or a Hub name, and its feature dataset `features`.
 
-    By default the dataset is the one that the run folder has beside the network.
+    By default, the dataset is that in the run folder.
 
     Raises:
-        InputError: either cannot be loaded, or they do not fit.
+        InputError: one of them cannot be loaded, or they do not match.
     """
     beside = Path(name) / "features"
     if features is None and not (beside / "manifest.json").is_file():
         raise InputError(
-            f"{name}has no features stored with it: give the feature dataset it reads with --network_features"
+            f"{name} has no features stored with it: give the feature dataset for it with --network_features"
         )
     dataset = load_features(features or beside, token=token)
     predictor = Predictor.load(name, token=token, seed=seed)
@@ -139,7 +139,7 @@ def open_network(name: str, features: str | None = None, *, token: str | None = 
 
 
 def classical_vectors(features: FeatureDataset, split: str) -> WindowVectors:
-    """Mean over steps of the stored features of each window, as measured."""
+    """Mean over steps of the stored features of each window."""
     kind = features.kind
     inputs, targets, clip_ids, groups, starts_s = [], [], [], [], []
     for row in features.splits[split]:
@@ -153,12 +153,12 @@ def classical_vectors(features: FeatureDataset, split: str) -> WindowVectors:
 
 
 def join(windows: WindowVectors, found: WindowEmbeddings, source: str) -> WindowVectors:
-    """Windows with the embedding of the window of the same clip and start behind their numbers.
+    """Windows with the embedding of the same window appended, found by clip and start.
 
-    Where only one dataset has a last window against a clip's end, since its grid is another, that window is left out.
+    The last window of a clip is skipped if only one dataset has it, because the grids differ.
 
     Raises:
-        InputError: a clip has no window in common with its embeddings.
+        InputError: a clip has no windows in common with the embeddings.
     """
     rows_of = defaultdict(list)
     for row, clip_id in enumerate(found.clip_ids):
@@ -174,7 +174,7 @@ def join(windows: WindowVectors, found: WindowEmbeddings, source: str) -> Window
     if lost:
         raise InputError(
             f"{len(lost)} clips have no window in the same split of {source} (the first is {lost[0]}): build both "
-            "feature datasets of the same recordings, with the same split"
+            "feature datasets from the same recordings, with the same split"
         )
     if len(kept) < len(windows):
         logger.info("%d of %d windows have no embedding and are skipped", len(windows) - len(kept), len(windows))
@@ -187,6 +187,6 @@ def _check_same_windows(features: FeatureDataset, others: FeatureDataset) -> Non
         here, there = features.manifest[name], others.manifest[name]
         if abs(here - there) > 1e-6:
             raise InputError(
-                f"The windows do not match: {name} is {here:g} in {features.source} and {there:g} in {others.source}; "
+                f"The windows do not match: {name} is {here:g} in {features.source} and {there:g} in {others.source}: "
                 "build both with the same --window_s and --hop_s"
             )

@@ -37,20 +37,20 @@ def build_corpus_features(
     metadata: Collection[str] = (),
     check_clips: Callable[[CorpusClips], object] | None = None,
 ) -> Path:
-    """The corpus named in `data` becomes a feature dataset in `folder`; without `features`, of 128 log-mel bins.
+    """Builds a feature dataset in `folder` from the corpus in `data`; by default, with 128 log-mel bins.
 
-    How a folder, table or dataset was read is printed first, in one paragraph. `token` is for datasets on the Hub;
-    `given` names the settings that a user gave, which must do something; None those that are not their defaults.
-    `metadata` names what a model will want to know of the clips beside their sound; `check_clips` refuses clips and
-    classes that it cannot be trained on.
+    First it prints one paragraph about how a folder, table or dataset was read. `token` is for datasets on the Hub.
+    `given` are the names of the settings that a user gave, which must have an effect; None: settings that differ from
+    their defaults. `metadata` names the metadata of clips that a model will need. `check_clips` raises for clips and
+    classes that the model cannot be trained on.
 
     Raises:
-        InputError: as the corpus, the split, mixing and building do.
+        InputError: from the corpus, the split, mixing or building.
     """
     state = process_state()
     features = features or FeatureConfig()
     extractor = stored_extractor(features)
-    with main_process_first(state):  # a corpus that is not there is downloaded or rendered by one process
+    with main_process_first(state):  # one process downloads or renders a missing corpus
         prepared = corpus_clips(
             data,
             mixing,
@@ -59,7 +59,7 @@ def build_corpus_features(
             given=given,
             tell=show if state.is_main_process else None,
         )
-    metadata_values(prepared.clips, metadata)  # said now, not when the features are there
+    metadata_values(prepared.clips, metadata)  # fails now, not after features are built
     if check_clips is not None:
         check_clips(prepared)
     window_s = window_length_s(prepared.clips, features.window_s, token)

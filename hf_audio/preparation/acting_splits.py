@@ -1,4 +1,4 @@
-"""Settings of the split that would do nothing with the splits that a corpus has: each is an error."""
+"""Settings of the split that would have no effect for a corpus's own splits: each is an error."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from hf_audio.errors import InputError
 def require_acting_splits(
     data: SplitConfig, official: Sequence[Collection[str]], given: Collection[str] | None = None
 ) -> None:
-    """Refuses a setting that was given and would do nothing.
+    """Refuses settings that would have no effect.
 
     Args:
-        official: the splits or folds that each corpus has by itself, none where they are not asked for; of several
-            corpora a setting does nothing that does nothing for any of them.
-        given: names of the settings that a user gave; None takes those that differ from their defaults.
+        official: each corpus's own splits or folds, empty if they are not used. With several corpora, a setting has no
+            effect if it has none for all of them.
+        given: names of the settings that a user gave; None: settings that differ from their defaults.
 
     Raises:
-        InputError: says why it would do nothing, and what to do.
+        InputError: the first such setting, why it would do nothing, and what to do.
     """
     if given is None:
         given = [one.name for one in dataclasses.fields(SplitConfig) if getattr(data, one.name) != one.default]
@@ -31,13 +31,13 @@ def require_acting_splits(
 
 
 def _idle(data: SplitConfig, official: Collection[str]) -> list[tuple[str, str]]:
-    """The settings that do nothing, each with the reason and what to do."""
+    """The settings that have no effect, each with the reason and what to do."""
     chosen = next((name for name in ("test_groups", "num_folds", "fold") if getattr(data, name)), None)
     draws_test = chosen is None and "test" not in official
     draws_validation = data.validation_fraction > 0 and (chosen is not None or "validation" not in official)
     idle = []
     if not draws_test:
-        why = f"--{chosen} says what is tested on" if chosen else "the corpus has an official test split"
+        why = f"--{chosen} sets the test split" if chosen else "the corpus has an official test split"
         idle.append(("test_fraction", f"{why}; leave it out{'' if chosen else ', or add --split random'}"))
     if chosen is None and "validation" in official and data.validation_from == "train":
         why = "the corpus has an official validation split; leave it out, or add --split random"
@@ -51,5 +51,5 @@ def _idle(data: SplitConfig, official: Collection[str]) -> list[tuple[str, str]]
         or data.train_fraction < 1
     )
     if not draws:
-        idle.append(("split_seed", "nothing is drawn, for all splits are there; leave it out"))
+        idle.append(("split_seed", "nothing is drawn, since all splits exist; leave it out"))
     return idle

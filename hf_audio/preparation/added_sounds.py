@@ -1,4 +1,4 @@
-"""What waveform augmentation adds to sound: recordings of a background, and impulse responses of rooms."""
+"""Recordings for waveform augmentation: background sounds, and impulse responses of rooms."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from hf_audio.ranks import from_first_process
 from hf_audio.tagging.found_files import found_files
 from hf_audio.terminal import named_logger
 
-MAX_CLIP_S = 10.0  # of a recording, from its beginning
-MAX_POOL_S = 1200.0  # of all together: 38 MB of 16 bits at 16 kHz
-BY_SAMPLE_RATE = ("low_pass", "high_pass", "band_pass", "codec")  # what not every rate has
+MAX_CLIP_S = 10.0  # per recording, from its start
+MAX_POOL_S = 1200.0  # in total: 38 MB at 16 bits and 16 kHz
+BY_SAMPLE_RATE = ("low_pass", "high_pass", "band_pass", "codec")  # not possible at every sample rate
 MAX_RESPONSE_S = 2.0  # of an impulse response, from its direct sound
 
 logger = named_logger(__name__)
@@ -43,11 +43,11 @@ class Stretch(NamedTuple):
 def require_added_sounds(
     config: WaveformAugmentConfig, data: DataConfig, features: FeatureConfig | None = None
 ) -> None:
-    """Refuses, before anything is read, sounds that are not there or that are trained and tested on, and what a sample
-    rate does not have.
+    """Refuses, before anything is read, missing sounds, sounds that are also trained or tested on, and augmentation
+    that is not possible at the sample rate.
 
     Args:
-        features: that will be built; None of those that are there, whose sample rate is not known yet.
+        features: the features to build; None: they exist already, and their sample rate is not known yet.
 
     Raises:
         InputError: says what was found.
@@ -62,7 +62,7 @@ def require_added_sounds(
         raise _same(name)
     if config.background_dir and not (name and _is_corpus(name)):
         raise InputError(
-            f"--background_dir {config.background_dir} says where the corpus of --background lies: give its name too, "
+            f"--background_dir {config.background_dir} is the folder of the corpus --background: give its name too, "
             "e.g. --background esc50, or the folder itself as --background"
         )
     if config.impulse_responses not in (None, SYNTHETIC):
@@ -76,16 +76,16 @@ def added_sounds(
     sample_rate: int,
     stored_features: bool = False,
 ) -> AddedSounds:
-    """The sounds that settings ask for, read and resampled.
+    """The sounds for these settings, read and resampled.
 
     Args:
-        data: what is trained on.
-        manifest: of its features, which says what corpora they were made of.
+        data: the data to train on.
+        manifest: of its features, which names their corpora.
         sample_rate: in Hz.
-        stored_features: whether they were built before, by settings that are not known.
+        stored_features: whether the features were built before, with unknown settings.
 
     Raises:
-        InputError: see `require_added_sounds`; or nothing there can be read.
+        InputError: see `require_added_sounds`; or none of the recordings can be read.
     """
     require_added_sounds(config, data)
     background = rooms = None
@@ -100,7 +100,7 @@ def added_sounds(
 
 
 def _background(config: WaveformAugmentConfig, sample_rate: int, split: str | None) -> SoundPool:
-    """Recordings of a folder, or of a corpus and there of one split or all."""
+    """Recordings from a folder, or from one split or all of a corpus."""
     given = config.background
     if not _is_corpus(given):
         sounds = _read(_stretches_below(given), sample_rate, f"--background {last_name(given)}")
@@ -108,7 +108,7 @@ def _background(config: WaveformAugmentConfig, sample_rate: int, split: str | No
     corpus = corpus_named(given)
     root = from_first_process(lambda: recordings(given, config.background_dir, "--background_dir"))
     clips = list(rows_of(corpus.read(root, Reading())[0]))
-    if split and not {split, "validation"} <= {one.split for one in clips}:  # else some of it would be validated on
+    if split and not {split, "validation"} <= {one.split for one in clips}:  # otherwise some would be in validation
         raise _same(given)
     stretches = [Stretch(one.path, one.start_s, one.end_s) for one in clips if split in (None, one.split)]
     sounds = _read(stretches, sample_rate, f"--background {given}")
@@ -121,7 +121,7 @@ def _rooms(folder: str, sample_rate: int) -> SoundPool:
 
 
 def _from_direct_sound(response: np.ndarray, sample_rate: int) -> np.ndarray:
-    """An impulse response from its loudest sample on, so that nothing comes later than it did."""
+    """An impulse response from its loudest sample on, so that it does not delay the sound."""
     first = int(np.abs(response).argmax())
     return response[first : first + round(MAX_RESPONSE_S * sample_rate)]
 
@@ -131,7 +131,7 @@ def _stretches_below(folder: str) -> list[Stretch]:
 
 
 def _read(stretches: Iterable[Stretch], sample_rate: int, flag: str) -> list[np.ndarray]:
-    """Sounds of recordings in a random order that is always the same, until there are enough."""
+    """Audio of recordings in a fixed random order, until there is enough."""
     stretches = sorted(stretches)
     order = np.random.default_rng(0).permutation(len(stretches))
     sounds, seconds, failed = [], 0.0, []
@@ -153,7 +153,7 @@ def _read(stretches: Iterable[Stretch], sample_rate: int, flag: str) -> list[np.
     num_tried = len(sounds) + len(failed)
     if num_tried < len(stretches):
         logger.warning(
-            "%s: %d of %d recordings are used, at random, of each the first %g s: memory holds %g min at most",
+            "%s: %d of %d recordings are used, chosen at random, with their first %g s: the maximum is %g min in total",
             *(flag, len(sounds), len(stretches), MAX_CLIP_S, MAX_POOL_S / 60),
         )
     if failed:
@@ -169,13 +169,13 @@ def _folder(given: str, flag: str, expected: str) -> Path:
     folder = Path(given).expanduser()
     if not folder.is_dir():
         near = nearest_name(given, [name for name in corpus_names() if name != "folder"])
-        hint = f"did you mean {near!r}?" if near and flag == "background" else "give one that is there"
-        raise InputError(f"--{flag} {given} is not there, expected {expected}: {hint}")
+        hint = f"did you mean {near!r}?" if near and flag == "background" else "give one that exists"
+        raise InputError(f"--{flag} {given} does not exist, expected {expected}: {hint}")
     return folder
 
 
 def _require_apart(folder: Path, data: DataConfig) -> None:
-    """Refuses a folder that holds recordings of the set itself, some of which are tested on."""
+    """Refuses a folder with recordings of the dataset itself, some of which are tested on."""
     own = os.path.realpath(folder)
     for name in ("data_dir", "dataset"):
         given = getattr(data, name)
@@ -183,13 +183,13 @@ def _require_apart(folder: Path, data: DataConfig) -> None:
             other = os.path.realpath(os.path.expanduser(one))
             if os.path.isdir(other) and os.path.commonpath([own, other]) in (own, other):
                 raise InputError(
-                    f"--background {folder} lies in the recordings of --{name} {one}, or these in it: sounds that are "
-                    "tested on would be heard in training; give a folder of other recordings"
+                    f"--background {folder} overlaps with the recordings of --{name} {one}: test recordings would be "
+                    "used in training; give a folder of other recordings"
                 )
 
 
 def _is_trained_on(name: str, data: DataConfig, manifest: Mapping[str, Any] | None = None) -> bool:
-    """Whether features are made of a corpus, other than as negatives, which are never tested on."""
+    """Whether features are built from a corpus, other than as negatives, which are never tested on."""
     corpora = [data.corpus] if isinstance(data.corpus, str) else list(data.corpus or ())
     card = (manifest or {}).get("corpus", {})
     titles = [card["name"]] if card.get("name") else [other["name"] for other in card.get("others", ())]
@@ -197,12 +197,12 @@ def _is_trained_on(name: str, data: DataConfig, manifest: Mapping[str, Any] | No
 
 
 def _has_known_split(data: DataConfig) -> bool:
-    """Whether the clips that are trained on are those of the corpus's own split of that name."""
+    """Whether the train split is the corpus's own train split."""
     return data.split == "official" and not (data.fold or data.num_folds or data.test_groups)
 
 
 def _same(name: str) -> InputError:
     return InputError(
-        f"--background {name} is the corpus that is trained on, and which of its clips are validated and tested on is "
-        "not said by official splits, so these would be heard in training: name another one"
+        f"--background {name} is the corpus that is trained on, and without its official splits, validation and test "
+        "clips would be used in training: name another corpus"
     )

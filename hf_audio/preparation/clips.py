@@ -1,4 +1,4 @@
-"""From settings to the clips of a corpus: index, corrections, negatives, splits, mixtures, one line each."""
+"""From settings to the clips of a corpus: index, corrections, negatives, splits and mixtures."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ from hf_audio.preparation.sources import each_corpus, require_one_source
 
 
 class CorpusClips(NamedTuple):
-    """A corpus as it will be trained on: its index with splits, the classes, and what readers must know of it.
+    """A corpus for training: its index with splits, its classes, and its card.
 
-    `understanding` says how a folder or table was read, and is None for corpora whose layout is known beforehand.
+    `understanding` is how a folder or table was read; None for corpora with a known layout.
     """
 
     clips: pa.Table
@@ -61,19 +61,19 @@ def corpus_clips(
     given: Collection[str] | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> CorpusClips:
-    """The clips that `data` asks for, from the recordings on disk; a corpus that is not there is obtained first.
+    """The clips for the settings in `data`, from recordings on disk; a missing corpus is downloaded or rendered first.
 
     Args:
-        data: what is asked for.
-        mixing: mixtures that are to be made of the training clips.
-        sample_rate: of the features in Hz; that many recordings lie below it is worth a remark.
-        token: Hub token, for a dataset there; by default HF_TOKEN or the one that is logged in.
-        given: names of the settings that a user gave, which must do something; None takes those that differ from
-            their defaults.
-        tell: takes, before anything is decided, the paragraph on how a folder or table was read.
+        data: settings of the data.
+        mixing: settings of mixtures of the training clips.
+        sample_rate: of the features in Hz; a remark is made if recordings have lower rates.
+        token: Hub token for a dataset; by default HF_TOKEN or the stored token.
+        given: names of the settings that a user gave, which must have an effect; None: settings that differ from their
+            defaults.
+        tell: called with a paragraph about how a folder or table was read, before other steps.
 
     Raises:
-        InputError: as the corpus and the split do, or settings that do not fit together.
+        InputError: from the corpus or the split, or settings do not fit together.
     """
     parts = _parts(data, sample_rate, token, tell)
     require_acting_splits(data, [set(names_in(part.clips["split"])) for part in parts.values()], given)
@@ -92,7 +92,7 @@ def corpus_clips(
     mixtures = mix_clips(clips, labels, mixing or MixingConfig())
     card = with_what_was_done(also_understood(card, told), data, note, len(mixtures))
     clips = _added(clips, mixtures)
-    if data.pseudo_labels:  # not among what mixtures are made of
+    if data.pseudo_labels:  # added after mixing, so that they are not mixed
         found = read_pseudo_labels(data.pseudo_labels, data.pseudo_labels_dir, labels)
         clips, card = _added(clips, found.clips), with_pseudo_labels(card, found.note)
     return CorpusClips(clips, labels, card, understanding)
@@ -107,7 +107,7 @@ def corpus_as_it_is(
         data, token, tell: see `corpus_clips`.
 
     Raises:
-        InputError: as the corpus does, or negatives, which are clips of another corpus.
+        InputError: from the corpus, or if there are negatives, which are clips of another corpus.
     """
     require_one_corpus(data)
     parts = _parts(data, None, token, tell)
@@ -119,10 +119,10 @@ def corpus_as_it_is(
 
 
 def require_one_corpus(data: CorpusConfig) -> None:
-    """Refuses what is no corpus as it is, before anything of it is read: several of them, or one beside a dataset.
+    """Refuses anything but exactly one unchanged corpus, before it is read.
 
     Raises:
-        InputError: that, negatives or pseudo-labels.
+        InputError: there are several corpora, a corpus and a dataset, negatives or pseudo-labels.
     """
     require_one_source(data)
     if data.pseudo_labels:
@@ -131,7 +131,7 @@ def require_one_corpus(data: CorpusConfig) -> None:
         )
     if data.negatives:
         raise InputError(
-            f"--negatives {data.negatives} are added where features are built, and are not recordings of this corpus: "
+            f"--negatives {data.negatives} are added when features are built, and are not recordings of this corpus: "
             "leave them out"
         )
     if data.num_corpora > 1:
@@ -141,7 +141,7 @@ def require_one_corpus(data: CorpusConfig) -> None:
 def _parts(
     data: DataConfig, sample_rate: int | None, token: str | bool | None, tell: Callable[[str], object] | None
 ) -> dict[str, CorpusClips]:
-    """Each corpus by its name, as it was read and after `--label_map`; what was understood is told."""
+    """Each corpus by name, after `--label_map`; how each was read is reported to `tell`."""
 
     def described(name: str, of_one: DataConfig) -> CorpusClips:
         with _naming(name, data):
@@ -164,11 +164,9 @@ def _parts(
 
 
 def _require_one_label(parts: Mapping[str, CorpusClips]) -> None:
-    """Refuses --several_labels where several classes apply to a clip in each corpus by itself."""
+    """Refuses --several_labels if all corpora are multi-label anyway."""
     if all(label_space(part.card, part.clips).is_multi_label for part in parts.values()):
-        raise InputError(
-            "--several_labels would do nothing here: several classes may apply to a clip already; leave it out"
-        )
+        raise InputError("--several_labels would do nothing here: the task is already multi-label; leave it out")
 
 
 def _divided(parts: Mapping[str, CorpusClips], data: DataConfig) -> CorpusClips:
@@ -179,9 +177,9 @@ def _divided(parts: Mapping[str, CorpusClips], data: DataConfig) -> CorpusClips:
 
 
 def _joined(parts: Mapping[str, CorpusClips], data: DataConfig, tell: Callable[[str], object] | None) -> CorpusClips:
-    """Several corpora as one, each with its own splits; the joining is told."""
+    """Several corpora as one, each with its own splits; joining is reported to `tell`."""
     if data.test_groups:
-        raise InputError("--test_groups says what to test on of one corpus, and several are joined: leave it out")
+        raise InputError("--test_groups is for a single corpus, and several are joined: leave it out")
     divided = []
     for name, part in parts.items():
         with _naming(name, data):
@@ -198,17 +196,17 @@ def _joined(parts: Mapping[str, CorpusClips], data: DataConfig, tell: Callable[[
 
 @contextlib.contextmanager
 def _naming(name: str, data: CorpusConfig) -> Iterator[None]:
-    """Says which of several corpora an error is about."""
+    """Adds the name of the corpus to errors, if there are several."""
     try:
         yield
     except InputError as error:
-        if data.num_corpora == 1 or isinstance(error, IdleError):  # which may act elsewhere
+        if data.num_corpora == 1 or isinstance(error, IdleError):  # it may have an effect for others
             raise
         raise InputError(f"Of {name}: {error}") from error
 
 
 def _telling(name: str, data: CorpusConfig, tell: Callable[[str], object] | None) -> Callable[[str], object] | None:
-    """Tells which of several corpora something is said of."""
+    """`tell` with the name of the corpus added, if there are several."""
     if tell is None or data.num_corpora == 1:
         return tell
     return lambda said: tell(f"Of {name}: {said}")
@@ -217,7 +215,7 @@ def _telling(name: str, data: CorpusConfig, tell: Callable[[str], object] | None
 def _described(
     data: DataConfig, sample_rate: int | None, token: str | bool | None, tell: Callable[[str], object] | None
 ) -> CorpusClips:
-    """A corpus as it was read, which is told."""
+    """A corpus, whose reading is reported to `tell`."""
     clips, understanding, card = read_corpus(data, token)
     if understanding:
         understanding = with_low_rates(understanding, clips, sample_rate, token)
@@ -230,23 +228,23 @@ def _described(
 
 
 def label_space(card: CorpusCard, clips: pa.Table, *, several: bool = False) -> LabelSpace:
-    """The classes that the clips have, in the corpus's own order where it has one; `several` may apply to a clip."""
+    """The classes of the clips, in the corpus's own order if it has one; `several`: multi-label."""
     found = names_in(clips["labels"])
     names = [name for name in card.label_names if name in found] if card.label_names else None
     return LabelSpace.of_clips(clips, names=names, problem_type=MULTI_LABEL if several else card.problem_type)
 
 
 def _check_classes(labels: LabelSpace, clips: pa.Table) -> None:
-    """Refuse what no classifier can be trained on, before anything is built."""
+    """Refuses a single class, before anything is built."""
     if len(labels) == 1 and not labels.is_multi_label:
         raise InputError(
-            f"All {len(clips):,} clips are of one class, {labels.names[0]!r}, and a classifier needs two or more; give "
-            "the folder that holds a folder for each class, or a table with path and label"
+            f"All {len(clips):,} clips have the same class, {labels.names[0]!r}, and a classifier needs two or more; "
+            "give the folder with one subfolder per class, or a table with path and label"
         )
 
 
 def _with_splits(found: CorpusClips, data: SplitConfig) -> CorpusClips:
-    """A corpus with a split for each clip, and in its card what of that readers must know."""
+    """A corpus with a split for each clip, and a note about the splits in its card."""
     clips = assign_splits(
         found.clips,
         found.labels,
@@ -267,7 +265,7 @@ def _with_splits(found: CorpusClips, data: SplitConfig) -> CorpusClips:
 def _corrected(clips: pa.Table, labels: LabelSpace, data: CorpusConfig) -> CorrectedLabels:
     """Clips and classes after `--label_overrides`.
 
-    Splits were drawn by the labels as given, so that scores before and after can be compared.
+    Splits are drawn from the original labels, so that scores before and after corrections are comparable.
     """
     if not data.label_overrides:
         return CorrectedLabels(clips, labels, "")
@@ -275,12 +273,12 @@ def _corrected(clips: pa.Table, labels: LabelSpace, data: CorpusConfig) -> Corre
 
 
 def _added(clips: pa.Table, others: pa.Table) -> pa.Table:
-    """The clips, and others behind them; metadata that either lacks are null."""
+    """The clips followed by others; missing metadata is null."""
     return pa.concat_tables([clips, others], promote_options="default")
 
 
 def _beginnings(clips: pa.Table, clip_s: float | None) -> pa.Table:
-    """The first `clip_s` seconds of each clip; all of it where it is shorter, or where None is said."""
+    """The first `clip_s` seconds of each clip, or all of it if it is shorter; None: whole clips."""
     if clip_s is None:
         return clips
     return with_values(clips, "end_s", pc.min_element_wise(clips["end_s"], pc.add(clips["start_s"], clip_s)))

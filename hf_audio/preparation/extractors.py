@@ -1,4 +1,4 @@
-"""From settings to what makes the features."""
+"""From settings to the extractor of features."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ OF_ALL = ("features", "features_on_device", "window_s", "hop_s")
 
 
 def window_extractor(settings: FeatureConfig) -> WindowExtractor:
-    """What makes the features that are asked for.
+    """The extractor of the features in these settings.
 
     Raises:
-        InputError: there are no features of that name, a setting of other features is given, or they are to be computed
-            on a device and cannot be.
+        InputError: unknown features, a setting of other features, or features that cannot be computed on a device.
     """
     if settings.features not in KINDS:
         raise unknown_name("features", settings.features, KINDS)
@@ -41,15 +40,15 @@ def window_extractor(settings: FeatureConfig) -> WindowExtractor:
 
 
 def stored_extractor(settings: FeatureConfig) -> WindowExtractor:
-    """What makes the windows that are stored for them: the sound itself where features are computed on the device.
+    """The extractor of the windows that are stored: of waveforms if features are computed on the device.
 
     Raises:
-        InputError: as `window_extractor` does.
+        InputError: see `window_extractor`.
     """
     source = window_extractor(settings)
     return Waveform(source.sample_rate) if settings.features_on_device else source
 
 
 def settings_of(kind: str) -> tuple[str, ...]:
-    """The settings that features of a kind have."""
+    """The settings of a kind of features."""
     return (*OF_ALL, *KINDS[kind].settings)

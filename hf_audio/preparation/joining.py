@@ -1,8 +1,8 @@
-"""Several corpora as one: clips behind each other, classes joined by their names, everything else kept apart.
+"""Joins several corpora: their clips are concatenated and classes with the same name merged; nothing else is merged.
 
-Names of clips and groups begin with their corpus, so that none are taken for each other's, and the column `corpus` says
-where each clip is from. Where several classes may apply to a clip, nothing is known of the classes that its corpus does
-not have: they are neither trained nor scored on there.
+Names of clips and groups start with their corpus, so they cannot collide, and the column `corpus` has the corpus of
+each clip. In a multi-label task, classes that a clip's corpus does not have are unknown for it: they are neither
+trained nor scored there.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from hf_audio.data.index.understanding import some
 from hf_audio.errors import InputError
 from hf_audio.preparation.shared_recordings import find_shared
 
-CORPUS = "corpus"  # the column that says where a clip is from
+CORPUS = "corpus"  # column with the corpus of each clip
 MAX_UNDERSTOOD = 5_000  # letters in a card
 MAX_NAMED = 12
 
 
 class Part(NamedTuple):
-    """One of the corpora; `name` is its own among them, and the beginning of the names of its clips and groups."""
+    """One of the corpora; `name` is unique among them, and the prefix of the names of its clips and groups."""
 
     name: str
     clips: pa.Table
@@ -38,7 +38,7 @@ class Part(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """All of them: their clips, classes and card, and what is told of the joining, in one paragraph."""
+    """The joined corpora: clips, classes, card, and a paragraph about the joining."""
 
     clips: pa.Table
     labels: LabelSpace
@@ -47,10 +47,10 @@ class Joined(NamedTuple):
 
 
 def join(parts: Sequence[Part]) -> Joined:
-    """Joins corpora whose splits are decided already.
+    """Joins corpora that already have splits.
 
     Raises:
-        InputError: classes of two corpora differ in case, spaces or Unicode form only.
+        InputError: classes of two corpora differ only in case, spaces or Unicode form.
     """
     labels = _labels([part.labels for part in parts])
     _check_spellings(parts)
@@ -62,7 +62,7 @@ def join(parts: Sequence[Part]) -> Joined:
 
 
 def _labels(spaces: Sequence[LabelSpace]) -> LabelSpace:
-    """All classes, in order; several may apply to a clip where they may in one of the corpora."""
+    """All classes, in order; multi-label if any of the corpora is."""
     several = any(space.is_multi_label for space in spaces)
     names = in_order({name for space in spaces for name in space.names})
     return LabelSpace(tuple(names), MULTI_LABEL if several else SINGLE_LABEL)
@@ -73,14 +73,13 @@ def _check_spellings(parts: Sequence[Part]) -> None:
     for names in alike_names(of):
         first, second = names[:2]
         raise InputError(
-            f"Classes {first!r} of {of[first]} and {second!r} of {of[second]} differ in case, spaces or Unicode form "
-            f"only, and would be two: make one of them with --label_map FILE (a line {second}: {first}), or give one "
-            "another name there"
+            f"Classes {first!r} of {of[first]} and {second!r} of {of[second]} differ only in case, spaces or Unicode "
+            f"form: merge them with --label_map FILE (a line {second}: {first}), or rename one of them there"
         )
 
 
 def _apart(part: Part, labels: LabelSpace) -> pa.Table:
-    """The clips of a corpus with names of their own, the column that says so, and what is not known of them."""
+    """The clips of a corpus with prefixed names, the column `corpus`, and the classes that are unknown for them."""
     clips = part.clips
     for column in ("clip_id", "group"):
         clips = with_values(clips, column, pc.binary_join_element_wise(part.name, clips[column], "/"))
@@ -95,7 +94,7 @@ def _apart(part: Part, labels: LabelSpace) -> pa.Table:
 
 
 def _of_equal_types(tables: Sequence[pa.Table]) -> list[pa.Table]:
-    """Metadata that have one name and several types as numbers where all are, else as texts."""
+    """The tables with metadata of the same name cast to one type: numbers if all are numbers, otherwise strings."""
     kinds: dict[str, set[pa.DataType]] = {}
     for table in tables:
         for name in metadata_columns(table):
@@ -124,7 +123,7 @@ def _shares(parts: Sequence[Part]) -> str:
 
 
 def _classes(parts: Sequence[Part], labels: LabelSpace) -> list[str]:
-    """Which classes are in which corpora, and what that means."""
+    """Sentences about which classes are in which corpora, and what that means."""
     has: Any = np.array([[name in part.labels.names for name in labels.names] for part in parts])
     everywhere = [name for name, one in zip(labels.names, has.all(axis=0), strict=True) if one]
     if len(everywhere) == len(labels):
@@ -132,21 +131,22 @@ def _classes(parts: Sequence[Part], labels: LabelSpace) -> list[str]:
     said = [f"Classes in each of them: {some(everywhere, MAX_NAMED) if everywhere else 'none'}."]
     for part, its in zip(parts, has, strict=True):
         alone = [labels.names[place] for place in np.flatnonzero(its & (has.sum(axis=0) == 1))]
-        said += [f"In {part.name} alone: {some(alone, MAX_NAMED)}."] if alone else []
+        said += [f"Only in {part.name}: {some(alone, MAX_NAMED)}."] if alone else []
     if labels.is_multi_label:
-        said.append("Of classes that a corpus lacks nothing is known in its clips, so they do not count there.")
+        said.append("Classes that a corpus lacks are unknown in its clips, so they do not count there.")
     else:
         said.append(
-            "Look at this: classes that one corpus lacks can be told by how the other was recorded, rather than by "
-            "what is heard."
+            "Please note: classes that one corpus lacks may be recognized by how the other was recorded, instead of by "
+            "the sound."
         )
     return said
 
 
 def _card(parts: Sequence[Part], labels: LabelSpace, told: str, num_apart: int) -> CorpusCard:
-    """One card for all; licenses and citations are those of the others in it.
+    """One card for all corpora, with their licenses and citations in `others`.
 
-    Where `num_apart` recordings that two corpora share are in two splits, it does not say that groups are kept apart.
+    If two corpora share `num_apart` recordings that are in two splits, the card does not say that splits are disjoint
+    by group.
     """
     cards = [dataclasses.replace(part.card, others=(), understood="") for part in parts]
     others = [*cards, *(other for part in parts for other in part.card.others)]

@@ -1,4 +1,4 @@
-"""Compares a loaded feature dataset with what a run asks for."""
+"""Compares a loaded feature dataset with the settings of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hf_audio.preparation.extractors import stored_extractor, window_extractor
 
 
 def as_asked(features: FeatureDataset, settings: FeatureConfig) -> FeatureDataset:
-    """The features themselves, or with `features_on_device` those that are computed of the sound in them.
+    """The features themselves; with `features_on_device`, the features computed from the stored waveforms.
 
     Raises:
         InputError: they cannot be computed.
@@ -22,10 +22,10 @@ def as_asked(features: FeatureDataset, settings: FeatureConfig) -> FeatureDatase
 
 
 def check_wanted(features: FeatureDataset, settings: FeatureConfig) -> None:
-    """A stored dataset is what it is: settings that ask for something else are an error, not silently ignored.
+    """Refuses settings that differ from those of a stored dataset, instead of silently ignoring them.
 
     Raises:
-        InputError: names what differs.
+        InputError: names the difference.
     """
     if not settings.features_on_device:
         _check_kind(features, settings)
@@ -34,8 +34,8 @@ def check_wanted(features: FeatureDataset, settings: FeatureConfig) -> None:
         wanted_s, stored_s = getattr(settings, name), features.manifest[name]
         if wanted_s and abs(wanted_s - stored_s) > 1e-6:
             raise InputError(
-                f"{features.source} was built with {name} {stored_s:g} but this run asks for {wanted_s:g}; "
-                f"give --{name} {stored_s:g}, or build features again from --data_dir"
+                f"{features.source} was built with {name} {stored_s:g} but this run has {wanted_s:g}: give --{name} "
+                f"{stored_s:g}, or rebuild the features from --data_dir"
             )
 
 
@@ -45,6 +45,6 @@ def _check_kind(features: FeatureDataset, settings: FeatureConfig) -> None:
         can_compute = found.form is Form.SOUND and kind_named(wanted).is_computable
         on_device = "add --features_on_device, " if can_compute else ""
         raise InputError(
-            f"{features.source} holds {found.name} features but this run asks for {wanted}; {on_device}give "
-            f"--features {found.name}, or a dataset of {wanted} features"
+            f"{features.source} holds {found.name} features but this run needs {wanted}: {on_device}give --features "
+            f"{found.name}, or a dataset of {wanted} features"
         )

@@ -1,4 +1,4 @@
-"""Clips of another corpus, as examples without any class."""
+"""Negatives: clips of another corpus, as examples without any class."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from hf_audio.preparation.read_corpora import recordings
 
 
 def negatives_of(data: CorpusConfig, labels: LabelSpace) -> tuple[pa.Table, str]:
-    """Training clips of another corpus that have none of the classes, none where none is named, and how it was read.
+    """Training clips of another corpus without any of the classes, and how it was read; empty if there are no
+    negatives.
 
     Raises:
-        InputError: as that corpus does, or each clip here has exactly one class.
+        InputError: from that corpus, or the task is single-label.
     """
     if not data.negatives:
         return CLIP_COLUMNS.empty_table(), ""
     if not labels.is_multi_label:
         raise InputError(
-            f"--negatives {data.negatives} are clips without any class, but each clip has exactly one here: they need "
-            "a corpus with several labels a clip, --several_labels, or a class folder of their own"
+            f"--negatives {data.negatives} are clips without any class, but each clip has exactly one here: give "
+            "--several_labels, or put them into a separate class folder"
         )
     name = data.negatives
     root = recordings(name, data.negatives_dir, "--negatives_dir")

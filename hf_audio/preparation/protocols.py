@@ -1,4 +1,4 @@
-"""What readers of a card must know: how a corpus was read, what it is tested on, and what was done to it here."""
+"""Notes for cards: how a corpus was read, what is tested on, and how the corpus was changed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ MAX_UNDERSTOOD = 5_000  # letters in a card
 
 
 def with_understanding(card: CorpusCard, clips: pa.Table, understanding: Understanding | None) -> CorpusCard:
-    """The card of a corpus with what is known of its groups, and with how it was read where that had to be found out.
+    """The card of a corpus with whether its groups are known, and how it was read, if its layout was not known.
 
-    Where every file is a group, whatever they are called, groups keep nothing apart.
+    If each file is its own group, groups do not count as known.
     """
     known = pc.count_distinct(clips["group"]).as_py() < num_recordings(clips)
     if understanding is None:
         return dataclasses.replace(card, groups_known=known)
     known &= understanding.groups_known
-    split_by = "Group-disjoint split" if known else "Split by files, of which no grouping is known"
+    split_by = "Group-disjoint split" if known else "Split by files, whose groups are unknown"
     return dataclasses.replace(
         card,
         groups_known=known,
@@ -37,7 +37,7 @@ def with_understanding(card: CorpusCard, clips: pa.Table, understanding: Underst
 
 
 def also_understood(card: CorpusCard, told: str) -> CorpusCard:
-    """The card with how another corpus was read."""
+    """The card with a paragraph about how another corpus was read."""
     if not told:
         return card
     words = f"{card.understood} {public_value(told)}".strip()
@@ -50,55 +50,54 @@ def saying(card: CorpusCard, said: Sequence[str]) -> CorpusCard:
 
 
 def with_what_was_done(card: CorpusCard, data: DataConfig, corrections: str, num_mixtures: int) -> CorpusCard:
-    """What readers must know of what was done to a corpus here."""
+    """The card with notes about changes to the corpus."""
     said = []
     if data.several_labels:
-        said.append("Trained and scored as if several classes could apply to any clip.")
+        said.append("Trained and scored as a multi-label task, although each clip has one class.")
     if data.negatives:
         other = corpus_named(data.negatives).card
-        said.append(f"Training has clips of {other.name} ({other.license}) as examples without any class.")
+        said.append(f"The training split also has clips of {other.name} ({other.license}) without any of the classes.")
         card = dataclasses.replace(card, others=(*card.others, other))
     if corrections:
         said.append(corrections)
     if num_mixtures:
-        said.append(f"Training has {num_mixtures:,} mixtures of its own clips beside these.")
+        said.append(f"The training split also has {num_mixtures:,} mixtures of its clips.")
     return saying(card, said)
 
 
 def with_pseudo_labels(card: CorpusCard, note: str) -> CorpusCard:
-    """The card of a corpus to which recordings were added whose labels models gave; their license is the user's matter,
-    as that of any folder."""
+    """The card of a corpus with added pseudo-labeled recordings; their license is up to the user, as for any folder."""
     others = dataclasses.replace(corpus_named("folder").card, name="Pseudo-labeled recordings")
     return saying(dataclasses.replace(card, others=(*card.others, others)), [note])
 
 
 def tested_on(data: SplitConfig, official: set[str]) -> list[str]:
-    """What readers must know of the test where it is not the whole of an official split."""
+    """Notes about the test split, if it is not the whole official one."""
     said = []
     if data.split == "random":
         said.append(
-            "RANDOM SPLIT by groups instead of the official one: scores are not comparable with it, and inflated where "
-            "groups are not known."
+            "RANDOM SPLIT by groups instead of the official one: scores are not comparable with it, and inflated if "
+            "groups are unknown."
         )
     if data.test_groups:
         named = ", ".join(data.test_groups[:3]) + (" ..." if len(data.test_groups) > 3 else "")
-        said.append(f"Tested on {len(data.test_groups)} groups that were chosen here: {named}.")
+        said.append(f"Tested on {len(data.test_groups)} chosen groups: {named}.")
     elif data.num_folds:
-        said.append(f"Tested on fold {data.fold} of {data.num_folds} that were drawn by groups.")
+        said.append(f"Tested on fold {data.fold} of {data.num_folds}, drawn by groups.")
     elif data.fold:
-        said.append(f"Tested on fold {data.fold} alone.")
+        said.append(f"Tested on fold {data.fold} only.")
     elif data.split == "official" and "train" in official and "test" not in official and data.test_fraction:
-        said.append(f"NO official test split was there: {data.test_fraction:.0%} of the training groups are tested on.")
+        said.append(f"NO official test split: tested on {data.test_fraction:.0%} of the training groups.")
     if data.inner_folds:
         said.append(
-            f"INNER FOLD {data.inner_fold} of {data.inner_folds}: tested on groups of the training clips, to choose "
-            "settings by; the test split is left out."
+            f"INNER FOLD {data.inner_fold} of {data.inner_folds}: tested on groups of the training split, for choosing "
+            "settings; the test split is not used."
         )
     if data.test_to_train:
-        said.append(f"NOT the official split: {data.test_to_train:.0%} of the test groups (songs) are trained on.")
+        said.append(f"NOT the official split: trained on {data.test_to_train:.0%} of the test groups (songs) too.")
     if data.validation_from == "test":
         said.append(
-            f"NOT the whole official test split: {data.validation_fraction:.0%} of its groups (songs) are validated "
-            "on, tested is on the others."
+            f"NOT the whole official test split: {data.validation_fraction:.0%} of its groups (songs) are used for "
+            "validation, the others for the test."
         )
     return said

@@ -1,4 +1,4 @@
-"""One corpus as it is: files that a module reads, or a dataset, by what the settings name."""
+"""Reads one corpus without changes: files, by a corpus module, or a dataset, depending on the settings."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from hf_audio.preparation.sources import DATASET, FEATURES, each_corpus, source_
 
 
 def corpora_of(data: CorpusConfig, token: str | bool | None = None) -> list[CorpusCard]:
-    """The corpora that the clips come from, each under its own license: what is trained on, and its negatives.
+    """The corpora of the clips, including negatives, each with its own license.
 
     Args:
-        token: Hub token, for the card of a dataset there.
+        token: Hub token, for the card of a dataset.
     """
     own = [_card_of(one, token) for one in each_corpus(data).values()]
     return [*own, *([corpus_named(data.negatives).card] if data.negatives else [])]
@@ -43,17 +43,17 @@ def recordings(name: str, data_dir: str | None, flag: str = "--data_dir") -> Pat
         return Path(data_dir)
     if name == "folder":
         raise InputError(
-            f"Nothing to train on: give {flag} DIR (class folders, or a table with path and label), or --dataset "
-            "USER/NAME for a dataset on the Hub, of recordings or of features"
+            f"No data to train on: give {flag} DIR (class folders, or a table with path and label), or --dataset "
+            "USER/NAME for a dataset on the Hub, with recordings or features"
         )
     try:
-        return obtain_corpus(name, Path("corpora") / name)  # got by hand: the index's error says where
-    except InputError as error:  # corpora speak of the flag that is usual
+        return obtain_corpus(name, Path("corpora") / name)  # the index's error says where to get others
+    except InputError as error:  # errors of corpora name the usual flag
         raise InputError(str(error).replace("--data_dir", flag)) from error
 
 
 class ReadCorpus(NamedTuple):
-    """Clips as a corpus has them, `split` official, the name of a fold, or None; how they were read; and its card."""
+    """The clips of a corpus (`split`: official, the name of a fold, or None), how they were read, and its card."""
 
     clips: pa.Table
     understanding: Understanding | None
@@ -61,13 +61,13 @@ class ReadCorpus(NamedTuple):
 
 
 def read_corpus(data: DataConfig, token: str | bool | None = None) -> ReadCorpus:
-    """The clips as the corpus has them.
+    """The clips of the corpus.
 
     Args:
-        token: Hub token; by default HF_TOKEN or the one that is logged in.
+        token: Hub token; by default HF_TOKEN or the stored token.
 
     Raises:
-        InputError: as the corpus or the dataset does, or settings that are for the one and not for the other.
+        InputError: from the corpus or the dataset, or a setting is for files and not for datasets, or vice versa.
     """
     (source, reading), corpus = source_and_reading(data, token), corpus_named(data.corpus)
     official = data.split == "official"
@@ -83,8 +83,8 @@ def read_corpus(data: DataConfig, token: str | bool | None = None) -> ReadCorpus
 def _read_dataset(place: Place, reading: DatasetReading, corpus: Corpus, official: bool) -> ReadCorpus:
     if corpus.name != "folder" and corpus.of_dataset is None:
         raise InputError(
-            f"--corpus {corpus.name} knows its files and nothing of datasets such as {place.name}: add --corpus folder "
-            "to read it as any other, or give --data_dir in place of --dataset"
+            f"--corpus {corpus.name} can only read files, not datasets such as {place.name}: give --corpus folder to "
+            "read it like any other dataset, or --data_dir instead of --dataset"
         )
     clips, understanding, card = read_dataset(place, reading)
     if corpus.of_dataset and official:
@@ -95,27 +95,27 @@ def _read_dataset(place: Place, reading: DatasetReading, corpus: Corpus, officia
 
 
 def _card_of_dataset(corpus: Corpus, card: CorpusCard) -> CorpusCard:
-    """The card of a dataset; of a copy of a corpus that is known, its authors', with where the copy lies."""
+    """The card of a dataset; for a copy of a known corpus, the corpus's card with the source of the copy."""
     if corpus.name == "folder":
         return card
     return dataclasses.replace(corpus.card, source=card.source, revision=card.revision)
 
 
 def _as_known(understanding: Understanding, name: str, clips: pa.Table, known: pa.Table) -> Understanding:
-    """How a copy of a corpus was read, after its module had its say."""
+    """How a copy of a known corpus was read, including what its module has added."""
     flat = pc.value_counts(pc.list_flatten(known["labels"])).to_pylist()
     counts = pc.value_counts(pc.fill_null(known["split"], "none")).to_pylist()
     splits = [f"{one['values']} {one['counts']:,}" for one in counts]
     left_out = (
-        [f"{len(clips) - len(known):,} clips that are in no list of --corpus {name}"] if len(known) < len(clips) else []
+        [f"{len(clips) - len(known):,} clips that --corpus {name} does not list"] if len(known) < len(clips) else []
     )
     return dataclasses.replace(
         understanding,
         class_counts=dict(sorted((one["values"], one["counts"]) for one in flat)),
         num_clips=len(known),
-        groups=f"as --corpus {name} knows them ({pc.count_distinct(known['group']).as_py():,} groups)",
+        groups=f"as in --corpus {name} ({pc.count_distinct(known['group']).as_py():,} groups)",
         groups_known=True,
-        splits=f"as --corpus {name} knows them ({', '.join(splits)})",
+        splits=f"as in --corpus {name} ({', '.join(splits)})",
         left_out=(*understanding.left_out, *left_out),
     )
 
@@ -123,6 +123,6 @@ def _as_known(understanding: Understanding, name: str, clips: pa.Table, known: p
 def _read_files(data_dir: str | None, reading: Reading, corpus: Corpus, official: bool) -> ReadCorpus:
     if reading != Reading() and not corpus.understand:
         given = next(name for name, value in vars(reading).items() if value != getattr(Reading(), name))
-        raise InputError(f"--{given} is for --corpus folder, and the layout of {corpus.name} is known; leave it out")
+        raise InputError(f"--{given} is for --corpus folder, and the layout of {corpus.name} is known: leave it out")
     clips, understanding = corpus.read(recordings(corpus.name, data_dir), reading, official=official)
     return ReadCorpus(clips, understanding, corpus.card)

@@ -1,4 +1,4 @@
-"""Recordings whose sample rate lies below the features': what is above half of it was never recorded."""
+"""A remark about recordings with a lower sample rate than the features: they lack frequencies above half of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NUM_PROBED_FILES = 200
 def with_low_rates(
     understanding: Understanding, clips: pa.Table, sample_rate: int | None, token: str | bool | None = None
 ) -> Understanding:
-    """The understanding with a remark where recordings, of a sample of them, lie below `sample_rate` in Hz."""
+    """The understanding, with a remark if recordings in a sample have a rate below `sample_rate` in Hz."""
     if sample_rate is None:
         return understanding
     rates = [info.sample_rate for _, info in sampled(clips, NUM_PROBED_FILES, token).found]
@@ -23,7 +23,7 @@ def with_low_rates(
     if not low:
         return understanding
     remark = (
-        f"{len(low):,} of {len(rates):,} recordings looked at have a sample rate below the features' {sample_rate} Hz "
-        f"(the lowest {min(low)}): what lies above half of it is silent there, and --sample_rate {max(low)} would do"
+        f"{len(low):,} of {len(rates):,} recordings checked have a sample rate below the features' {sample_rate} Hz "
+        f"(minimum {min(low)}): frequencies above half of it are missing there, and --sample_rate {max(low)} is enough"
     )
     return dataclasses.replace(understanding, remarks=(*understanding.remarks, remark))

@@ -1,4 +1,4 @@
-"""Recordings that are in two of the corpora that are joined: the same file or row, or the same bytes in two files."""
+"""Finds recordings in two of the joined corpora: the same file or row, or two files with the same bytes."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from hf_audio.data.index.columns import is_file
 from hf_audio.data.recordings.stamps import FILES_AT_A_TIME, sampled_digest, stamp
 from hf_audio.environment import usable_cores
 
-MAX_FILES = 100_000  # whose sizes are asked for; of those that are as large as one of another corpus bytes are read
+MAX_FILES = 100_000  # for comparing sizes, and the bytes of files of equal size
 NOT_LOOKED_FOR = (
-    "Copies in another format, level or cut were not looked for: hf-audio leaks finds them in the features."
+    "Copies with another format, level or cut were not searched for: hf-audio leaks finds them in the features."
 )
 
 
 class Shared(NamedTuple):
-    """What is said of recordings that are in two corpora, and how many of them are in two splits."""
+    """A paragraph about recordings in two corpora, and the number of those in two splits."""
 
     told: str
     num_apart: int
 
 
 def find_shared(names: Sequence[str], indexes: Sequence[pa.Table]) -> Shared:
-    """Looks for recordings that are in two corpora; it is told what was not looked for, too.
+    """Finds recordings in two corpora, and says what was not searched for.
 
     Args:
         names: of the corpora.
@@ -49,20 +49,20 @@ def find_shared(names: Sequence[str], indexes: Sequence[pa.Table]) -> Shared:
     if len(apart):
         first = dict.fromkeys(rows.filter(pc.equal(rows["key"], apart[0]))["clip_id"].to_pylist())
         said.append(
-            f"Look at this: {len(apart):,} recordings are in two corpora and in two splits (first "
+            f"Please note: {len(apart):,} recordings are in two corpora and in two splits (first "
             f"{' and '.join(list(first)[:2])}), which inflates the scores on them."
         )
     if len(shared) > len(apart):
         said.append(f"{len(shared) - len(apart):,} recordings are in two corpora, and count twice.")
     if rows["file"].null_count:
-        said.append("Recordings in datasets were compared by their places alone, not by their bytes.")
+        said.append("Recordings in datasets were only compared by location, not by their bytes.")
     elif pc.count_distinct(rows["file"]).as_py() > MAX_FILES:
-        said.append(f"Of more than {MAX_FILES:,} files the places were compared alone, not the bytes.")
+        said.append(f"Since there are more than {MAX_FILES:,} files, they were only compared by location.")
     return Shared(" ".join([*said, NOT_LOOKED_FOR]), len(apart))
 
 
 def _rows(name: str, clips: pa.Table) -> pa.Table:
-    """Of each clip: a key of its recording's place, its file if it has one here, its corpus, split and name."""
+    """For each clip: a key for the location of its recording, its local file if any, its corpus, split and name."""
     audio = clips["audio"].combine_chunks().dictionary_encode()
     paths = pa.array([_real(path) for path in audio.dictionary.to_pylist()], pa.string()).take(audio.indices)
     rows, fields = (pc.fill_null(clips[column].cast(pa.string()), "") for column in ("audio_row", "audio_field"))
@@ -78,7 +78,7 @@ def _rows(name: str, clips: pa.Table) -> pa.Table:
 
 
 def _real(path: str) -> str:
-    """Where a path leads; there may be a million, in few folders."""
+    """The real path; cached per folder, since there may be a million files in few folders."""
     if "://" in path:
         return path
     folder, name = os.path.split(path)
@@ -92,7 +92,7 @@ def _real_folder(folder: str) -> str:
 
 
 def _digests(rows: pa.Table) -> dict[str, str]:
-    """Of a few bytes of each file that is as large as one of another corpus; of none where there are too many files."""
+    """Digests of a few bytes of files with the same size as one of another corpus; none if there are too many files."""
     files = rows.filter(pc.is_valid(rows["file"])).group_by(["file", "corpus"], use_threads=False).aggregate([])
     if len(files) > MAX_FILES:
         return {}

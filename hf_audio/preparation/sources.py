@@ -1,4 +1,4 @@
-"""What --dataset or --data_dir is: built features, a dataset with audio, or files and tables."""
+"""Finds out what --dataset or --data_dir is: built features, a dataset with audio, or files and tables."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FEATURES, DATASET, FILES = "features", "dataset", "files"
 
 
 class Source(NamedTuple):
-    """Where the sound comes from.
+    """The source of the recordings or features.
 
     Attributes:
         kind: FEATURES, DATASET, or FILES, which a corpus module reads.
-        place: of a DATASET, and of FEATURES on the Hub.
-        data_dir: of FILES; None where they are to be obtained.
+        place: of a DATASET, or of FEATURES on the Hub.
+        data_dir: of FILES; None if they must be downloaded or rendered first.
     """
 
     kind: str
@@ -38,9 +38,9 @@ class Source(NamedTuple):
 
 
 def each_corpus(data: Config) -> dict[str, Config]:
-    """The settings of each corpus where several are joined, else the same ones, by a name that is no other's.
+    """The settings of each corpus, by a unique name; with a single corpus, the given settings.
 
-    That is the name of its module or dataset, or the last name of its folder.
+    The name is that of its module or dataset, or the last part of its folder's path.
     """
     if data.num_corpora == 1:
         return {_name(data): data}
@@ -67,18 +67,16 @@ def _name(data: CorpusConfig) -> str:
 
 
 def source_of(data: CorpusConfig, token: str | bool | None = None) -> Source:
-    """What the settings name; a dataset on the Hub at the commit that it has now.
+    """The source in the settings; a dataset on the Hub at its current commit.
 
     Args:
-        token: Hub token; by default HF_TOKEN or the one that is logged in.
+        token: Hub token; by default HF_TOKEN or the stored token.
 
     Raises:
-        InputError: neither a folder nor a repository that can be read.
+        InputError: it is neither a folder nor a readable repository.
     """
     if data.num_corpora > 1:
-        raise InputError(
-            "Several corpora were named, and this is done for one at a time: give one --corpus or --dataset"
-        )
+        raise InputError("Several corpora are given, but only one is possible here: give one --corpus or --dataset")
     if data.dataset is None:
         root = Path(data.data_dir) if data.data_dir else None
         if data.corpus == "folder" and root is not None and root.is_dir() and is_dataset_folder(root):
@@ -102,15 +100,15 @@ def source_of(data: CorpusConfig, token: str | bool | None = None) -> Source:
 
 
 def require_one_source(data: CorpusConfig) -> None:
-    """Refuses a folder beside a dataset, where nobody but the user can have named both."""
+    """Refuses --data_dir together with --dataset, for settings that all come from the user."""
     if data.dataset and data.data_dir:
         raise InputError(
-            "--data_dir would do nothing here: --dataset says where the recordings are; leave one of the two out"
+            "--data_dir would do nothing here: --dataset says where the recordings are: leave one of the two out"
         )
 
 
 def kinds_and_commits(data: CorpusConfig, token: str | bool | None = None) -> tuple[list[str], list[str | None]]:
-    """What each of the corpora is, and the commit that it has now where it is on the Hub.
+    """The kind of source of each corpus, and its current commit if it is on the Hub.
 
     Raises:
         InputError: see `source_of`.
@@ -120,15 +118,15 @@ def kinds_and_commits(data: CorpusConfig, token: str | bool | None = None) -> tu
 
 
 def _are_cached_features(dataset: str, revision: str | None) -> bool:
-    """Whether the Hub's cache has the manifest of features of this name."""
+    """Whether the Hub's cache has the manifest of features with this name."""
     return isinstance(try_to_load_from_cache(dataset, "manifest.json", revision=revision, repo_type="dataset"), str)
 
 
 def source_and_reading(data: CorpusConfig, token: str | bool | None = None) -> tuple[Source, Any]:
-    """What the settings name, and what they say of how it is to be read, None of features.
+    """The source in the settings, and the settings for reading it, None for features.
 
     Raises:
-        InputError: see `source_of`; or a setting that is for what is read in another way.
+        InputError: see `source_of`; or a setting is for another kind of source.
     """
     source = source_of(data, token)
     if source.kind == FILES:

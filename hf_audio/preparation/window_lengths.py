@@ -1,4 +1,4 @@
-"""The length of a window: given, or chosen by the lengths of the clips."""
+"""The length of windows: given, or chosen from the lengths of the clips."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hf_audio.errors import InputError
 from hf_audio.terminal import named_logger
 
 LONGEST_DEFAULT_WINDOW_S = 5.0
-NUM_PROBED_CLIPS = 500  # enough to know how long clips are
+NUM_PROBED_CLIPS = 500  # enough for the distribution of lengths
 NUM_PROBING_THREADS = 4
 
 logger = named_logger(__name__)
@@ -27,11 +27,11 @@ def window_length_s(clips: pa.Table, wanted_s: float | None, token: str | bool |
     """The length of windows in seconds.
 
     Args:
-        wanted_s: None for one that suits the clips, 0 for the longest clip.
+        wanted_s: None: chosen from the clips; 0: the length of the longest clip.
         token: for recordings on the Hub.
 
     Raises:
-        InputError: no clip fills the window, as far as that can be known before all are read; or none can be read.
+        InputError: no clip fills the window, as far as this is known before reading all clips; or none can be read.
     """
     if wanted_s is None:
         return default_window_s(clips, token)
@@ -42,12 +42,12 @@ def window_length_s(clips: pa.Table, wanted_s: float | None, token: str | bool |
 
 
 def default_window_s(clips: pa.Table, token: str | bool | None = None) -> float:
-    """The length in seconds that nine of ten training clips do not exceed, at most LONGEST_DEFAULT_WINDOW_S.
+    """The 90 % quantile of the lengths of training clips in seconds, at most LONGEST_DEFAULT_WINDOW_S.
 
-    So most short clips fit one window without much padding, and long ones are cut into several. Some clips are looked
-    at; `token` is for recordings on the Hub.
+    So most short clips fit into one window without much padding, and long ones are cut into several. It is computed
+    from a sample of clips; `token` is for recordings on the Hub.
     """
-    # Without mixtures, which are no longer than these, and negatives and pseudo-labels, which should not decide
+    # Without mixtures, which are not longer than their clips, and without negatives and pseudo-labels
     training = of_split(without_mixtures(clips), "train")
     training = training.filter(pc.greater(pc.list_value_length(training["labels"]), 0))
     if CONFIDENCE in training.column_names:
@@ -56,12 +56,12 @@ def default_window_s(clips: pa.Table, token: str | bool | None = None) -> float:
     lengths = [(clip.end_s or info.duration_s) - clip.start_s for clip, info in some]
     if not lengths and not is_file(training).all():
         raise InputError(
-            "None of the training recordings that were looked at holds sound that can be read: rows that hold "
-            "paths alone have none, and docs/own_data.md lists the formats"
+            "None of the training recordings that were checked has readable audio: rows with only paths have none, and "
+            "docs/own_data.md lists the formats"
         )
     if not lengths:
         raise InputError(
-            f"None of the {len(training)} training files can be read as audio; docs/own_data.md lists the formats"
+            f"None of the {len(training)} training files can be read as audio: docs/own_data.md lists the formats"
         )
     window_s = min(LONGEST_DEFAULT_WINDOW_S, max(0.1, round(float(np.quantile(lengths, 0.9)), 1)))
     logger.info(
@@ -71,38 +71,38 @@ def default_window_s(clips: pa.Table, token: str | bool | None = None) -> float:
 
 
 def check_window_ahead(clips: pa.Table, window_s: float, token: str | bool | None = None) -> None:
-    """Looks for a window that no clip fills, where building would learn it last: after all containers were read.
+    """Refuses a window that no clip fills; for containers, building would notice this only after reading all of them.
 
-    Where only some recordings can be looked at and all are shorter, that is a warning.
+    If only a sample of recordings can be checked and all of these are shorter, it warns.
 
     Raises:
-        InputError: the window is longer than every clip.
+        InputError: the window is longer than all clips.
     """
     if is_file(clips).all():
         return
     lengths = pc.subtract(pc.fill_null(clips["end_s"], np.inf), clips["start_s"]).to_numpy()
-    if not is_too_long(window_s, lengths):  # as tables say, which recordings may not fill
+    if not is_too_long(window_s, lengths):  # lengths from tables; recordings may be shorter
         look = sampled(clips, NUM_PROBED_CLIPS, token)
         lengths = np.array([min(clip.end_s or np.inf, info.duration_s) - clip.start_s for clip, info in look.found])
         if not len(lengths):
             return
         if not look.is_all and is_too_long(window_s, lengths):
             return logger.warning(
-                "None of %d clips looked at fills the window of %g s, the longest has %.2f s; if none of all does, "
-                "building stops at its end: --window_s decides",
+                "None of %d clips checked fills the window of %g s, the longest has %.2f s; if no other clip does, "
+                "building will fail at its end: give a shorter --window_s",
                 *(len(lengths), window_s, lengths.max()),
             )
     check_window(window_s, lengths)
 
 
 def longest_clip_s(clips: pa.Table) -> float:
-    """The length in seconds of the longest clip, rounded up to a hundredth: the window in which every clip is whole.
+    """The length in seconds of the longest clip, rounded up to a hundredth: the window that holds any clip.
 
     Raises:
-        InputError: no recording can be read; or they are not files, whose lengths can be known before they are read.
+        InputError: no recording can be read; or they are not files, whose lengths are known from their headers.
     """
     require_files(clips, "--window_s 0, which is the longest clip, needs")
     longest_s = float(measured_by_headers(clips, NUM_PROBING_THREADS).seconds.max())
     if not longest_s:
-        raise InputError(f"None of the {len(clips)} files can be read as audio; docs/own_data.md lists the formats")
+        raise InputError(f"None of the {len(clips)} files can be read as audio: docs/own_data.md lists the formats")
     return math.ceil(100 * round(longest_s, 6)) / 100

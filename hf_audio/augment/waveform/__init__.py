@@ -1,4 +1,4 @@
-"""Augmentation of waveforms, each window by numbers of its own, on the device of the batch."""
+"""Augmentation of waveforms on the device of the batch, with random numbers per window."""
 
 from hf_audio.augment.waveform.background import Background
 from hf_audio.augment.waveform.biquads import PassFilter

@@ -1,4 +1,4 @@
-"""Another recording beside a sound: rain, traffic, a crowd."""
+"""Background sounds: rain, traffic, a crowd."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hf_audio.augment.waveform.step import WaveformStep, between
 
 
 class BackgroundNumbers(NamedTuple):
-    """Of each window: whether it is chosen, decibels between sound and background, which recording that is, and where
-    in it the window begins, from 0 to 1."""
+    """Per window: whether it is chosen, the signal-to-background ratio in dB, the index of the recording, and the start
+    in it, from 0 to 1."""
 
     chosen: Any
     snr_db: Any
@@ -26,11 +26,11 @@ class BackgroundNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Background(WaveformStep):
-    """Adds a stretch of a recording, which has no label: it is nothing that should be recognized.
+    """Adds a stretch of a recording without its labels, since it should not be recognized.
 
     Attributes:
-        snr_db: the sound's energy over the background's.
-        sounds: what stretches are drawn from.
+        snr_db: ratio of the energies of sound and background.
+        sounds: recordings to draw stretches from.
     """
 
     probability: float

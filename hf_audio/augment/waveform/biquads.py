@@ -1,4 +1,4 @@
-"""Filters of second order, each window its own: what a microphone, a speaker or a tone control does."""
+"""Second-order filters per window, like those of a microphone, a speaker or a tone control."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from hf_audio.augment.draws import Lot
 from hf_audio.augment.waveform.step import WaveformStep, between, between_in_octaves, sent
 
 Coefficients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
-BUTTERWORTH = math.sqrt(0.5)  # the quality of a filter without a resonance
+BUTTERWORTH = math.sqrt(0.5)  # Q of a filter without resonance
 
 
 class Shape(NamedTuple):
-    """Of filters, `[windows]` each: cosine of the frequency, half its bandwidth, and the root of its gain."""
+    """Parameters of filters, `[windows]` each: cosine of the frequency, half the bandwidth, and the root of the
+    gain."""
 
     cos: Tensor
     alpha: Tensor
@@ -84,7 +85,7 @@ def _poles(one: Shape) -> tuple[Tensor, Tensor, Tensor]:
 
 
 # R. Bristow-Johnson, "Cookbook formulae for audio equalizer biquad filter coefficients". torchaudio has the same
-# filters, but each with one frequency for a whole batch.
+# filters, but with only one frequency per batch.
 FILTERS: dict[str, Callable[[Shape], Coefficients]] = {
     "low_pass": _low_pass,
     "high_pass": _high_pass,
@@ -100,15 +101,15 @@ FILTERS: dict[str, Callable[[Shape], Coefficients]] = {
 def filtered(
     values: Tensor, kind: str, sample_rate: int, frequency_hz: Tensor, quality: Tensor, gain_db: Tensor | None = None
 ) -> Tensor:
-    """Windows `[windows, samples]`, each through a filter of its own.
+    """Windows `[windows, samples]`, each with its own filter.
 
     Args:
-        kind: of FILTERS.
-        frequency_hz: `[windows]` on the CPU, where a filter works; at most a little below half of the rate.
-        quality: `[windows]`, its frequency over its bandwidth.
-        gain_db: `[windows]`, of "peak" and the shelves.
+        kind: a name in FILTERS.
+        frequency_hz: `[windows]` on the CPU, frequency of each filter; limited to just below half the rate.
+        quality: `[windows]`, frequency divided by bandwidth.
+        gain_db: `[windows]`, for "peak" and the shelves.
     """
-    # Poles of low frequencies lie so near to the unit circle that float32 does not tell them apart
+    # Poles of low frequencies are so close to the unit circle that float32 cannot distinguish them
     frequency = frequency_hz.double().clamp(max=0.49 * sample_rate) * (2 * math.pi / sample_rate)
     alpha = frequency.sin() / (2 * quality.double())
     root = 10 ** ((torch.zeros_like(frequency) if gain_db is None else gain_db.double()) / 40)
@@ -118,7 +119,7 @@ def filtered(
 
 
 class FilterNumbers(NamedTuple):
-    """Of each window: whether it is chosen, the filter's frequency in Hz, and its quality."""
+    """Per window: whether it is chosen, the filter's frequency in Hz, and its Q."""
 
     chosen: Any
     frequency_hz: Any
@@ -127,15 +128,15 @@ class FilterNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class PassFilter(WaveformStep):
-    """Takes away what lies above a frequency (low pass), below it (high pass), or on both sides of it (band pass).
+    """Attenuates frequencies above a frequency (low pass), below it (high pass), or on both sides of it (band pass).
 
-    A filter falls by 12 dB for each octave, a band pass by 6 dB on each side.
+    The slope is 12 dB per octave; for a band pass, 6 dB per octave on each side.
 
     Attributes:
         kind: "low_pass", "high_pass" or "band_pass".
-        frequency_hz: the lowest and the highest; each octave in between is equally likely.
+        frequency_hz: minimum and maximum; uniform in octaves.
         sample_rate: in Hz.
-        octaves: of a band pass, its narrowest and widest band, 3 dB below its middle.
+        octaves: minimum and maximum bandwidth of a band pass, at -3 dB.
     """
 
     probability: float

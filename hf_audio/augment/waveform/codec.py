@@ -1,4 +1,4 @@
-"""Sound that was compressed at a low rate, and is as it came out."""
+"""Lossy compression of sound."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from hf_audio.augment.waveform.speed import one_of
 from hf_audio.augment.waveform.step import WaveformStep, between
 from hf_audio.errors import InputError, one_line
 
-# libsndfile's names of formats and of what is in them
+# libsndfile's names of containers and codecs
 CODECS = {"mp3": ("MP3", "MPEG_LAYER_III"), "vorbis": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS")}
-NUM_THREADS = 8  # libsndfile works without Python's lock
-SMALLEST = 0.999  # of compression: libsndfile refuses 1 for MP3
-PEAK = 0.9  # what a codec makes of samples is not cut off at 1
+NUM_THREADS = 8  # libsndfile releases the GIL
+SMALLEST = 0.999  # maximum compression: libsndfile refuses 1 for MP3
+PEAK = 0.9  # leaves headroom, so that decoded samples are not clipped at 1
 
 
 class CodecNumbers(NamedTuple):
-    """Of each window: whether it is chosen, which of the codecs it goes through, and how far it is compressed."""
+    """Per window: whether it is chosen, its codec, and its compression."""
 
     chosen: Any
     codec: Any
@@ -34,15 +34,15 @@ class CodecNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Codec(WaveformStep):
-    """Encodes and decodes windows on the CPU, several at a time, wherever they lie.
+    """Encodes and decodes windows from any device, on the CPU in several threads.
 
     Attributes:
-        codecs: of CODECS, each equally likely.
-        compression: the least and the most, as libsndfile has it: from 0, the best sound, to 1, the smallest file.
+        codecs: names in CODECS, all equally likely.
+        compression: minimum and maximum, as in libsndfile: from 0, the best quality, to 1, the smallest file.
         sample_rate: in Hz.
 
     Raises:
-        InputError: a codec that has no such sample rate.
+        InputError: a codec does not support the sample rate.
     """
 
     probability: float
@@ -57,7 +57,7 @@ class Codec(WaveformStep):
             except soundfile.LibsndfileError as error:
                 why = one_line(error.error_string)
                 raise InputError(
-                    f"--wave_codec_names {name} cannot encode sound of {self.sample_rate} Hz ({why}): leave it out of "
+                    f"--wave_codec_names {name} cannot encode sound at {self.sample_rate} Hz ({why}): leave it out of "
                     f"{' '.join(CODECS)}, or give --sample_rate 16000"
                 ) from error
 
@@ -80,7 +80,7 @@ class Codec(WaveformStep):
 
 
 def through_codec(sound: np.ndarray, codec: str, compression: float, sample_rate: int) -> np.ndarray:
-    """A sound `[samples]` in [-1, 1], as it is after encoding and decoding: of the same length, at the same place."""
+    """A sound `[samples]` in [-1, 1] after encoding and decoding, with the same length and alignment."""
     file = encoded(sound, codec, compression, sample_rate)
     found, _ = soundfile.read(io.BytesIO(file), frames=len(sound), dtype="float32")
     return np.pad(found, (0, len(sound) - len(found)))
@@ -89,7 +89,7 @@ def through_codec(sound: np.ndarray, codec: str, compression: float, sample_rate
 def encoded(
     sound: np.ndarray, codec: str, compression: float, sample_rate: int, bitrate_mode: str | None = None
 ) -> bytes:
-    """A sound `[samples]` in [-1, 1] as a file; `bitrate_mode` as soundfile has it, of MP3 alone."""
+    """A sound `[samples]` in [-1, 1] as a file; `bitrate_mode` as in soundfile, for MP3 only."""
     file, (container, subtype) = io.BytesIO(), CODECS[codec]
     given = {"format": container, "subtype": subtype, "compression_level": min(compression, SMALLEST)}
     soundfile.write(file, sound, sample_rate, **given, bitrate_mode=bitrate_mode)

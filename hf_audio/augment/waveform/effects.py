@@ -1,4 +1,4 @@
-"""Effects by the names that SoX has for them, each window with strengths of its own."""
+"""Effects with SoX's names, with random strengths per window."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ NUM_STRENGTHS = 3
 
 
 class Some(NamedTuple):
-    """Windows that get one effect: samples `[windows, samples]`, lengths `[windows, 1]`, and numbers of each from 0 to
-    1, `[windows, 3]` on the CPU."""
+    """Windows that get the same effect: samples `[windows, samples]`, lengths `[windows, 1]`, and random numbers from 0
+    to 1, `[windows, 3]` on the CPU."""
 
     values: Tensor
     lengths: Tensor
     drawn: Tensor
     sample_rate: int
 
-    def number(self, place: int, least: float, most: float) -> Tensor:
-        """A number of each window in [least, most], `[windows, 1]` on their device."""
-        return column(least + (most - least) * self.drawn[:, place], self.values)
+    def number(self, place: int, minimum: float, maximum: float) -> Tensor:
+        """A number per window in [minimum, maximum], `[windows, 1]` on their device."""
+        return column(minimum + (maximum - minimum) * self.drawn[:, place], self.values)
 
     def seconds(self) -> Tensor:
-        """Of each sample, `[samples]`."""
+        """Time of each sample, `[samples]`."""
         return torch.arange(self.values.shape[1], device=self.values.device) / self.sample_rate
 
-    def wave(self, place: int, least_hz: float, most_hz: float) -> Tensor:
-        """A slow sine of each window between 0 and 1, `[windows, samples]`."""
-        return 0.5 + 0.5 * torch.sin(2 * math.pi * self.number(place, least_hz, most_hz) * self.seconds())
+    def wave(self, place: int, min_hz: float, max_hz: float) -> Tensor:
+        """A slow sine per window between 0 and 1, `[windows, samples]`."""
+        return 0.5 + 0.5 * torch.sin(2 * math.pi * self.number(place, min_hz, max_hz) * self.seconds())
 
-    def filtered(self, kind: str, least_hz: float, most_hz: float, quality: float, most_db: float = 0.0) -> Tensor:
-        """Through a filter of a frequency, any octave, and a gain up to `most_db` up or down."""
-        frequency = least_hz * (most_hz / least_hz) ** self.drawn[:, 0]
-        gain_db = (2 * self.drawn[:, 1] - 1) * most_db
+    def filtered(self, kind: str, min_hz: float, max_hz: float, quality: float, max_db: float = 0.0) -> Tensor:
+        """Filtered windows, with a random frequency, uniform in octaves, and gain up to `max_db` either way."""
+        frequency = min_hz * (max_hz / min_hz) ** self.drawn[:, 0]
+        gain_db = (2 * self.drawn[:, 1] - 1) * max_db
         return filtered(self.values, kind, self.sample_rate, frequency, torch.full_like(frequency, quality), gain_db)
 
     def later(self, delay_s: Tensor) -> Tensor:
-        """The sound so much later, `[windows, 1]` or another delay for each sample; silence before it."""
+        """The sound delayed by `[windows, 1]`, or by another delay per sample; silence before it."""
         source = torch.arange(self.values.shape[1], device=self.values.device) - delay_s * self.sample_rate
         low = source.floor()
         share, low = source - low, low.long()
@@ -57,7 +57,7 @@ class Some(NamedTuple):
 
 
 def allpass(some: Some) -> Tensor:
-    """Other phases, the same spectrum."""
+    """Changes phases, not the spectrum."""
     return some.filtered("all_pass", 100.0, 4000.0, 0.7)
 
 
@@ -67,32 +67,32 @@ def bandreject(some: Some) -> Tensor:
 
 
 def bass(some: Some) -> Tensor:
-    """More or less of what is low, up to 12 dB."""
+    """Boosts or cuts low frequencies, up to 12 dB."""
     return some.filtered("low_shelf", 80.0, 300.0, 0.5, 12.0)
 
 
 def treble(some: Some) -> Tensor:
-    """More or less of what is high, up to 12 dB."""
+    """Boosts or cuts high frequencies, up to 12 dB."""
     return some.filtered("high_shelf", 1500.0, 4000.0, 0.5, 12.0)
 
 
 def equalizer(some: Some) -> Tensor:
-    """More or less of a band, up to 12 dB."""
+    """Boosts or cuts a band, up to 12 dB."""
     return some.filtered("peak", 100.0, 6000.0, 1.0, 12.0)
 
 
 def chorus(some: Some) -> Tensor:
-    """A second voice 20 to 30 ms later, that wavers in pitch."""
+    """A second voice, delayed by 20 to 30 ms, with a varying pitch."""
     return some.values + some.number(0, 0.3, 0.7) * some.later(0.02 + 0.01 * some.wave(1, 0.2, 1.0))
 
 
 def flanger(some: Some) -> Tensor:
-    """A second voice up to 5 ms later: a comb of notches that moves."""
+    """A second voice, delayed by up to 5 ms: a moving comb of notches."""
     return some.values + some.number(0, 0.5, 0.9) * some.later(0.005 * some.wave(1, 0.1, 1.0))
 
 
 def tremolo(some: Some) -> Tensor:
-    """Loudness that goes up and down 2 to 10 times a second."""
+    """Loudness that varies 2 to 10 times per second."""
     return some.values * (1 - some.number(0, 0.3, 0.9) * some.wave(1, 2.0, 10.0))
 
 
@@ -102,35 +102,35 @@ def echo(some: Some) -> Tensor:
 
 
 def echos(some: Some) -> Tensor:
-    """Three echoes, each quieter than the one before."""
+    """Three echoes, each quieter than the previous one."""
     level, delay_s = some.number(0, 0.2, 0.7), some.number(1, 0.05, 0.2)
     return some.values + sum(level**times * some.later(times * delay_s) for times in (1, 2, 3))
 
 
 def contrast(some: Some) -> Tensor:
-    """What is quiet gets louder, by a sine of amplitudes, as in torchaudio.functional.contrast."""
+    """Raises quiet parts, by a sine of amplitudes, as in torchaudio.functional.contrast."""
     scaled = some.values / _peaks(some) * (math.pi / 2)
     return torch.sin(scaled + some.number(0, 0.05, 0.13) * torch.sin(4 * scaled))
 
 
 def overdrive(some: Some) -> Tensor:
-    """Peaks bent to a cubic curve, as in torchaudio.functional.overdrive, beside the sound itself."""
+    """Cubic soft clipping, as in torchaudio.functional.overdrive, added to the sound."""
     driven = (some.number(0, 2.0, 10.0) * some.values / _peaks(some)).clamp(-1, 1)
     return 0.5 * some.values / _peaks(some) + 0.75 * (driven - driven**3 / 3)
 
 
 def compand(some: Some) -> Tensor:
-    """The range of loudness pressed together, 2 to 6 times in decibels, over 20 ms; at most 30 dB of gain."""
+    """Compresses the dynamic range by a factor of 2 to 6 in decibels, over 20 ms; at most 30 dB of gain."""
     keep = math.exp(-1 / (0.02 * some.sample_rate))
     poles, zeros = (sent(torch.tensor(one), some.values) for one in ([1.0, -keep], [1.0 - keep, 0.0]))
-    heard = 1 - keep ** (1 + torch.arange(some.values.shape[1], device=some.values.device))  # of the 20 ms, at first
+    heard = 1 - keep ** (1 + torch.arange(some.values.shape[1], device=some.values.device))  # of the 20 ms
     level = lfilter(some.values.abs(), poles, zeros, clamp=False) / heard
     quiet = level.amax(dim=1, keepdim=True).clamp(min=1e-9) / 1000
     return some.values * level.clamp(min=quiet).pow(1 / some.number(0, 2.0, 6.0) - 1)
 
 
 def fade(some: Some) -> Tensor:
-    """In and out, over up to a quarter of the window each."""
+    """Fades in and out, over up to a quarter of the window each."""
     place = torch.arange(some.values.shape[1], device=some.values.device)
     begins, ends = some.number(0, 0.02, 0.25) * some.lengths, some.number(1, 0.02, 0.25) * some.lengths
     return some.values * (place / begins).clamp(max=1) * ((some.lengths - place) / ends).clamp(0, 1)
@@ -156,7 +156,7 @@ EFFECTS: dict[str, Callable[[Some], Tensor]] = {
 
 
 class EffectNumbers(NamedTuple):
-    """Of each window: whether it is chosen, which of the effects it gets, and `[batch, 3]` how strong, from 0 to 1."""
+    """Per window: whether it is chosen, the index of its effect, and strengths from 0 to 1 `[batch, 3]`."""
 
     chosen: Any
     effect: Any
@@ -165,10 +165,10 @@ class EffectNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Effects(WaveformStep):
-    """One of several effects for each window that is chosen, each equally likely.
+    """One of several effects for each chosen window, all equally likely.
 
     Attributes:
-        names: of EFFECTS.
+        names: names in EFFECTS.
         sample_rate: in Hz.
     """
 

@@ -1,4 +1,4 @@
-"""Each augmentation of waveforms with settings that let one hear it: what is drawn, tested and measured one by one."""
+"""Audible example settings for each waveform augmentation, for figures, tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hf_audio.augment.waveform.steps import SYNTHETIC, AddedSounds, waveform_ste
 from hf_audio.config import WaveformAugmentConfig
 
 SUFFIX = "_probability"
-MADE_UP = "made up"  # in place of recordings
-# Settings beside the probability, and several examples of one augmentation
+MADE_UP = "made up"  # replaces recordings
+# Settings in addition to the probability, and several examples of one augmentation
 SHOWN: dict[str, dict[str, dict[str, Any]]] = {
     "shift": {f"shift, {mode}": {"wave_shift_s": 0.1, "wave_shift_mode": mode} for mode in ("roll", "pad")},
     "reverb": {
@@ -31,7 +31,7 @@ SHOWN: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def example_waveform_augmentations() -> dict[str, dict[str, Any]]:
-    """Of each augmentation that there is a switch for, its name and settings of WaveformAugmentConfig."""
+    """Name and settings of WaveformAugmentConfig for each augmentation."""
     found = {}
     for switch in (one.name for one in fields(WaveformAugmentConfig) if one.name.endswith(SUFFIX)):
         what = switch.removeprefix("wave_").removesuffix(SUFFIX)
@@ -41,7 +41,7 @@ def example_waveform_augmentations() -> dict[str, dict[str, Any]]:
 
 
 def example_waveform_steps(sample_rate: int) -> dict[str, tuple[WaveformStep, ...]]:
-    """The same, made: by name, steps of a `Compose` that change every window."""
+    """The steps of these examples for `Compose`, by name; they change all windows."""
     sounds = example_sounds(sample_rate)
     return {
         name: waveform_steps(WaveformAugmentConfig(**settings), sample_rate, sounds)
@@ -50,7 +50,7 @@ def example_waveform_steps(sample_rate: int) -> dict[str, tuple[WaveformStep, ..
 
 
 def example_sounds(sample_rate: int) -> AddedSounds:
-    """A made-up background, drops of rain, and the impulse responses of two rooms."""
+    """A synthetic background, drops of rain, and synthetic impulse responses of two rooms."""
     random = np.random.default_rng(0)
     decay = np.exp(-np.arange(sample_rate // 5) / (0.03 * sample_rate))
     drops = random.standard_normal(2 * sample_rate) * (random.random(2 * sample_rate) < 40 / sample_rate)

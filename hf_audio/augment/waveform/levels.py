@@ -1,4 +1,4 @@
-"""How loud a waveform is, which way up, and where it is cut off."""
+"""Gain, polarity and clipping of waveforms, and their standardization."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from hf_audio.augment.waveform.step import WaveformStep, between, column
 
 
 class LevelNumbers(NamedTuple):
-    """Of each window: whether it is chosen, and decibels."""
+    """Per window: whether it is chosen, and decibels."""
 
     chosen: Any
     level_db: Any
 
 
 class ChoiceNumbers(NamedTuple):
-    """Of each window: whether it is chosen."""
+    """Per window: whether it is chosen."""
 
     chosen: Any
 
 
 @dataclass(frozen=True)
 class Gain(WaveformStep):
-    """Louder or quieter, by so many decibels."""
+    """Louder or quieter by a random number of decibels."""
 
     probability: float
     gain_db: tuple[float, ...]
@@ -41,7 +41,7 @@ class Gain(WaveformStep):
 
 @dataclass(frozen=True)
 class Polarity(WaveformStep):
-    """Upside down: nobody hears it, and a network that reads samples should not either."""
+    """Inverts the sign: it is inaudible, and a network on waveforms should ignore it too."""
 
     probability: float
 
@@ -54,7 +54,7 @@ class Polarity(WaveformStep):
 
 @dataclass(frozen=True)
 class Clipping(WaveformStep):
-    """Samples are cut off so many decibels below the window's peak, as of a recording that was too loud."""
+    """Clips samples at a level below the window's peak, as in an overloaded recording."""
 
     probability: float
     below_peak_db: tuple[float, ...]
@@ -73,9 +73,9 @@ class NoNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Standardize:
-    """Mean 0 and variance 1 of each window, as the extractor of Wav2Vec2 and its kin gives them; padding stays 0.
+    """Mean 0 and variance 1 per window, as in the extractor of Wav2Vec2 and similar models; padding stays 0.
 
-    It follows the others where a model reads windows that are so normalized, each by itself, when it predicts.
+    It comes last if the model's extractor normalizes each window in this way.
     """
 
     reads_energies = True
@@ -93,5 +93,5 @@ class Standardize:
 
 
 def decibels(level_db: Tensor) -> Tensor:
-    """The factor of amplitudes."""
+    """The amplitude factor of a level in dB."""
     return 10 ** (level_db / 20)

@@ -1,4 +1,4 @@
-"""Noise of any color, beside a sound."""
+"""Colored noise."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hf_audio.augment.recording import uniform_noise
 from hf_audio.augment.waveform.convolving import convolved
 from hf_audio.augment.waveform.step import WaveformStep, between, column, keys, sent
 
-LOWEST_HZ = 20.0  # below it the spectrum of noise is flat: what cannot be heard would have most of the energy
+LOWEST_HZ = 20.0  # the spectrum is flat below this: otherwise inaudible frequencies would have most of the energy
 
 
 class NoiseNumbers(NamedTuple):
-    """Of each window: whether it is chosen, decibels between sound and noise, exponent of the noise, and its key."""
+    """Per window: whether it is chosen, the signal-to-noise ratio in dB, the exponent of the noise, and its key."""
 
     chosen: Any
     snr_db: Any
@@ -31,12 +31,12 @@ class NoiseNumbers(NamedTuple):
 class Noise(WaveformStep):
     """Adds noise whose power falls with frequency as 1 / f^exponent: 0 is white, 1 pink, 2 brown, -1 blue.
 
-    White noise goes through a filter of fractional order (N. J. Kasdin 1995, "Discrete simulation of colored noise and
+    White noise is filtered with fractional order (N. J. Kasdin 1995, "Discrete simulation of colored noise and
     stochastic processes and 1/f^a power law noise generation", doi 10.1109/5.381848).
 
     Attributes:
-        snr_db: the sound's energy over the noise's.
-        exponent: from the least to the largest.
+        snr_db: ratio of the energies of sound and noise.
+        exponent: minimum and maximum.
         sample_rate: in Hz.
     """
 
@@ -58,15 +58,15 @@ class Noise(WaveformStep):
 
 
 def fractional_filters(exponent: Tensor, num_taps: int) -> Tensor:
-    """Impulse responses whose power falls as 1 / f^exponent, `[windows, taps]`, of exponents `[windows, 1]`."""
+    """Impulse responses with a power of 1 / f^exponent, `[windows, taps]`, for exponents `[windows, 1]`."""
     place = torch.arange(num_taps, device=exponent.device)
     ratios = (place - 1 + exponent / 2) / place.clamp(min=1)
     ratios[:, 0] = 1.0
-    return ratios.cumprod(dim=1) * torch.cos(place * (math.pi / 2 / num_taps)).square()  # an abrupt end has ripples
+    return ratios.cumprod(dim=1) * torch.cos(place * (math.pi / 2 / num_taps)).square()  # smooth end
 
 
 def with_noise(values: Tensor, noise: Tensor, snr_db: Tensor, num_frames: Tensor) -> Tensor:
-    """The sum of windows and noise `[windows, samples]`; noise that is silent there leaves a window as it is."""
+    """The sum of windows and noise `[windows, samples]`; silent noise leaves a window unchanged."""
     is_heard = torch.arange(values.shape[1], device=values.device) < num_frames[:, None]
     noise = noise * is_heard
     mixed = add_noise(values, noise, sent(snr_db, values), num_frames)

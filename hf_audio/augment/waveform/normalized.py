@@ -1,4 +1,4 @@
-"""Waveforms as models read them that hear no level: each window normalized by itself."""
+"""Waveform augmentation for models whose extractor normalizes each window."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from hf_audio.kinds import Form, kind_of_extractor
 
 
 def no_waveforms(extractor: FeatureExtractionMixin) -> InputError:
-    """The error where waveforms are to be varied and a batch has none."""
+    """The error for waveform augmentation of batches without waveforms."""
     if kind_of_extractor(extractor).form is Form.SOUND:
         return InputError(
-            "Waveform augmentation (--wave_...) varies sound, and this model's "
-            f"{type(extractor).__name__} makes features of its own of it: leave it out, or choose a model that reads "
-            "waveforms, such as Wav2Vec2"
+            "Waveform augmentation (--wave_...) needs waveforms, and this model's "
+            f"{type(extractor).__name__} makes its own features: leave it out, or choose a model that reads waveforms, "
+            "such as Wav2Vec2"
         )
     return InputError(
-        "Waveform augmentation (--wave_...) varies sound, and this run reads other features: add --features_on_device, "
-        "which computes them in training, or leave it out"
+        "Waveform augmentation (--wave_...) needs waveforms, and this run has other features: add --features_on_device "
+        "to compute them in training, or leave it out"
     )
 
 
 def of_normalized_waveforms(
     steps: tuple[WaveformStep, ...], extractor: Wav2Vec2FeatureExtractor
 ) -> tuple[WaveformStep | Standardize, ...]:
-    """The steps, and behind them the normalization that a model's extractor does when it predicts.
+    """The steps, followed by the normalization that the model's extractor applies.
 
     Raises:
-        InputError: gain, of which nothing is left then.
+        InputError: gain, which the normalization removes.
     """
     if not steps or not extractor.do_normalize:
         return steps
     if any(isinstance(step, Gain) for step in steps):
         raise InputError(
-            "--wave_gain_probability would do nothing here: the model reads each window normalized by its own level; "
-            "leave it out (--wave_gain_probability 0)"
+            "--wave_gain_probability would do nothing here: the model normalizes each window by its own level: leave "
+            "it out (--wave_gain_probability 0)"
         )
     return (*steps, Standardize())

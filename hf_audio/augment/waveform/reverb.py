@@ -16,12 +16,12 @@ from hf_audio.augment.waveform.sounds import SoundPool
 from hf_audio.augment.waveform.speed import one_of
 from hf_audio.augment.waveform.step import WaveformStep, between, column, keys, sent
 
-FIRST_REFLECTION_S = 0.0025  # of a wall nearly half a meter behind the source or the microphone
+FIRST_REFLECTION_S = 0.0025  # from a wall nearly half a meter behind the source or the microphone
 
 
 class RoomNumbers(NamedTuple):
-    """Of each window: whether it is chosen, the room's reverberation time, decibels between direct and reflected sound,
-    and the key of its reflections."""
+    """Per window: whether it is chosen, the room's reverberation time, the direct-to-reverberant ratio in dB, and the
+    key of its reflections."""
 
     chosen: Any
     rt60_s: Any
@@ -30,7 +30,7 @@ class RoomNumbers(NamedTuple):
 
 
 class ResponseNumbers(NamedTuple):
-    """Of each window: whether it is chosen, and which of the impulse responses it gets."""
+    """Per window: whether it is chosen, and the index of its impulse response."""
 
     chosen: Any
     response: Any
@@ -38,11 +38,11 @@ class ResponseNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class SyntheticReverb(WaveformStep):
-    """Rooms that nobody has built: direct sound, and behind it noise that decays exponentially.
+    """Synthetic rooms: direct sound, followed by exponentially decaying noise.
 
     Attributes:
-        rt60_s: seconds until reflections are 60 dB quieter than at first.
-        direct_db: energy of direct sound over that of all reflections.
+        rt60_s: seconds until reflections have decayed by 60 dB.
+        direct_db: ratio of the energies of direct sound and all reflections.
         sample_rate: in Hz.
     """
 
@@ -72,7 +72,7 @@ class SyntheticReverb(WaveformStep):
 
 @dataclass(frozen=True)
 class RecordedReverb(WaveformStep):
-    """Rooms of which there are impulse responses, each beginning with its direct sound.
+    """Rooms from recorded impulse responses, each of which starts with its direct sound.
 
     Attributes:
         rooms: the impulse responses.

@@ -1,4 +1,4 @@
-"""A window that begins earlier or later."""
+"""Time shifts of windows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hf_audio.augment.waveform.step import WaveformStep, between, column
 
 
 class ShiftNumbers(NamedTuple):
-    """Of each window: whether it is chosen, and by how many samples it moves, as a share in [-1, 1) of the most."""
+    """Per window: whether it is chosen, and its shift as a share in [-1, 1) of the maximum."""
 
     chosen: Any
     share: Any
@@ -21,11 +21,11 @@ class ShiftNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Shift(WaveformStep):
-    """Moves the sound of a window within its own length.
+    """Shifts the sound of a window within its own length.
 
     Attributes:
-        most_samples: it moves by up to this many samples, earlier or later, and at most by half of its length.
-        mode: "roll" brings back at one end what falls off at the other; "pad" loses it, and silence takes its place.
+        most_samples: maximum shift either way, in samples; also limited to half of the length.
+        mode: "roll": circular; "pad": fill the gap with silence.
     """
 
     probability: float

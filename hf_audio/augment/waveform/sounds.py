@@ -1,4 +1,4 @@
-"""A pool of recordings that lies on the device, of which windows draw stretches."""
+"""A pool of recordings on the device, from which stretches are drawn for windows."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-FULL_SCALE = 32767  # of 16 bits, which are half of the memory
+FULL_SCALE = 32767  # 16 bits take half the memory of float32
 
 
 @dataclass(frozen=True)
 class SoundPool:
-    """Recordings one behind the other, each as loud as 16 bits allow.
+    """Concatenated recordings, each scaled to the full range of 16 bits.
 
-    Its `repr` says what it holds by name, license and content, and not where that lay: a report holds it, and a run
-    that is resumed is compared by it.
+    Its `repr` has name, license and a digest of the content, but no paths: it is written to the report, and compared
+    when a run is resumed.
 
     Attributes:
         name, license: of the corpus or folder.
-        num_recordings, seconds: how many there are, and how long together.
+        num_recordings, seconds: number of recordings, and their total length.
         digest: of all samples.
         starts, lengths: of each recording in `samples`, int64 `[recordings]`.
         samples: int16.
@@ -40,7 +40,7 @@ class SoundPool:
 
     @classmethod
     def of(cls, name: str, sounds: Sequence[np.ndarray], sample_rate: int, license: str = "") -> SoundPool:
-        """Of sounds `[samples]`, none of them silent."""
+        """From sounds `[samples]`, none of which is silent."""
         levels = [np.rint(sound * (FULL_SCALE / np.abs(sound).max())).astype(np.int16) for sound in sounds]
         lengths = np.array([len(sound) for sound in sounds])
         samples = np.concatenate(levels)
@@ -53,11 +53,11 @@ class SoundPool:
         )
 
     def looped(self, numbers: Tensor, shares: Tensor, num_samples: int, device: torch.device) -> Tensor:
-        """A stretch of each of some recordings, from its beginning again where it ends, `[windows, num_samples]`.
+        """A stretch of a recording per window, looped if the recording ends, `[windows, num_samples]`.
 
         Args:
-            numbers: which recordings `[windows]`, on the CPU.
-            shares: where in them stretches begin, from 0 to 1.
+            numbers: indices of recordings `[windows]`, on the CPU.
+            shares: starts of the stretches in the recordings, from 0 to 1.
         """
         starts, lengths = self._places(numbers, device)
         first = (shares.double().to(device, non_blocking=True)[:, None] * lengths).long()
@@ -65,7 +65,7 @@ class SoundPool:
         return self._on(device)[starts + places] / FULL_SCALE
 
     def whole(self, numbers: Tensor, device: torch.device) -> Tensor:
-        """Some recordings, with silence behind them to the length of the longest of all, `[windows, samples]`."""
+        """Whole recordings, padded with silence to the length of the longest of all, `[windows, samples]`."""
         starts, lengths = self._places(numbers, device)
         places = torch.arange(int(self.lengths.max()), device=device)
         found = self._on(device)[starts + torch.minimum(places, lengths - 1)] / FULL_SCALE

@@ -1,4 +1,5 @@
-"""Speed, pitch and tempo, at a bounded number of ratios, so that torchaudio does windows of one ratio at once."""
+"""Speed, pitch and tempo, with a limited number of ratios, so that torchaudio can process windows of a ratio
+together."""
 
 from __future__ import annotations
 
@@ -20,15 +21,15 @@ from hf_audio.augment.draws import Lot
 from hf_audio.augment.waveform.step import WaveformStep, sent
 from hf_audio.errors import InputError
 
-NUM_RATIOS = 16  # at most, between the least and the most
-MAX_DENOMINATOR = 100  # of a fraction that stands for a ratio: the filter of a resampling has as many phases
-FRAME_S = 0.064  # of the phase vocoder, a power of two of samples near it
+NUM_RATIOS = 16  # maximum number of ratios in a range
+MAX_DENOMINATOR = 100  # of ratios as fractions, which is the number of phases of the resampling filter
+FRAME_S = 0.064  # of the phase vocoder, rounded to a power of two in samples
 OVERLAP = 4
-BEHIND = 64  # samples under one filter of a resampling, and more
+MARGIN_SAMPLES = 64  # more than the length of the resampling filter
 
 
 class RatioNumbers(NamedTuple):
-    """Of each window: whether it is chosen, and which of the step's ratios it gets."""
+    """Per window: whether it is chosen, and the index of its ratio."""
 
     chosen: Any
     ratio: Any
@@ -42,12 +43,12 @@ class AtRatio(WaveformStep):
     """
 
     def __post_init__(self) -> None:
-        ratios_between(*self.bounds)  # a range that changes nothing is refused now, not at the first step
+        ratios_between(*self.bounds)  # refuses a range without effect now, not at the first step
 
     @property
     @abstractmethod
     def bounds(self) -> tuple[float, ...]:
-        """The least and the greatest ratio."""
+        """Minimum and maximum ratio."""
 
     @property
     def ratios(self) -> tuple[Fraction, ...]:
@@ -59,10 +60,10 @@ class AtRatio(WaveformStep):
 
 @dataclass(frozen=True)
 class Speed(AtRatio):
-    """Faster or slower, pitch and all, as a tape is; what gets longer than the window is cut off.
+    """Faster or slower, changing pitch too, like a tape; sound beyond the window's end is cut.
 
     Attributes:
-        speed: the slowest and the fastest.
+        speed: minimum and maximum.
     """
 
     probability: float
@@ -81,7 +82,7 @@ class TimeStretch(AtRatio):
     """Faster or slower at the same pitch, by a phase vocoder, which smears attacks over 64 ms.
 
     Attributes:
-        tempo: the slowest and the fastest.
+        tempo: minimum and maximum.
         sample_rate: in Hz.
     """
 
@@ -102,10 +103,10 @@ class TimeStretch(AtRatio):
 
 @dataclass(frozen=True)
 class PitchShift(AtRatio):
-    """Higher or lower in the same time: a phase vocoder makes it longer, and speed brings it back.
+    """Higher or lower with the same duration: a phase vocoder stretches the sound, and resampling reverses that.
 
     Attributes:
-        semitones: the most downwards and upwards; a sixteenth of the way apart at least.
+        semitones: minimum and maximum; the range is divided into at most 16 steps.
         sample_rate: in Hz.
     """
 
@@ -115,47 +116,48 @@ class PitchShift(AtRatio):
 
     @property
     def bounds(self) -> tuple[float, ...]:
-        least, most = self.semitones
-        return 2 ** (least / 12), 2 ** (most / 12)
+        minimum, maximum = self.semitones
+        return 2 ** (minimum / 12), 2 ** (maximum / 12)
 
     def changed(self, values: Tensor, num_frames: Tensor, drawn: RatioNumbers) -> tuple[Tensor, Tensor]:
         def change(some: Tensor, ratio: Fraction) -> Tensor:
-            num_samples = math.ceil(some.shape[1] * ratio) + BEHIND  # of which the window's last ones are made too
+            num_samples = math.ceil(some.shape[1] * ratio) + MARGIN_SAMPLES  # also enough for the window's last samples
             longer = stretched(some, 1 / ratio, self.sample_rate, num_samples)
             return faster(longer, ratio)[:, : some.shape[1]]
 
         return by_ratio(values, drawn.ratio, self.ratios, change), num_frames
 
 
-@functools.cache  # asked for at each step, and each time the same
-def ratios_between(least: float, most: float) -> tuple[Fraction, ...]:
+@functools.cache  # called at each step with the same arguments
+def ratios_between(minimum: float, maximum: float) -> tuple[Fraction, ...]:
     """At most NUM_RATIOS fractions, evenly spaced in octaves.
 
     Raises:
-        InputError: all of them are 1, so that nothing would change.
+        InputError: all of them are 1, so nothing would change.
     """
-    wanted = np.geomspace(least, most, NUM_RATIOS if most > least else 1)
+    wanted = np.geomspace(minimum, maximum, NUM_RATIOS if maximum > minimum else 1)
     found = {Fraction(float(one)).limit_denominator(MAX_DENOMINATOR) for one in wanted}
     if found == {1}:
         raise InputError(
-            f"Speeds and pitches between {least:.4g} and {most:.4g} of the recorded ones differ by less than 1 in "
-            f"{MAX_DENOMINATOR}, and nothing would change: give a wider range, or a probability of 0"
+            f"Ratios of speed or pitch between {minimum:.4g} and {maximum:.4g} differ from 1 by less than 1 in "
+            f"{MAX_DENOMINATOR}, so nothing would change: give a wider range, or a probability of 0"
         )
     return tuple(sorted(found))
 
 
 def one_of(lot: Lot, count: int) -> np.ndarray:
-    """Which of `count` things each window gets, `[batch]`."""
+    """A random index below `count` for each window, `[batch]`."""
     return np.floor(lot.uniform()[:, 0] * count)
 
 
 def by_ratio(
     values: Tensor, numbers: Tensor, ratios: Sequence[Fraction], change: Callable[[Tensor, Fraction], Tensor]
 ) -> Tensor:
-    """Windows `[windows, samples]`, those of each ratio at once through `change`, and cut or filled to their length.
+    """Windows `[windows, samples]` after `change`, which gets all windows of a ratio at once; cut or padded to their
+    length.
 
     Args:
-        numbers: which of the ratios each has, on the CPU.
+        numbers: index of each window's ratio, on the CPU.
     """
     found = torch.empty_like(values)
     for number in numbers.unique():
@@ -166,21 +168,21 @@ def by_ratio(
 
 
 def faster(values: Tensor, ratio: Fraction) -> Tensor:
-    """Windows played so much faster, `[windows, samples / ratio]`."""
+    """Windows played faster by this ratio, `[windows, samples / ratio]`."""
     return resample(values, ratio.numerator, ratio.denominator)
 
 
 def shorter(num_frames: Tensor, numbers: Tensor, ratios: Sequence[Fraction]) -> Tensor:
-    """Samples of windows that were played faster; of slower ones what the window holds."""
+    """Lengths of windows after a change of speed, at most those before."""
     ratio = torch.tensor([float(one) for one in ratios], dtype=torch.float64)[numbers.long()]
     return torch.minimum(num_frames, (num_frames / sent(ratio, num_frames)).round().clamp(min=1).long())
 
 
 def stretched(values: Tensor, tempo: Fraction, sample_rate: int, num_samples: int) -> Tensor:
-    """Windows played so much faster at the same pitch, the first `num_samples` of what comes out."""
+    """Windows played faster by this ratio at the same pitch: the first `num_samples` of the result."""
     size = 1 << round(math.log2(FRAME_S * sample_rate))
     hop, window = size // OVERLAP, torch.hann_window(size, device=values.device)
-    enough = math.ceil(num_samples * tempo) + 2 * size  # what is not heard need not be computed
+    enough = math.ceil(num_samples * tempo) + 2 * size  # the rest is not needed
     padded = functional.pad(values[:, :enough], (0, size))
     spectrum = torch.stft(padded, size, hop, window=window, pad_mode="constant", return_complex=True)
     advance = torch.linspace(0, math.pi * hop, size // 2 + 1, device=values.device)[:, None]

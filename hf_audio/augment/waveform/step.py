@@ -1,4 +1,4 @@
-"""What all augmentations of waveforms share: some windows are chosen, and nothing else of a batch is touched."""
+"""Base class of waveform augmentations: some windows of a batch are chosen and changed."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch import Tensor
 from hf_audio.augment.draws import Lot
 from hf_audio.augment.energies import Windows
 
-KEYS = 1 << 24  # integers that float32 holds exactly
+KEYS = 1 << 24  # float32 represents integers exactly up to this
 
 
 class WaveformStep(ABC):
-    """An augmentation of waveforms `[batch, samples]`; a subclass draws numbers and changes the windows chosen.
+    """An augmentation of waveforms `[batch, samples]`; a subclass draws numbers and changes the chosen windows.
 
-    The first field of what is drawn is `chosen`, `[batch]`, 1 or 0. Numbers come as they are on the CPU, so that
-    windows are chosen there without waiting for the device, and windows that are not chosen cost nothing. What a window
-    becomes depends on its own samples and numbers alone: not on other windows, nor on how long the batch is.
+    The first field of the numbers is `chosen`, `[batch]`, 1 or 0. Numbers are on the CPU, so windows are chosen without
+    waiting for the device, and other windows cost nothing. The result for a window depends only on its own samples and
+    numbers, not on other windows or the length of the batch.
 
     Attributes:
-        probability: that a window is changed at all.
-        reads_energies: it comes before masks.
-        draws_on_host: `apply` reads what was drawn on the CPU, whatever the device of the windows is.
-        keeps_level: the mean energy of a window is brought back to what it was, so that only gain changes loudness.
+        probability: of changing a window.
+        reads_energies: True, so it comes before masks.
+        draws_on_host: `apply` gets the numbers on the CPU, for windows on any device.
+        keeps_level: restore the mean energy of a window, so that only gain changes loudness.
     """
 
     probability: float
@@ -36,19 +36,19 @@ class WaveformStep(ABC):
 
     @abstractmethod
     def draw(self, lot: Lot) -> Any:
-        """A named tuple of arrays `[batch]`, the first of which is `chosen`."""
+        """A named tuple of arrays `[batch]`, starting with `chosen`."""
 
     @abstractmethod
     def changed(self, values: Tensor, num_frames: Tensor, drawn: Any) -> tuple[Tensor, Tensor]:
-        """The windows chosen, changed.
+        """Changes the chosen windows.
 
         Args:
             values: float32 `[windows, samples]`, 0 in padding.
-            num_frames: int64 `[windows]`, samples of each that are not padding.
-            drawn: of these windows, tensors on the CPU.
+            num_frames: int64 `[windows]`, samples per window that are not padding.
+            drawn: numbers of these windows, tensors on the CPU.
 
         Returns:
-            The same: values of the same shape, whatever they are in padding; no num_frames is larger than it was.
+            New values of the same shape, with any values in padding; and num_frames, not larger than before.
         """
 
     def apply(self, windows: Windows, drawn: Any) -> Windows:
@@ -57,7 +57,7 @@ class WaveformStep(ABC):
             return windows
         here = sent(rows, windows.values)
         values, num_frames = windows.values[here], windows.num_frames[here]
-        # a convolution of samples in half precision would be heard
+        # a convolution in half precision would be audible
         with torch.no_grad(), torch.autocast(values.device.type, enabled=False):
             new, longest = self.changed(values, num_frames, type(drawn)(*(field[rows] for field in drawn)))
         new = new.masked_fill(windows.frames >= longest[:, None], 0.0)
@@ -74,36 +74,36 @@ class WaveformStep(ABC):
 
 
 def between(lot: Lot, span: tuple[float, ...]) -> np.ndarray:
-    """A number within a span for each window, all equally likely, `[batch]`."""
+    """A uniform number within a range for each window, `[batch]`."""
     return span[0] + (span[1] - span[0]) * lot.uniform()[:, 0]
 
 
 def between_in_octaves(lot: Lot, span: tuple[float, ...]) -> np.ndarray:
-    """The same of frequencies and other ratios: each octave equally likely."""
+    """The same for frequencies and ratios, uniform in octaves."""
     return np.exp(between(lot, (np.log(span[0]), np.log(span[1]))))
 
 
 def keys(lot: Lot) -> np.ndarray:
-    """A key of each window's own noise, see `uniform_noise`."""
+    """A key for the noise of each window, see `uniform_noise`."""
     return np.floor(lot.uniform()[:, 0] * KEYS)
 
 
 def column(numbers: Tensor, like: Tensor) -> Tensor:
-    """Numbers of windows, `[windows, 1]` beside their values: on the same device, of the same type."""
+    """Numbers of windows as `[windows, 1]`, with the device and type of their values."""
     return sent(numbers.to(like.dtype), like)[:, None]
 
 
 def sent(numbers: Tensor, like: Tensor) -> Tensor:
-    """A few numbers of the CPU on the device of `like`, without waiting for what it is doing."""
+    """Copies a few numbers from the CPU to the device of `like`, without waiting for the device."""
     return numbers.to(like.device, non_blocking=True)
 
 
 def mean_energy(values: Tensor, num_frames: Tensor) -> Tensor:
-    """Of each window, whose padding is silence, `[windows, 1]`."""
+    """Mean energy of each window, whose padding is silent, `[windows, 1]`."""
     return values.square().sum(dim=1, keepdim=True) / num_frames.clamp(min=1)[:, None]
 
 
 def as_loud(values: Tensor, num_frames: Tensor, before: Tensor, frames_before: Tensor) -> Tensor:
-    """Windows with the mean energy that they had before; of one that has fallen silent nothing is made."""
+    """Windows scaled to their mean energy before; windows that became silent stay silent."""
     wanted, found = mean_energy(before, frames_before), mean_energy(values, num_frames)
     return values * torch.where(found > 0, wanted / found.clamp(min=1e-30), 0.0).sqrt()

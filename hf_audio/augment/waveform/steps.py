@@ -1,4 +1,4 @@
-"""The augmentations of waveforms that settings ask for, in the order of nature."""
+"""Creates the augmentations of waveforms from settings, in the order of the recording process."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from hf_audio.augment.waveform.step import WaveformStep
 from hf_audio.config import WaveformAugmentConfig
 from hf_audio.errors import InputError
 
-SYNTHETIC = "synthetic"  # impulse responses that are made up
+SYNTHETIC = "synthetic"  # generated impulse responses
 PASSES = ("low_pass", "high_pass", "band_pass")
 
 
 class AddedSounds(NamedTuple):
-    """What waveforms are mixed or convolved with, where settings name recordings of it."""
+    """Recordings named in the settings that waveforms are mixed or convolved with."""
 
     background: SoundPool | None = None
     rooms: SoundPool | None = None
@@ -36,16 +36,16 @@ NO_SOUNDS = AddedSounds()
 def waveform_steps(
     config: WaveformAugmentConfig, sample_rate: int, sounds: AddedSounds = NO_SOUNDS
 ) -> tuple[WaveformStep, ...]:
-    """The augmentations that settings ask for, for `Compose`; none where all are off.
+    """The augmentations of these settings, for `Compose`; empty if all are off.
 
-    In the order of nature: the sound, the room it is in, what sounds beside it, and the recording of all.
+    They are in the order of the recording process: the sound, its room, other sounds, and the recording of all.
 
     Args:
         sample_rate: of the waveforms in Hz.
-        sounds: the recordings that settings name, see hf_audio.preparation.added_sounds.
+        sounds: the recordings named in the settings, see hf_audio.preparation.added_sounds.
 
     Raises:
-        InputError: a filter above half of the sample rate, an unknown effect or codec, or a codec without this rate.
+        InputError: a filter above half the sample rate, an unknown effect or codec, or a codec without this rate.
     """
     wanted = (
         *_of_the_sound(config, sample_rate),
@@ -100,7 +100,7 @@ def _filters(config: WaveformAugmentConfig, sample_rate: int) -> Iterator[Wavefo
         probability, (lowest, highest) = (getattr(config, f"wave_{kind}_{part}") for part in ("probability", "hz"))
         if probability and highest >= sample_rate / 2:
             raise InputError(
-                f"--wave_{kind}_hz {lowest:g} {highest:g} goes up to half of the sample rate or beyond, {sample_rate} "
+                f"--wave_{kind}_hz {lowest:g} {highest:g} must be below half the sample rate, which is {sample_rate} "
                 f"Hz here: try --wave_{kind}_hz {min(lowest, sample_rate / 4):g} {0.45 * sample_rate:g}"
             )
         octaves = tuple(config.wave_band_pass_octaves) if kind == "band_pass" else None

@@ -46,7 +46,7 @@ class Understanding:
         ]
         said += [f"Not used: {'; '.join(self.not_used)}."] if self.not_used else []
         said += [f"Left out: {'; '.join(self.left_out)}."] if self.left_out else []
-        said += [f"Look at this: {remark}." for remark in self.remarks]
+        said += [f"Please note: {remark}." for remark in self.remarks]
         return printable(" ".join(said))
 
     def require_all_recordings(self) -> None:
