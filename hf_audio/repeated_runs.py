@@ -170,9 +170,16 @@ class RepeatedRuns:
 
 def parse_with_recipe_flags(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """The arguments of a script: its own options, `recipe_flags` (those after `--`), and `data_flags`, its --data_dir
-    as flags of the recipe."""
+    as flags of the recipe.
+
+    Raises:
+        InputError: a flag that the script does not have.
+    """
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    options = parser.parse_args(sys.argv[1:end])
+    options, unknown = parser.parse_known_args(sys.argv[1:end])
+    if unknown:
+        flags = " ".join(unknown)
+        raise InputError(f"{parser.prog} has no {flags}: flags of the recipe come last, after --, here -- {flags}")
     options.recipe_flags = sys.argv[end + 1 :]
     options.data_flags = ["--data_dir", options.data_dir] if options.data_dir else []
     return options

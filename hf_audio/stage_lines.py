@@ -44,10 +44,12 @@ def training_line(trainer: AudioTrainer) -> str:
     """The length of the training, its batches, learning rate, precision and device."""
     args, steps_per_epoch = trainer.args, trainer.layout.steps_per_epoch
     num_steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * steps_per_epoch)
+    epochs = num_steps / steps_per_epoch
     windows_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
     return (
-        f"Training: {num_steps / steps_per_epoch:.3g} epochs of {steps_per_epoch:,} steps with {windows_per_step:,} "
-        f"windows each; learning rate {args.learning_rate:g}; {precision} on {args.world_size} x {args.device.type}; "
-        f"output in {args.output_dir}"
+        f"Training: {epochs:.3g} {'epoch' if epochs == 1 else 'epochs'} of {steps_per_epoch:,} "
+        f"{'step' if steps_per_epoch == 1 else 'steps'} with {windows_per_step:,} windows each; "
+        f"learning rate {args.learning_rate:g}; {precision} on {args.world_size} x {args.device.type}; "
+        f"checkpoints in {args.output_dir}"
     )

@@ -24,8 +24,9 @@ def main() -> int:
     options = parser().parse_args()
 
     from hf_audio.explaining.chosen_windows import place_of
+    from hf_audio.explaining.explain_files import explain_files
     from hf_audio.explaining.methods import MethodSettings
-    from hf_audio.explaining.results import PAGE, explain_files
+    from hf_audio.explaining.results import PAGE
     from hf_audio.explaining.settings import ExplainSettings
     from hf_audio.tagging.found_files import found_files
     from hf_audio.tagging.loading import load

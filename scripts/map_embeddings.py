@@ -49,7 +49,7 @@ def main() -> None:
         data_dir=given.data_dir,
         projections=given.projections,
         splits=given.splits,
-        most=given.clips,
+        max_clips=given.clips,
         seed=given.seed,
     )
     show(f"{found['shown']} of {found['of']} clips are on the map: {folder}/index.html")

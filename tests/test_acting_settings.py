@@ -66,8 +66,8 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["--resume_from_checkpoint", "/nowhere"], "--resume_from_checkpoint is not for runs here: a run goes on by"),
-        (["--do_train", "false"], "--do_train is not for runs here: a recipe trains, evaluates and tests by itself"),
+        (["--resume_from_checkpoint", "/nowhere"], "--resume_from_checkpoint is not for runs here: a run resumes"),
+        (["--do_train", "false"], "--do_train is not for runs here: a recipe always trains, evaluates and tests"),
         (["--metric_for_best_model", "f1"], "--metric_for_best_model f1 is none .* f1_macro"),
         (["--report_to", "neptune"], "--report_to neptune needs a package that is not installed"),
         (["--report_to", "tensorbord"], "did you mean 'tensorboard'"),
@@ -80,53 +80,53 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--learning_rate", "nan"], "--learning_rate must be 0 or more, found nan"),
         (["--label_smoothing_factor", "1"], "--label_smoothing_factor must be below 1"),
         (["--optim", "adamm"], "adamm"),
-        (["--accelerator_config", "x.json"], "--accelerator_config is not for runs here: it is set here"),
-        (["--eval_steps", "5"], "--eval_steps would do nothing here: it is of --eval_strategy steps"),
+        (["--accelerator_config", "x.json"], "--accelerator_config is not for runs here: it is always set"),
+        (["--eval_steps", "5"], "--eval_steps would do nothing here: it only applies to --eval_strategy steps"),
         (["--save_steps", "5"], "--save_steps would do nothing here"),
         (["--lora_alpha", "5"], "--lora_alpha would do nothing here: give --lora_rank too"),
         (["--mixup_labels", "union"], "mixup is off: give --mixup_alpha too"),
         (["--noise_snr_db", "5"], "give --noise_probability too"),
         (["--batch_mix_max_windows", "3"], "give --batch_mix_probability too"),
-        (["--mix_fraction", "0", "--mix_seed", "3"], "--mix_seed would do nothing here: no mixtures are made"),
-        (["--streaming", "false"], "--streaming would do nothing here: it is for a --dataset with features"),
+        (["--mix_fraction", "0", "--mix_seed", "3"], "--mix_seed would do nothing here: mixing is off"),
+        (["--streaming", "false"], "--streaming would do nothing here: it only applies to a --dataset of features"),
         (["--hub_model_id", "me/x"], "nothing is published without --push_to_hub"),
-        (["--greater_is_better", "true"], "it is of --metric_for_best_model"),
+        (["--greater_is_better", "true"], "it only applies to --metric_for_best_model"),
         (["--load_best_model_at_end", "false"], "--load_best_model_at_end is not for runs here: it always is"),
         (["--train_sampling_strategy", "group_by_length"], "must be random or sequential"),
         (["--max_steps", "5", "--num_train_epochs", "3"], "--num_train_epochs would do nothing here: --max_steps says"),
         (["--eval_delay", "3", "--eval_strategy", "no"], "--eval_delay would do nothing here: nothing is evaluated"),
-        (["--gradient_checkpointing_kwargs", "{}"], "nothing is computed again"),
+        (["--gradient_checkpointing_kwargs", "{}"], "give --gradient_checkpointing too"),
         (["--optim_args", "alpha=2"], "--optim_args alpha=2 would do nothing here: --optim adamw_torch"),
-        (["--optim_target_modules", "x"], "it is of --optim galore_adamw, apollo_adamw or similar"),
+        (["--optim_target_modules", "x"], "it only applies to --optim galore_adamw, apollo_adamw or similar"),
         (["--mixup_alpha", "0.2", "--mixup_probability", "0"], "--mixup_probability 0 mixes nothing"),
-        (["--data_dir", "a", "b", "./a"], "--data_dir ./a is there twice"),
-        (["--dataset", "me/x", "me/x"], "--dataset me/x is there twice"),
-        (["--project", "x"], "it is for --report_to trackio"),
-        (["--run_name", "x"], "--report_to names no place where runs have names"),
-        (["--fsdp_config", "{}"], "it is of --fsdp"),
+        (["--data_dir", "a", "b", "./a"], "--data_dir ./a is given twice"),
+        (["--dataset", "me/x", "me/x"], "--dataset me/x is given twice"),
+        (["--project", "x"], "it only applies to --report_to trackio"),
+        (["--run_name", "x"], "--report_to names no tracker whose runs"),
+        (["--fsdp_config", "{}"], "it only applies to --fsdp"),
         (["--fsdp", "full_shard"], "--fsdp shards a model over several processes and this is one"),
         (["--bf16_full_eval", "true"], "--bf16_full_eval is not for runs here: clips are scored in the precision"),
         (REENTRANT, "use_reentrant in --gradient_checkpointing_kwargs would leave"),
         (["--lr_scheduler_type", "constant", "--warmup_steps", "5"], "this --lr_scheduler_type has no warm-up"),
-        (["--lr_scheduler_kwargs", '{"foo": 1}'], "--lr_scheduler_type cosine cannot be made with .*'foo'"),
+        (["--lr_scheduler_kwargs", '{"foo": 1}'], "--lr_scheduler_type cosine does not work with .*'foo'"),
         (
             ["--lr_scheduler_type", "cosine_with_min_lr"],
-            "made with --lr_scheduler_kwargs None: One of min_lr",
+            "work with --lr_scheduler_kwargs None: One of min_lr",
         ),
         (["--optim", "adamw_bnb_8bit"], "--optim adamw_bnb_8bit needs a package that is not installed"),
         (
             ["--save_strategy", "no", "--metric_for_best_model", "accuracy"],
-            "it chooses among checkpoints by their scores",
+            "set both --eval_strategy and --save_strategy to epoch",
         ),
         (["--dataloader_num_workers", "2", "--dataloader_prefetch_factor", "0"], "must be a whole number of 1 or more"),
         (["--optim", "lomo"], "--optim lomo needs a package that is not installed"),
         (["--optim_args", "a=b"], "--optim_args a=b would do nothing here: --optim adamw_torch"),
-        (["--optim_args", "a"], "cannot be made with --optim_args a, which are NAME=VALUE"),
-        (["--optim", "sgd", "--adam_beta1", "0.5"], "--adam_beta1 would do nothing here: --optim sgd does not read it"),
-        (["--eval_strategy", "no", "--early_stopping_patience", "2"], "nothing is evaluated in training"),
+        (["--optim_args", "a"], "does not work with --optim_args a, expected NAME=VALUE"),
+        (["--optim", "sgd", "--adam_beta1", "0.5"], "--adam_beta1 would do nothing here: --optim sgd does not use it"),
+        (["--eval_strategy", "no", "--early_stopping_patience", "2"], "nothing is evaluated during training"),
         (["--early_stopping_patience", "-1"], "--early_stopping_patience must be a number, 0 or more, found -1"),
         (["--noise_probability", "2"], "--noise_probability must be a number, between 0 and 1, found 2"),
-        (["--wave_noise_probability", "0.5"], "spectrograms are stored here: give --features_on_device too"),
+        (["--wave_noise_probability", "0.5"], "it needs waveforms.* give --features_on_device too"),
         (
             ["--features", "waveform", "--wave_noise_snr_db", "5", "9"],
             "--wave_noise_snr_db would do nothing here: --wave_noise_probability is 0: give it too",
@@ -136,7 +136,7 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--equalizer_db", "nan"], "--equalizer_db must be a number, 0 or more, found nan"),
         (
             ["--head", "linear", "--model_options", '{"head": "deep"}'],
-            "--head is linear and --model_options has",
+            "--head is linear and --model_options also has",
         ),
     ],
 )
@@ -173,7 +173,7 @@ def stored_features(folder):
 )
 def test_a_stored_dataset_takes_nothing_that_is_of_recordings(flags, tmp_path):
     stored = stored_features(tmp_path)
-    with pytest.raises(InputError, match=f"{flags[0]} would do nothing here: a stored --dataset has its"):
+    with pytest.raises(InputError, match=f"{flags[0]} would do nothing here: a stored --dataset already has"):
         parse_recipe(VALUES, argv=["--dataset", stored, *flags])
     (tmp_path / "c.yaml").write_text(f"{flags[0][2:]}: {flags[1] if len(flags) > 1 else 'true'}\n")
     with pytest.raises(InputError, match=f"{flags[0]} would do nothing here"):
@@ -199,7 +199,7 @@ def test_a_report_holds_what_acted(tmp_path):
 
 def test_scripts_ask_the_same():
     groups = (hf_audio.DataConfig, hf_audio.MixingConfig)
-    with pytest.raises(InputError, match="--mix_seed would do nothing here: no mixtures are made"):
+    with pytest.raises(InputError, match="--mix_seed would do nothing here: mixing is off"):
         hf_audio.parse_settings(*groups, values={}, argv=["--mix_seed", "3"])
     _, mixing = hf_audio.parse_settings(*groups, values={"mix_fraction": 0.5}, argv=["--mix_seed", "3"])
     assert mixing.mix_seed == 3
@@ -265,20 +265,23 @@ def checkpoints(tmp_path_factory) -> dict[str, str]:
         (["--model_options", '{"dropout": 0.1}'], "Unknown model option of ast-mini 'dropout'"),
         (["--model", "someone/ast", "--model_options", '{"poolin": "mean"}'], "someone/ast 'poolin': did you mean"),
         (["--model", "resnet18", "--model_options", '{"groups": 2, "head": "deap"}'], "Unknown head 'deap'"),
-        (["--model", "cnn", "--lora_rank", "4"], "LoRA adapts a trained checkpoint and cnn is untrained"),
-        (["--model", "lstm", "--gradient_checkpointing"], "lstm cannot compute its layers again"),
-        (["--freeze", "convolutional"], "--freeze convolutional is for Wav2Vec2, its relatives and Whisper, found aud"),
+        (["--model", "cnn", "--lora_rank", "4"], "LoRA adapts a pretrained checkpoint and cnn is untrained"),
+        (["--model", "lstm", "--gradient_checkpointing"], "lstm does not support gradient checkpointing"),
+        (
+            ["--freeze", "convolutional"],
+            "--freeze convolutional is for Wav2Vec2, similar models and Whisper",
+        ),
         (["--model", "resnet18", "--freeze", "convolutional"], "found a network for images: use --freeze backbone"),
-        (["--model_options", '{"stride": 0}'], "ast-mini cannot be made with .*stride"),
-        (["--model", "cnn", "--model_options", '{"channels": [16, 32]}'], "cnn cannot be made with .*channels"),
+        (["--model_options", '{"stride": 0}'], "ast-mini cannot be built with .*stride"),
+        (["--model", "cnn", "--model_options", '{"channels": [16, 32]}'], "cnn cannot be built with .*channels"),
         (["--model", "nowhere/ast"], "Cannot load checkpoint 'nowhere/ast'"),
         (["--model", "{ast}", "--freeze", "convolutional"], "found audio-spectrogram-transformer: use --freeze back"),
         (["--model", "{ast}", "--features", "waveform"], "The features are waveform .* give --features fbank"),
-        (["--model", "{ast}", "--num_mel_bins", "64"], "num_mel_bins 64 there, 128 wanted"),
-        (["--model", "{ast}", "--model_options", '{"encoder": "convolutional"}'], "needs a model that hears waveforms"),
-        (["--model", "{cnn}", "--head", "deep"], "keeps the settings it was trained with: leave out head"),
-        (["--model", "{cnn}", "--metadata", "genre"], "keeps the settings it was trained with: leave out metadata"),
-        (["--lora_rank", "4", "--freeze", "backbone"], "--freeze would do nothing here: --lora_rank trains the adap"),
+        (["--model", "{ast}", "--num_mel_bins", "64"], "num_mel_bins is 64, expected 128"),
+        (["--model", "{ast}", "--model_options", '{"encoder": "convolutional"}'], "needs a model of waveforms"),
+        (["--model", "{cnn}", "--head", "deep"], "keeps the settings it was trained with: remove head"),
+        (["--model", "{cnn}", "--metadata", "genre"], "keeps the settings it was trained with: remove metadata"),
+        (["--lora_rank", "4", "--freeze", "backbone"], "--freeze would do nothing here: --lora_rank trains only"),
     ],
 )
 def test_a_model_that_cannot_be_is_told_before_features_are_built(flags, sentence, tmp_path, checkpoints, hub):
@@ -322,14 +325,14 @@ def test_a_classical_model_takes_no_flags_of_networks():
     ):
         with pytest.raises(InputError, match=f"{flags[0]} is for networks, and this recipe trains --classical_model"):
             parse_recipe(CLASSICAL_MODEL, argv=flags)
-    with pytest.raises(InputError, match="--network_features would do nothing here: it is read by --network"):
+    with pytest.raises(InputError, match="--network_features would do nothing here: only --network reads it"):
         parse_recipe(CLASSICAL_MODEL, argv=["--network_features", "x"])
 
 
 def test_pretraining_takes_no_flags_of_heads_and_of_the_other_objective():
-    with pytest.raises(InputError, match="--shuffle_fraction would do nothing here: it is of --objective shuffled"):
+    with pytest.raises(InputError, match="--shuffle_fraction would do nothing here: it only applies to --obj"):
         parse_recipe(PRETRAINING, argv=["--shuffle_fraction", "0.2"])
-    with pytest.raises(InputError, match="--class_weights would do nothing here: pretraining looks at no labels"):
+    with pytest.raises(InputError, match="--class_weights would do nothing here: pretraining uses no labels"):
         parse_recipe(PRETRAINING, argv=["--class_weights", "balanced"])
     with pytest.raises(InputError, match="--time_mask_s would do nothing here: pretraining hides or shuffles patches"):
         parse_recipe(PRETRAINING, argv=["--time_mask_s", "0.1"])
@@ -345,5 +348,7 @@ def test_networks_that_cannot_recompute_say_so_before_anything_is_built():
         recipe = parse_recipe(
             {"output_dir": "x", "data_dir": "/nowhere"}, argv=["--model", "lstm", "--gradient_checkpointing"]
         )
-    with pytest.raises(InputError, match=r"lstm cannot compute its layers again.*leave out --gradient_checkpointing"):
+    with pytest.raises(
+        InputError, match=r"lstm does not support gradient checkpointing: leave out --gradient_checkpointing"
+    ):
         prepare_features(recipe)

@@ -22,6 +22,7 @@ from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.kinds.waveform import Waveform
 from hf_audio.parsing import parse_recipe
+from hf_audio.preparation import read_corpora
 from hf_audio.preparation.added_sounds import added_sounds, require_added_sounds
 from hf_audio.training import Classification
 from hf_audio.training.objective import Places
@@ -93,6 +94,16 @@ def test_what_is_not_there_or_tested_on_is_refused(config, data, sentence, esc50
         read(config | ({"background_dir": str(esc50)} if "esc50" in config.values() else {}), data)
 
 
+def test_a_failed_download_names_the_flag_of_backgrounds(monkeypatch, tmp_path):
+    def fails(*args):
+        raise InputError("ESC-50 could not be downloaded; give its folder as --data_dir")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(read_corpora, "obtain_corpus", fails)
+    with pytest.raises(InputError, match="give its folder as --background_dir"):
+        read({"background": "esc50"})
+
+
 def test_recordings_of_the_set_itself_are_refused_wherever_they_are_named(esc50):
     own = DataConfig(data_dir=str(esc50))
     for folder in (esc50, esc50 / "ESC-50-master" / "audio", esc50.parent):
@@ -130,9 +141,12 @@ def test_what_a_sample_rate_does_not_have_is_refused_before_features_are_built()
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["--wave_background_snr_db", "3", "9"], "no background is added: give --background too"),
-        (["--wave_reverb_probability", "0.3"], "there are no rooms: give --impulse_responses too"),
-        (["--impulse_responses", "rooms", "--wave_reverb_rt60_s", "1", "2"], "it is of --impulse_responses synthetic"),
+        (["--wave_background_snr_db", "3", "9"], "give --background too"),
+        (["--wave_reverb_probability", "0.3"], "give --impulse_responses too"),
+        (
+            ["--impulse_responses", "rooms", "--wave_reverb_rt60_s", "1", "2"],
+            "it only applies to --impulse_responses synthetic",
+        ),
         (["--background", "esc50", "--wave_background_probability", "0"], "--wave_background_probability is 0"),
         (["--wave_effect_names", "fade"], "--wave_effect_probability is 0: give it too"),
         (["--wave_codec_names", "mp3"], "--wave_codec_probability is 0: give it too"),

@@ -155,10 +155,10 @@ def test_windows_vote_by_their_own_thresholds() -> None:
         ({"window_weights": 0.0}, "which leaves nothing to score"),
         (
             {"aggregation": "max", "vote_thresholds": 0.5},
-            "only have an effect with the aggregation vote and multi-label data",
+            "have an effect only with the aggregation vote and multi-label data",
         ),
         ({"sharpness": 2.0}, "A sharpness has no effect on mean_logits"),
-        ({"aggregation": "attention", "sharpness": -1.0}, "found -1.0"),
+        ({"aggregation": "attention", "sharpness": -1.0}, "sharpness of -1.0"),
     ],
 )
 def test_settings_that_would_not_act_are_refused(settings: dict, said: str) -> None:

@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
-from hf_audio.judging.out_of_class import known_against_unknown, knownness
-from hf_audio.judging.selective import answered_facts, choose_sureness, confidence_of, risk_coverage
+from hf_audio.judging.out_of_class import in_class_scores, known_against_unknown
+from hf_audio.judging.selective import answered_facts, choose_confidence, confidence_of, risk_coverage
 
 ONE, SEVERAL = LabelSpace(("a", "b"), SINGLE_LABEL), LabelSpace(("a", "b"), MULTI_LABEL)
 # Clips by how sure the model is: right, right, wrong, right, wrong
@@ -65,11 +65,11 @@ def test_long_curves_are_thinned_and_keep_their_ends():
 
 
 def test_a_threshold_keeps_what_was_asked_for_on_validation():
-    assert choose_sureness(*CLIPS, risk=0.25) == pytest.approx(((0.6 + 0.55) / 2, 0.8, 0.25))
-    assert choose_sureness(*CLIPS, risk=0.0) == pytest.approx((0.75, 0.4, 0.0))
-    assert choose_sureness(*CLIPS, coverage=0.5) == pytest.approx((0.575, 0.8, 0.25))  # less risk than at 0.6
-    assert choose_sureness(*CLIPS, coverage=0.1) == pytest.approx((0.75, 0.4, 0.0))
-    assert choose_sureness(*CLIPS, coverage=1.0) == pytest.approx((0.275, 1.0, 0.4))
+    assert choose_confidence(*CLIPS, risk=0.25) == pytest.approx(((0.6 + 0.55) / 2, 0.8, 0.25))
+    assert choose_confidence(*CLIPS, risk=0.0) == pytest.approx((0.75, 0.4, 0.0))
+    assert choose_confidence(*CLIPS, coverage=0.5) == pytest.approx((0.575, 0.8, 0.25))  # less risk than at 0.6
+    assert choose_confidence(*CLIPS, coverage=0.1) == pytest.approx((0.75, 0.4, 0.0))
+    assert choose_confidence(*CLIPS, coverage=1.0) == pytest.approx((0.275, 1.0, 0.4))
     facts = answered_facts(*CLIPS, threshold=0.75)
     assert facts == pytest.approx(
         {"threshold": 0.75, "num": 5, "num_answered": 2, "coverage": 0.4, "risk": 0.0, "risk_of_all": 0.4}
@@ -81,7 +81,7 @@ def test_a_threshold_keeps_what_was_asked_for_on_validation():
     ("asked", "sentence"),
     [
         ({}, "found risk None and coverage None: give one"),
-        ({"risk": 0.1, "coverage": 0.5}, "give one of them"),
+        ({"risk": 0.1, "coverage": 0.5}, "give one of the two"),
         ({"risk": 1.1}, "found risk 1.1"),
         ({"coverage": 0}, "a coverage above 0 up to 1"),
         (
@@ -93,12 +93,12 @@ def test_a_threshold_keeps_what_was_asked_for_on_validation():
 def test_what_cannot_be_chosen_is_one_sentence(asked, sentence):
     probabilities = np.array([[0.8, 0.2]] * 4)
     with pytest.raises(InputError, match=sentence):
-        choose_sureness(probabilities, DECISIONS[:4], TARGETS[:4], ONE, **asked)
+        choose_confidence(probabilities, DECISIONS[:4], TARGETS[:4], ONE, **asked)
 
 
 def test_a_threshold_needs_labeled_clips():
     with pytest.raises(InputError, match="No validation clip has a known label"):
-        choose_sureness(PROBABILITIES, DECISIONS, np.full_like(TARGETS, np.nan), ONE, risk=0.1)
+        choose_confidence(PROBABILITIES, DECISIONS, np.full_like(TARGETS, np.nan), ONE, risk=0.1)
     with pytest.raises(InputError, match="decisions of shape"):
         risk_coverage(PROBABILITIES, DECISIONS[:, :1], TARGETS, ONE)
 
@@ -110,7 +110,7 @@ def test_known_and_unknown_are_told_apart_as_scikit_learn_says(labels):
     found = known_against_unknown(known, unknown, labels)
     assert found["num_known"] == 200 and found["num_unknown"] == 150
     assert list(found["scores"]) == ["max_probability", "entropy", "max_logit", "energy"]
-    of_known, of_unknown = knownness(known, labels), knownness(unknown, labels)
+    of_known, of_unknown = in_class_scores(known, labels), in_class_scores(unknown, labels)
     for name, facts in found["scores"].items():
         scores = np.concatenate([of_known[name], of_unknown[name]])
         assert facts["roc_auc"] == pytest.approx(roc_auc_score([1] * 200 + [0] * 150, scores))
@@ -124,7 +124,7 @@ def test_known_and_unknown_are_told_apart_as_scikit_learn_says(labels):
 
 def test_scores_are_those_of_their_formulas():
     logits = np.array([[2.0, -1.0]])
-    several, one = knownness(logits, SEVERAL), knownness(logits, ONE)
+    several, one = in_class_scores(logits, SEVERAL), in_class_scores(logits, ONE)
     assert one["energy"] == pytest.approx(np.log(np.exp(2) + np.exp(-1)))
     assert several["energy"] == pytest.approx(np.log1p(np.exp(2)) + np.log1p(np.exp(-1)))
     p = np.exp(2) / (np.exp(2) + np.exp(-1))

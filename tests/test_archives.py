@@ -78,7 +78,9 @@ ARCHIVE = tarred({"a/x.wav": os.urandom(5000), "a/y.wav": os.urandom(5000)})
 )
 def test_damaged_archives_are_removed_and_told(tmp_path, name, content):
     message = refused(packed(tmp_path, name, content))
-    assert re.search(rf"{name} is damaged or no archive \(.+\) and was removed; run the same command again", message)
+    assert re.search(
+        rf"{name} is damaged or not an archive \(.+\) and was removed; run the same command again", message
+    )
     assert not list(tmp_path.iterdir())
 
 

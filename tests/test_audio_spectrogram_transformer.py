@@ -208,16 +208,18 @@ def test_a_hub_that_is_out_of_reach_is_no_fault_of_the_model(checkpoint, hub, to
     found = Checkpoint("alice/cached", "hf_" + "x" * 34)
     assert found.settings and found.commit == commit
     assert caplog.messages == [
-        "The Hub does not say which commit of alice/cached is the newest, perhaps because the token is wrong: the copy "
-        f"in the cache is taken, commit {commit}"
+        "The Hub does not say which commit of alice/cached is the newest, perhaps because the token is wrong: using "
+        f"the copy in the cache, commit {commit}"
     ]
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert Checkpoint("alice/cached").settings
-    with pytest.raises(InputError, match=r"the Hub cannot be reached, and its cache has no preprocessor_config"):
+    with pytest.raises(InputError, match="the cache does not have its preprocessor_config"):
         build_model("nobody/nothing", features_of())
-    with pytest.raises(InputError, match=r"the Hub cannot be reached, and its cache has no model\.safetensors of it"):
+    with pytest.raises(InputError, match=r"the cache does not have its model\.safetensors"):
         Checkpoint("nobody/nothing").weights()
-    with pytest.raises(InputError, match=r"'runs/a/b' \(it is no folder here, and no NAME or USER/NAME of the Hub\)"):
+    with pytest.raises(
+        InputError, match=r"'runs/a/b' \(it is neither a folder here nor a NAME or USER/NAME on the Hub\)"
+    ):
         Checkpoint("runs/a/b").weights()
 
 

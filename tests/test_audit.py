@@ -90,7 +90,7 @@ DEFECTS = {
         "at full scale",
     ),
     "quiet.wav": (lambda path: write(path, 0.005 * recording(7), subtype="FLOAT"), "too quiet", r"peak -\d+ dB, RMS"),
-    "pause.wav": (lambda path: write(path, np.pad(recording(8, 0.5), (0, 4 * RATE))), "mostly quiet", "% of it"),
+    "pause.wav": (lambda path: write(path, np.pad(recording(8, 0.5), (0, 4 * RATE))), "mostly quiet", "% of the clip"),
     "left.wav": (
         lambda path: write(path, np.stack([recording(9), 0 * recording(9)], axis=1)),
         "dead channel",

@@ -186,7 +186,7 @@ def test_seconds_are_counted_in_the_extractors_hops_and_a_shorter_mask_is_said(c
     steps = augmentation_for(AugmentConfig(time_mask_s=0.3, frequency_mask_bins=6), long).steps
     assert steps[0].longest_time_mask_frames == 26 and not caplog.messages
     assert augmentation_for(AugmentConfig(time_mask_s=3.0), long).steps[0].longest_time_mask_frames == 43
-    assert caplog.messages[0].startswith("time_mask_s is 3, and time masks here are at most 0.499 s, a tenth")
+    assert caplog.messages[0].startswith("time_mask_s is 3, but time masks are at most 0.499 s here, a tenth")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_seconds_are_counted_in_the_extractors_hops_and_a_shorter_mask_is_said(c
         (("mel",), "clip", {"gain_db": 3.0}, "--gain_db needs the energies.*--normalization dataset"),
         (("mel",), "clip", {"gain_db": 3.0, "mixup_alpha": 1.0}, "give --gain_db 0 --mixup_alpha 0, or"),
         (("mel",), "clip", {"mixup_alpha": 1.0}, "--mixup_alpha needs the energies"),
-        (("mel", "mfcc"), "dataset", {"noise_probability": 0.5}, "--noise_probability is for energies.*MFCCs are none"),
+        (("mel", "mfcc"), "dataset", {"noise_probability": 0.5}, "--noise_probability is for energies.*MFCCs are not"),
         (("mel", "mfcc"), "dataset", {"frequency_shift_bins": 2.0}, "--frequency_shift_bins is for energies"),
     ],
 )

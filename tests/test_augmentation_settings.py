@@ -70,11 +70,11 @@ def test_settings_become_steps_in_the_order_of_nature():
         ({"cutout_bins": 0}, "--cutout_bins must be a number, 1 or more, found 0"),
         (
             {"mixup_alpha": 1.0, "cutmix_alpha": 1.0, "cutmix_probability": 0.75},
-            "--mixup_probability and --cutmix_probability are together 1.25",
+            "--mixup_probability and --cutmix_probability add up to 1.25",
         ),
-        ({"time_roll_s": 3.5}, "--time_roll_s 3.5 is more than a window has, which is 2.98 s long and 128 mel bins"),
-        ({"cutout_s": 0.5, "cutout_bins": 200}, "--cutout_bins 200 is more than .* high: give at most 128"),
-        ({"frequency_roll_bins": 128}, "--frequency_roll_bins 128 is more than .* give at most 127"),
+        ({"time_roll_s": 3.5}, "--time_roll_s 3.5 is larger than a window, which is 2.98 s long and 128 mel bins"),
+        ({"cutout_s": 0.5, "cutout_bins": 200}, "--cutout_bins 200 is larger than .* high: give at most 128"),
+        ({"frequency_roll_bins": 128}, "--frequency_roll_bins 128 is larger than .* give at most 127"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(settings, sentence):
@@ -86,7 +86,12 @@ def test_what_cannot_be_is_one_sentence(settings, sentence):
     ("channels", "normalization", "settings", "sentence"),
     [
         (["mel"], "clip", {"filter_augment_db": 6.0}, "--filter_augment_db needs the energies"),
-        (["mel", "mfcc"], "dataset", {"frequency_roll_bins": 4}, "--frequency_roll_bins is for energies in bands"),
+        (
+            ["mel", "mfcc"],
+            "dataset",
+            {"frequency_roll_bins": 4},
+            "--frequency_roll_bins is for energies of frequency bands",
+        ),
         (["mel", "mfcc"], "dataset", {"cutmix_alpha": 1.0}, "--cutmix_shape rectangle.* give --cutmix_shape time"),
         (["mel", "mfcc"], "dataset", {"cutmix_alpha": 1.0, "cutmix_shape": "time", "mixstyle_alpha": 0.3}, None),
         (["mel"], "clip", {"cutmix_alpha": 1.0, "cutout_s": 0.2, "image_noise": 0.1, "time_roll_s": 0.1}, None),
@@ -116,12 +121,12 @@ def test_waveforms_are_no_pictures():
         ("--mixstyle_alpha 0.3 --mixstyle_probability 0", "--mixstyle_alpha would do nothing"),
         ("--cutmix_shape time", "--cutmix_shape would do nothing here: CutMix is off"),
         ("--cutmix_alpha 1 --cutmix_probability 0", "--cutmix_alpha would do nothing"),
-        ("--cutout_bins 8", "--cutout_bins would do nothing here: nothing is cut out"),
-        ("--image_probability 1", "--image_probability would do nothing here: the image stays"),
+        ("--cutout_bins 8", "--cutout_bins would do nothing here: Cutout is off"),
+        ("--image_probability 1", "--image_probability would do nothing here: image augmentation is off"),
         ("--image_noise 0.1 --image_probability 0", "--image_noise would do nothing"),
         (
             "--time_shift --time_roll_s 0.5",
-            "--time_roll_s would do nothing here: --time_shift starts",
+            "--time_roll_s would do nothing here: --time_shift already shifts",
         ),
     ],
 )
@@ -136,7 +141,7 @@ def test_what_would_do_nothing_is_refused(flags, sentence):
         ("--features waveform --patch_dropout 0.4", "ast-mini reads fbank or spectrogram features and these"),
         (
             "--model cnn --features spectrogram --channels mel mfcc --cutmix_alpha 1",
-            "--cutmix_shape rectangle is for bands",
+            "--cutmix_shape rectangle is for frequency bands",
         ),
         ("--features spectrogram --normalization clip --filter_augment_db 6", "--filter_augment_db needs the energies"),
     ],

@@ -99,11 +99,15 @@ def test_numbers_of_features_are_others_than_those_of_sound(features):
 @pytest.mark.parametrize(
     ("source", "settings", "sentence"),
     [
-        (FBANK, {"wave_polarity_probability": 0.5}, "--wave_polarity_probability would do nothing here, since spectro"),
+        (
+            FBANK,
+            {"wave_polarity_probability": 0.5},
+            "--wave_polarity_probability would do nothing here, since polarity",
+        ),
         (
             Spectrogram(16_000, 32, 512, normalization="clip"),
             {"wave_gain_probability": 0.5},
-            r"--wave_gain_probability would do nothing here, since --normalization clip takes .*: leave it out",
+            r"--wave_gain_probability would do nothing here, since --normalization clip removes .*: leave it out",
         ),
     ],
 )

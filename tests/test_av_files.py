@@ -148,7 +148,7 @@ def test_without_pyav_the_extra_is_named(recordings):
     root = str(Path(__file__).parents[1])
     command = [sys.executable, "-c", code, str(recordings["phone.m4a"])]
     said = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=True).stdout
-    assert said.startswith("unreadable: files of phones") and 'pip install "hf_audio[av]"' in said
+    assert said.startswith("unreadable: m4a, aac") and 'pip install "hf_audio[av]"' in said
 
 
 def test_a_playlist_leads_nowhere(tmp_path):

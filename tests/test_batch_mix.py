@@ -196,7 +196,9 @@ def test_a_recipe_gets_what_its_settings_ask_for():
     assert augmentation_for(AugmentConfig(), waveform) is None
     with pytest.raises(InputError, match="--gain_db augments log-mel"):
         augmentation_for(AugmentConfig(batch_mix_probability=0.5, gain_db=3.0), waveform)
-    with pytest.raises(InputError, match=r"--batch_mix_probability joins labels, but each clip has exactly one class"):
+    with pytest.raises(
+        InputError, match=r"--batch_mix_probability combines labels, but each clip has exactly one class"
+    ):
         augmentation_for(config, ASTFeatureExtractor(), LabelSpace(("a", "b"), SINGLE_LABEL))
     assert augmentation_for(config, ASTFeatureExtractor(), LabelSpace(("a", "b"), MULTI_LABEL)) is not None
     with pytest.raises(InputError, match="--batch_mix_max_windows 1 mixes nothing"):

@@ -218,8 +218,8 @@ def test_mono_fills_as_many_channels_as_are_asked_for():
     ("name", "options", "sentence"),
     [
         ("ast-mini", {}, r"ast-mini reads one channel and these features have 2 \(left, right\): give --channels mel"),
-        ("cnn", {"num_channels": 3}, "num_channels 3 is asked for and the features have 2 channels"),
-        ("cnn", {"num_channels": 1}, "num_channels 1 is asked for"),
+        ("cnn", {"num_channels": 3}, "num_channels is 3 and the features have 2 channels"),
+        ("cnn", {"num_channels": 1}, "num_channels is 1 and the features"),
         ("mlp", {}, "mlp reads classical features and these are spectrogram: give --features classical"),
         ("wav2vec2-mini", {}, "give --features waveform"),
     ],

@@ -178,7 +178,7 @@ def test_every_head_takes_up_what_it_can(instance):
     with torch.no_grad():
         before = model(**inputs).logits.double().numpy()
         if instance.head == "arcface":
-            with pytest.raises(InputError, match="has one scale for all classes, so that vector scaling cannot"):
+            with pytest.raises(InputError, match="has one scale for all classes, so vector scaling cannot"):
                 scale_head(model, np.array([1, 2, 1, 1]), np.zeros(4))
         slopes, biases = np.array([2.0, 0.5, 1.0, 3.0]), np.array([0.3, -1.0, 0.0, 2.0])
         if instance.head == "arcface":
@@ -209,7 +209,7 @@ def test_curves_are_those_that_were_fitted_and_training_does_not_see_them(task, 
     save_extractor(case.extractor(), tmp_path)
     again = stock_from_checkpoint(str(tmp_path), clips.labels)
     assert again.logit_curves is None and again.config.logit_curve_points == 0  # what is trained on is not calibrated
-    with pytest.raises(InputError, match="was calibrated by isotonic scaling already"):
+    with pytest.raises(InputError, match="is already calibrated by isotonic scaling"):
         calibrate_model(str(tmp_path), judged(clips.labels), "temperature", tmp_path / "more", **ONCE)
     with pytest.raises(InputError, match="was calibrated by isotonic scaling: average the uncalibrated models"):
         average_models([str(tmp_path), "another"], tiny_features)
@@ -271,7 +271,7 @@ def test_a_second_calibration_is_said(tmp_path, caplog):
     calibrate_model(str(tmp_path / "cnn"), judged(labels), "vector", tmp_path / "once", **ONCE)
     with caplog.at_level(logging.WARNING):
         facts = calibrate_model(str(tmp_path / "once"), judged(labels), "temperature", tmp_path / "twice", **ONCE)
-    assert "was already calibrated (vector): its scores are scaled once more" in caplog.text
+    assert "was already calibrated (vector): its scores are now scaled again" in caplog.text
     assert facts["scaling"]["calibrated_before"] == ["vector"]
     assert "was already calibrated, by vector." in (tmp_path / "twice" / "README.md").read_text()
     config = json.loads((tmp_path / "twice" / "config.json").read_text())
@@ -290,21 +290,23 @@ def test_what_cannot_be_saved_is_one_sentence(tmp_path):
 
     with pytest.raises(InputError, match="Unknown scaling 'isotone': did you mean 'isotonic'"):
         calibrate(kind="isotone")
-    with pytest.raises(InputError, match="cnn already exists: a calibrated model is saved into a folder of its own"):
+    with pytest.raises(InputError, match="cnn already exists: a calibrated model needs a new folder"):
         calibrate(folder="cnn")
-    with pytest.raises(InputError, match=r"ASTForAudioClassification has no place for curves .* take temperature or"):
+    with pytest.raises(InputError, match=r"ASTForAudioClassification has no place for curves .* use temperature or"):
         calibrate(stock, kind="isotonic")
-    with pytest.raises(InputError, match="clips of up to 2 windows, and a model would apply it to each window"):
+    with pytest.raises(InputError, match="clips with up to 2 windows, but a model would apply it to each window"):
         calibrate(clips=judged(labels, windows_per_clip=2), kind="isotonic")
-    with pytest.raises(InputError, match=r"has 4 classes \(several at a time\) and the validation clips 2 \(several\)"):
+    with pytest.raises(InputError, match=r"has 4 classes \(multi-label\) and the validation clips 2 \(multi-label\)"):
         calibrate(clips=judged(LabelSpace(NAMES[:2], MULTI_LABEL)))
-    with pytest.raises(InputError, match=r"validation clips 4 \(one\)"):
+    with pytest.raises(InputError, match=r"validation clips 4 \(single-label\)"):
         calibrate(clips=judged(LabelSpace(NAMES, SINGLE_LABEL)))
-    with pytest.raises(InputError, match="No temperature fits: the 600 validation clips are answered no better"):
+    with pytest.raises(
+        InputError, match="No temperature can be fitted: the 600 validation clips are predicted no better"
+    ):
         calibrate(clips=dataclasses.replace(judged(labels), window_logits=-judged(labels).window_logits))
     (cnn / "adapter").mkdir()
     (cnn / "adapter" / "adapter_model.safetensors").touch()
-    with pytest.raises(InputError, match="A LoRA adapter has no place for isotonic scaling"):
+    with pytest.raises(InputError, match="A LoRA adapter cannot hold isotonic scaling"):
         calibrate(kind="isotonic")
     (cnn / "model.skops").touch()
     with pytest.raises(

@@ -205,9 +205,11 @@ def test_what_cannot_be_scaled_is_one_sentence():
     logits, targets = drawn(SINGLE_LABEL, 40)
     with pytest.raises(InputError, match="Unknown scaling 'temprature': did you mean 'temperature'"):
         fit_scaling("temprature", logits, targets, labels)
-    with pytest.raises(InputError, match=r"No temperature fits: the 40 validation clips are all answered right, so"):
+    with pytest.raises(
+        InputError, match=r"No temperature can be fitted: the 40 validation clips are all predicted correctly, so"
+    ):
         fit_scaling("temperature", 10 * targets + 0.1 * logits, targets, labels)
-    with pytest.raises(InputError, match="are answered no better than by chance, so that larger ones"):
+    with pytest.raises(InputError, match="are predicted no better than by chance, so a larger one"):
         fit_scaling("vector", -logits, targets, labels)
     with pytest.raises(InputError, match="all validation clips have the same score for all classes"):
         fit_scaling("temperature", 0 * logits + 3, targets, labels)

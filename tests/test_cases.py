@@ -21,15 +21,18 @@ from hf_audio.data.recordings.audio import AudioError, probe
 from hf_audio.preparation import build_corpus_features, corpus_clips
 
 THREE = {"0": 6, "1": 6, "2": 6}
-NO_GROUPS = "Groups: no grouping is known, so every file is a group of its own."
+NO_GROUPS = "Groups: no groups are known, so every file is a group of its own."
 SEVERAL = {"d0": 10, "d1": 10, "d2": 10, "digit": 15}
 
 # case: clips of each class, and phrases of the paragraph
 UNDERSTOOD = {
     "split_dirs_and_stray_file": (THREE, ["below the folders test, train", "train/intro.wav"]),
-    "split_dirs_and_extra_folder": (THREE, ["from folders (test, train)", "the folder unlabelled beside the others"]),
-    "train_in_train": (THREE, ["lies in a folder of the same name: read through it"]),
-    "speaker_folders_in_classes": ({str(n): 60 for n in range(10)}, ["the 6 folders below the classes", "6 lie below"]),
+    "split_dirs_and_extra_folder": (
+        THREE,
+        ["from folders (test, train)", "the folder unlabelled, which is not a split"],
+    ),
+    "train_in_train": (THREE, ["is in a folder with the same name, which is skipped"]),
+    "speaker_folders_in_classes": ({str(n): 60 for n in range(10)}, ["the 6 folders below the classes", "6 are below"]),
     "fold_column": (THREE, ["Splits: column fold (1, 2, 3)."]),
     "start_end_columns": (THREE, ["start the start in seconds, end the end in seconds"]),
     "esc50_columns": (
@@ -49,10 +52,10 @@ UNDERSTOOD = {
     "hidden_files": (THREE, ["17 hidden files or folders (.ipynb_checkpoints, 0/.DS_Store"]),
     "labels_comma_separated": (SEVERAL, ["several labels separated by commas"]),
     "labels_python_list": (SEVERAL, ["several labels as lists"]),
-    "one_hot_columns": ({"one": 6, "two": 6, "zero": 6}, ["columns zero, one, two a class each"]),
+    "one_hot_columns": ({"one": 6, "two": 6, "zero": 6}, ["columns zero, one, two one class each"]),
     "class_names_by_case": (
         {"1": 6, "2": 6, "Zero": 4, "zero": 2},
-        ["classes 'Zero' (4 clips) and 'zero' (2 clips) differ in case", "--merge_classes makes one of them"],
+        ["classes 'Zero' (4 clips) and 'zero' (2 clips) differ only in case", "--merge_classes merges them"],
     ),
     "nfd_file_names": (THREE, ["table labels.csv:"]),
     "windows_paths": (THREE, [r"paths with \ read as /"]),
@@ -62,7 +65,7 @@ UNDERSTOOD = {
 }
 
 REFUSED = {
-    "split_dirs_without_classes": "holds folders named like splits, test, train, but no class folders in them",
+    "split_dirs_without_classes": "has folders named like splits, test, train, but no class folders in them",
     "one_folder_too_many": r"genres_original, which would be the only class, .* give --data_dir .*_original$",
     "speaker_column": "column speaker could be it: give --group_column_name speaker, .* or --group_column_name none",
     "one_row_without_label": r"labels.csv line 6: 1 of 18 rows have no label in column 'label' \(found ''\)",

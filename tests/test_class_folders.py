@@ -92,8 +92,8 @@ def test_what_lies_beside_splits_or_above_classes_is_named_and_strict_builds_sto
     )
     clips, understanding = read(tmp_path)
     assert len(clips) == 8 and not any("raw" in name or "intro" in name for name in clips)
-    assert "the folder raw beside the others, with 2 recordings" in understanding.paragraph()
-    assert "1 recording that lies in no class folder (train/intro.wav)" in understanding.paragraph()
+    assert "the folder raw, which is not a split, with 2 recordings" in understanding.paragraph()
+    assert "1 recording outside class folders (train/intro.wav)" in understanding.paragraph()
     with pytest.raises(
         InputError, match=r"train/intro.wav\): move or remove what is not a recording, or leave out --strict"
     ):
@@ -108,21 +108,24 @@ def test_what_lies_beside_splits_or_above_classes_is_named_and_strict_builds_sto
             classes("audio/dog", "audio/cat"),
             r"one folder of recordings, audio, .* \(cat, dog\); give --data_dir .*/audio$",
         ),
-        (classes("a/b/dog", "a/b/cat"), r"seem to lie in it \(cat, dog\); give --data_dir .*/a/b$"),
-        (classes("all/train/dog", "all/test/dog"), r"seem to lie in it \(test, train\); give --data_dir .*/all$"),
+        (classes("a/b/dog", "a/b/cat"), r"seem to be in it \(cat, dog\); give --data_dir .*/a/b$"),
+        (classes("all/train/dog", "all/test/dog"), r"seem to be in it \(test, train\); give --data_dir .*/all$"),
         (
             classes("train/audio/dog", "train/audio/cat", "test/audio/dog"),
-            "hold one folder each, audio, .* move them up",
+            "have only one folder each, audio, .* move them up",
         ),
         (
             classes("train/dog", "train/cat", "holdout/dog", "holdout/cat"),
-            r"a folder named like a split, train, beside holdout, and the same folders \(cat, dog\).* call holdout",
+            r"the folders train, named like a split, and holdout, .* the same folders \(cat, dog\).* rename holdout",
         ),
         (
             classes("Actor_01/calm", "Actor_01/sad", "Actor_02/calm", "Actor_02/sad"),
             "Actor_01, Actor_02 in .* are named like groups, and the same .* such as calm/Actor_01",
         ),
-        ([*classes("dog", files=1), "a.wav", "b.wav"], "a.wav lies in .* itself, so it has no label, and so do 2 of 3"),
+        (
+            [*classes("dog", files=1), "a.wav", "b.wav"],
+            "2 of 3 recordings are not in a class folder and have no label, such as .*a.wav",
+        ),
     ],
 )
 def test_what_cannot_be_read_gets_one_sentence(tmp_path, names, sentence):
@@ -137,7 +140,7 @@ def test_a_split_unpacked_twice_is_read_through(tmp_path, inner):
     touch(tmp_path, *classes(f"train/{inner}/dog", f"train/{inner}/cat", "test/dog", "test/cat"), "train/intro.wav")
     clips, understanding = read(tmp_path)
     assert set(understanding.class_counts) == {"dog", "cat"} and clips[f"train/{inner}/dog/0.wav"][2] == "train"
-    assert "read through it" in understanding.layout and understanding.left_out
+    assert "which is skipped" in understanding.layout and understanding.left_out
 
 
 def test_a_folder_below_several_classes_is_one_group_and_the_first_below_a_class_decides(tmp_path):
@@ -147,8 +150,7 @@ def test_a_folder_below_several_classes_is_one_group_and_the_first_below_a_class
     assert clips["yes/bob/cd1/0.wav"][1] == clips["yes/bob/cd2/0.wav"][1] != clips["yes/anna/0.wav"][1]
     assert clips["no/loose.wav"][1] == "no/loose.wav"
     assert (
-        "1 lie below several classes" in understanding.groups
-        and "no grouping is known of 1 files" in understanding.groups
+        "1 are below several classes" in understanding.groups and "1 files have no known group" in understanding.groups
     )
     assert not understanding.groups_known
 
@@ -156,7 +158,7 @@ def test_a_folder_below_several_classes_is_one_group_and_the_first_below_a_class
 def test_one_folder_of_the_same_name_in_each_class_is_no_group(tmp_path):
     touch(tmp_path, *classes("dog/wav", "cat/wav"))
     clips, understanding = read(tmp_path)
-    assert len({group for _, group, _ in clips.values()}) == 4 and "through the folder wav" in understanding.layout
+    assert len({group for _, group, _ in clips.values()}) == 4 and "skipping the folder wav" in understanding.layout
     assert "no grouping is known" in understanding.groups
 
 
@@ -164,7 +166,7 @@ def test_folders_of_formats_are_no_groups(tmp_path):
     touch(tmp_path, *classes("dog/wav/ann", "dog/OGG/bob", "cat/wav/ann", "cat/OGG/bob"))
     clips, understanding = read(tmp_path)
     assert {group for _, group, _ in clips.values()} == {"ann", "bob"}
-    assert understanding.layout == "class folders, through the folder OGG or wav in each"
+    assert understanding.layout == "class folders, skipping the folder OGG or wav in each"
 
 
 def test_no_class_vanishes_with_an_unknown_suffix(tmp_path):
@@ -193,13 +195,13 @@ def test_a_class_of_files_that_nobody_can_read_stops(tmp_path):
     (tmp_path / "train/yak").mkdir()
     for number in range(3):
         (tmp_path / f"train/yak/{number}.zzz").write_bytes(b"what is this")
-    with pytest.raises(InputError, match=r"train/yak lies beside class folders and its 3 files .* \(0.zzz: Format not"):
+    with pytest.raises(InputError, match=r"train/yak is next to class folders, but its 3 files .* \(0.zzz: Format not"):
         understand(tmp_path)
 
 
 def test_speakers_whose_names_differ_in_spelling_are_named(tmp_path):
     touch(tmp_path, *classes("yes/Anna", "no/anna", "yes/bob", "no/bob"))
-    assert "groups 'Anna' and 'anna' differ in case" in read(tmp_path)[1].paragraph()
+    assert "groups 'Anna' and 'anna' differ only in case" in read(tmp_path)[1].paragraph()
 
 
 def test_hidden_files_and_those_of_systems_are_left_out_and_counted(tmp_path):
@@ -238,7 +240,7 @@ def test_names_of_classes_that_look_like_mistakes_are_named_and_merged_when_aske
     assert len(understanding.class_counts) == 4 and understanding.class_counts["dog"] == 5
     assert (
         "'Dog' and 'dog' are 'dog'" in understanding.paragraph()
-        and "--merge_classes makes" not in understanding.paragraph()
+        and "--merge_classes merges" not in understanding.paragraph()
     )
     touch(tmp_path / "plain", *classes("a", "b"))
     with pytest.raises(InputError, match="--merge_classes would merge nothing"):
@@ -248,7 +250,7 @@ def test_names_of_classes_that_look_like_mistakes_are_named_and_merged_when_aske
 def test_joined_and_escaped_names_of_classes_are_named(tmp_path):
     touch(tmp_path, *classes("rock", "pop", "rock+pop", "drum%20and%20bass", "'emu'"))
     _, understanding = read(tmp_path)
-    assert "'rock+pop' looks joined of other classes" in understanding.paragraph()
+    assert "'rock+pop' looks like several classes" in understanding.paragraph()
     assert "has quotation marks or escapes" in understanding.paragraph()
 
 

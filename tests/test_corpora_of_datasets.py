@@ -99,7 +99,7 @@ def test_a_folder_is_read_as_what_it_is_by_either_flag(tmp_path):
         (["--train_split_name", "trian"], "--train_split_name trian: saved has no such split; .*'train'"),
         (
             ["--dataset_revision", "main"],
-            "--dataset_revision main applies to datasets on the Hub, and .* is a local folder",
+            "--dataset_revision main applies to datasets on the Hub, but .* is a local folder",
         ),
         (["--data_dir", "x"], "--data_dir would do nothing here: --dataset says where the recordings are"),
     ],
@@ -160,12 +160,14 @@ def test_the_whole_way_of_a_recipe_finds_out_what_a_name_on_the_hub_is(hub):
     assert not recipe.stored_features and recipe.corpus.dataset_revision == repo.resolve().oid
     hub.create("datasets", "alice/features", {"manifest.json": b"{}"})
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/features", "--test_fraction", "0.3"])
-    with pytest.raises(InputError, match="--test_fraction would do nothing here: a stored --dataset has its clips"):
+    with pytest.raises(InputError, match="--test_fraction would do nothing here: a stored --dataset already has its"):
         settle_source(recipe)
     with pytest.raises(InputError, match="alice/features holds features, not recordings: give --data_dir"):
         corpus_clips(DataConfig(dataset="alice/features"))
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/any", "--streaming", "false"])
-    with pytest.raises(InputError, match="--streaming would do nothing here: it is for a --dataset with features"):
+    with pytest.raises(
+        InputError, match="--streaming would do nothing here: it only applies to a --dataset of features"
+    ):
         settle_source(recipe)
 
 

@@ -176,6 +176,10 @@ def test_folds_of_a_dataset_on_the_hub_are_all_of_one_commit(hub, monkeypatch):
         (("--", "--fold", "3"), "--fold is after --"),
         (("--", "--dataset", "../features"), "--dataset contains features, which are already split"),
         (("--", "--num_epochs", "3"), "Unknown flag '--num_epochs'"),
+        (
+            ("--num_epochs", "3"),
+            "has no --num_epochs 3: flags of the recipe come last, after --, here -- --num_epochs 3",
+        ),
     ],
 )
 def test_flags_that_do_not_fit_are_refused_at_once(flags, sentence, tmp_path, monkeypatch, capsys):

@@ -14,7 +14,7 @@ from small_features import PITCH_HZ, build_small_features
 from hf_audio.data.index.table import CorpusCard
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
-from hf_audio.figures.windows import class_means, feature_groups, one_window_a_class, training_vectors
+from hf_audio.figures.windows import class_means, feature_groups, one_window_per_class, training_vectors
 from hf_audio.gray_images import decode_features
 from hf_audio.kinds.classical import ClassicalFeatures
 from hf_audio.kinds.waveform import Waveform, decode_waveform
@@ -63,8 +63,8 @@ def test_its_plots_exist(folder):
             assert min(plot.size) > 100
 
 
-def test_one_window_a_class_is_of_that_class(folder):
-    windows = dict(one_window_a_class(folder, read_manifest(folder)))
+def test_one_window_per_class_is_of_that_class(folder):
+    windows = dict(one_window_per_class(folder, read_manifest(folder)))
     assert sorted(windows) == sorted(PITCH_HZ)
     loudest_bin = {name: window.mean(axis=0).argmax() for name, window in windows.items()}
     assert loudest_bin["tuba"] < loudest_bin["flute"] < loudest_bin["bell"]
@@ -125,7 +125,7 @@ def test_the_card_of_waveforms(sounds, monkeypatch):
     assert "| `audio` | audio of the window: 16-bit FLAC, mono, 16000 Hz |" in card.text
     with Image.open(sounds / "plots/windows.png") as plot:
         assert min(plot.size) > 100
-    assert {name: len(window) for name, window in one_window_a_class(sounds, read_manifest(sounds))} == dict.fromkeys(
+    assert {name: len(window) for name, window in one_window_per_class(sounds, read_manifest(sounds))} == dict.fromkeys(
         PITCH_HZ, 16_000
     )
 

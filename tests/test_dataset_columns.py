@@ -37,11 +37,11 @@ def test_no_sound(tmp_path):
     )
     refused(tmp_path, "has no audio column .its columns are text, label.; give the dataset with the recordings")
     refused(
-        tmp_path, "--audio_column_name text: this column of .* is string and holds no sound", audio_column_name="text"
+        tmp_path, "--audio_column_name text: this column of .* is string and has no sound", audio_column_name="text"
     )
     refused(tmp_path, "Unknown column of .* 'sound'", audio_column_name="sound")
     (tmp_path / "other").mkdir()
-    refused(tmp_path / "other", "holds no dataset with sound .no files.; expected Parquet with an audio column")
+    refused(tmp_path / "other", "is not a dataset with sound .it has no files.; expected Parquet with an audio column")
 
 
 def test_sound_that_nobody_called_audio(tmp_path):
@@ -102,10 +102,10 @@ def test_cards_that_say_nonsense(tmp_path, head, sentence):
         (
             {"text": TEXT},
             {"text": ["p", "q"]},
-            "has no column of classes .beside the sound: text.; name it with --label",
+            "has no column of classes .its other columns: text.; choose it with --label",
         ),
-        ({"label": Value("float32")}, {"label": [0.5, 1.5]}, "column 'label' holds float32, which are not classes"),
-        ({"label": Value("timestamp[s]")}, {"label": [1, 2]}, "holds timestamp.ms., which are not classes"),
+        ({"label": Value("float32")}, {"label": [0.5, 1.5]}, "column 'label' has float32, which are not classes"),
+        ({"label": Value("timestamp[s]")}, {"label": [1, 2]}, "has timestamp.ms., which are not classes"),
         (
             {"genre": TEXT, "emotion": TEXT},
             {"genre": ["a", "b", "a"], "emotion": ["x", "x", "y"]},
@@ -117,23 +117,23 @@ def test_cards_that_say_nonsense(tmp_path, head, sentence):
             {"label": ["a", None, "b"]},
             "1 of 3 rows of split train have no label .* first row 1, expected",
         ),
-        ({"label": List(ClassLabel(names=GENRES))}, {"label": [[0], [7]]}, "holds 7 in row 1, and its 3 classes"),
+        ({"label": List(ClassLabel(names=GENRES))}, {"label": [[0], [7]]}, "has 7 in row 1, but its 3 classes"),
         (
             {"labels": List(Value("int64"))},
             {"labels": [[0, 1, 1], [1, 0, 0]]},
-            "lists of 3 yes and no, and nothing says",
+            "lists of 3 yes and no, but not the names",
         ),
-        ({"labels": List(TEXT)}, {"labels": [["a"], ["b", None]]}, "holds an empty class in row 1"),
+        ({"labels": List(TEXT)}, {"labels": [["a"], ["b", None]]}, "has an empty class in row 1"),
         ({"label": ClassLabel(names=GENRES)}, {"label": [-1, -1]}, "no row has a label"),
         ({"label": ClassLabel(names=GENRES)}, {"label": [0, -1]}, "1 of 2 rows of split train have no label"),
         (
             {"label": ClassLabel(names=GENRES)},
             {"label": [0, 3]},
-            "holds 3 in row 1, and its 3 classes are numbered 0 to 2",
+            "has 3 in row 1, but its 3 classes are numbered 0 to 2",
         ),
-        ({"label": ClassLabel(names=GENRES)}, {"label": [0, -2]}, "holds -2 in row 1"),
+        ({"label": ClassLabel(names=GENRES)}, {"label": [0, -2]}, "has -2 in row 1"),
         ({"label": ClassLabel(names=["a", "a "])}, {"label": [0, 1]}, None),
-        ({"label": ClassLabel(names=["a", " "])}, {"label": [0, 1]}, "names its classes badly .2 names, 2 of them"),
+        ({"label": ClassLabel(names=["a", " "])}, {"label": [0, 1]}, "has invalid class names .2 names, 2 of them"),
     ],
 )
 def test_classes_that_are_none(tmp_path, features, columns, sentence):
@@ -150,7 +150,7 @@ def test_names_of_classes_are_taken_before_their_numbers(tmp_path):
     )
     clips, found = read(root)
     assert [clip.labels for clip in clips] == [("dog",), ("cat",), ("dog",)]
-    assert "column category (string; target says the same)" in found.understanding.paragraph()
+    assert "column category (string; target has the same meaning)" in found.understanding.paragraph()
     clips, _ = read(root, label_column_name=["target"])
     assert [clip.labels for clip in clips] == [("0",), ("14",), ("0",)]
 
@@ -163,7 +163,7 @@ def test_several_labels_in_a_text_or_in_columns_of_their_own(tmp_path):
     root = folder(tmp_path / "c", {"label": TEXT}, label=["a|b", "a"])
     assert [clip.labels for clip in read(root, label_separator="|")[0]] == [("a", "b"), ("a",)]
     root = folder(tmp_path / "d", {"dog": Value("int8"), "cat": Value("int8")}, dog=[1, 2], cat=[0, 1])
-    refused(root, "column 'dog' holds '2', and each of the columns", label_column_name=["dog", "cat"])
+    refused(root, "column 'dog' has '2', but each of the columns", label_column_name=["dog", "cat"])
 
 
 def test_test_splits_whose_labels_are_hidden_are_not_tested_on(tmp_path):
@@ -171,7 +171,7 @@ def test_test_splits_whose_labels_are_hidden_are_not_tested_on(tmp_path):
     splits(tmp_path, features, train={"label": [0, 1, 0]}, validation={"label": [1]}, test={"label": [-1, -1]})
     clips, found = read(tmp_path)
     assert [clip.split for clip in clips] == ["train"] * 3 + ["validation"]
-    assert "split test (2 rows), whose labels its authors keep to themselves" in found.understanding.paragraph()
+    assert "split test (2 rows), which has no public labels" in found.understanding.paragraph()
     splits(tmp_path / "b", features, train={"label": [-1, -1]}, test={"label": [0, 1]})
     refused(tmp_path / "b", "no row of its training split has a label")
 
@@ -179,11 +179,11 @@ def test_test_splits_whose_labels_are_hidden_are_not_tested_on(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
-        ({"labels": [[0], [1]], "mask": [[1, 1, 0], [1, 1]]}, "has 2 values in row 1 for 3 classes"),
-        ({"labels": [[0], [1]], "mask": [[1, 1, 2], [1, 1, 1]]}, "holds 2, and must hold 0 and 1 alone"),
+        ({"labels": [[0], [1]], "mask": [[1, 1, 0], [1, 1]]}, "has 2 values in row 1, expected 3"),
+        ({"labels": [[0], [1]], "mask": [[1, 1, 2], [1, 1, 1]]}, "contains 2, expected only 0 and 1"),
         (
             {"labels": [[0], [1]], "mask": [[0, 1, 1], [1, 1, 1]]},
-            "nothing is known of 'blues' in row 0, whose labels have",
+            "'blues' is unknown in row 0, but it is one of the row's labels",
         ),
     ],
 )
@@ -201,10 +201,12 @@ def test_flags_that_do_not_fit_their_column(tmp_path):
     features = {"label": ClassLabel(names=GENRES), "known": List(Value("bool")), "vector": List(Value("float32"))}
     root = folder(tmp_path, features, label=[0, 1], known=[[True]] * 2, vector=[[0.5]] * 2)
     refused(root, "--label_separator ';' would do nothing here: column 'label' .* holds 3 classes", label_separator=";")
-    refused(root, "column 'audio' holds Audio, which are not classes", label_column_name=["audio"])
-    refused(root, "column 'vector' holds float32, which are not classes", label_column_name=["vector"])
+    refused(root, "column 'audio' has Audio, which are not classes", label_column_name=["audio"])
+    refused(root, "column 'vector' has float32, which are not classes", label_column_name=["vector"])
     refused(root, "--mask_column_name label: this column of .* is ClassLabel; expected lists", mask_column_name="label")
-    refused(root, "the mask 'known' says of which classes .* needs labels that are lists", mask_column_name="known")
-    refused(root, "--group_column_name vector: this column of .* holds no single values", group_column_name="vector")
+    refused(root, "the mask 'known' needs labels that are lists", mask_column_name="known")
+    refused(
+        root, "--group_column_name vector: this column of .* does not have single values", group_column_name="vector"
+    )
     paragraph = read(root)[1].understanding.paragraph()
-    assert "2 columns that hold no single values (vector, known)" in paragraph
+    assert "2 columns without single values (vector, known)" in paragraph

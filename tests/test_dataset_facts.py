@@ -23,13 +23,14 @@ def test_splits_by_their_names_and_by_the_users_word(tmp_path):
     splits(tmp_path / "b", {"label": TEXT}, clean=of, other=of, extra=of)
     write(tmp_path / "b", {"README.md": f"{card}---\n"})
     refused(
-        tmp_path / "b", "has the splits clean, other, extra and none is called train; name .* --train_split_name clean"
+        tmp_path / "b",
+        "has the splits clean, other, extra, but none is called train; choose .* --train_split_name clean",
     )
     clips, found = read(tmp_path / "b", train_split_name="clean", test_split_name="other")
     assert [clip.split for clip in clips] == ["train"] * 2 + ["test"] * 2
     assert "split extra, which is neither train, validation nor test" in found.understanding.paragraph()
     refused(tmp_path / "b", "--test_split_name tset: .* has no such split", test_split_name="tset")
-    refused(tmp_path / "b", "give one split two uses", train_split_name="clean", test_split_name="clean")
+    refused(tmp_path / "b", "use the same split twice", train_split_name="clean", test_split_name="clean")
 
 
 def test_columns_of_splits_and_folds(tmp_path):
@@ -61,11 +62,11 @@ def test_groups_are_found_by_name_and_the_coarsest_is_taken(tmp_path):
     ) and "column speaker_id (2 groups)" in found.understanding.groups
     assert clips[0].metadata == {"session": "1"}
     root = folder(tmp_path / "b", features, label=label, speaker_id=list("xxyyy"), session=["1", "1", "1", "3", "3"])
-    refused(root, "several columns that could say what belongs together, speaker_id and session.*--group_column_name")
+    refused(root, "several columns that could be the groups, speaker_id and session.*--group_column_name")
     assert [clip.group for clip in read(root, group_column_name="session")[0]] == ["1", "1", "1", "3", "3"]
     clips, found = read(root, group_column_name="none")
     assert clips[0].group == "0.wav" or clips[0].group == clips[0].clip_id
-    assert "Groups: none, as --group_column_name none says" in found.understanding.paragraph()
+    assert "Groups: none because of --group_column_name none" in found.understanding.paragraph()
     refused(root, "Unknown column of b 'speker': did you mean 'speaker_id'", group_column_name="speker")
 
 
@@ -91,7 +92,7 @@ def test_rows_without_a_group_are_groups_of_their_own(tmp_path):
 def test_a_group_for_each_recording_keeps_nothing_together(tmp_path):
     _, found = read(folder(tmp_path, {"label": TEXT, "group": TEXT}, label=["a", "b"], group=["g", "h"]))
     assert not found.understanding.groups_known
-    assert "column group names another group for each recording" in found.understanding.paragraph()
+    assert "column group has a different group for each recording" in found.understanding.paragraph()
 
 
 # Facts
@@ -119,7 +120,7 @@ def test_other_columns_of_times_are_told(tmp_path):
     features = {"label": TEXT, "onset": Value("float32"), "start_sample": Value("int64"), "duration": Value("float32")}
     root = folder(tmp_path, features, label=["a", "b"], onset=[0.1, 0.2], start_sample=[1, 2], duration=[1.0, 2.0])
     clips, found = read(root)
-    assert clips[1].start_s == 0 and "column onset, start_sample may say where stretches lie: only start_s" in (
+    assert clips[1].start_s == 0 and "column onset, start_sample may have times of stretches, but only start_s" in (
         found.understanding.paragraph()
     )
 
@@ -140,8 +141,8 @@ def test_metadata_have_types_and_hold_no_path_of_a_machine(tmp_path):
     assert found.clips.schema.field("year").type == pa.int64() and found.clips.schema.field("bpm").type == pa.float64()
     assert [clip.split for clip in clips] == ["train", "test"]
     paragraph = found.understanding.paragraph()
-    assert "2 columns of paths of a machine (where, cut)" in paragraph
-    assert "1 column that holds no single values (vector)" in paragraph
+    assert "2 columns with paths of a machine (where, cut)" in paragraph
+    assert "1 column without single values (vector)" in paragraph
 
 
 @pytest.mark.parametrize(
@@ -149,11 +150,11 @@ def test_metadata_have_types_and_hold_no_path_of_a_machine(tmp_path):
     [
         (
             {"metadata.csv": "file_name,label\na.wav,x\nmissing.wav,y\n"},
-            "names 1 of 2 files that are not there, first 'missing",
+            "names 1 of 2 files that do not exist, first 'missing",
         ),
         (
             {"metadata.csv": "file_name,label\na.wav,x\n../../etc/passwd,y\n"},
-            "files that are not there, first '../../etc",
+            "files that do not exist, first '../../etc",
         ),
         ({"metadata.csv": "name,label\na.wav,x\n"}, "has no column file_name, which names the file of each row"),
         ({"metadata.jsonl": '{"file_name": "a.wav"\n'}, "metadata.jsonl of .* line 1 is not a JSON object"),

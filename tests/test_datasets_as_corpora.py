@@ -59,7 +59,7 @@ def test_one_split_with_a_class_label_on_the_hub(hub):
         "column genre (3 classes)",
         "NO column says",
         "blues 4",
-        "column of paths",
+        "column with paths",
     ):
         assert told in paragraph
     assert not found.understanding.groups_known
@@ -106,7 +106,7 @@ def test_two_sounds_ask_for_a_flag(tmp_path):
 
     made = dataset({"other": Audio(), "label": Value("string")}, other=[sound(9)], label=["a"])
     write(tmp_path, {"train.parquet": parquet(made)})
-    refused(tmp_path, "2 columns with sound .audio, other.; choose one, e.g. --audio_column_name audio")
+    refused(tmp_path, "2 audio columns .audio, other.; choose one, e.g. --audio_column_name audio")
     clips, _ = read(tmp_path, audio_column_name="other")
     assert clips[0].audio_field == "other" and clips[0].clip_id == "9.wav"
 

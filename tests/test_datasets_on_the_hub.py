@@ -140,7 +140,7 @@ def test_texts_that_would_fill_the_memory_are_refused(tmp_path):
     refused(tmp_path / "a", "has a text of 2,097,152 bytes in its rows, expected at most 1,048,576")
     named = dataset({"label": Value("string")}, label=["a" * 2_000, "b"])
     write(tmp_path / "b", {"train.parquet": parquet(named)})
-    refused(tmp_path / "b", "holds 2 different values, the longest of 2,000 letters, which are not classes")
+    refused(tmp_path / "b", "has 2 different values, the longest with 2,000 characters, which are not classes")
 
 
 def test_a_file_that_is_listed_twice_is_refused_and_stretches_of_one_are_a_group(tmp_path):

@@ -116,7 +116,7 @@ def test_a_later_start_loses_the_beginning_and_at_most_half():
 def test_what_would_change_nothing_is_left_out_and_refused_where_it_is_asked_for():
     conditions, left_out = conditions_of((), AROUND)
     assert len(conditions) == 24 and len(set(conditions)) == 24
-    assert "no recordings of a background" in left_out["background 20 dB SNR"]
+    assert "no background recordings" in left_out["background 20 dB SNR"]
     assert "16,000 Hz" in left_out["sample_rate 22050 Hz"] and "mean of all channels" in left_out["mono 1"]
     assert conditions_of(["gain=3,-3", "shift", "gain=3"], AROUND)[0] == [
         *(("gain", 3.0), ("gain", -3.0), ("shift", 0.1), ("shift", 0.5))
@@ -124,13 +124,13 @@ def test_what_would_change_nothing_is_left_out_and_refused_where_it_is_asked_for
     for asked, message in (
         ("noise", r"Unknown degradation 'noise': did you mean '\w+noise'"),
         ("gain=loud", "Found gain=loud, expected numbers: gain=20,10"),
-        ("gain=0", "gain=0 would have no effect here: a gain of 0 dB changes nothing"),
+        ("gain=0", "gain=0 cannot be used here: a gain of 0 dB changes nothing"),
         ("white_noise=nan", "strengths go from -60 to 60"),
-        ("sample_rate=16000", "sample_rate=16000 would have no effect here: the model hears 16,000 Hz"),
+        ("sample_rate=16000", "sample_rate=16000 cannot be used here: the model reads sound at 16,000 Hz"),
         ("mp3=320", "strengths go from 8 to 160"),
         ("low_pass=8000", "up to 8,000 Hz"),
-        ("mono", "mono cannot act here: the model hears the mean"),
-        ("background", "no recordings of a background were given"),
+        ("mono", "mono cannot be used here: the model reads the mean"),
+        ("background", "no background recordings were given"),
     ):
         with pytest.raises(InputError, match=message):
             conditions_of([asked], AROUND)

@@ -78,7 +78,7 @@ def test_windows_of_a_larger_hop_are_among_dense_ones(hop_s: float) -> None:
     assert found.clip_of_window.tolist() == sparse.clip_of_window.tolist()
     assert np.abs(found.window_starts_s - sparse.window_starts_s).max() <= 0.25
     assert at_hop(sparse, WINDOW_S, hop_s).window_logits.tolist() == sparse.window_logits.tolist()
-    with pytest.raises(InputError, match=r"no window at 0.7 s of clip 2: windows every 0.7 s are not among"):
+    with pytest.raises(InputError, match=r"no window at 0.7 s of clip 2: windows every 0.7 s are not a subset"):
         at_hop(dense, WINDOW_S, 0.7)
 
 
@@ -97,10 +97,10 @@ def test_shifted_windows_join_those_that_are_there() -> None:
 
 def test_what_cannot_be_told_of_windows_is_said() -> None:
     judged = at([10.0], 3.0)
-    with pytest.raises(InputError, match="The duration of 1 clips is unknown, the first clip 0"):
+    with pytest.raises(InputError, match="The duration of 1 clips is unknown, first clip 0"):
         time_weights(heard([None], [[0, 3]]), WINDOW_S)
     with pytest.raises(InputError, match="window_s must be above 0, found 0"):
         time_weights(judged, 0)
     other = dataclasses.replace(judged, window_logits=judged.window_logits + 1)
-    with pytest.raises(InputError, match="Two answers to the window at 0 s of clip 0 differ"):
+    with pytest.raises(InputError, match="two different scores for the window at 0 s of clip 0"):
         joined_windows([judged, other])

@@ -159,7 +159,7 @@ def test_a_head_with_a_margin_has_no_logits_to_compare(tiny_features):
     )
     objective.attach(model)
     model.config.head = "arcface"
-    with pytest.raises(InputError, match="--head arcface takes a margin from the right class in training"):
+    with pytest.raises(InputError, match="--head arcface lowers the logit of the true class by a margin"):
         objective.attach(model)
 
 
@@ -184,10 +184,10 @@ def test_metadata_is_the_same_to_model_and_teacher(tiny_features):
     [
         (
             LabelSpace(("Bell", "dog"), SINGLE_LABEL),
-            "knows none of the classes: it tells Bell, dog apart and these are",
+            "knows none of the classes: its classes are Bell, dog and these are",
         ),
-        (LabelSpace(CLASSES, MULTI_LABEL), "several classes at a time and this run one .* with --several_labels"),
-        (LabelSpace(("bell", "dog"), SINGLE_LABEL), "knows 'bell' alone of the classes"),
+        (LabelSpace(CLASSES, MULTI_LABEL), "is multi-label and this run is single-label, .* with --several_labels"),
+        (LabelSpace(("bell", "dog"), SINGLE_LABEL), "knows only 'bell' of the classes"),
     ],
 )
 def test_a_teacher_of_other_classes_is_refused(tiny_features, theirs, sentence):
@@ -200,7 +200,7 @@ def test_a_teacher_alone_must_know_all_classes_of_which_several_may_apply(tiny_f
     some = features.labels.names[:2]
     teacher = teacher_of(features, labels=LabelSpace(some, MULTI_LABEL))
     Distillation(teacher, features.labels, weight=0.9)
-    with pytest.raises(InputError, match=f"learns from no labels, and the teacher t does not know {CLASSES[2]}"):
+    with pytest.raises(InputError, match=f"ignores the labels, and the teacher t does not know {CLASSES[2]}"):
         Distillation(teacher, features.labels, weight=1.0)
 
 
@@ -212,14 +212,14 @@ def test_a_teacher_that_hears_something_else_is_refused(tiny_features, tmp_path)
 
     shorter, finer = (copy.deepcopy(tiny_features.extractor) for _ in range(2))
     shorter.max_length, finer.num_mel_bins = 10, 64
-    assert "are longer (38 frames) than those that the teacher t hears (10)" in refused(shorter)
-    assert "num_mel_bins 32 there, 64 wanted" in refused(finer)
+    assert "are longer (38 frames) than those of the teacher t (10)" in refused(shorter)
+    assert "num_mel_bins is 32, expected 64" in refused(finer)
     assert "The teacher t reads waveforms, and the model log-mel spectrograms" in refused(Wav2Vec2FeatureExtractor())
     model = tiny_model(tiny_features)
     save_model(model, tmp_path / "t")
     save_extractor(finer, tmp_path / "t")
     config = DistillingConfig(teacher=str(tmp_path / "t"))
-    with pytest.raises(InputError, match="hears something else than the model"):
+    with pytest.raises(InputError, match="needs other features than the model"):
         require_teacher(config, tiny_features.labels, tiny_features.extractor)
     save_extractor(tiny_features.extractor, tmp_path / "t")
     require_teacher(config, tiny_features.labels, tiny_features.extractor)
@@ -229,10 +229,10 @@ def test_a_teacher_that_hears_something_else_is_refused(tiny_features, tmp_path)
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--distillation_weight", "0.3"], "--distillation_weight would do nothing here: nothing is learned from"),
-        (["--teacher_revision", "main"], "nothing is learned from a teacher"),
+        (["--distillation_weight", "0.3"], "--distillation_weight would do nothing here: there is no teacher"),
+        (["--teacher_revision", "main"], "give --teacher or --teacher_logits too"),
         (["--teacher", "a/b", "--teacher_logits", "a/c"], "leave one of the two out"),
-        (["--teacher", "a/b", "--distillation_weight", "0"], "learns nothing from a teacher"),
+        (["--teacher", "a/b", "--distillation_weight", "0"], "leave it out, and --teacher too"),
         (
             ["--teacher", "a/b", "--distillation_weight", "1.5"],
             "--distillation_weight must be a number, between 0 and 1",
@@ -278,7 +278,7 @@ def test_a_run_says_whom_it_learnt_from_and_goes_on_with_the_same_alone(
     assert said["shared_classes"] == 3 and said["weight"] == 0.75 and said["temperature"] == 2.0
     assert "--teacher bob/teacher --distillation_weight 0.75" in report["command"]
     card = (tmp_path / "run" / "README.md").read_text()
-    assert "the teacher's share 0.75 |" in card
+    assert "distillation weight 0.75 |" in card
     assert "[bob/teacher]" in card and commit in card and "cc-by-nc-4.0" in card
     assert json.loads((tmp_path / "run" / "checkpoints" / "run.json").read_text())["distillation"] == said
 

@@ -13,12 +13,14 @@ CODE = [path for name in ("recipes", "scripts", "hf_audio") for path in (ROOT / 
 OF_OTHERS = {
     "--list",
     *("--data-binary", "--tag", "--publish", "--volume", "--env"),
+    "--logdir",
     "--num_processes",
     "--config_file",
     "--ignore-length",
     "--machine_rank",
     "--main_process_ip",
     "--num_machines",
+    "--quiet",
 }  # of accelerate, sox ...
 
 

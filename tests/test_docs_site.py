@@ -46,7 +46,7 @@ def test_every_flag_is_on_the_page_of_flags_with_its_help():
     of_groups = {field.name for group in ALL_GROUPS for field in fields(group) if field.init}
     assert of_groups | {field.name for field in fields(TrainingArguments) if field.init} <= set(flags)
     assert re.search(r"^\| `--window_s` \| number \| .*at most 5 s", text, re.MULTILINE)
-    assert "| `--resume_from_checkpoint` | a run goes on by itself" in text, "what is refused, and what to do"
+    assert "| `--resume_from_checkpoint` | a run resumes automatically" in text, "what is refused, and what to do"
     assert not re.search(r"^\|[^|]*\|[^|]*\|[^|]*\| +\|$", text, re.MULTILINE), "a flag without a help text"
 
 

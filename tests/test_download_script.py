@@ -49,7 +49,7 @@ def test_a_corpus_is_one_command_away_and_downloaded_once(tmp_path, esc50_server
 def test_verify_finds_what_is_cut_missing_or_changed(tmp_path, esc50_server, monkeypatch, capsys):
     esc50.obtain(tmp_path)
     assert run_script(monkeypatch, "esc50", "--data_dir", tmp_path, "--verify") == 0
-    assert "every file is there, with the right content" in capsys.readouterr().out
+    assert "every file exists and has the right content" in capsys.readouterr().out
     folder = tmp_path / "ESC-50-master"
     long = folder / "audio" / "1-100001-A-0.wav"
     changed = bytearray(long.read_bytes())

@@ -113,7 +113,9 @@ def test_a_part_of_another_version_is_not_gone_on_with(tmp_path, server):
     server.files[NAME] = zipped({"a.wav": os.urandom(100_000)})
     server.faults[NAME] = [("cut", 50_000), *[("status", 500)] * 4]
     message = refused(server, tmp_path)
-    assert re.search(r"lost 4 times after 50.0 kB of master.zip \(it answers 500 .*\); that much is kept", message)
+    assert re.search(
+        r"lost 4 times after 50.0 kB of master.zip \(it answers 500 .*\); the partial download is kept", message
+    )
     server.files[NAME] = zipped({"b.wav": os.urandom(100_000)})
     source(server).obtain(tmp_path, CARD)
     assert (tmp_path / "ESC-50-master" / "b.wav").is_file()
@@ -203,7 +205,7 @@ def test_a_silent_server_is_given_up(tmp_path, server, monkeypatch):
 def test_a_damaged_archive_is_downloaded_anew(tmp_path, server):
     whole = zipped({"a.wav": b"a"})
     server.files[NAME] = whole[:-10]
-    assert "master.zip is damaged or no archive" in refused(server, tmp_path)
+    assert "master.zip is damaged or not an archive" in refused(server, tmp_path)
     server.files[NAME] = whole
     source(server).obtain(tmp_path, CARD)
     assert (tmp_path / "ESC-50-master" / "a.wav").is_file()
@@ -213,7 +215,7 @@ def test_interrupted_unpacking_is_unseen_and_repeated(tmp_path, esc50_server):
     half = tmp_path / ".downloads" / "ESC-50-master.unpacking" / "ESC-50-master"  # as a killed run leaves it
     (half / "meta").mkdir(parents=True)
     (half / "meta" / "esc50.csv").write_text("filename,fold")
-    with pytest.raises(InputError, match="holds no ESC-50; expected"):
+    with pytest.raises(InputError, match="does not contain ESC-50; expected"):
         esc50.index(tmp_path)
     esc50.obtain(tmp_path)
     assert len(esc50.index(tmp_path)) == 20 and not half.exists()
@@ -222,7 +224,7 @@ def test_interrupted_unpacking_is_unseen_and_repeated(tmp_path, esc50_server):
 def test_a_folder_in_the_way_is_not_touched(tmp_path, esc50_server):
     (tmp_path / "ESC-50-master").mkdir()
     (tmp_path / "ESC-50-master" / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"ESC-50-master already exists, perhaps in part, .* move it away"):
+    with pytest.raises(InputError, match=r"ESC-50-master already exists, perhaps incomplete, .* move it away"):
         esc50.obtain(tmp_path)
     assert (tmp_path / "ESC-50-master" / "mine.txt").read_text() == "mine" and not esc50_server.log
 

@@ -150,15 +150,15 @@ def test_classes_lie_closer_together_than_without(settings):
 def test_they_are_refused_where_they_would_not_act():
     several = LabelSpace(LABELS.names, MULTI_LABEL)
     for settings in ({"triplet_weight": 0.1}, {"center_weight": 0.1}):
-        with pytest.raises(InputError, match="compare windows of one class each, and several labels may apply"):
+        with pytest.raises(InputError, match="are for single-label tasks, and several labels may apply"):
             TaskLoss(several, LossConfig(**settings))
     for flags, sentence in (
-        ("--triplet_margin 0.3", "there is no triplet loss: give --triplet_weight too"),
-        ("--center_learning_rate 0.1", "there are no centers: give --center_weight too"),
-        ("--triplet_weight 1 --mixup_alpha 0.4 --mixup_probability 1", "leave no window of one class to compare"),
-        ("--triplet_weight 1 --mixup_alpha 1 --cutmix_alpha 1", "leave no window of one class to compare"),
+        ("--triplet_margin 0.3", "give --triplet_weight too"),
+        ("--center_learning_rate 0.1", "give --center_weight too"),
+        ("--triplet_weight 1 --mixup_alpha 0.4 --mixup_probability 1", "lower their probability, or leave it out"),
+        ("--triplet_weight 1 --mixup_alpha 1 --cutmix_alpha 1", "lower their probability, or leave it out"),
         ("--triplet_weight 1 --per_device_train_batch_size 2", "two others of its micro-batch"),
-        ("--center_weight 0.1 --optim lomo", "--center_weight would do nothing here: this --optim takes"),
+        ("--center_weight 0.1 --optim lomo", "--center_weight would do nothing here: this --optim groups"),
         ("--triplet_weight -1", "--triplet_weight must be a number, between 0 and 1000, found -1"),
     ):
         with pytest.raises(InputError, match=sentence):

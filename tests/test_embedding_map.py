@@ -75,7 +75,7 @@ def test_points_are_heard_chosen_and_colored(opened):
     click_point(page, 0)
     assert page.value("view.chosen") == 0 and HOSTILE[0] in page.value("find('#about').textContent")
     page.until("!player.paused && player.duration === 1 && player.currentSrc.endsWith('/a%20b.wav')")
-    assert "the model said" in page.value("find('#about').textContent")
+    assert "the model predicts" in page.value("find('#about').textContent")
     page.value("find('#silent').textContent = 'This browser cannot play the recording: of another clip'")
     page.click("#near button")
     assert page.value("view.chosen") == 1 and page.value("player.paused && !find('#silent').hidden")
@@ -105,7 +105,7 @@ def test_points_are_heard_chosen_and_colored(opened):
     assert page.value("view.scale") == 1 and after != before and "t-SNE" in page.value("find('#caption').textContent")
 
     assert page.value("document.querySelectorAll('.rows button').length") == MAX_LISTED
-    assert "The first 200 are here, all in neighbors.csv" in page.value("find('#lists').textContent")
+    assert "The first 200 are shown here; neighbors.csv has all" in page.value("find('#lists').textContent")
     page.click(".rows button")
     x, y = page.value("placeOnCanvas(0)")
     middle = page.value("[canvas.clientWidth / 2, canvas.clientHeight / 2]")
@@ -162,11 +162,11 @@ def test_a_map_of_features_with_recordings_and_scores(tones, tmp_path, opened):
         "high_009.wav": "wrong",
         "middle_008.wav": "right",
     }
-    assert "78 clips are in no scores." in page.value("find('#notes').textContent")
+    assert "78 clips have no scores." in page.value("find('#notes').textContent")
     assert str(tmp_path) not in page_file.read_text() and "http" not in page_file.read_text().replace("http-equiv", "")
-    few = write_embedding_map(load_features(features), tmp_path / "few", projections=["pca"], most=20)
+    few = write_embedding_map(load_features(features), tmp_path / "few", projections=["pca"], max_clips=20)
     assert few["shown"] == 20
-    assert "Of 80 clips 20 were drawn at random." in (tmp_path / "few" / "index.html").read_text()
+    assert "Shown are 20 of 80 clips, drawn at random." in (tmp_path / "few" / "index.html").read_text()
 
 
 def test_what_cannot_be_mapped_gets_one_sentence(tones, tmp_path):
@@ -175,14 +175,17 @@ def test_what_cannot_be_mapped_gets_one_sentence(tones, tmp_path):
     scores_of(tmp_path / "of others", ["high_009.wav"], ["low"], LabelSpace(("a", "b", "c"), SINGLE_LABEL))
     for options, sentence in (
         ({"projections": ["spca"]}, "Unknown projection 'spca'"),
-        ({"projections": []}, "Found no projection; a map needs one"),
-        ({"most": embedding_map.MAX_POINTS + 1}, "Found --clips 20001; .* from 1 to 20,000 clips"),
+        ({"projections": []}, "Found no projection; a map needs at least one"),
+        ({"most": embedding_map.MAX_POINTS + 1}, "Found --clips 20001; .* 1 to 20,000 clips"),
         ({"most": 5}, "5 points are too few for a projection"),
         ({"splits": ["tset"]}, "Unknown split 'tset'"),
         ({"data_dir": tmp_path / "nowhere"}, "--data_dir .*nowhere does not exist"),
         ({"scores": [tmp_path / "run"]}, "None of the 80 clips is in .*run: give scores of a model"),
-        ({"scores": [tmp_path / "of others"]}, "of others has other classes than these clips .'a' is in one alone"),
-        ({"scores": [tmp_path / "run"] * 2}, "Clip 'high_999.wav' was tested on by .*run and by another"),
+        (
+            {"scores": [tmp_path / "of others"]},
+            "other classes than these clips .'a' is only in one of them",
+        ),
+        ({"scores": [tmp_path / "run"] * 2}, "Both .*run and another run were tested on clip 'high_999.wav'"),
     ):
         with pytest.raises(InputError, match=sentence):
             write_embedding_map(features, tmp_path / "map", **options)

@@ -111,12 +111,12 @@ def test_answers_that_do_not_belong_together_are_refused() -> None:
     truth = y.targets.copy()
     truth[2] = truth[2][[1, 2, 0]]
     for one, said in (
-        (other_clip, "1 of the clips of x are not among those of y, such as clip 3"),
-        (twice, "y has 1 clips twice"),
-        (y.take(np.arange(3)), "1 of the clips of x are not among those of y"),
-        (changed(y, labels=LabelSpace(("a", "b", "d"), SINGLE_LABEL)), "1 of the classes of x .* such as c"),
-        (multi, "x is of a single_label_classification task and y of a multi_label_classification one"),
-        (changed(y, targets=truth), "different labels for 1 clips, the first clip 2"),
+        (other_clip, "y lacks 1 of the clips of x, such as clip 3"),
+        (twice, "y has 1 duplicate clips"),
+        (y.take(np.arange(3)), "y lacks 1 of the clips of x"),
+        (changed(y, labels=LabelSpace(("a", "b", "d"), SINGLE_LABEL)), "1 of the classes of x, such as c"),
+        (multi, "x was scored on a single_label_classification task and y on a multi_label_classification task"),
+        (changed(y, targets=truth), "different labels for 1 clips, first clip 2"),
         (changed(y, name="x"), "Two models are called x"),
     ):
         with pytest.raises(InputError, match=said):
@@ -129,7 +129,7 @@ def test_answers_that_do_not_belong_together_are_refused() -> None:
         ({"weights": "best"}, "Unknown kind of weights 'best'"),
         ({"weights": "validation"}, "need validation clips, and there are none"),
         ({"validation": ["x", "y"]}, "do not need validation clips"),
-        ({"weights": "validation", "validation": ["x"]}, "Validation clips are of x, the models are x, y"),
+        ({"weights": "validation", "validation": ["x"]}, "The validation scores are of x and the models are x, y"),
         ({"aggregation": "sum_normalized"}, "are not probabilities"),
     ],
 )

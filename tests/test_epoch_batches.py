@@ -86,5 +86,7 @@ def test_what_fills_up_the_last_batch_is_in_neither_loss_nor_gradient(tiny_featu
 
 
 def test_leaving_out_all_windows_is_one_sentence(tiny_features, tmp_path):
-    with pytest.raises(InputError, match="38 training windows fill no batch of 64, and --dataloader_drop_last leaves"):
+    with pytest.raises(
+        InputError, match="38 training windows do not fill a batch of 64, and --dataloader_drop_last leaves"
+    ):
         trainer_of(tiny_features, tmp_path, arguments={"per_device_train_batch_size": 64, "dataloader_drop_last": True})

@@ -60,8 +60,8 @@ def test_partial_layout_warns(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda base: (base / "meta/esc50.csv").unlink(), "holds no ESC-50; expected meta/esc50.csv"),
-        (lambda base: (base / "audio").rename(base / "sounds"), "lists 10 clips but .*audio holds none of them"),
+        (lambda base: (base / "meta/esc50.csv").unlink(), "does not contain ESC-50; expected meta/esc50.csv"),
+        (lambda base: (base / "audio").rename(base / "sounds"), "lists 10 clips but .*audio has none of them"),
         (lambda base: (base / "meta/esc50.csv").write_text("file,fold\n"), "needs filename, fold, category, src_file"),
         (
             lambda base: (base / "meta/esc50.csv").write_text(HEADER + "1-100001-A-0.wav,1,0,dgo,True,100001,A\n"),

@@ -70,7 +70,7 @@ def test_two_models_and_their_mean_are_judged_and_judged_again_without_them(feat
     assert asked["classes"] == {name: [name] for name in CLASSES} and asked["window_s"] == 0.5
     assert "device" in found["models"]["cnn"]["unsliced"] or found["models"]["cnn"]["slices"]
     said = capsys.readouterr().out
-    assert "12 clips of test, 95% intervals by group" in said and "cnn judges each class by itself" in said
+    assert "12 clips of test, 95% intervals by group" in said and "cnn scores each class separately" in said
     assert pages == [(found, {})] and str(tmp_path) not in json.dumps(found), "a path of this machine"
     again = evaluated("--scores", tmp_path / "out" / "cnn", tmp_path / "out" / "one", tmp_path / "again")
     for name in ("cnn", "one"):
@@ -111,7 +111,7 @@ def test_recordings_sounds_of_no_class_worse_states_and_cards(corpus, features, 
     facts = found["models"]["cnn"]
     assert found["metric"] == "f1_macro" and found["data"]["name"] == "corpus"
     assert facts["out_of_class"] and any(
-        "4 clips of rain are left out, for bell are judged" in one for one in found["notes"]
+        "4 clips of rain are left out, because they have evaluated classes (bell)" in one for one in found["notes"]
     )
     worse = facts["robustness"]
     assert [one["degradation"] for one in worse["conditions"]] == ["white_noise"] and worse["confidence"] == 0.9
@@ -120,7 +120,7 @@ def test_recordings_sounds_of_no_class_worse_states_and_cards(corpus, features, 
     ((_, recordings),) = pages
     assert len(recordings) == 12 and str(recordings["bell-6.wav"].path) == str(corpus / "bell-6.wav")
     card = (model / "README.md").read_text()
-    assert "model-index" in card and "corpus" in card and "is asked for 'bell' and 'hum' as 'bell'" in card
+    assert "model-index" in card and "corpus" in card and "'bell' and 'hum' to 'bell'" in card
 
 
 def test_a_calibrated_model_is_saved(features, tmp_path, capsys, pages):
@@ -205,13 +205,16 @@ def test_what_cannot_be_answered_is_refused_before_a_model_is_asked(corpus, feat
     for more, sentence in (
         (["--robustness"], "--robustness would do nothing here: it is for recordings, and .* holds features"),
         (["--label_column_name", "x"], "--label_column_name would do nothing here"),
-        (["--protocol", "irmas"], "This is not --protocol irmas, .* features is read as 'Sounds' and not as 'IRMAS'"),
+        (["--protocol", "irmas"], "This is not --protocol irmas, .* features is read as 'Sounds', not as 'IRMAS'"),
         (["--split", "dev"], "Unknown split 'dev'"),
-        (["--num_draws", "9"], "Found 9 draws; a confidence of 0.95 needs 80 or more"),
+        (["--num_draws", "9"], "Found 9 draws; a confidence of 0.95 needs at least 80"),
         (["--metric", "acuracy"], "Unknown metric 'acuracy': did you mean 'accuracy'"),
-        (["--split", "validation", "--risk", "0.1"], "--risk is fitted on a validation split that is not evaluated"),
+        (
+            ["--split", "validation", "--risk", "0.1"],
+            "--risk is fitted on a validation split other than the evaluated one",
+        ),
         (["--risk", "2"], "a risk from 0 to 1, or a coverage above 0 up to 1; found risk 2.0 and coverage None"),
-        (["--risk", "0.1", "--coverage", "0.5"], "found risk 0.1 and coverage 0.5: give one of them"),
+        (["--risk", "0.1", "--coverage", "0.5"], "found risk 0.1 and coverage 0.5: give one of the two"),
         (["--thresholds", "per_class"], "--thresholds per_class would do nothing here: each clip has one class"),
         (["--thresholds", "model"], "--thresholds model would do nothing here"),
         (["--aggregation", "sum_normalized"], "sum_normalized is for multi-label data"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from dataclasses import replace
@@ -237,6 +238,9 @@ def test_summary_is_a_table_of_all_rows(run):
         value = report["results"][name]["test"][main_metric]
         assert re.findall(r"[\d.]{5}", line)[0] == f"{value:.3f}"
     assert len({len(line) for line in lines[1:5]}) == 1, "columns are not aligned"
+    of_one_group = copy.deepcopy(report)
+    of_one_group["data"]["splits"]["test"]["num_groups"] = 1
+    assert str(of_one_group).startswith("test split: 14 clips of 1 group, windows")
 
 
 def test_a_report_is_shown_as_tables_and_read_again(run):

@@ -109,7 +109,7 @@ def test_what_is_written_of_a_recording(model, recordings, tmp_path, monkeypatch
         (["--methods", "gradient", "--occlusion_s", "1"], "--occlusion_s has no effect without the method occlusion"),
         (["--methods", "gradient", "--skip_checks", "--baseline", "mean"], "--baseline has no effect on gradient with"),
         (["--baseline", "noise"], "Unknown baseline 'noise': expected one of: mean, quiet"),
-        (["--num_windows", "0"], "--num_windows is from 1 to 20, found 0"),
+        (["--num_windows", "0"], "--num_windows must be 1 to 20, found 0"),
         (["--seed", "3", "--skip_checks"], "--seed has no effect with --skip_checks"),
         (["--window_s", "9"], "longer than the 0.995 s that .*small_cnn reads"),
         (["nowhere.wav"], "There is no 'nowhere.wav'"),
@@ -137,9 +137,9 @@ def test_a_setting_that_one_recording_is_too_short_for(model, short, tmp_path, m
     shorter = write_sound(tmp_path / "shorter.wav", 0.06)
     flags = ["--model", model, "--methods", "occlusion", "--skip_checks", "--occlusion_s", "0.1"]
     assert run(monkeypatch, short, shorter, *flags, "--output_dir", tmp_path / "out") == 1
-    assert caplog.messages[-2].startswith("shorter.wav cannot be explained: --occlusion_s is from 0.01 to the window's")
+    assert caplog.messages[-2].startswith("shorter.wav cannot be explained: --occlusion_s must be 0.01 to")
     assert (tmp_path / "out" / "index.html").exists()
-    with pytest.raises(InputError, match="--occlusion_s is from"):
+    with pytest.raises(InputError, match="--occlusion_s must be"):
         run(monkeypatch, shorter, short, *flags, "--output_dir", tmp_path / "other")
 
 

@@ -86,7 +86,7 @@ def test_a_planted_tone_is_found(make, name):
 
 def test_relevance_of_a_model_of_single_cells_is_known_exactly():
     question = ask(loudness_cnn(), planted_tone(), TONE)
-    cells, silence = (question.grid.picture(one) for one in (question.values, question.baseline))
+    cells, silence = (question.grid.image(one) for one in (question.values, question.baseline))
     per_cell = SLOPE / question.values[0].numel()
     added = per_cell * (np.maximum(cells - 1.0, 0) - np.maximum(silence - 1.0, 0))
     slopes = per_cell * (cells > 1.0)
@@ -150,7 +150,7 @@ def test_all_methods_give_a_picture_of_each_model_or_say_why_not(name):
     grid = question.grid
     cells = np.random.default_rng(1).random((1, grid.num_steps, grid.num_bands)) < 0.5
     spread = grid.spread(cells, question.values).expand_as(question.values)
-    assert np.array_equal(grid.picture(spread.float()) > 0, cells[0]), "cells are put where they were taken from"
+    assert np.array_equal(grid.image(spread.float()) > 0, cells[0]), "cells are put where they were taken from"
     names, unsuited = chosen_methods(None, question)
     assert set(names) | set(unsuited) == set(METHODS)
     assert ("rollout" in names, "grad_cam" in names) == (name in ROLLED_OUT, name in WITH_MAPS)
@@ -167,7 +167,7 @@ def test_axes_say_where_a_tone_lies(case):
     seconds = np.arange(rate // 2) / rate
     sound = (np.sin(2 * np.pi * TONE_HZ * seconds) * ((seconds > FROM_S) & (seconds < TO_S))).astype(np.float32)
     question = ask(predictor, np.stack([sound, sound]) if predictor.is_stereo else sound, 0)
-    grid, picture = question.grid, question.grid.picture(question.values)
+    grid, picture = question.grid, question.grid.image(question.values)
     step, band = np.unravel_index(picture.argmax(), picture.shape)
     nearest = np.abs(np.log(grid.hz / TONE_HZ)).argmin()
     assert abs(band - nearest) <= 1 and FROM_S < grid.middles_s[step] < TO_S
@@ -225,7 +225,7 @@ def test_what_does_not_suit_a_model_is_said():
     sound = ask(tone_filter(), planted_tone(), TONE)
     with pytest.raises(InputError, match="--occlusion_bands has no effect on a model that reads waveforms"):
         METHODS["occlusion"].explain(sound, MethodSettings(occlusion_bands=2))
-    with pytest.raises(InputError, match=r"--occlusion_s is from 0.01 to the window's 0.48 s, found 3"):
+    with pytest.raises(InputError, match=r"--occlusion_s must be 0.01 to 0.48 s, the length of the window, found 3"):
         METHODS["occlusion"].explain(cnn, MethodSettings(occlusion_s=3.0))
 
 

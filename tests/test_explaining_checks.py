@@ -10,7 +10,7 @@ import torch
 from detectors import SLOPE, TONE, loudness_cnn, planted_tone
 from test_explaining import noise_for, predictor_of
 
-from hf_audio.explaining.chosen_windows import Heard, most_certain
+from hf_audio.explaining.chosen_windows import ModelOutput, most_certain
 from hf_audio.explaining.methods import METHODS, MethodSettings
 from hf_audio.explaining.perturbation_curves import NUM_STEPS, Curves, blocks_of, curves_of, random_curves
 from hf_audio.explaining.questions import ask
@@ -108,7 +108,7 @@ def test_the_most_certain_windows_that_do_not_overlap_are_chosen():
     starts_s = np.arange(8) * 0.5
     scores = np.array([0.1, 0.8, 0.9, 0.85, 0.3, 0.2, 0.95, 0.4])
     are_silent = starts_s == 3.0
-    said = Heard(starts_s, np.zeros((8, 2), np.float32), are_silent, 4.5)
+    said = ModelOutput(starts_s, np.zeros((8, 2), np.float32), are_silent, 4.5)
     assert most_certain(said, scores, 1.0, 3) == [2, 4, 7], "2 first, then 7, then 4; the silent one never"
     assert most_certain(said, scores, 1.0, 1) == [2] and most_certain(said, scores, 0.5, 2) == [2, 3]
     assert most_certain(said, scores, 1.0, 20) == [0, 2, 4, 7]

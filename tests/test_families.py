@@ -105,22 +105,22 @@ def test_of_a_corpus_in_part_the_families_are_those_of_its_classes():
     found = TaskLoss(LabelSpace(("cat", "dog", "rain"), SINGLE_LABEL), loss, corpus="ESC-50").settings()
     assert found["families"] == {"animals": ("dog", "cat"), "natural soundscapes": ("rain",)}
     assert found["within_family"] == 0.5 and "focal_gamma" not in found
-    with pytest.raises(InputError, match=r"Nothing is known of families of classes in tiny: give --families FILE.yaml"):
+    with pytest.raises(InputError, match=r"tiny has no families of classes: give --families FILE.yaml"):
         TaskLoss(LABELS, loss, corpus="tiny")
 
 
 @pytest.mark.parametrize(
     ("families", "sentence"),
     [
-        ({**FAMILIES, "strings": ["viola", "celo"]}, "families.yaml puts 'celo' into a family.* did you mean 'cello'"),
+        ({**FAMILIES, "strings": ["viola", "celo"]}, "families.yaml has 'celo' in a family.* did you mean 'cello'"),
         (
             {**FAMILIES, "brass": ["horn", "oboe"]},
             "has the class 'oboe' in 2 families: put each class into exactly one",
         ),
         ({**FAMILIES, "strings": ["viola"]}, "has the class 'cello' in no family"),
-        ({"all": list(LABELS.names)}, "makes 1 families of 5 classes, which has no effect"),
-        ({name: [name] for name in LABELS.names}, "makes 5 families of 5 classes, which has no effect"),
-        ({**FAMILIES, "strings": "viola"}, "has for family 'strings' no list of classes"),
+        ({"all": list(LABELS.names)}, "has 1 families for 5 classes, which has no effect"),
+        ({name: [name] for name in LABELS.names}, "has 5 families for 5 classes, which has no effect"),
+        ({**FAMILIES, "strings": "viola"}, "has no list of classes for family 'strings'"),
         ("[viola, cello]", "families.yaml"),
         ("strings: !!python/object/apply:os.system [true]", "families.yaml"),
     ],
@@ -134,13 +134,13 @@ def test_what_is_no_set_of_families_is_one_sentence(family_loss, families, sente
 def test_settings_of_families_go_together(tmp_path):
     for flags, sentence in (
         ("--loss family", "--loss family needs families of classes: give --families corpus, or a YAML file"),
-        ("--families corpus", "--families would do nothing here: it is of --loss family"),
+        ("--families corpus", "--families would do nothing here: it only applies to --loss family"),
         ("--within_family 0.2", "--within_family would do nothing here"),
         ("--loss family --families corpus --within_family 2", "--within_family must be a number, between 0 and 1"),
     ):
         with pytest.raises(InputError, match=sentence):
             parse_recipe({"output_dir": "runs/x"}, argv=flags.split())
-    with pytest.raises(InputError, match="--loss family is for clips of one class"):
+    with pytest.raises(InputError, match="--loss family is for single-label tasks"):
         TaskLoss(LabelSpace(LABELS.names, MULTI_LABEL), LossConfig(loss="family", families="corpus"))
     with pytest.raises(InputError, match=r"no.yaml cannot be read"):
         TaskLoss(LABELS, LossConfig(loss="family", families=str(tmp_path / "no.yaml")))

@@ -181,7 +181,7 @@ def test_an_unknown_dataset(hub):
 
 def test_a_dataset_of_something_else(hub):
     hub.create("datasets", "alice/texts", {"train.txt": b"words"})
-    with pytest.raises(InputError, match=r"alice/texts on the Hub holds no finished features \(no manifest.json\)"):
+    with pytest.raises(InputError, match=r"alice/texts on the Hub has no finished features \(no manifest.json\)"):
         load_features("alice/texts")
 
 
@@ -288,9 +288,9 @@ def test_clip_keys_are_the_same_everywhere():
 def test_extractors_are_compared_by_what_cannot_be_adapted():
     stored = KaldiFbank().to_feature_extractor(298, -5.0, 4.0)
     check_same_extractor(stored, ASTFeatureExtractor())
-    with pytest.raises(InputError, match="num_mel_bins 128 there, 64 wanted"):
+    with pytest.raises(InputError, match="num_mel_bins is 128, expected 64"):
         check_same_extractor(stored, ASTFeatureExtractor(num_mel_bins=64))
-    with pytest.raises(InputError, match=r"sampling_rate 16000 there, 8000 wanted; num_mel_bins 128 there, 64 wanted"):
+    with pytest.raises(InputError, match=r"sampling_rate is 16000, expected 8000; num_mel_bins is 128, expected 64"):
         check_same_extractor(stored, ASTFeatureExtractor(sampling_rate=8000, num_mel_bins=64))
     with pytest.raises(InputError, match=r"features are fbank .* the model reads waveforms.* give --features waveform"):
         check_same_extractor(stored, Wav2Vec2FeatureExtractor())

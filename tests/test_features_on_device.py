@@ -184,7 +184,7 @@ def test_a_predictor_computes_what_its_model_reads(sound, computed, stored):
     embeddings = predictor.embeddings(sound, "test").values
     np.testing.assert_allclose(embeddings, predictor.embeddings(stored, "test").values, atol=0.05)
     shorter = SOURCES["fbank"].to_feature_extractor(20, 0.0, 1.0)
-    with pytest.raises(InputError, match=r"are longer \(38\) than those that .* hears \(20\), and would be cut"):
+    with pytest.raises(InputError, match=r"are longer \(38\) than those of .* \(20\), and would be cut"):
         Predictor(model, shorter).scores(sound, "test")
     other_rate = KaldiFbank(8000, 32).to_feature_extractor(38, 0.0, 1.0)
     with pytest.raises(InputError, match="The features are waveform"):
@@ -218,11 +218,17 @@ def test_networks_of_several_channels_read_them(sound):
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        (Waveform(), "waveform features are not computed on a device: give --features fbank or spectrogram, or leave"),
-        (KINDS["classical"].extractor(), "classical features are not computed on a device"),
+        (
+            Waveform(),
+            "waveform features cannot be computed on a device: give --features fbank or spectrogram, or leave",
+        ),
+        (KINDS["classical"].extractor(), "classical features cannot be computed on a device"),
         (Spectrogram(RATE, 32, 512, channels=("mel", "left")), "Sound is stored in mono, but left and right in --chan"),
-        (KaldiFbank(22_050), "holds sound at 16000 Hz and this run asks for 22050: give --sample_rate 16000"),
-        (Spectrogram(RATE, n_fft=8192), r"Windows of 0\.4 s are too short for spectrogram features, which need 0\.512"),
+        (KaldiFbank(22_050), "contains sound at 16000 Hz, but this run needs 22050 Hz: give --sample_rate 16000"),
+        (
+            Spectrogram(RATE, n_fft=8192),
+            r"Windows of 0\.4 s are too short for spectrogram features, which need at least 0\.512",
+        ),
     ],
 )
 def test_refusals_of_features(sound, source, sentence):
@@ -237,7 +243,9 @@ def test_a_config_that_says_otherwise_is_refused():
 
 
 def test_refusals_of_stored_sets(stored, sound):
-    with pytest.raises(InputError, match="holds fbank features, which are already computed: leave out --features_on"):
+    with pytest.raises(
+        InputError, match="contains fbank features, which are already computed: leave out --features_on"
+    ):
         computed_features(stored, SOURCES["fbank"])
     without = copy.copy(sound)
     without.splits = {"test": sound.splits["test"]}

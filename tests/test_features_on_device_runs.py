@@ -158,12 +158,14 @@ def test_pretraining_reads_them_too(tmp_path):
 
 def test_it_is_for_those_who_train(tmp_path, capsys):
     argv = ["--data_dir", str(tmp_path), "--features_on_device"]
-    with pytest.raises(InputError, match="--features_on_device would do nothing here: features are computed where a"):
+    with pytest.raises(InputError, match="--features_on_device would do nothing here: it only applies when a net"):
         parse_settings(DataConfig, FeatureConfig, values={}, argv=argv)
     flags = ["--data_dir", str(tmp_path), "--output_dir", str(tmp_path / "run"), "--features", "waveform"]
     said = refusal([*flags, "--wave_polarity_probability", "0.5"], capsys)
-    assert "--wave_polarity_probability would do nothing here: spectrograms have no signs: leave it out" in said
+    assert "--wave_polarity_probability would do nothing here: polarity does not change a spectrogram" in said
     values = {"features_on_device": True, "wave_polarity_probability": 0.0, "normalization": "clip"}
     require_acting(["wave_polarity_probability", "wave_gain_probability"], values | {"wave_gain_probability": 0.0})
     said = refusal([*flags, "--num_mel_bins", "128", "--model", "wav2vec2-mini"], capsys)
-    assert said.startswith("error: waveform features are not computed on a device: give --features fbank or spectrogr")
+    assert said.startswith(
+        "error: waveform features cannot be computed on a device: give --features fbank or spectrogr"
+    )

@@ -71,7 +71,9 @@ def test_the_subset_is_the_folder_that_is_there(tmp_path, caplog):
     assert len(clips) == 7, "a track without a top genre is left out"
     assert "3 files of FMA large skipped" in caplog.text
     make_tree(tmp_path, "medium")
-    with pytest.raises(InputError, match=r"holds fma_large, fma_medium; name the one to use, e.g. --data_dir .*large"):
+    with pytest.raises(
+        InputError, match=r"several subsets .fma_large, fma_medium.; choose one, e.g. --data_dir .*large"
+    ):
         fma.index(root)
     assert len(fma.index(root / "fma_medium")) == 7
 
@@ -106,7 +108,7 @@ def test_bad_layouts_get_one_sentence(tmp_path):
     root = make_tree(tmp_path)
     table = root / "fma_metadata" / "tracks.csv"
     table.rename(root / "tracks.csv")
-    with pytest.raises(InputError, match="holds no fma_metadata; expected fma_small"):
+    with pytest.raises(InputError, match="has no fma_metadata; expected fma_small"):
         fma.index(root)
     text = (root / "tracks.csv").read_text(encoding="utf-8")
     table.write_text(text.replace("genre_top", "top_genre"), encoding="utf-8")
@@ -120,5 +122,5 @@ def test_bad_layouts_get_one_sentence(tmp_path):
     for path in (root / "fma_small").rglob("*.mp3"):
         if path.stem != "000002":
             path.unlink()
-    with pytest.raises(InputError, match="fma_small holds none of the tracks"):
+    with pytest.raises(InputError, match="fma_small has none of the tracks"):
         fma.index(root)

@@ -78,7 +78,7 @@ def test_csv_with_byte_order_mark_and_semicolons(tmp_path):
     ("text", "sentence"),
     [
         ("thing,label\na,x\n", r"has columns thing, label but needs path"),
-        ("path,lable\na.wav,x\n", r"needs label \(or labels\); is 'lable' meant as 'label'\?"),
+        ("path,lable\na.wav,x\n", r"needs label \(or labels\); should 'lable' be 'label'\?"),
         ("path,label\n", "has a header but no rows"),
         ("path,label\na.wav,x\ngone.wav,y\n", "1 of 2 files that do not exist, first 'gone.wav' in line 3"),
         ("path,label\na.wav,x\na.wav,y\n", "lists 'a.wav' twice, in lines 2 and 3"),
@@ -97,10 +97,10 @@ def test_bad_csv_gets_one_sentence(tmp_path, text, sentence):
 def test_bad_folders_get_one_sentence(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         index(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="holds no audio files"):
+    with pytest.raises(InputError, match="has no audio files"):
         index(tmp_path)
     touch(tmp_path, "loose.wav")
-    with pytest.raises(InputError, match=r"loose.wav lies in .* itself, so it has no label"):
+    with pytest.raises(InputError, match=r"are not in a class folder and have no label, such as loose.wav"):
         index(tmp_path)
     write_csv(tmp_path, "path,label\n")
     write_csv(tmp_path, "path,label\n", name="other.csv")

@@ -93,7 +93,7 @@ def test_folds_that_cannot_be_drawn_say_why():
     ):
         with pytest.raises(InputError, match=sentence):
             assign_splits(index_of(clips), labels, **wrong)
-    with pytest.raises(InputError, match="has the official splits train, so --num_folds would not draw others"):
+    with pytest.raises(InputError, match="has the official splits train, so --num_folds cannot draw others"):
         assign_splits(index_of(make_clips(8, 2, split="train")), labels, num_folds=2, fold="1")
     with pytest.raises(InputError, match="Class 'a' has only one group"):
         assign_splits(index_of(make_clips(4, 2)), labels, num_folds=2, fold="1")

@@ -41,7 +41,7 @@ def test_an_evaluation_refuses_what_would_do_nothing_before_models_are_loaded(ti
     for models, settings, said in (
         ("nowhere", {"window_s": 1.0}, "window_s would do nothing here: it is for recordings"),
         ("nowhere", {"agregation": "max"}, "did you mean 'aggregation'"),
-        (["a", "b"], {"revision": "main"}, "revision is of one model"),
+        (["a", "b"], {"revision": "main"}, "revision applies to one model"),
     ):
         with pytest.raises(InputError, match=said):
             hf_audio.evaluate(models, features, **settings)

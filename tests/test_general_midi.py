@@ -232,7 +232,7 @@ def test_a_missing_package_names_the_extra(tmp_path, monkeypatch, package):
 
 
 def test_index_of_a_folder_that_holds_something_else(tmp_path):
-    with pytest.raises(InputError, match="no rendered corpus"):
+    with pytest.raises(InputError, match="does not contain a rendered corpus"):
         general_midi.index(tmp_path)
     (tmp_path / "testing").mkdir()
     (tmp_path / "testing" / "song.wav").touch()

@@ -203,7 +203,7 @@ def test_adapters_are_not_sharded_which_is_said_before_anything_is_read(monkeypa
     assert parse_recipe(VALUES, argv=lora).model.lora_rank == 4
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     assert parse_recipe(VALUES, argv=lora[:2]).model.lora_rank == 0
-    with pytest.raises(InputError, match=r"LoRA under FSDP is not supported: .* recipes/accelerate/multi_gpu.yaml"):
+    with pytest.raises(InputError, match=r"LoRA is not supported with FSDP: .* recipes/accelerate/multi_gpu.yaml"):
         parse_recipe(VALUES, argv=lora)
 
 

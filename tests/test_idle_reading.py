@@ -48,7 +48,7 @@ def test_no_mask_where_there_is_none(tmp_path):
     made = stored(tmp_path / "c", lists, **columns)
     assert len(corpus_clips(DataConfig(data_dir=str(made), mask_column_name="none")).clips) == 10
     made = stored(tmp_path / "d", lists | {"known": List(Value("bool"))}, known=[[True] * 3] * 10, **columns)
-    refused(made, "two columns that could say which classes are known, mask and known; say which")
+    refused(made, "two columns that could be the label mask, mask and known; choose one")
 
 
 def test_a_separator_that_separates_nothing(table, tmp_path):

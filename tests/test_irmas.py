@@ -74,7 +74,7 @@ def test_missing_test_parts_and_labels_are_told(tmp_path, caplog):
 
 
 def test_bad_layouts_get_one_sentence(tmp_path):
-    with pytest.raises(InputError, match="holds no IRMAS training clips"):
+    with pytest.raises(InputError, match="has no IRMAS training clips"):
         irmas.index(tmp_path)
     make_tree(tmp_path, ["cel", "gel"])
     next(tmp_path.rglob("*.txt")).write_text("kazoo\n")

@@ -41,5 +41,5 @@ def test_a_split_has_its_clips_and_their_windows_alone() -> None:
 def test_an_answer_that_is_no_number_is_refused() -> None:
     logits = np.zeros((3, 2), dtype=np.float32)
     logits[2, 1] = np.nan
-    with pytest.raises(InputError, match=r"1 of 3 windows, the first in clip 1: its training has diverged"):
+    with pytest.raises(InputError, match=r"1 of 3 windows, the first in clip 1: its training diverged"):
         judged(logits, [0, 0, 1], ["x", "y"], ["test", "test"])

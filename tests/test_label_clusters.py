@@ -133,7 +133,7 @@ def test_from_the_command_line(reference, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["scripts/subdivide_label.py", str(folder), "--label", "guitar", *flags])
     runpy.run_path(str(ROOT / "scripts" / "subdivide_label.py"), run_name="__main__")
     printed = capsys.readouterr().out
-    assert "nylon: 30 clips of guitar, 15 kept" in printed and "right, of groups" in printed
+    assert "nylon: 30 clips of guitar, 15 kept" in printed and "of held-out groups correctly" in printed
     assert Path("new/overrides.csv").is_file() and Path("new/overrides.png").is_file()
 
 

@@ -145,7 +145,7 @@ def test_what_is_written_can_be_looked_at_and_trained_with(one_label, tmp_path):
     assert found.num_checked == len(checked), "test labels stay as given unless they are asked for"
     corpus = folder.parent / "my corpus"
     out = tmp_path / "out"
-    num_sure = write_label_errors(found, features, out, data_dir=corpus, least_confidence=0.6, num_plots=3)
+    num_sure = write_label_errors(found, features, out, data_dir=corpus, min_confidence=0.6, num_plots=3)
 
     with open(out / "label_errors.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -178,7 +178,7 @@ def test_what_is_decided_on_the_page_trains(one_label, browser, tmp_path):
     folder, _, _ = one_label
     features = load_features(folder)
     found = find_label_errors(features)
-    write_label_errors(found, features, tmp_path, data_dir=folder.parent / "my corpus", least_confidence=0.6)
+    write_label_errors(found, features, tmp_path, data_dir=folder.parent / "my corpus", min_confidence=0.6)
     page = browser.open(tmp_path / "index.html")
     page.press(" ")
     page.until("document.querySelector('#sounds audio').duration === 0.5")
@@ -229,7 +229,7 @@ def test_predictions_of_runs_judge_what_they_tested_on(one_label, tmp_path):
     tested = set(features.splits["test"]["clip_id"])
     assert {error.row["clip_id"] for error in found.errors} == wrong & tested
     assert found.num_checked == len(tested) and found.num_not_checked == NUM_CLIPS - len(tested)
-    with pytest.raises(InputError, match=r"None of the 160 checked clips is in .*predictions of runs that tested"):
+    with pytest.raises(InputError, match=r"None of the 160 checked clips is in .*predictions of runs that were tested"):
         find_label_errors(features, predictions=tables)
     others = LabelSpace((*features.labels.names[:-1], "oboe"), features.labels.problem_type)
     write_scores(tmp_path, {"test": scores}, others, 0.5, "test")
@@ -281,7 +281,7 @@ def test_before_and_after(one_label, tmp_path):
     kept = read_clip_labels(without_test_clips(tmp_path / "right.csv", features, tmp_path / "train.csv"))
     assert set(kept) == wrong - test, "so that test labels stay as given in a recipe too"
     (tmp_path / "new.csv").write_text("clip_id,label\nö 000.wav,gong\nö 001.wav,gong\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"has new classes .gong.*nothing to compare"):
+    with pytest.raises(InputError, match=r"has new classes .gong.*cannot be compared"):
         compare_overrides(features, tmp_path / "new.csv")
     assert compare_runs("accuracy", [0.5, 0.6, 0.55], [0.6, 0.71, 0.64]).is_noise is False
     assert compare_runs("accuracy", [0.5, 0.6, 0.55], [0.6, 0.5, 0.57]).is_noise
@@ -304,7 +304,7 @@ def test_one_class_has_no_wrong_labels():
     labels = LabelSpace(("bell",), "single_label_classification")
     clips = ClipTable([{"clip_id": str(n), "group": str(n)} for n in range(6)], np.ones((6, 1), dtype=np.float32))
     probabilities = out_of_fold(np.eye(6, dtype=np.float32), np.arange(6), clips, labels)
-    with pytest.raises(InputError, match=r"1 class.*two groups or more; expected at least two"):
+    with pytest.raises(InputError, match=r"1 class.*two or more groups; expected at least two"):
         _errors_of_one_label(clips, probabilities, labels)
 
 

@@ -66,7 +66,7 @@ def test_several_labels_none_and_unknown(tmp_path):
         ("clip_id,label\n", "has no rows"),
         ("clip,label\na,b\n", "has columns clip, label but needs clip_id"),
         ("clip_id,class\na,b\n", "has columns clip_id, class but needs clip_id and label or labels"),
-        ("clip_id,label\na,b\na,c\n", "line 3: clip 'a' is there twice"),
+        ("clip_id,label\na,b\na,c\n", "line 3: clip 'a' appears twice"),
     ],
 )
 def test_tables_that_are_none(tmp_path, text, sentence):
@@ -125,9 +125,9 @@ def test_clips_are_left_out_and_rows_that_change_nothing_do_not_count(tmp_path):
             "clip_id,label\nx/2.wav,oboe\n9.wav,oboe\n",
             "names 2 of 2 clips that .*first 'x/2.wav': did you mean '2.wav'",
         ),
-        ("clip_id,label\n1.wav,\n", "gives clip '1.wav' 0 labels and every clip of this corpus has exactly one"),
-        ("clip_id,labels\n1.wav,oboe;tuba\n", "gives clip '1.wav' 2 labels and every clip"),
-        ("clip_id,label,unknown\n1.wav,oboe,tuba\n", "1 labels and unknown classes and every clip"),
+        ("clip_id,label\n1.wav,\n", "gives clip '1.wav' 0 labels, but every clip of this corpus has exactly one"),
+        ("clip_id,labels\n1.wav,oboe;tuba\n", "gives clip '1.wav' 2 labels, but every clip"),
+        ("clip_id,label,unknown\n1.wav,oboe,tuba\n", "1 labels and unknown classes, but every clip"),
     ],
 )
 def test_what_is_refused(tmp_path, text, sentence):

@@ -109,7 +109,7 @@ def test_layers_that_are_told_apart_for_nothing_are_refused(tiny_features):
     model = tiny_model(tiny_features)
     assert plan_layers(model, 1.0, OptimizingConfig()) == []
     model.audio_spectrogram_transformer.requires_grad_(False)
-    with pytest.raises(InputError, match="tell layers apart and one alone is trained"):
+    with pytest.raises(InputError, match="need several layers and only one is trained"):
         plan_layers(model, 1.0, OptimizingConfig(layer_decay=0.5))
 
 

@@ -100,7 +100,7 @@ def test_windows_of_5_s_every_second_dealt_at_random_are_found(files, tmp_path, 
     start_of = {clip.clip_id: (Path(clip.path).name, clip.start_s) for clip in pieces}
     in_test = {clip.clip_id for clip in pieces if clip.split == "test"}
     (counted,) = report.counts()
-    assert counted["windows"][1] / len(in_test) > 0.95, "nearly every test window has a neighbour in training"
+    assert counted["windows"][1] / len(in_test) > 0.95, "nearly every test window has a neighbor in training"
     for leak in report.leaks:
         (file_a, start_a), (file_b, start_b) = start_of[leak.clip_a], start_of[leak.clip_b]
         assert file_a == file_b, f"{leak} are different recordings"
@@ -114,7 +114,7 @@ def test_different_recordings_are_not_flagged_and_known_overlaps_calibrate(hones
     assert report.leaks == [] and report.num_others >= 200
     assert report.known_found == 1.0 and report.num_known >= 50 and 0.6 <= report.threshold < 0.9
     assert "fewer than one pair of different sounds is expected" in report.as_markdown()
-    assert "100.0% are above it" in report.judged_by()
+    assert "100.0% are above it" in report.about_threshold()
 
 
 def test_a_copy_at_another_level_and_offset_is_written_down_with_plots(files, tmp_path, forks):
@@ -174,7 +174,7 @@ def test_vectors_without_time_find_copies(files, tmp_path):
 
 def test_one_split_cannot_leak(honest):
     features = load_features(honest)
-    with pytest.raises(InputError, match="has only the split train; leaks are between two"):
+    with pytest.raises(InputError, match="has only the split train; a leak report needs at least two"):
         leak_report(dataclasses.replace(features, splits={"train": features.splits["train"]}))
 
 
@@ -207,7 +207,7 @@ def test_a_leaky_split_inflates_accuracy(tmp_path):
     features = load_features(build(clips, tmp_path / "features", 1.0, 0.25))
     found = train_both_ways(features, num_seeds=3)
     assert (found.metric, found.num_train, found.num_test) == ("accuracy", 16 * 13, 4 * 13)
-    for model in ("linear", "neighbour"):
+    for model in ("linear", "neighbor"):
         assert np.mean(found.scores[model]["windows"]) > 0.9, found
         assert found.inflated("windows", model) > 20, found
         assert len(found.scores[model]["own"]) == 1 and len(found.scores[model]["clips"]) == 3

@@ -165,7 +165,7 @@ def test_effective_weights_are_those_of_the_paper_and_milder():
 
 
 def test_losses_that_cannot_be_are_one_sentence():
-    with pytest.raises(InputError, match="--loss asymmetric is for several labels"):
+    with pytest.raises(InputError, match="--loss asymmetric is for multi-label tasks"):
         loss_for(SINGLE, None, ASYMMETRIC)
     with pytest.raises(InputError, match="Unknown --loss 'focl': did you mean 'focal'"):
         LossConfig(loss="focl")
@@ -183,7 +183,7 @@ def test_logit_adjustment_adds_the_log_of_the_frequencies_in_training_alone(batc
     plain = functional.cross_entropy(logits, targets, reduction="none")
     torch.testing.assert_close(losses.of_logits(logits, targets), plain)
     assert losses.settings()["logit_adjustment"] == 0.5 and "logit_adjustment" not in TaskLoss(SINGLE).settings()
-    with pytest.raises(InputError, match="--logit_adjustment is for clips of one class"):
+    with pytest.raises(InputError, match="--logit_adjustment is for single-label tasks"):
         TaskLoss(MULTI, LossConfig(logit_adjustment=1), frequencies=frequencies)
     with pytest.raises(InputError, match="needs the frequency of each class"):
         TaskLoss(SINGLE, LossConfig(logit_adjustment=1))

@@ -65,12 +65,15 @@ def test_one_folder_and_flac(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        (None, r"holds no Medley-solos-DB; expected Medley-solos-DB_metadata.csv and files like .* \(from https"),
+        (
+            None,
+            r"does not contain Medley-solos-DB; expected Medley-solos-DB_metadata.csv and files like .* \(from https",
+        ),
         ("subset,song_id\n", "has columns subset, song_id but needs subset, instrument_id, song_id, uuid4"),
-        (HEADER, "lists 0 clips but .* holds none of them"),
+        (HEADER, "lists 0 clips but .* has none of them"),
         (HEADER + "test,clarinet,0,0,ab\n", r"lists 1 clips but .* files like Medley-solos-DB_test-0_ab.wav \(unpack"),
         (HEADER + "tset,clarinet,0,0,ab\n", "subset in .* line 2 'tset': did you mean 'test'"),
-        (HEADER + "test,tuba,8,0,ab\n", "line 2: instrument_id '8' is none of 0 to 7; get .* again"),
+        (HEADER + "test,tuba,8,0,ab\n", "line 2: instrument_id '8' is not one of 0 to 7; get .* again"),
     ],
 )
 def test_bad_layouts_get_one_sentence(tmp_path, rows, sentence):

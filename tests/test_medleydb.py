@@ -63,7 +63,7 @@ def make_tree(root: Path, artists: int = 12, activations: bool = True) -> Path:
 def test_segments_are_labeled_with_what_is_active(tmp_path, caplog):
     root = make_tree(tmp_path / "Musik für alle")
     clips = {clip.clip_id: clip for clip in list(rows_of(medleydb.index(root)))}
-    assert len(clips) == 12 * 3 and "Fewer than 5 artists of MedleyDB play tuba here" in caplog.text
+    assert len(clips) == 12 * 3 and "Fewer than 5 artists in this copy of MedleyDB play tuba" in caplog.text
     assert clips["Singer0_Song_MIX.wav#0-10"].labels == ("electric bass", "female singer")
     assert clips["Singer0_Song_MIX.wav#10-20"].labels == ("electric bass", "female singer"), "0.9 s of guitar"
     last = clips["Singer0_Song_MIX.wav#20-26.01"]
@@ -127,7 +127,7 @@ def activation_of(root: Path) -> Path:
     [
         (
             lambda root: (root / "Audio").rename(root / ".Audio"),
-            "holds no MedleyDB; expected Audio/LizNelson_Rainfall/",
+            "does not contain MedleyDB; expected Audio/LizNelson_Rainfall/",
         ),
         (lambda root: [path.unlink() for path in root.rglob("*.yaml")], "holds 6 mixes of MedleyDB but no metadata"),
         (lambda root: metadata_of(root).write_text("stems: {S01: [piano"), "not metadata of MedleyDB .*get it again"),
@@ -136,14 +136,14 @@ def activation_of(root: Path) -> Path:
         (lambda root: metadata_of(root).write_bytes(b"\xff\xfe\xff"), "not metadata of MedleyDB"),
         (
             lambda root: activation_of(root).write_text(""),
-            "holds no activations of stems .*or remove it to label the w",
+            "is not a table of activations .*or remove it to label the w",
         ),
-        (lambda root: activation_of(root).write_text("time,S01\n0.0,0.1\n0.05,x\n"), "holds no activations of stems"),
+        (lambda root: activation_of(root).write_text("time,S01\n0.0,0.1\n0.05,x\n"), "is not a table of activations"),
         (lambda root: activation_of(root).write_text("time,S01\n0.0,0.1,0.2\n"), r"expected columns time, S01"),
-        (lambda root: activation_of(root).write_text("time,S01\n1.0,0.1\n0.5,0.1\n"), "with rising times"),
+        (lambda root: activation_of(root).write_text("time,S01\n1.0,0.1\n0.5,0.1\n"), "with increasing times"),
         (
             lambda root: [path.unlink() for path in sorted(root.rglob("*_MIX.wav"))[4:]],
-            "holds songs of 4 artists of MedleyDB, and no instrument is played by 5 of them, which .* get more of it",
+            "has songs by 4 artists of MedleyDB, but a split by artists needs 5 .* get more songs",
         ),
     ],
 )

@@ -140,7 +140,7 @@ def test_what_cannot_be_mixed_is_said_in_a_sentence(clips):
 
     fails("but this task is single-label", labels=LabelSpace(NAMES, SINGLE_LABEL))
     fails("--mix_same gener is not metadata of the training clips: did you mean genre", mix_same="gener")
-    fails("--mix_same genre is not metadata .*: there is none", [clip(0, "bell"), clip(0, "drum")], mix_same="genre")
+    fails("--mix_same genre is not metadata .*: they have none", [clip(0, "bell"), clip(0, "drum")], mix_same="genre")
     fails("No 2 training clips of different groups and classes", [clip(0, "bell"), clip(1, "bell")])
     alone = [clip(0, "bell", metadata={"genre": "x"}), clip(0, "drum", metadata={"genre": "y"})]
     fails("No 2 training clips that agree in genre .*leave out --mix_same", alone, mix_same="genre")

@@ -196,8 +196,8 @@ def test_pickled_weights_are_not_loaded(checkpoints, tmp_path):
 def test_what_does_not_fit_is_one_sentence(checkpoints, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     for call, message in (
-        (lambda: stock_from_checkpoint(str(tmp_path), LABELS), "is a bert model, which classifies no audio"),
-        (lambda: headed_of(checkpoints, "ast", encoder="convolutional"), "needs a model that hears waveforms"),
+        (lambda: stock_from_checkpoint(str(tmp_path), LABELS), "is a bert model, which does not classify audio"),
+        (lambda: headed_of(checkpoints, "ast", encoder="convolutional"), "needs a model of waveforms"),
         (lambda: headed_of(checkpoints, "whisper", encoder="convolutional"), "such as wav2vec2, found whisper"),
         (lambda: headed_of(checkpoints, "hubert", encoder="conv"), "encoder must be one of full, convolutional"),
         (lambda: headed_of(checkpoints, "hubert", pooling="max"), "pooling one of mean, cls, found 'full' and 'max'"),

@@ -79,7 +79,7 @@ def test_segments_are_labeled_with_what_sounds_in_a_tenth_of_them(tmp_path):
 def test_official_test_shares_compositions_and_is_respected(tmp_path, caplog):
     clips = list(rows_of(musicnet.index(make_tree(tmp_path))))
     assert "2 compositions of MusicNet's official test split are also in training" in caplog.text
-    assert "fewer than 4 compositions with contrabass, harpsichord here; left out" in caplog.text
+    assert "fewer than 4 compositions with contrabass, harpsichord: left out" in caplog.text
     groups = {clip.clip_id: clip.group for clip in clips}
     assert groups["train_data/1727.wav#0-8"] == "train/Bach: WTK I, No 0 OP0"
     assert groups["test_data/3727.wav#0-8"] == "test/Bach: WTK I, No 0 OP0"
@@ -108,7 +108,7 @@ def test_partial_layouts_warn(tmp_path, caplog):
     (root / "musicnet_metadata.csv").unlink()
     clips = list(rows_of(musicnet.index(root)))
     assert "is partial: 5 of 6 recordings have audio" in caplog.text
-    assert "holds no musicnet_metadata.csv, so each movement counts as a composition" in caplog.text
+    assert "has no musicnet_metadata.csv, so each movement counts as a composition" in caplog.text
     assert [clip.group for clip in clips][:1] == ["recording 1728"]
 
 
@@ -122,17 +122,23 @@ HEADER = "start_time,end_time,instrument,note\n"
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda root: (root / "musicnet").rename(root / ".hidden"), r"holds no MusicNet; expected train_data/1727.wav"),
+        (
+            lambda root: (root / "musicnet").rename(root / ".hidden"),
+            r"does not contain MusicNet; expected train_data/1727.wav",
+        ),
         (lambda root: (root / "musicnet/train_data").rename(root / "x"), "holds 5 tables of notes but no audio for"),
         (lambda root: notes_of(root).write_text("start_time,note\n1,2\n"), "but needs start_time, end_time, instrum"),
         (lambda root: notes_of(root).write_text(HEADER), "1727.csv has no notes; unpack"),
         (lambda root: notes_of(root).write_text(HEADER + "44100,22050,1,60\n"), "line 2: '44100' to '22050' by '1' is"),
-        (lambda root: notes_of(root).write_text(HEADER + "0,22050,piano,60\n"), "is no note; expected samples"),
-        (lambda root: notes_of(root).write_text(HEADER + "0,22050,2,60\n"), r"MIDI program 2 is none of .*\(1 piano"),
+        (lambda root: notes_of(root).write_text(HEADER + "0,22050,piano,60\n"), "is not a note; expected samples"),
+        (
+            lambda root: notes_of(root).write_text(HEADER + "0,22050,2,60\n"),
+            r"MIDI program 2 is not one of .*\(1 piano",
+        ),
         (lambda root: (root / "musicnet_metadata.csv").write_text("id\n1\n"), "but needs id, composer, composition"),
         (
             lambda root: [path.unlink() for path in sorted(root.rglob("*.wav"))[3:]],
-            "holds 3 compositions of MusicNet and no instrument is in 4 of them, which keeping .* unpack more of",
+            "has 3 compositions of MusicNet, but a split by compositions needs 4 .* unpack more of",
         ),
     ],
 )

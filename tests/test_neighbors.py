@@ -76,10 +76,10 @@ def test_a_stray_is_seen_beside_the_group_that_it_belongs_to():
     clips = clips_of(["c"] * 48, groups, ["train"] * 48)
     of_all, _ = nearest(vectors, clips.group_numbers)
     (seen,) = of_one_other_group(clips, of_all)
-    assert seen.clips[0] == 3 and seen.text == "of group g5; 5 of 5 nearest clips are of group g0"
+    assert seen.clips[0] == 3 and seen.text == "in group g5; 5 of 5 nearest clips are in group g0"
     apart = groups_told_apart(clips, of_all)
     assert {groups[one.clips[0]] for one in apart} >= {"g1", "g2", "g3", "g4", "g6", "g7"}
-    assert apart[0].text == "group g0, 5 clips: 100% of their neighbors are of it, by chance 9%"
+    assert apart[0].text == "group g0, 5 clips: 100% of their neighbors are in it, 9% by chance"
 
 
 @pytest.mark.parametrize("scattered", [True, False])

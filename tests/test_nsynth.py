@@ -103,8 +103,8 @@ def damage_entry(table: Path, **changes) -> None:
         (lambda table: table.write_bytes(b"\xff\xfe{}"), "examples.json is not valid JSON"),
         (lambda table: table.write_text("[1, 2]"), "must contain a JSON object"),
         (lambda table: table.write_text('{"a": 1}'), "is not a table of NSynth's notes"),
-        (lambda table: shutil.rmtree(table.parent / "audio"), "lists 12 notes but .*audio holds none"),
-        (lambda table: damage_entry(table, pitch=None), "says no pitch of bass_acoustic_000-060-075; expected"),
+        (lambda table: shutil.rmtree(table.parent / "audio"), "lists 12 notes but .*audio has none"),
+        (lambda table: damage_entry(table, pitch=None), "has no pitch for bass_acoustic_000-060-075; expected"),
         (
             lambda table: damage_entry(table, instrument_family_str="brss"),
             "instrument family of bass_acoustic_000-060-075 in .* 'brss': did you mean 'brass'",

@@ -55,7 +55,7 @@ def test_labels_are_present_absent_or_unknown(tmp_path, caplog):
 
 def test_instruments_that_nothing_could_learn_are_dropped(tmp_path, caplog):
     clips = list(rows_of(openmic.index(make_tree(tmp_path))))
-    assert "no training clip with accordion" in caplog.text
+    assert "no training clips with accordion" in caplog.text
     names = {name for clip in clips for name in (*clip.labels, *clip.unknown)}
     assert names == {"flute", "trumpet", "voice"}, "the clarinet is in test clips only"
     assert "audio/000/000308_61440.ogg" not in {clip.clip_id for clip in clips}, "all that was known of it is dropped"
@@ -85,9 +85,9 @@ def test_partial_layout_warns(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda base: (base / openmic.LABELS).unlink(), "holds no OpenMIC-2018; expected openmic-2018 with"),
+        (lambda base: (base / openmic.LABELS).unlink(), "does not contain OpenMIC-2018; expected openmic-2018 with"),
         (lambda base: (base / "partitions/split01_test.csv").unlink(), "split01_test.csv is missing"),
-        (lambda base: (base / "audio").rename(base / "sounds"), "holds no audio of its 7 clips"),
+        (lambda base: (base / "audio").rename(base / "sounds"), "has no audio for its 7 clips"),
         (
             lambda base: (base / openmic.LABELS).write_text("sample_key,instrument,relevance\na_0,flut,1\n"),
             "instrument in .* line 2 'flut': did you mean 'flute'",

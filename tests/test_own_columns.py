@@ -62,7 +62,7 @@ def test_speakers_stay_together_where_validation_is_drawn_of_official_training(f
     write(folder, rows(speaker=list("aabbcc"), split=apart))
     clips, understanding = read(folder)
     assert [clip.group for clip in clips] == list("aabbcc") and understanding.groups_known
-    assert "column speaker is taken as the group: --group_column_name none" in understanding.paragraph()
+    assert "column speaker is used as the group: --group_column_name none" in understanding.paragraph()
     write(folder, rows(speaker=list("aabbca"), split=apart))
     clips, understanding = read(folder)
     assert [clip.group for clip in clips] == ["train/a"] * 2 + ["train/b"] * 2 + ["test/c", "test/a"]
@@ -75,7 +75,7 @@ def test_speakers_stay_together_where_validation_is_drawn_of_official_training(f
 
 def test_groups_that_keep_nothing_together_or_are_missing_are_named(folder):
     write(folder, rows(group=list("abcdef")))
-    assert "names another group for each file" in read(folder)[1].paragraph()
+    assert "has a different group for each file" in read(folder)[1].paragraph()
     write(folder, rows(group=["a", "a", "nan", "b", "b", ""]))
     clips, understanding = read(folder)
     assert (
@@ -116,7 +116,7 @@ def test_a_column_of_splits_may_have_any_name(folder, column):
 def test_yes_and_no_of_one_split_is_not_passed_over(folder, column, values):
     columns = {**rows(), column: [*values, *values]}
     write(folder, columns)
-    refused(folder, f"no column split, and {column} says yes or no of one: .* or give --split_column_name none")
+    refused(folder, f"no column split, but {column} says yes or no for one split: .* or give --split_column_name none")
     assert read(folder, split_column_name="none")[0][0].split is None
     del columns["label"]
     write(folder, {**columns, "dog": [1, 1, 1, 0, 0, 0], "cat": [0, 0, 0, 1, 1, 1]})
@@ -125,13 +125,13 @@ def test_yes_and_no_of_one_split_is_not_passed_over(folder, column, values):
 
 def test_two_columns_of_splits(folder):
     write(folder, rows(split=["train", "test"] * 3, fold=list("123123")))
-    assert "column fold could be the splits too: --split_column_name fold takes it" in read(folder)[1].paragraph()
+    assert "column fold could be the splits too: --split_column_name fold uses it" in read(folder)[1].paragraph()
     assert (
         read(folder, split_column_name="fold")[0][0].split == "1"
         and read(folder, split_column_name="none")[0][0].split is None
     )
     write(folder, rows(subset=["train", "test"] * 3, fold=list("123123")))
-    refused(folder, "two columns that could be the splits, .* say which, e.g. --split_column_name")
+    refused(folder, "two columns that could be the splits, .* choose one, e.g. --split_column_name")
 
 
 @pytest.mark.parametrize(
@@ -167,11 +167,11 @@ def test_stretches_in_other_words_and_units(folder, columns, expected):
     [
         (
             {"start": [10] * 6, "end": [50] * 6},
-            "reaches to 50 s and its file lasts 0.10 s; rename the columns with their",
+            "reaches to 50 s, but its file ends at 0.10 s; rename the columns with their",
         ),
         ({"start": [54.5] * 6}, "start the start in seconds, the stretch reaches to 54.5 s"),
-        ({"start_sample": [1] * 6}, "'start_sample', which says where stretches lie but not in seconds"),
-        ({"start": [0] * 6, "onset": [0] * 6}, "two columns of the start, start and onset"),
+        ({"start_sample": [1] * 6}, "'start_sample', which gives times of stretches but not in seconds"),
+        ({"start": [0] * 6, "onset": [0] * 6}, "two columns for the start, start and onset"),
         ({"begin": ["0:01"] * 6}, "line 2: start_s '0:01' is not a number of seconds"),
     ],
 )
@@ -191,7 +191,10 @@ def test_numbers_of_classes_beside_their_names(folder):
     names = {"fname": NAMES, "target": [0, 0, 0, 1, 1, 1], "category": HEARD}
     write(folder, names)
     clips, understanding = read(folder)
-    assert clips[0].labels == ("dog",) and "category the class (column target says the same)" in understanding.layout
+    assert (
+        clips[0].labels == ("dog",)
+        and "category the class (column target has the same meaning)" in understanding.layout
+    )
     write(folder, {**names, "genre": list("xyxyxy")})
     refused(folder, "two columns that could be the classes, category and genre|genre and category")
     assert read(folder, label_column_name=["genre"])[1].class_counts == {"x": 3, "y": 3}
@@ -203,17 +206,17 @@ def test_a_column_of_yes_and_no_for_each_class(folder, no, yes):
     write(folder, {"path": rows()["path"], "length": [1, 2, 3, 4, 5, 6], **columns})
     clips, understanding = read(folder)
     assert [clip.labels for clip in clips] == [("dog",), ("dog", "cat"), (), ("cat",), ("cat",), ("cat", "gnu")]
-    assert "columns dog, cat, gnu a class each" in understanding.layout
+    assert "columns dog, cat, gnu one class each" in understanding.layout
     assert "1 rows have no label and are examples of no class" in understanding.paragraph()
     write(folder, {"path": rows()["path"], "what": HEARD, **columns})
     refused(
         folder,
-        "needs label .* --label_column_name what, or which columns are a class each.*--label_column_name what dog cat",
+        "needs label .* --label_column_name what, or one column of 0 and 1 per class.*--label_column_name what dog cat",
     )
     assert read(folder, label_column_name=["dog", "cat"])[0][1].labels == ("dog", "cat")
     columns["cat"][2] = "perhaps"
     write(folder, {"path": rows()["path"], **columns})
-    refused(folder, "line 4: column 'cat' holds 'perhaps'.* must say 0 or 1", label_column_name=["dog", "cat"])
+    refused(folder, "line 4: column 'cat' has 'perhaps'.* must have 0 or 1", label_column_name=["dog", "cat"])
 
 
 @pytest.mark.parametrize(
@@ -256,7 +259,7 @@ def test_names_with_commas_are_one_name_where_nothing_says_otherwise(folder):
     write(folder, {"path": rows()["path"], "labels": ['"Speech, man"'] * 3 + ["Music"] * 3})
     assert read(folder, label_separator="none")[0][0].labels == ("Speech, man",)
     write(folder, rows(label=["dog/cat"] * 3 + ["cat"] * 2 + ["dog"]))
-    assert "'dog/cat' looks joined" in read(folder)[1].paragraph()
+    assert "'dog/cat' looks like several classes" in read(folder)[1].paragraph()
     assert read(folder, label_separator="/")[0][0].labels == ("dog", "cat")
 
 

@@ -54,7 +54,7 @@ def test_centers_are_trained_resumed_to_the_bit_and_not_published(tiny_features,
     shutil.rmtree(resumed / "checkpoints" / "checkpoint-10")
     kept.write_bytes(b"{}")
     (kept.parent / "complete.json").write_text("{}")
-    with pytest.raises(InputError, match=r"checkpoint-6 has not what its loss had learned \(objective.safetensors\)"):
+    with pytest.raises(InputError, match=r"checkpoint-6 lacks the parameters of its loss \(objective.safetensors\)"):
         start(resumed).train_resumable()
 
 
@@ -98,7 +98,7 @@ def test_the_embedding_of_a_model_with_adapters_and_of_none(tiny_features):
     model.train()(torch.randn(3, 40, 32))
     assert tap.take().shape == (3, tap.size) == (3, 32)
     bare = tiny_model(tiny_features).audio_spectrogram_transformer
-    with pytest.raises(InputError, match=r"ASTModel has no layer called classifier.* leave out --triplet_weight"):
+    with pytest.raises(InputError, match=r"ASTModel has no layer named classifier.* leave out --triplet_weight"):
         EmbeddingTap(bare)
 
 
@@ -107,5 +107,5 @@ def test_beside_a_sharded_model_nothing_is_learned_which_is_said_before_anything
     argv = ["--center_weight", "0.1"]
     assert parse_recipe({"output_dir": "runs/x"}, argv=argv).loss.center_weight == 0.1
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(InputError, match="--center_weight has centers of its own, which FSDP and DeepSpeed"):
+    with pytest.raises(InputError, match="--center_weight trains class centers, which FSDP and DeepSpeed"):
         parse_recipe({"output_dir": "runs/x"}, argv=argv)

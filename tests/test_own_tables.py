@@ -26,8 +26,8 @@ def test_a_plain_table_is_understood_as_it_stands(folder):
     clips, understanding = read(folder)
     assert [clip.labels[0] for clip in clips] == HEARD and understanding.layout == "the table labels.csv"
     assert understanding.paragraph() == (
-        "Read the table labels.csv: 6 clips, 2 classes (cat 3, dog 3). Groups: no grouping is known, so every file is "
-        "a group of its own. Splits: none given, to be drawn."
+        "Read the table labels.csv: 6 clips, 2 classes (cat 3, dog 3). Groups: no groups are known, so every file is a "
+        "group of its own. Splits: none given, to be drawn."
     )
 
 
@@ -51,7 +51,7 @@ def test_other_columns_are_metadata_and_named_and_paths_of_a_machine_are_not_kep
     clips, understanding = read(folder)
     assert clips[0].metadata == {"mood": "a", "mid": "/m/04rlf"}
     assert "2 columns kept as metadata only (mood, mid)" in understanding.paragraph()
-    assert "2 columns of paths of this machine (origin, copy)" in understanding.paragraph()
+    assert "2 columns with paths of a machine (origin, copy)" in understanding.paragraph()
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_labels_in_json_and_parquet_may_be_lists(folder):
         ("a.jsonl", '{"path": "x"}\n{oh', "a.jsonl line 2 is not valid JSON"),
         ("a.parquet", "no parquet", "a.parquet cannot be read as Parquet"),
         ("a.csv", "audio/0.wav,dog\naudio/1.wav,dog\n", "has no header: its first line names a file"),
-        ("a.txt", "path label\naudio/0.wav dog\n", "put commas or tabs between its columns"),
+        ("a.txt", "path label\naudio/0.wav dog\n", "separate columns by commas or tabs"),
         ("a.csv", "path\naudio/0.wav\n", r"has columns path but needs label \(or labels\)"),
     ],
 )
@@ -141,7 +141,7 @@ def test_sound_inside_a_table_is_refused(folder):
     pq.write_table(
         pa.Table.from_pylist([{"audio": {"bytes": b"x", "path": None}, "label": "dog"}]), folder / "a.parquet"
     )
-    refused(folder, "holds sound itself, in its column 'audio'")
+    refused(folder, "contains sound, in its column 'audio'")
 
 
 @pytest.mark.parametrize("name", ["meta/labels.csv", "meta/deep/train.tsv", "labels.csv", "audio/metadata.csv"])
@@ -196,7 +196,7 @@ def test_escapes_case_and_missing_suffixes_are_found_and_told(tmp_path):
     write(tmp_path, {"path": ["'my sounds/A 1.WAV'", "'my sounds/B 2.WAV'"], "label": ["a", "b"]})
     assert read(tmp_path)[0][0].clip_id == "my sounds/A 1.WAV"
     write(tmp_path, {"path": ["My Sounds/a 1.wav", "My Sounds/b 2.wav"], "label": ["a", "b"]})
-    assert "2 by another case or without suffix" in read(tmp_path)[1].layout
+    assert "2 with another case or suffix" in read(tmp_path)[1].layout
     write(tmp_path, {"id": ["A 1", "B 2"], "label": ["a", "b"]})
     clips, understanding = read(tmp_path)
     assert Path(clips[0].path).name == "A 1.WAV" and "id the path" in understanding.layout
@@ -205,7 +205,7 @@ def test_escapes_case_and_missing_suffixes_are_found_and_told(tmp_path):
 def test_names_that_lie_in_two_folders_are_not_guessed(folder):
     touch(folder, *(f"audio_16k/{name}" for name in NAMES))
     write(folder, {"path": NAMES, "label": HEARD})
-    refused(folder, "lie in several folders, .*audio and .*audio_16k; write the folder before each name")
+    refused(folder, "are in several folders, .*audio and .*audio_16k; write the folder before each name")
 
 
 def test_files_that_differ_in_a_dropped_folder_only_are_not_mixed_up(folder):
@@ -235,16 +235,18 @@ def test_tables_of_one_split_each_are_read_together(folder):
     write(folder, {key: values[3:] for key, values in columns.items()}, "test.csv")
     refused(folder, "'audio/3.wav' is listed in test.csv and in train.csv, which are two splits")
     write(folder, {"file": columns["path"][4:], "label": HEARD[4:]}, "test.csv")
-    refused(folder, "test.csv and train.csv are tables of two splits, but their columns are read in different ways")
+    refused(
+        folder, "test.csv and train.csv are tables of two splits, but their columns would be read in different ways"
+    )
     write(folder, columns, "other.csv")
-    refused(folder, r"holds 3 CSV files \(other.csv, test.csv, train.csv\); pass the one to use, e.g. --data_dir")
+    refused(folder, r"holds 3 CSV files \(other.csv, test.csv, train.csv\); choose one, e.g. --data_dir")
 
 
 def test_names_of_tables_and_columns_may_hold_brackets(folder):
     write(folder, {"Speaker (id)": list("aab"), **{name: some[:3] for name, some in rows().items()}}, "train (new).csv")
     half = {"Speaker (id)": list("ccd"), "clip": [f"audio/{name}" for name in NAMES[3:]], "label": HEARD[3:]}
     write(folder, half, "test (a) (b).csv")
-    refused(folder, "their columns are read in different ways", group_column_name="Speaker (id)")
+    refused(folder, "their columns would be read in different ways", group_column_name="Speaker (id)")
     write(folder, {"path": half["clip"], "label": half["label"], "Speaker (id)": list("ccd")}, "test (a) (b).csv")
     understanding = read(folder, group_column_name="Speaker (id)")[1]
     assert understanding.layout.startswith("the tables test (a) (b).csv, train (new).csv (Speaker (id) the group")
@@ -286,8 +288,8 @@ def test_class_folders_and_a_table(tmp_path):
 
 def test_settings_that_would_do_nothing_are_refused(tmp_path):
     touch(tmp_path, "dog/a.wav", "cat/a.wav")
-    refused(tmp_path, "--group_column_name speaker would do .* holds no table", group_column_name="speaker")
-    refused(tmp_path, "holds no table, which --layout table asks for", layout="table")
+    refused(tmp_path, "--group_column_name speaker would do .* has no table", group_column_name="speaker")
+    refused(tmp_path, "has no table for --layout table", layout="table")
     refused(tmp_path, "--label_column_name is for tables; leave it out", layout="folders", label_column_name=["x"])
     refused(tmp_path, "Unknown --layout 'tables': did you mean 'table'", layout="tables")
 
@@ -314,7 +316,7 @@ def test_texts_that_are_no_tables_do_not_stand_in_the_way(tmp_path):
     _, understanding = read(tmp_path)
     assert understanding.class_counts == {"audio": 6} and "README.txt: not readable as" in understanding.paragraph()
     touch(tmp_path, "loose.wav", *NAMES)
-    refused(tmp_path, "0.wav lies in .* itself, so it has no label")
+    refused(tmp_path, "are not in a class folder and have no label, such as .*0.wav")
 
 
 def test_what_an_audit_writes_is_read_as_it_was(tmp_path):
@@ -333,7 +335,7 @@ def test_names_alone_are_enough_where_folders_are_no_classes(tmp_path):
     touch(tmp_path, *(f"audio/fold{number % 2}/{name}" for number, name in enumerate(names)))
     write(tmp_path, {"slice_file_name": names, "class": HEARD}, "metadata/all.csv")
     clips, understanding = read(tmp_path)
-    assert [Path(clip.path).name for clip in clips] == names and "by their names alone" in understanding.layout
+    assert [Path(clip.path).name for clip in clips] == names and "by file name only" in understanding.layout
     touch(tmp_path, f"audio/fold9/{names[0]}")
     refused(tmp_path, "names 1 of 6 files that do not exist, first '0-dog.wav' in line 2")
 
@@ -343,4 +345,4 @@ def test_names_alone_are_not_taken_for_a_table_beside_class_folders(tmp_path):
     write(tmp_path, {"filename": NAMES, "tempo": [1] * 6, "label": HEARD}, "features.csv")
     refused(tmp_path, "features.csv names 3 of 6 files .* --layout folders .* or --layout table")
     assert read(tmp_path, layout="folders")[1].class_counts == {"cat": 3, "dog": 3}
-    assert "by their names alone" in read(tmp_path, layout="table")[1].layout
+    assert "by file name only" in read(tmp_path, layout="table")[1].layout

@@ -104,7 +104,7 @@ def test_compiles_without_a_break():
         ({"groups": [["violin", "bell"], ["hum"]], "combine": "predictions"}, "Each of the 5 classes"),
         ({"groups": [["violin", "bell", "hum"], ["organ", "violin"]], "combine": "predictions"}, "must be in one of 2"),
         ({"groups": [["violin", "bell", "hum"], ["organ", "trumpet"]], "combine": "predictions"}, "'trumpet'"),
-        ({"num_backbones": 6, "combine": "predictions"}, "no group empty"),
+        ({"num_backbones": 6, "combine": "predictions"}, "no group may be empty"),
     ],
 )
 def test_errors_say_what_to_do(settings, message):

@@ -147,8 +147,12 @@ def test_a_build_knows_what_was_unknown():
     ("labels", "unknown", "sentence"),
     [
         (THREE, ("voise",), "did you mean 'voice'"),
-        (THREE, ("flute",), "has class flute and it is unknown whether it has it"),
-        (LabelSpace(NAMES, SINGLE_LABEL), ("voice",), "Clip a has unknown classes, but each clip has exactly one"),
+        (THREE, ("flute",), "has class flute both as a label and as unknown"),
+        (
+            LabelSpace(NAMES, SINGLE_LABEL),
+            ("voice",),
+            "Clip a has unknown classes, but each clip must have exactly one",
+        ),
     ],
 )
 def test_contradictions_get_one_sentence(labels, unknown, sentence):

@@ -197,10 +197,10 @@ class NoPatches(nn.Module):
 @pytest.mark.parametrize(
     ("model", "drop", "sentence"),
     [
-        (NoPatches(), PatchDropout(0.4), "--patch_dropout leaves out patches of an Audio.*found NoPatches"),
-        (model_of(), PatchDropout(0.01), "--patch_dropout 0.01 of 36 leaves out 0: a window has 4 rows and 9 columns"),
-        (model_of(), PatchDropout(0, 0.95), "--patch_dropout_time 0.95 of 9 leaves out 9"),
-        (model_of(), PatchDropout(0, 0, 0.9), "--patch_dropout_frequency 0.9 of 4 leaves out 4"),
+        (NoPatches(), PatchDropout(0.4), "--patch_dropout drops patches of an Audio.*found NoPatches"),
+        (model_of(), PatchDropout(0.01), "--patch_dropout 0.01 of 36 drops 0: a window has 4 rows and 9 columns"),
+        (model_of(), PatchDropout(0, 0.95), "--patch_dropout_time 0.95 of 9 drops 9"),
+        (model_of(), PatchDropout(0, 0, 0.9), "--patch_dropout_frequency 0.9 of 4 drops 4"),
     ],
 )
 def test_what_cannot_be_left_out_is_one_sentence(model, drop, sentence):
@@ -212,13 +212,13 @@ def test_a_model_that_pools_all_patches_is_refused():
     labels = SimpleNamespace(config_settings={"num_labels": 3, "problem_type": "single_label_classification"})
     model = with_head(model_of(), labels, pooling="mean")
     with pytest.raises(
-        InputError, match="--patch_dropout is for models that read their class tokens, and pooling mean"
+        InputError, match="--patch_dropout is for models that pool their class tokens, and pooling mean"
     ):
         PatchDropout(0.4).attach(model)
 
 
 def test_a_network_without_patches_is_refused_before_features_are_built(tmp_path):
     flags = ["--data_dir", str(tmp_path / "nothing"), "--model", "cnn", "--patch_dropout_time", "0.4"]
-    with pytest.raises(InputError, match=r"Patch dropout leaves out patches of an Audio.*and cnn is none"):
+    with pytest.raises(InputError, match=r"Patch dropout is for Audio Spectrogram Transformers, and cnn is not one"):
         prepare_features(parse_recipe({"output_dir": str(tmp_path)}, argv=flags))
     assert PatchDropout.of(AugmentConfig()) is None

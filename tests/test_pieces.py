@@ -234,10 +234,10 @@ def test_a_long_recording_is_decoded_in_pieces_from_bytes_too(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("cut.parquet", lambda whole: parquet_bytes(whole)[:-500], "no end of a Parquet file"),
+        ("cut.parquet", lambda whole: parquet_bytes(whole)[:-500], "no Parquet footer"),
         ("hole.parquet", lambda whole: _with_hole(parquet_bytes(whole)), "is damaged"),
-        ("text.parquet", lambda whole: b"these are no rows, " * 100, "no end of a Parquet file"),
-        ("footer.parquet", lambda whole: parquet_bytes(whole)[:-8] + b"\xff\xff\xff\x7fPAR1", "list of row groups of"),
+        ("text.parquet", lambda whole: b"these are no rows, " * 100, "no Parquet footer"),
+        ("footer.parquet", lambda whole: parquet_bytes(whole)[:-8] + b"\xff\xff\xff\x7fPAR1", "footer of"),
         ("cut.arrow", lambda whole: arrow_bytes(whole)[:150_000], "is damaged"),
         ("text.arrow", lambda whole: b"these are no rows, " * 100, "is damaged"),
         ("cut.tar", lambda whole: tar_bytes(whole)[:150_000], "is damaged"),
@@ -270,7 +270,7 @@ def _tar_with_long_name() -> bytes:
 
 def test_a_container_of_another_column_or_kind(corpus, in_parquet, tmp_path):
     other = [dataclasses.replace(clip, audio_field="sound") for clip in in_parquet]
-    with pytest.raises(InputError, match="has no column 'sound' of sound; its columns are number, audio"):
+    with pytest.raises(InputError, match="has no audio column 'sound'; its columns are number, audio"):
         build_of(other, tmp_path / "features")
     strange = [dataclasses.replace(clip, path=str(corpus / "low_001.wav")) for clip in in_parquet]
     with pytest.raises(InputError, match=r"low_001.wav has no rows: expected a name that ends in \.parquet, \.arrow"):

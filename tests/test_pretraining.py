@@ -228,7 +228,7 @@ def test_the_run_folder_is_a_checkpoint_to_fine_tune(features, tmp_path):
     stock, report = AutoModelForAudioClassification.from_pretrained(tmp_path, num_labels=7, output_loading_info=True)
     assert stock.classifier.dense.out_features == 7 and not hasattr(stock.config, "pretraining")
     assert {name.split(".")[0] for name in report["missing_keys"]} == {"classifier"} and not report["unexpected_keys"]
-    with pytest.raises(InputError, match="no classes to score"):
+    with pytest.raises(InputError, match="no classes to predict"):
         trainer.predictor()
 
 
@@ -277,7 +277,7 @@ def test_balanced_scores_of_moved_patches(features):
         ("masked", {"mask_fraction": 1.5}, "--mask_fraction must be between 0 and 1, found 1.5"),
         ("shuffled", {"shuffle_fraction": 0.0}, "--shuffle_fraction must be between 0 and 1, found 0"),
         ("masked", {"decoder_width": 30}, "--decoder_width must be a multiple of 4, found 30: try 28"),
-        ("masked", {"mask_fraction": 0.9}, "--mask_fraction 0.9 leaves none of a window's 4 patches to see"),
+        ("masked", {"mask_fraction": 0.9}, "--mask_fraction 0.9 leaves none of a window's 4 patches visible"),
     ],
 )
 def test_settings_that_cannot_be(features, objective, settings, sentence):
@@ -290,7 +290,7 @@ def test_what_cannot_be_pretrained(features, tmp_path):
     with pytest.raises(InputError, match="Pretraining needs patches that do not overlap: stride 16, found 10"):
         pretraining_model(overlapping)
     adapted = get_peft_model(tiny_model(features), LoraConfig(target_modules=["q_proj"]))
-    with pytest.raises(InputError, match="all weights of a spectrogram transformer, found PeftModel"):
+    with pytest.raises(InputError, match="a spectrogram transformer without adapters, found PeftModel"):
         pretraining_model(adapted)
     values = {"output_dir": str(tmp_path), "objective": "masked", "mixup_alpha": 1.0}
     with pytest.raises(InputError, match="masks or shuffles patches itself: remove masks and mixup"):

@@ -58,7 +58,7 @@ def test_the_official_split_is_recognized_and_nothing_else(name):
     for other in (part, EvaluationData("mine", clips, data.labels, "folder", split=data.split)):
         with pytest.raises(InputError, match=f"This is not --protocol {name}, which tests on .*: .*evaluate without"):
             require_protocol(protocol, other, data.labels, len(other.clips))
-    with pytest.raises(InputError, match=r"of its .* clips are judged"):
+    with pytest.raises(InputError, match=r"of its .* clips are evaluated"):
         require_protocol(protocol, data, data.labels, len(clips) - 1)
     fewer = LabelSpace(data.labels.names[1:], data.labels.problem_type)
     with pytest.raises(InputError, match="classes are left out"):
@@ -76,11 +76,11 @@ def test_reasons_say_what_is_otherwise():
         "gtzan-fault-filtered", data_of(gtzan, mixed, gtzan.GENRES)
     )
     two = [f"audio/{1 + number % 2}-{number}-A-7.wav" for number in range(400)]
-    assert "the clips are of 2 folds" in reason("esc50-folds", data_of(esc50, two, ["dog", "rain"]))
-    assert "clips are of speakers of another split" in reason(
+    assert "the clips are from 2 folds" in reason("esc50-folds", data_of(esc50, two, ["dog", "rain"]))
+    assert "clips are from speakers of another split" in reason(
         "speech-commands-35", data_of(speech_commands, words("train", 11005), speech_commands.WORDS)
     )
-    assert "the data 2" in reason("irmas", data_of(irmas, ["a"] * 2874, ["cel", "cla"]))
-    assert "split train is not tested on" in reason("fma", data_of(fma, ["000/1.mp3"] * 800, ["Rock"], "train"))
+    assert "the data have 2" in reason("irmas", data_of(irmas, ["a"] * 2874, ["cel", "cla"]))
+    assert "it does not test on split train" in reason("fma", data_of(fma, ["000/1.mp3"] * 800, ["Rock"], "train"))
     with pytest.raises(InputError, match=r"Unknown protocol 'gtzan': (did you mean|there are)"):
         protocol_named("gtzan")

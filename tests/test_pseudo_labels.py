@@ -59,7 +59,7 @@ def test_probabilities_travel_to_training_alone(recordings):
     folder = build_corpus_features(data, recordings / "features", FeatureConfig(num_mel_bins=32, window_s=0.4))
     features = load_features(folder)
     note = features.manifest["corpus"]["protocol"]
-    assert "2 recordings more whose labels are what models said" in note and "0.97 to 1.00: high 1, low 1." in note
+    assert "2 more recordings with pseudo-labels" in note and "0.97 to 1.00: high 1, low 1." in note
     assert str(recordings) not in note
     assert [one["name"] for one in features.manifest["corpus"]["others"]] == ["Pseudo-labeled recordings"]
     rows = {row["clip_id"]: row for row in features.splits["train"]}
@@ -113,7 +113,10 @@ def test_sure_answers_are_counted_and_compared():
         ({"path": "../data/high/0.wav"}, r"line 2: '../data/high/0.wav' must be the path of a recording below"),
         ({"path": "/etc/passwd"}, "must be the path of a recording below"),
         ({"path": "a/9.wav"}, "a/9.wav does not exist"),
-        ({"probabilities": (0.5, 0.2)}, "exactly one class here, found 1 labels and probabilities that add up to 0.7"),
+        (
+            {"probabilities": (0.5, 0.2)},
+            "must have exactly one class, found 1 labels and probabilities that add up to 0.7",
+        ),
         ({"probabilities": (1.5, -0.5)}, "'1.5' is not a probability"),
         ({"labels": ("high", "low")}, "found 2 labels"),
         ({"labels": ("hihg",)}, "Unknown label 'hihg'"),

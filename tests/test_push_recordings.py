@@ -200,7 +200,7 @@ def test_the_script(tmp_path, many, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["push_corpus.py", "--data_dir", str(many)])
     with pytest.raises(SystemExit):
         runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "push_corpus.py"), run_name="__main__")
-    assert "Nothing says where the dataset goes" in capsys.readouterr().err
+    assert "The dataset has no destination" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         share("--help")
     assert "--hub_dataset_id" in (shown := capsys.readouterr().out) and "--audio_format" in shown

@@ -104,11 +104,11 @@ def test_a_stream_that_is_divided_otherwise_in_the_middle_of_an_epoch_is_told(sh
         interrupted(tmp_path, last)
         caplog.clear()
         trainer_of(features, tmp_path, arguments=arguments).train_resumable()
-        return [record.getMessage() for record in caplog.records if "was begun by" in record.getMessage()]
+        return [record.getMessage() for record in caplog.records if "was started by" in record.getMessage()]
 
     assert go_on(0, gradient_accumulation_steps=2) == go_on(4, gradient_accumulation_steps=2) == []
     (told,) = go_on(4, per_device_train_batch_size=8)
-    assert "begun by 1 process(es) with 1 worker(s) each and batches of 4, and goes on with" in told
+    assert "started by 1 process(es) with 1 worker(s) each and batches of 4, and resumes with" in told
     assert go_on(6, per_device_train_batch_size=8) == [], "a whole epoch"
 
 

@@ -18,7 +18,7 @@ from hf_audio.judging.sound_windows import logits_of_windows
 from hf_audio.metrics import classification_metrics, decide, main_metrics
 from hf_audio.sound_predictor import SoundPredictor
 
-ASKED = ("white_noise=10,-30", "gain=12", "sample_rate=8000", "shift=0.2", "vorbis=2")
+DEGRADED = ("white_noise=10,-30", "gain=12", "sample_rate=8000", "shift=0.2", "vorbis=2")
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_windows_of_many_clips_are_answered_as_one_by_one(predictors, name):
 def test_the_table_has_the_scores_that_waveforms_have(predictors, task):
     predictor = predictors[f"cnn {task}"]
     clips = recorded(predictor)
-    table = robustness(predictor, iter(clips), asked=ASKED, num_draws=100)
+    table = robustness(predictor, iter(clips), degradations=DEGRADED, num_draws=100)
     scores = np.stack([predictor.waveform(one.samples, one.sample_rate).scores for one in clips])
     expected = classification_metrics(
         scores, np.stack([one.target for one in clips]), predictor.labels, predictor.decision_threshold
@@ -125,12 +125,12 @@ def test_the_same_seed_gives_the_same_table_whatever_the_blocks_and_another_one_
     said = []
 
     def table(seed: int = 0) -> dict:
-        return robustness(predictor, clips, asked=["white_noise=0"], num_draws=100, seed=seed)
+        return robustness(predictor, clips, degradations=["white_noise=0"], num_draws=100, seed=seed)
 
     first = table()
     monkeypatch.setattr(module, "BLOCK_S", 1.0)
     assert table() == first
-    monkeypatch.setattr(module._Heard, "_said", _noting(module._Heard._said, said))
+    monkeypatch.setattr(module._Heard, "_scores", _noting(module._Heard._scores, said))
     table(), table(seed=1)
     half = len(said) // 2
     assert not any(np.array_equal(*pair) for pair in zip(said[1:half:2], said[half + 1 :: 2], strict=True))
@@ -149,17 +149,17 @@ def test_other_classes_need_to_be_mapped_and_what_was_not_tried_is_said(predicto
     predictor = predictors["cnn " + SINGLE_LABEL]
     two = LabelSpace(("bell", "rest"), SINGLE_LABEL)
     clips = [one._replace(target=np.float32([one.target[1], 1 - one.target[1]])) for one in recorded(predictor, 6)]
-    with pytest.raises(InputError, match="has other classes than the recordings"):
+    with pytest.raises(InputError, match="and the recordings have different classes"):
         robustness(predictor, clips, two)
     with pytest.raises(InputError, match="There are no recordings"):
-        robustness(predictor, [], asked=["gain"])
+        robustness(predictor, [], degradations=["gain"])
 
     def mapped(logits: np.ndarray) -> np.ndarray:
         return np.stack([logits[:, 1], logits[:, [0, 2, 3]].max(axis=1)], axis=1)
 
-    table = robustness(predictor, clips, two, of_logits=mapped, asked=["sample_rate"], num_draws=100)
+    table = robustness(predictor, clips, two, of_logits=mapped, degradations=["sample_rate"], num_draws=100)
     assert [row["strength"] for row in table["conditions"]] == [8_000.0]
-    assert notes_of(table)[0].startswith("Not tested: sample_rate 22050 Hz, because the model hears 16,000 Hz")
+    assert notes_of(table)[0].startswith("Not tested: sample_rate 22050 Hz, because the model reads sound at 16,000 Hz")
 
 
 def test_an_answer_that_is_no_number_is_refused(predictors, monkeypatch):

@@ -48,7 +48,7 @@ def test_a_finished_run_says_what_it_trained_also_when_asked_for_again(tiny_feat
 
 def test_a_checkpoint_that_another_machine_does_not_see_is_one_sentence(finished, tmp_path):
     wait_until_seen(finished[0] / "checkpoints" / "checkpoint-3", timeout_s=0)
-    with pytest.raises(InputError, match="goes on from checkpoint-3 and this one does not see it: give an"):
+    with pytest.raises(InputError, match="resumes from checkpoint-3 and this one does not see it: give an"):
         wait_until_seen(tmp_path / "checkpoint-3", timeout_s=0)
 
 
@@ -86,7 +86,7 @@ def test_how_a_step_is_divided_and_where_it_runs_make_no_other_run(tiny_features
 
 
 def test_smoothing_that_would_not_act_is_refused(tiny_features, tmp_path):
-    with pytest.raises(InputError, match=r"label_smoothing_factor 0\.1 is the objective's: give Classification"):
+    with pytest.raises(InputError, match=r"label_smoothing_factor 0\.1 is not used: give Classification"):
         trainer_of(tiny_features, tmp_path, arguments={"label_smoothing_factor": 0.1})
 
 
@@ -101,7 +101,7 @@ STEPS = {"eval_strategy": "steps", "save_strategy": "steps"}
         ({**STEPS, "eval_steps": 0.5, "save_steps": 5}, "--save_steps 5 must be a multiple of --eval_steps 0.5"),
         ({"eval_strategy": "steps", "eval_steps": 2}, "--eval_strategy steps and --save_strategy epoch would keep"),
         ({"eval_strategy": "no", "metric_for_best_model": "accuracy"}, "found --eval_strategy no and --save_strategy"),
-        ({"metric_for_best_model": "f1"}, "--metric_for_best_model f1 is none that is computed: give one of loss, acc"),
+        ({"metric_for_best_model": "f1"}, "--metric_for_best_model f1 is not computed: give one of loss, acc"),
     ],
 )
 def test_weights_that_nobody_scored_are_not_kept(tiny_features, tmp_path, arguments, sentence):
@@ -113,10 +113,13 @@ def test_weights_that_nobody_scored_are_not_kept(tiny_features, tmp_path, argume
     ("argv", "sentence"),
     [
         ("--eval_strategy steps --save_strategy steps --eval_steps 2 --save_steps 5", "must be a multiple of"),
-        ("--eval_strategy steps --eval_steps 2", "--eval_strategy steps and --save_strategy epoch would keep weights"),
-        ("--ignore_data_skip true", "--ignore_data_skip is not for runs here: a run that goes on reads the windows"),
-        ("--dataloader_num_workers 0 --dataloader_prefetch_factor 2", "no worker loads data"),
-        ("--dataloader_num_workers 0 --dataloader_persistent_workers true", "no worker loads data"),
+        ("--eval_strategy steps --eval_steps 2", "--eval_strategy steps and --save_strategy epoch would save weights"),
+        (
+            "--ignore_data_skip true",
+            "--ignore_data_skip is not for runs here: a resumed run continues with the windows",
+        ),
+        ("--dataloader_num_workers 0 --dataloader_prefetch_factor 2", "give --dataloader_num_workers too"),
+        ("--dataloader_num_workers 0 --dataloader_persistent_workers true", "give --dataloader_num_workers too"),
     ],
 )
 def test_on_the_command_line_before_anything_is_built(argv, sentence):
@@ -164,9 +167,9 @@ def test_class_weights_are_computed_where_they_are_asked_for(tiny_features, tmp_
     [
         ("--loss asymmetric", "exactly one class here"),
         ("--batch_mix_probability 0.5", "exactly one class here"),
-        ("--loss family --families corpus", "Nothing is known of families of classes in Own recordings"),
+        ("--loss family --families corpus", "Own recordings has no families of classes"),
         ("--class_weights effective", "Class 'hum' has no training clip, so it cannot be learned"),
-        ("--several_labels --center_weight 0.1", "compare windows of one class each"),
+        ("--several_labels --center_weight 0.1", "are for single-label tasks"),
     ],
 )
 def test_a_loss_that_cannot_be_is_refused_before_features_are_built(tmp_path, flags, sentence):

@@ -50,6 +50,7 @@ def model(corpus, features) -> Path:
 
 def test_recordings_are_heard_as_their_stored_features_are_read(corpus, features, model):
     predictor = load_model(str(model))
+    assert features_data(features).name == features.parent.name, "of RUN/features: the run's name"
     stored = score(predictor, features_data(features).chosen("test"))
     heard = score(predictor, recordings_data(DataConfig(data_dir=str(corpus))).chosen("test"))
     for one in (stored.judged, heard.judged):
@@ -69,7 +70,7 @@ def test_recordings_are_heard_as_their_stored_features_are_read(corpus, features
         np.testing.assert_allclose(stored.judged.window_starts_s[here], heard.judged.window_starts_s[there], atol=1e-5)
     assert stored.threshold == THRESHOLD and stored.facts["window_s"] == heard.facts["window_s"] == WINDOW_S
     assert stored.facts["hop_s"] == HOP_S and stored.facts["classes"] == {name: [name] for name in CLASSES}
-    assert any("1 of the 4 classes of cnn are none of the data's" in told for told in stored.told)
+    assert any("1 of the 4 classes of cnn do not occur in the data" in told for told in stored.told)
     path = corpus / "violin-9.wav"
     (row,) = np.flatnonzero(np.array(heard.judged.clips["clip_id"].to_pylist()) == path.name)
     alone = Predictor.load(str(model)).waveform(*soundfile.read(path, dtype="float32"))
@@ -123,7 +124,10 @@ def test_a_stock_model_of_somebody_else_with_names_of_audioset(corpus, tmp_path)
     found = score(load_model(str(tmp_path / "stock")), recordings_data(DataConfig(data_dir=str(corpus))).chosen("test"))
     assert found.facts["classes"] == {"bell": ["Bell"], "hum": ["Hum"], "violin": ["Violin, fiddle"]}
     assert found.judged.labels.problem_type == SINGLE_LABEL and found.facts["window_s"] == pytest.approx(0.995)
-    assert "stock does not say what windows it was trained on: 0.995 s are taken; --window_s" in found.told[-1]
+    assert (
+        "stock does not specify the windows it was trained on: 0.995 s are used; set others with --window_s"
+        in found.told[-1]
+    )
 
 
 def test_what_cannot_be_decoded_is_left_out_and_said(corpus, model, tmp_path):
@@ -131,7 +135,7 @@ def test_what_cannot_be_decoded_is_left_out_and_said(corpus, model, tmp_path):
     (copy / "bell-7.wav").write_bytes(b"RIFF nothing")
     found = score(load_model(str(model)), recordings_data(DataConfig(data_dir=str(copy))).chosen("test"))
     assert "bell-7.wav" not in found.judged.clips["clip_id"].to_pylist() and len(found.judged.of_split("test")) == 11
-    assert any("1 of 18 clips cannot be judged, bell-7.wav (unreadable" in told for told in found.told)
+    assert any("1 of 18 clips cannot be read, bell-7.wav (unreadable" in told for told in found.told)
 
 
 def test_windows_of_another_length_can_be_heard(corpus, features, model):
@@ -155,7 +159,7 @@ def test_several_models_have_the_same_clips_and_classes(features, model, tmp_pat
     assert one.judged.clips.equals(two.judged.clips) and len(one.judged) == 12
     np.testing.assert_array_equal(one.judged.targets, two.judged.targets)
     np.testing.assert_array_equal(one.judged.window_logits, two.judged.window_logits)
-    assert "a is not judged by hum, which another model does not have." in one.told
+    assert "a is not evaluated on hum, which another model lacks." in one.told
     rows = np.arange(len(two.judged))[::-1][:-2]
     turned = dataclasses.replace(two.judged, clips=two.judged.clips)
     from hf_audio.judging.several_models import _in_order
@@ -172,7 +176,7 @@ def test_several_models_have_the_same_clips_and_classes(features, model, tmp_pat
 def test_models_of_one_name_are_told_apart_by_the_folders_above_them():
     found = unique_names(["x/a/run", "y/a/run", "alice/run", "b/other"])
     assert list(found.values()) == ["x/a/run", "y/a/run", "alice/run", "b/other"]
-    with pytest.raises(InputError, match="run is given twice as a model"):
+    with pytest.raises(InputError, match="run was given twice"):
         unique_names(["x/run", "x/../x/run"])
 
 
@@ -188,7 +192,7 @@ def test_judged_clips_are_stored_and_read_again(features, model, tmp_path):
     other = dataclasses.replace(scored.judged, window_logits=scored.judged.window_logits + 1)
     write_judged(tmp_path / "other", scored._replace(judged=other), "test")
     shutil.copy(tmp_path / "other" / "scores" / "windows.parquet", windows)
-    with pytest.raises(InputError, match=r"clips.parquet and the windows.parquet beside it are of different scores"):
+    with pytest.raises(InputError, match=r"clips.parquet and the windows.parquet beside it do not match"):
         read_judged(windows.with_name("clips.parquet"))
 
 

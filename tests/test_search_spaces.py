@@ -279,7 +279,7 @@ def test_trials_of_classical_models_have_no_epochs(refused):
     assert "give score milliseconds" in refused(
         "svm_c: [1.0]", "--objectives", "score", "parameters", recipe="svm_gtzan"
     )
-    assert "is of --classical_model boosting" in refused("boosting_leaves: [4]", recipe="svm_gtzan")
+    assert "only applies to --classical_model boosting" in refused("boosting_leaves: [4]", recipe="svm_gtzan")
 
 
 def test_a_torn_or_repeated_line_of_a_trial_is_no_score(tmp_path):

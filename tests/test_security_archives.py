@@ -69,7 +69,7 @@ SPARSE = {
 @pytest.mark.parametrize("kind", SPARSE)
 def test_a_file_of_holes_is_refused(tmp_path, kind):
     assert len(SPARSE[kind]) < 400
-    assert "has a file that is mostly holes" in refused(packed(tmp_path, "x.tar.gz", SPARSE[kind]))
+    assert "has a sparse file" in refused(packed(tmp_path, "x.tar.gz", SPARSE[kind]))
 
 
 def test_more_than_there_should_be_is_not_unpacked(tmp_path):
@@ -79,11 +79,11 @@ def test_more_than_there_should_be_is_not_unpacked(tmp_path):
         ("y.tar.gz", tarred({f"{i}": zeros for i in "ab"})),
     ):
         message = refused(packed(tmp_path / name, name, content), most_bytes=20e6)
-        assert "holds more than the 20.0 MB that it should" in message
+        assert "unpacks to more than the expected 20.0 MB" in message
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/x.wav", zeros)
-    assert "unpacks to 30.0 MB where there should be 20.0 MB at most" in refused(
+    assert "unpacks to 30.0 MB, expected at most 20.0 MB" in refused(
         packed(tmp_path / "z", "x.zip", buffer.getvalue()), most_bytes=20e6
     )
 
@@ -91,7 +91,7 @@ def test_more_than_there_should_be_is_not_unpacked(tmp_path):
 def test_an_archive_that_ends_in_zeros_for_ever_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr("hf_audio.corpora._archive_members.TAR_OVERHEAD_BYTES", 0)
     endless = gzip.compress(gzip.decompress(tarred({"a/x.wav": b"sound"})) + bytes(30_000_000))
-    assert "holds more than" in refused(packed(tmp_path, "x.tar.gz", endless), most_bytes=1e6)
+    assert "unpacks to more than" in refused(packed(tmp_path, "x.tar.gz", endless), most_bytes=1e6)
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
@@ -111,7 +111,7 @@ def test_a_zip_that_lies_about_its_sizes_writes_no_more_than_it_says(tmp_path):
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/x.wav", bytes(3_000_000))
     lying = buffer.getvalue().replace(struct.pack("<I", 3_000_000), struct.pack("<I", 10))
-    assert "is damaged or no archive" in refused(packed(tmp_path, "x.zip", lying))
+    assert "is damaged or not an archive" in refused(packed(tmp_path, "x.zip", lying))
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def published(tmp_path, monkeypatch) -> Published:
     ("archive", "what"),
     [
         (hostile("../../evil"), "would write '../../evil' outside of its folder"),
-        (SPARSE["old"], "has a file that is mostly holes"),
+        (SPARSE["old"], "has a sparse file"),
         (tarred({"openmic-2018/x": b"a", "openmic-2018/x/y": b"a"}), "twice, or as a file and as a folder"),
     ],
 )
@@ -223,5 +223,5 @@ def test_links_in_mirdatas_archives_are_not_made(tmp_path, published):
 def test_mirdatas_archives_have_a_size_too(tmp_path, published, monkeypatch):
     monkeypatch.setattr(_download, "MARGIN_BYTES", 0)
     monkeypatch.setattr(openmic, "SOURCE", dataclasses.replace(openmic.SOURCE, num_bytes=20))
-    with pytest.raises(InputError, match="and there should be 22 bytes at most, so it is another file"):
+    with pytest.raises(InputError, match=", expected at most 22 bytes, so it is another file"):
         openmic.obtain(tmp_path / "corpus")

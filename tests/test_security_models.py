@@ -132,9 +132,9 @@ def test_an_adapter_is_refused_instead_of_following_it_to_another_model(hub, che
         config = {"peft_type": "LORA", "base_model_name_or_path": base, "auto_mapping": {"parent_library": "pwn"}}
         repo = f"{EVIL}{len(base)}"
         hub.create("models", repo, files=files | {"adapter_config.json": json.dumps(config).encode()})
-        with pytest.raises(InputError, match="is an adapter, which names another model"):
+        with pytest.raises(InputError, match="is an adapter for another model: merge the two"):
             stock_from_checkpoint(repo, LABELS)
-        with pytest.raises(InputError, match="is an adapter, which names another model"):
+        with pytest.raises(InputError, match="is an adapter for another model: merge the two"):
             Checkpoint(repo).config  # noqa: B018
     assert not hub.log.matching(path="victim")
 

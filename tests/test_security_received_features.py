@@ -49,13 +49,13 @@ SPOILT = {
         ),
         "makes those who load it run or load something",
     ),
-    "a column of addresses": (with_addresses, "has other columns than its manifest says: 'cover'"),
+    "a column of addresses": (with_addresses, "has other columns than its manifest: 'cover'"),
     "an image at an address": (
         lambda folder: edit_rows(folder, first_row("features", {"bytes": None, "path": ELSEWHERE})),
         "has an empty value in features",
     ),
-    "a row of another group": (lambda folder: edit_rows(folder, first_row("group", "x")), "than index.parquet lists"),
-    "a row too few": (lambda folder: edit_rows(folder, lambda rows: rows.pop()), "37 windows where 38 are counted"),
+    "a row of another group": (lambda folder: edit_rows(folder, first_row("group", "x")), "than index.parquet"),
+    "a row too few": (lambda folder: edit_rows(folder, lambda rows: rows.pop()), "37 windows, expected 38"),
     "an index without a clip": (lambda folder: edit_index(folder, lambda rows: rows.pop()), "index.parquet lists"),
     "a card that reads other files": (
         with_card(f"configs:\n- config_name: default\n  data_files: {ELSEWHERE}"),

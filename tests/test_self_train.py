@@ -114,7 +114,7 @@ def test_two_rounds_label_what_was_not_trained_on(self_train, recordings, tmp_pa
     for split in ("validation", "test"):
         assert set(features.splits[split][CONFIDENCE]) == {None}
     report = json.loads((tmp_path / "out" / "with_pseudo_labels" / "report.json").read_text())
-    assert f"{len(final)} recordings more whose labels are what models said" in report["data"]["corpus"]["protocol"]
+    assert f"{len(final)} more recordings with pseudo-labels" in report["data"]["corpus"]["protocol"]
     assert str(tmp_path) not in json.dumps(report) and str(tmp_path) not in told
 
     assert self_train(*job) == [], "finished runs are kept"

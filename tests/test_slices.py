@@ -111,7 +111,7 @@ def test_what_is_not_sliced_is_said_and_lists_put_a_clip_into_several_slices():
 def test_a_slice_of_one_group_has_no_interval_and_comes_last():
     place = ["here"] * 2 + ["there"] * (NUM_CLIPS - 2)
     one = judged(place=place)
-    found = slices(one, *said_of(one), fewest_clips=2, columns=["place"], num_draws=100)
+    found = slices(one, *said_of(one), min_clips=2, columns=["place"], num_draws=100)
     assert [row["value"] for row in found] == ["there", "here"]
     assert found[1]["num_groups"] == 1 and not found[1]["is_below"]
     assert found[1]["metrics"]["accuracy"].low is None and found[1]["metrics"]["accuracy"].value is not None

@@ -103,5 +103,5 @@ def test_bad_layouts_get_one_sentence(tmp_path):
     with pytest.raises(InputError, match="has columns path, start, end but needs path, start_s, end_s"):
         solo.index(tmp_path)
     (tmp_path / "loose.wav").touch()
-    with pytest.raises(InputError, match=r"holds loose.wav in no folder"):
+    with pytest.raises(InputError, match=r"has loose.wav, which is not in a folder"):
         solo.index(tmp_path)

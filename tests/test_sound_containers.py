@@ -66,7 +66,9 @@ def test_a_recording_of_too_many_bytes_is_refused(container, monkeypatch):
             parts_of(str(path), field, open_regular)
     elif path.suffix == ".tar":
         (_, refused), *_ = sounds(str(path), field, [0], open_regular)
-        assert isinstance(refused, AudioError) and refused.reason.startswith("too large: 4,044 bytes, at most 100")
+        assert isinstance(refused, AudioError) and refused.reason.startswith(
+            "too large: 4,044 bytes, expected at most 100"
+        )
 
 
 def test_parts_are_row_groups(tmp_path):

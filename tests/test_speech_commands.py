@@ -68,9 +68,9 @@ def test_version_1_and_partial_layouts(tmp_path, caplog):
 
 
 def test_bad_layouts_get_one_sentence(tmp_path):
-    with pytest.raises(InputError, match="holds no Speech Commands; expected word folders"):
+    with pytest.raises(InputError, match="does not contain Speech Commands; expected word folders"):
         speech_commands.index(tmp_path)
     make_tree(tmp_path / "speech_commands_v0.02", ["bed"])
     make_tree(tmp_path / "speech_commands_test_set_v0.02", ["bed"])
-    with pytest.raises(InputError, match="so clips would come twice; name the one to use"):
+    with pytest.raises(InputError, match="so clips would be used twice; choose one"):
         speech_commands.index(tmp_path)

@@ -96,7 +96,7 @@ def test_folds_and_test_groups():
 
     split = list(rows_of(assign_splits(index_of(make_clips(40, 2)), labels, test_groups=["g3", "g4"])))
     assert {clip.group for clip in split if clip.split == "test"} == {"g3", "g4"}
-    with pytest.raises(InputError, match="--test_groups nobody is no group"):
+    with pytest.raises(InputError, match="--test_groups nobody is not a group"):
         assign_splits(index_of(make_clips(40, 2)), labels, test_groups=["nobody"])
 
 
@@ -211,7 +211,7 @@ def test_moved_test_songs_leave_validation_to_be_drawn_from_train():
         (songs_for_testing(), {"test_to_train": 0.3, "test_groups": ["g1"]}, "needs an official test split"),
         (songs_for_testing(), {"validation_from": "tset"}, "--validation_from tset is unknown; expected train or test"),
         (songs_for_testing(), {"test_to_train": 1.5}, "must be at least 0 and below 1, found 1.5"),
-        (songs_for_testing(), {"validation_from": "test", "validation_fraction": 0.0}, "and that is 0; try 0.15"),
+        (songs_for_testing(), {"validation_from": "test", "validation_fraction": 0.0}, "which is 0; try 0.15"),
         (songs_for_testing(), {"validation_from": "test", "test_to_train": 0.9}, "leave nothing in the test split"),
         (songs_for_testing(1), {"validation_from": "test"}, "has 1 groups, too few to be divided among"),
     ],

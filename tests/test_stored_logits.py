@@ -83,7 +83,7 @@ def test_windows_on_another_grid_are_found_and_lacking_ones_refused(tiny_feature
     np.testing.assert_allclose(batch["teacher_logits"], windows["validation"].values)
     torch.testing.assert_close(batch["labels"], batch_of(tiny_features, "validation")["labels"])
     shifted = stored._replace(starts_s=stored.starts_s + 0.1)
-    with pytest.raises(InputError, match=r"a has no logits of \d+ of \d+ windows \(the first is of .* at 0 s\)"):
+    with pytest.raises(InputError, match=r"a lacks the logits of \d+ of \d+ windows \(the first is of .* at 0 s\)"):
         StoredTeacher(shifted, tiny_features, "a")
     few = stored._replace(clip_ids=stored.clip_ids[:5], starts_s=stored.starts_s[:5], logits=stored.logits[:5])
     with pytest.raises(InputError, match=r"a has logits of 5 windows and .* has 38 in its train split alone"):
@@ -101,7 +101,7 @@ def test_a_stream_is_taught_as_a_folder_is(tiny_folders, tiny_features, tmp_path
     np.testing.assert_allclose(teacher.answers(batch), batch["teacher_logits"], rtol=1e-4, atol=1e-4)
     other = stored._replace(starts_s=stored.starts_s + 9)
     unchecked = dataclasses.replace(streamed, splits={"train": streamed.splits["train"]})
-    with pytest.raises(InputError, match="logits has no logits of 6 of 6 windows"):
+    with pytest.raises(InputError, match="logits lacks the logits of 6 of 6 windows"):
         first_batch(streamed, StoredTeacher(other, unchecked, "logits"))
 
 
@@ -126,7 +126,7 @@ def test_nothing_may_mix_windows_whose_answers_are_stored(tiny_folders, tmp_path
     assert (
         Classification(features, augment=masked, distillation=distillation).settings()["distillation"]["teacher"] == "t"
     )
-    with pytest.raises(InputError, match="are of windows as they are stored, and Mixup mixes several"):
+    with pytest.raises(InputError, match="are for stored windows, and Mixup mixes several"):
         Classification(features, augment=Compose((Mixup(0.4),), normalization), distillation=distillation)
 
 

@@ -118,7 +118,7 @@ def test_recordings_that_cannot_be_used_say_why(tmp_path, monkeypatch):
     path = written(tmp_path, "AIFF", "PCM_16", sound())
     monkeypatch.setattr(module, "MAX_ROW_BYTES", 1000)
     for audio_format in ("flac", "original"):
-        with pytest.raises(AudioError, match="too much for a row: list stretches"):
+        with pytest.raises(AudioError, match="too large for a row: list stretches"):
             stored_sound(str(path), 0.0, None, audio_format)
 
 

@@ -86,7 +86,7 @@ def test_there_is_a_shard_for_each_worker(shards):
 @pytest.mark.parametrize(
     ("counts", "said"),
     [
-        ((13, 4, 14, 7), "train-00000-of-00004.parquet is damaged: it has 12 windows where 13 are counted"),
+        ((13, 4, 14, 7), "train-00000-of-00004.parquet is damaged: it has 12 windows, expected 13"),
         ((12, 5, 14, 8), "shard_windows.train is 39 windows in 4 shards, expected 38 windows in 4 shards"),
         ((12, 5, 21), "shard_windows.train is 38 windows in 3 shards, expected 38 windows in 4 shards"),
         ((12, 5, -1, 22), "shard_windows.train is list, expected a list of up to 99,999 whole numbers from 0"),

@@ -55,16 +55,16 @@ def test_lines_are_counted_as_an_editor_counts_them(tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (COMMAS.encode("utf-16"), "is UTF-16 text or no text at all; save it as CSV in UTF-8"),
-        (COMMAS.encode("utf-16-be"), "is UTF-16 text or no text at all"),
+        (COMMAS.encode("utf-16"), "is UTF-16 or not text at all; save it as CSV in UTF-8"),
+        (COMMAS.encode("utf-16-be"), "is UTF-16 or not text at all"),
         (COMMAS.encode("latin-1"), "is not UTF-8 text; save it as UTF-8"),
-        (b"PK\x03\x04\x14\x00\x06\x00", "is a spreadsheet or an archive, not a text"),
+        (b"PK\x03\x04\x14\x00\x06\x00", "is a spreadsheet or an archive, not text"),
         (b"", r"has columns \(none\) but needs path, label"),
         (b"\n\n", r"has columns \(none\) but needs path, label"),
         (b"path,label,label\na.wav,x,y\n", "has 2 columns called 'label'; rename or remove all but one"),
         (
             b"path,label\nc, d.wav,x\n",
-            "line 2 has 3 values for 2 columns; put values that hold a separator in",
+            "line 2 has 3 values for 2 columns; put values that contain a separator in",
         ),
         (b'path,label\na.wav,"x\nb.wav,y\nc.wav,z\n', "has a quotation mark before line 4 that is never closed"),
         (b"path,label\na.wav," + 200_000 * b"x", "cannot be read as a table: field larger"),

@@ -85,8 +85,8 @@ def test_wandb_has_numbers_and_pictures_without_a_network(tiny_features, tmp_pat
     ("values", "flags", "sentence"),
     [
         ({}, ["--report_to", "none"], "--track_pictures would do nothing here: --report_to names no tracker that"),
-        ({"objective": "masked"}, [], "pretraining confuses no classes"),
-        ({"classical_model": "svm"}, [], "it is for networks"),
+        ({"objective": "masked"}, [], "pretraining has no confusion matrix"),
+        ({"classical_model": "svm"}, [], "it only applies to networks"),
     ],
 )
 def test_pictures_that_nobody_would_see_are_refused(values, flags, sentence):

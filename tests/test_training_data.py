@@ -87,7 +87,7 @@ def test_validation_clips_that_were_trained_on_are_said(corpus, model, tmp_path)
     table = (copy / "table.csv").read_text()
     (copy / "table.csv").write_text(table.replace("bell-0,train,", "bell-0,validation,"))
     found = overlap(model, recordings_data(DataConfig(data_dir=str(copy))).chosen("test"))
-    assert not found.refusal and found.told[0].startswith("cnn was trained on 2 of the 8 validation clips: what is")
+    assert not found.refusal and found.told[0].startswith("cnn was trained on 2 of the 8 validation clips: thresholds")
 
 
 def test_a_card_of_somebody_else_names_its_data(hub, token, features, tmp_path):
@@ -95,7 +95,7 @@ def test_a_card_of_somebody_else_names_its_data(hub, token, features, tmp_path):
     (model / "README.md").write_text("---\ndatasets:\n- alice/sounds\n- x/y\n---\n# Theirs\n")
     hub.create("datasets", "alice/sounds", as_dataset_files())
     data = recordings_data(DataConfig(dataset="alice/sounds")).chosen()
-    assert "the card of cnn names alice/sounds as what it was trained on" in overlap(model, data).refusal
+    assert "the card of cnn names alice/sounds as its training data" in overlap(model, data).refusal
     (model / "README.md").write_text("---\ndatasets: Alice/Sounds\n---\n# Theirs\n")
     assert "the card of cnn names Alice/Sounds" in overlap(model, data).refusal
     with pytest.raises(InputError, match="--embed_sounds needs recordings that are files on this machine, and alice/"):
@@ -105,14 +105,14 @@ def test_a_card_of_somebody_else_names_its_data(hub, token, features, tmp_path):
     (model / "README.md").write_text("---\ndatasets: [\n---\n")
     assert overlap(model, data) == (
         "",
-        ("Nothing beside cnn says what it was trained on: it may know these clips.",),
+        ("The training data of cnn are unknown: it may have been trained on these clips.",),
     )
 
 
 def test_the_command_refuses_and_obeys(features, model, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(page, "write_page", lambda folder, *_, **__: folder / "index.html")
     flags = ["--model", str(model), "--dataset", str(features), "--output_dir", str(tmp_path / "found")]
-    with pytest.raises(InputError, match="say nothing of other recordings: evaluate on another --split"):
+    with pytest.raises(InputError, match="would be inflated: evaluate on another --split"):
         evaluate.main([*flags, "--split", "train"])
     with pytest.raises(InputError, match="--allow_training_data would do nothing here"):
         evaluate.main([*flags, "--allow_training_data"])

@@ -58,5 +58,5 @@ def test_a_dataset_with_a_share_of_its_training_groups(tmp_path):
         share_of_training(features, 5)
     streamed = {**features.splits, "train": features.splits["train"].to_iterable_dataset()}
     features.splits = streamed
-    with pytest.raises(InputError, match="cannot be streamed: give --streaming false"):
+    with pytest.raises(InputError, match="cannot be streamed: add --streaming false"):
         share_of_training(features, 0.5)

@@ -25,7 +25,7 @@ from transformers import (
 
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.losses import loss_for
-from hf_audio.models.transformer_backbone import least_samples
+from hf_audio.models.transformer_backbone import min_samples
 from hf_audio.models.transformer_classifier import TransformerClassifier, TransformerClassifierConfig
 
 
@@ -123,7 +123,7 @@ def test_whisper_s_mask_says_what_is_averaged(checkpoints):
 @pytest.mark.parametrize("kind", WAVEFORM_KINDS)
 def test_the_shortest_clips_are_heard(checkpoints, kind, encoder):
     model = headed_of(checkpoints, kind, encoder=encoder)
-    assert model.least_samples == 400
+    assert model.min_samples == 400
     for num_samples in (1, 399, 400):
         samples = torch.randn(2, num_samples)
         mask = torch.ones(2, num_samples, dtype=torch.long)
@@ -138,9 +138,9 @@ def test_the_shortest_clips_are_heard(checkpoints, kind, encoder):
 
 
 def test_how_many_samples_make_a_frame():
-    assert least_samples(Wav2Vec2Config()) == 400
-    assert least_samples(AutoConfig.for_model("sew")) == 720  # two frames, for its transformer sees one of two
-    assert least_samples(AutoConfig.for_model("whisper")) == 0
+    assert min_samples(Wav2Vec2Config()) == 400
+    assert min_samples(AutoConfig.for_model("sew")) == 720  # two frames, for its transformer sees one of two
+    assert min_samples(AutoConfig.for_model("whisper")) == 0
 
 
 @pytest.mark.parametrize("kind", WAVEFORM_KINDS)

@@ -68,7 +68,10 @@ def test_partial_layout_warns(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda table: table.unlink(), "holds no UrbanSound8K; expected metadata/UrbanSound8K.csv and audio/fold5/"),
+        (
+            lambda table: table.unlink(),
+            "does not contain UrbanSound8K; expected metadata/UrbanSound8K.csv and audio/fold5/",
+        ),
         (lambda table: (table.parents[1] / "audio").rename(table.parents[1] / "x"), "lists 20 clips but .*audio holds"),
         (lambda table: table.write_text("a,b\n1,2\n"), "has columns a, b but needs slice_file_name, fsID, fold, class"),
         (
@@ -77,7 +80,7 @@ def test_partial_layout_warns(tmp_path, caplog):
         ),
         (
             lambda table: table.write_text(HEADER + "1-0-0-0.wav,1,0,4,1,11,8,siren\n"),
-            "line 2: fold '11' is none of 1 to 10; unpack",
+            "line 2: fold '11' is not one of 1 to 10; unpack",
         ),
         (
             lambda table: table.write_text(HEADER + "1-8-0-0.wav,1,0,4,1,1,8,siren\n1-8-0-1.wav,1,4,8,1,5,8,siren\n"),

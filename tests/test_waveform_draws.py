@@ -94,7 +94,7 @@ def test_everything_at_once_changes_some_windows_by_chance(batch):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"wave_gain_db": [5.0, 3.0]}, "--wave_gain_db must be two numbers, the least and the most, between -100 and"),
+        ({"wave_gain_db": [5.0, 3.0]}, "--wave_gain_db must be two numbers, the lower first, between -100 and"),
         ({"wave_clip_db": [5.0]}, "--wave_clip_db must be two numbers, .* found 5: try --wave_clip_db 3 15"),
         ({"wave_noise_probability": 2.0}, "--wave_noise_probability must be a number, between 0 and 1, found 2"),
         (

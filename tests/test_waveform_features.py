@@ -261,13 +261,13 @@ def test_what_is_said_where_kinds_do_not_fit(features):
     fbank = KaldiFbank().to_feature_extractor(298, -5.0, 4.0)
     check_same_extractor(features.extractor, WhisperFeatureExtractor())
     check_same_extractor(features.extractor, Wav2Vec2FeatureExtractor(return_attention_mask=True))
-    with pytest.raises(InputError, match="sampling_rate 16000 there, 8000 wanted"):
+    with pytest.raises(InputError, match="sampling_rate is 16000, expected 8000"):
         check_same_extractor(features.extractor, Wav2Vec2FeatureExtractor(sampling_rate=8000))
     with pytest.raises(
         InputError,
-        match=r"features are fbank \(log-mel spectrograms\) and the model reads waveforms, by its Whisper"
+        match=r"features are fbank \(log-mel spectrograms\), but the model reads waveforms, by its Whisper"
         "FeatureExtractor: give --features waveform, or choose a model that reads log-mel spectrograms",
     ):
         check_same_extractor(fbank, WhisperFeatureExtractor())
-    with pytest.raises(InputError, match=r"are waveform \(waveforms\) and the model reads log-mel spectrograms"):
+    with pytest.raises(InputError, match=r"are waveform \(waveforms\), but the model reads log-mel spectrograms"):
         check_same_extractor(features.extractor, fbank)

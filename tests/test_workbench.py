@@ -87,7 +87,7 @@ def test_clips_are_judged_by_mouse_and_keys(opened, tmp_path):
     page.press("c")  # 5: a class that is not there takes more than Enter
     page.type("theremin")
     page.press("Enter")
-    assert "Shift and Enter make it a new one" in page.value("find('#hint').textContent")
+    assert "Shift and Enter create it" in page.value("find('#hint').textContent")
     page.press("Enter", modifiers=8)
     page.press("k")
     assert page.value("current.id") == clip_id(5)
@@ -186,16 +186,16 @@ def test_a_file_is_gone_on_with_and_a_wrong_one_is_refused(opened, tmp_path):
         "elsewhere.wav": ClipLabels((), is_left_out=True),
         "=x.wav": ClipLabels(("cello",)),
     }
-    assert "and 2 clips that are not on this page" in page.value("find('#progress').textContent")
+    assert "and 2 clips on other pages" in page.value("find('#progress').textContent")
     for content, sentence in (
         ("", "The file is empty"),
         ("name,label\nx,y\n", "The file has columns name, label; expected clip_id and labels."),
         ("clip_id;labels\nx;a|b\n", "Line 2 gives clip x 2 labels, and every clip here has exactly one."),
-        ("clip_id,label\nx,a\nx,b\n", "Line 3: clip x is there twice."),
+        ("clip_id,label\nx,a\nx,b\n", "Line 3: clip x occurs twice."),
         ("clip_id,label\nx,a,b\n", "Line 2 has 3 values for 2 columns."),
         ('clip_id,label\n"x,a\n', "Line 2 has a quotation mark that is never closed."),
-        ('clip_id,labels\nx,"[1]"\n', "is no JSON list of names"),
-        ("clip_id,labels,unknown\nx,a,b\n", "has unknown classes, and here all are known"),
+        ('clip_id,labels\nx,"[1]"\n', "is not a JSON list of names"),
+        ("clip_id,labels,unknown\nx,a,b\n", "has unknown classes, but in these data all"),
     ):
         (tmp_path / "wrong.csv").write_text(content)
         page.value("find('#said').textContent = ''")

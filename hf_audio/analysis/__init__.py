@@ -1,0 +1,1 @@
+"""Evaluation of runs, their reports and plots, and plots of datasets."""

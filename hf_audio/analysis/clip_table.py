@@ -1,4 +1,4 @@
-"""What a model said of each clip of a run, as a table to look for errors in."""
+"""The predictions of a run for each clip, as a table for error analysis."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ if TYPE_CHECKING:
 
 
 def clip_table(run_folder: str | Path) -> pandas.DataFrame:
-    """A row for each clip of validation and test: clip_id, group, split, labels, decided, is_right, "score: CLASS" ...
+    """A row per clip of validation and test: clip_id, group, split, labels, decided, is_right, loss, "score: CLASS" ...
 
-    Labels and decisions are names, with "; " between several. `is_right` says whether they are the same, and is None
-    where labels are partial. `loss` is the cross-entropy of the clip: sorted by it, what the model is most wrong about
-    comes last.
+    Labels and decisions are class names, separated by "; ". `is_right` tells whether they are equal; it is None if some
+    labels of the clip are unknown. `loss` is the cross-entropy of the clip; the largest values are the worst errors.
 
     Args:
-        run_folder: a run that is over, or its scores/clips.parquet.
+        run_folder: a finished run, or its scores/clips.parquet.
 
     Raises:
-        InputError: no such file, or one that no run wrote.
+        InputError: no such file, or a file of another kind.
     """
     import pandas
 
@@ -43,7 +42,7 @@ def clip_table(run_folder: str | Path) -> pandas.DataFrame:
 
 
 def _losses(found: StoredScores) -> np.ndarray:
-    """Cross-entropy of each clip, float64 `[clips]`; binary, over the known classes, where there may be several."""
+    """Cross-entropy of each clip, float64 `[clips]`; in multi-label data binary, summed over the known classes."""
     is_true, unknown = (
         np.array([[name in names for name in found.labels.names] for names in lists])
         for lists in (found.given, found.unknown)

@@ -1,4 +1,4 @@
-"""The scores on each of several joined corpora."""
+"""The scores on each corpus of several joined ones."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hf_audio.preparation.joining import CORPUS
 
 
 def scores_by_corpus(scores: ClipScores, features: FeatureDataset, threshold: float = 0.5) -> dict[str, dict[str, Any]]:
-    """The main metrics of each corpus's clips, and how many these are; nothing where corpora were not joined.
+    """The main metrics and number of clips of each corpus; empty if the dataset was not joined from several corpora.
 
     Args:
-        scores: of the clips of a split.
-        features: the dataset that they are of.
-        threshold: of multi-label decisions: the one for all corpora.
+        scores: the scores of the clips of a split.
+        features: the dataset of these clips.
+        threshold: for multi-label decisions, the same for all corpora.
     """
     if CORPUS not in dict(features.clip_columns.metadata):
         return {}
@@ -39,16 +39,16 @@ def scores_by_corpus(scores: ClipScores, features: FeatureDataset, threshold: fl
 
 
 def corpus_note(by_corpus: Mapping[str, Mapping[str, Any]], problem_type: str) -> list[str]:
-    """One sentence with the scores on each corpus, where there are several."""
+    """One sentence with the scores on each corpus, if there are several."""
     if not by_corpus:
         return []
     first, second = main_metrics(problem_type)[:2]
-    told = [
+    parts = [
         f"{name} {METRIC_NAMES[first]} {_number(its[first])}, {METRIC_NAMES[second]} {_number(its[second])} "
         f"({its['num_clips']:,} clips)"
         for name, its in by_corpus.items()
     ]
-    return [f"By corpus: {'; '.join(told)}."]
+    return [f"By corpus: {'; '.join(parts)}."]
 
 
 def _number(value: float | None) -> str:

@@ -39,7 +39,7 @@ from hf_audio.terminal import named_logger
 
 logger = named_logger(__name__)
 
-MAX_POINTS = 3000  # of a projection: more cover each other, and t-SNE takes minutes
+MAX_POINTS = 3000  # of a projection: more would overlap, and t-SNE would take minutes
 
 
 def draw_features(
@@ -52,20 +52,20 @@ def draw_features(
     beside: Sequence[FeatureDataset] = (),
     seed: int = 0,
 ) -> Path:
-    """Draws what can be seen of a dataset: classes, lengths, windows, clusters, variance; returns the page's path.
+    """Draws all plots of a dataset (classes, lengths, windows, clusters, variance) and returns the page's path.
 
     Args:
-        features: with local splits.
-        folder: where plots, `variances.csv` (classical features) and the page README.md go.
-        projections: any of "pca", "tsne" and "umap"; of the train split's windows.
-        model: a trained network whose embeddings are projected instead of the features' own statistics; they are also
-            written for TensorBoard's projector, as vectors.tsv and metadata.tsv.
-        augment: draws some windows with it and without.
-        beside: other datasets, whose classes are drawn beside those of this one.
-        seed: of the windows that are drawn, and of t-SNE and UMAP.
+        features: a dataset that is not streamed.
+        folder: for the plots, `variances.csv` (classical features) and the page README.md.
+        projections: any of "pca", "tsne" and "umap", for windows of the train split.
+        model: a trained network whose embeddings are projected instead of the statistics of the features; they are also
+            written as vectors.tsv and metadata.tsv, for TensorBoard's projector.
+        augment: an augmentation; some windows are drawn with and without it.
+        beside: other datasets, whose classes are drawn next to those of this one.
+        seed: for the choice of windows, t-SNE and UMAP.
 
     Raises:
-        InputError: a streamed dataset, an unknown projection, a model that reads other features.
+        InputError: a streamed dataset, an unknown projection, or a model that reads other features.
     """
     folder = Path(folder)
     _require_local(features)
@@ -76,7 +76,7 @@ def draw_features(
     figures = _of_clips(features) | _of_datasets((features, *beside)) | _of_windows(features, statistics, augment, seed)
     vectors, targets, source = _vectors(features, statistics, model, seed)
     if len(vectors) < MIN_POINTS and projections:
-        logger.warning("%d training windows are too few for projections: none are drawn", len(vectors))
+        logger.warning("No projections are drawn, because there are only %d training windows", len(vectors))
         projections = ()
     figures |= _of_vectors(vectors, targets, source, features, projections, seed)
     if model:
@@ -87,7 +87,7 @@ def draw_features(
         write_atomically(folder / "variances.csv", csv_text([FeatureVariance._fields, *rows]))
         figures["variances.png"] = (
             variance_plot(variances),
-            "Variance of each feature, and what tells classes apart",
+            "Variance of each feature, and the share between classes",
         )
     for name, (figure, _) in figures.items():
         write_atomically(folder / name, png(figure))
@@ -96,21 +96,21 @@ def draw_features(
 
 
 def plot_windows(features: FeatureDataset) -> Figure:
-    """A window of each class as it is stored, for a notebook: spectrograms, or of vectors their means over all windows.
+    """A stored window of each class, for a notebook: spectrograms, or for vectors the class means over all windows.
 
     Raises:
-        InputError: a streamed dataset, whose windows are not here.
+        InputError: a streamed dataset.
     """
     _require_local(features)
     if features.kind.form is Form.VECTORS:
         statistics = window_statistics(features, "train", max_windows=MAX_TRAINING_WINDOWS)[:2]
         return drawn_means(*statistics, features.manifest)[0]
-    return drawn_windows(_one_window_a_class(features), features.manifest)[0]
+    return drawn_windows(_one_window_per_class(features), features.manifest)[0]
 
 
 def _require_local(features: FeatureDataset) -> None:
     if any(not hasattr(rows, "select") for rows in features.splits.values()):
-        raise InputError(f"{features.source} is streamed; plots need all of it: load it without streaming")
+        raise InputError(f"{features.source} is streamed, but plots need all of it: load it without streaming")
 
 
 Figures = dict[str, tuple[Figure, str]]
@@ -119,24 +119,24 @@ Statistics = tuple[np.ndarray, np.ndarray] | None  # of training windows, and th
 
 def _of_clips(features: FeatureDataset) -> Figures:
     figures = {
-        "classes.png": (class_distribution(features.manifest), "Clips of each class"),
+        "classes.png": (class_distribution(features.manifest), "Clips per class"),
         "durations.png": (
             duration_plot(clip_durations(features)),
-            "Length of the clips, as far as windows cover it",
+            "Length of the clips, as covered by windows",
         ),
     }
     if features.labels.is_multi_label:
         targets = {split: clip_targets(features, split) for split in features.splits}
-        figures["label_counts.png"] = (label_count_plot(targets), "How many classes the clips have")
+        figures["label_counts.png"] = (label_count_plot(targets), "Number of classes per clip")
         for split, its in targets.items():
             shares = co_occurrence(its)
             plot = co_occurrence_plot(shares, features.labels.names)
-            figures[f"co_occurrence_{split}.png"] = (plot, f"Classes that are heard together, {split}")
+            figures[f"co_occurrence_{split}.png"] = (plot, f"Classes that occur together, {split}")
     return figures
 
 
 def _of_datasets(several: Sequence[FeatureDataset]) -> Figures:
-    """The classes of several datasets side by side; of one dataset, nothing."""
+    """The classes of several datasets side by side; empty for one dataset."""
     if len(several) < 2:
         return {}
     names = [
@@ -144,7 +144,7 @@ def _of_datasets(several: Sequence[FeatureDataset]) -> Figures:
         for number, one in enumerate(several)
     ]
     manifests = {name: one.manifest for name, one in zip(names, several, strict=True)}
-    return {"datasets.png": (distributions_of_datasets(manifests), "Clips of each class in several datasets")}
+    return {"datasets.png": (distributions_of_datasets(manifests), "Clips per class in several datasets")}
 
 
 def _of_windows(features: FeatureDataset, statistics: Statistics, augment: Compose | None, seed: int) -> Figures:
@@ -152,17 +152,17 @@ def _of_windows(features: FeatureDataset, statistics: Statistics, augment: Compo
         vectors, targets = statistics
         figures = {"windows.png": drawn_means(vectors, targets, features.manifest)}
     else:
-        figures = {"windows.png": drawn_windows(_one_window_a_class(features), features.manifest)}
+        figures = {"windows.png": drawn_windows(_one_window_per_class(features), features.manifest)}
     if augment is not None:
         figures["augmented.png"] = (
             augmented_plot(features, augment, seed),
-            "Training windows as they are stored, and as training sees them",
+            "Training windows as stored, and with augmentation",
         )
     return figures
 
 
-def _one_window_a_class(features: FeatureDataset) -> dict[str, np.ndarray]:
-    """The first training window of each class, as it is stored."""
+def _one_window_per_class(features: FeatureDataset) -> dict[str, np.ndarray]:
+    """The first training window of each class, as stored."""
     rows, first = features.splits["train"], {}
     for number, labels in enumerate(rows["labels"]):
         for label in labels:
@@ -193,7 +193,7 @@ def _of_vectors(
 def _vectors(
     features: FeatureDataset, statistics: Statistics, model: str | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """One vector a training window, its classes, and what the vectors are, in words."""
+    """Vectors of training windows, their targets, and a description of the vectors."""
     if model is None:
         vectors, targets = statistics
         words = "mean and standard deviation of each mel bin"
@@ -211,7 +211,7 @@ def _vectors(
 
 
 def _write_projector(folder: Path, vectors: np.ndarray, targets: np.ndarray, names: Sequence[str]) -> None:
-    """The two files that projector.tensorflow.org and TensorBoard's projector load."""
+    """Writes the two files for projector.tensorflow.org and TensorBoard's projector."""
     lines = ("\t".join(f"{value:.5g}" for value in vector) for vector in vectors)
     write_atomically(folder / "vectors.tsv", "\n".join(lines) + "\n")
     named = (names_cell(name for name, one in zip(names, row, strict=True) if one == 1) for row in targets)

@@ -57,11 +57,11 @@ class WindowScorer(Protocol):
 
 
 class Trained(Protocol):
-    """What can be evaluated: a trainer after training, or anything else with a predictor."""
+    """A trained model to evaluate: a trainer after training, or anything else with a predictor."""
 
     @property
     def features(self) -> FeatureDataset:
-        """What it was trained on."""
+        """The features it was trained on."""
 
     def predictor(self) -> WindowScorer:
         """The trained model."""
@@ -84,25 +84,25 @@ def evaluate_model(
     """Scores a trained model on validation and test, and writes report.json, scores/, plots/ and
     training_data.parquet.
 
-    Every process must call it, since all of them predict. The first one writes, prints the summary and returns the
+    All processes must call this, since all of them predict. The first one writes, prints the summary and returns the
     report; the others wait for it and return an empty dict. If the run folder holds the model, the threshold and the
     windows are added to its config.json, see `models/usage.py`.
 
     Window logits are averaged per clip. Multi-label predictions use the single threshold with the best micro F1 on
     validation; single-label predictions are the class with the largest score. The report's `results` hold the model and
-    two baselines, the class prior and a linear model, each with its own threshold, chosen in the same way, on the same
-    clips.
+    two baselines, the class prior and a linear model, on the same clips, each with its own threshold chosen in the same
+    way.
 
     Args:
         trained: a trainer after training, or a fitted classical model.
-        features: what it was trained on.
-        run_folder: where everything is written.
-        settings: settings of the run beyond transformers' arguments, JSON-able; published with the report.
+        features: the features it was trained on.
+        run_folder: the folder to write to.
+        settings: settings of the run other than transformers' arguments, JSON-serializable; published with the report.
         command: the command line that repeats the run.
-        recordings: returns the clips that the features were made of, if they are on this machine. It is called only
+        recordings: returns the clips that the features were made from, if they are on this machine. It is called only
             if recordings were resampled, to measure how much the resampler changes the model's predictions.
         token: Hub token, for recordings there.
-        searched_trials: if a search found the settings, how many trials it compared on validation; a note says so.
+        searched_trials: if a search found the settings, the number of trials compared on validation, for a note.
 
     Returns:
         The report, as in report.json; an empty dict in all processes but the first.
@@ -155,7 +155,7 @@ def _judged(features: FeatureDataset, rows: Mapping[str, Mapping[str, ClipScores
 
 
 def judge(scores: Mapping[str, ClipScores], labels: LabelSpace) -> dict[str, dict[str, Any]]:
-    """`classification_metrics` of each split; multi-label ones at the threshold that is best on validation.
+    """`classification_metrics` of each split; multi-label ones use the threshold that is best on validation.
 
     Without a validation split the threshold is 0.5.
     """
@@ -187,13 +187,13 @@ def _data_facts(features: FeatureDataset) -> dict[str, Any]:
         "stored": manifest.get(STORED_SOUND),
         "splits": manifest["splits"],
         "num_excluded": manifest.get("num_excluded", 0),
-        # load_features refuses groups in two splits; where none are known, that says nothing
+        # load_features refuses groups in two splits, which guarantees nothing if groups are unknown
         "group_disjoint": manifest["corpus"]["groups_known"],
     }
 
 
 def _protocol(corpus: Mapping[str, Any]) -> str:
-    """How the corpus's users evaluate, and how it is done here."""
+    """The usual protocol of the corpus, and ours."""
     return f"{corpus['protocol']} {OUR_PROTOCOL.format(groups=APART[corpus['groups_known']])}".strip()
 
 
@@ -217,7 +217,7 @@ def _search_note(searched_trials: int | None) -> list[str]:
 
 
 def _notes(report: Mapping[str, Any]) -> list[str]:
-    """What limits the scores, one sentence each."""
+    """Limitations of the scores, one sentence each."""
     split, results = report["evaluated_split"], report["results"]
     metric = main_metrics(report["task"]["problem_type"])[0]
     notes = []
@@ -233,10 +233,10 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
         notes.append(f"No {split} clip has {', '.join(absent)}; averages over classes exclude these classes.")
     known = report["data"]["splits"][split].get("known_counts")
     if known:
-        fewest, most = min(known.values()), max(known.values())
+        smallest, largest = min(known.values()), max(known.values())
         notes.append(
             f"Labels are partial: each class is scored only on the {split} clips that were annotated for it, which are "
-            f"{fewest:,} to {most:,}."
+            f"{smallest:,} to {largest:,}."
         )
     if report["data"]["num_excluded"]:
         notes.append(
@@ -251,7 +251,7 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
 
 
 def _write_run(folder: Path, report: dict[str, Any], scores: ClipScores, features: FeatureDataset) -> Report:
-    """Draws and writes everything, report.json last, and returns the report as it was written."""
+    """Draws the plots and writes everything, report.json last, and returns the report as written."""
     labels, split = features.labels, report["evaluated_split"]
     result = report["results"]["model"][split]
     probabilities = labels.probabilities(scores.logits)
@@ -275,7 +275,7 @@ def _write_run(folder: Path, report: dict[str, Any], scores: ClipScores, feature
 
 
 def _finite(value: Any) -> Any:
-    """`value` with None for numbers that JSON cannot hold, such as the gradient norm of a step that overflowed."""
+    """`value` with None for numbers that are not finite, such as the gradient norm of a step that overflowed."""
     if isinstance(value, Mapping):
         return {key: _finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

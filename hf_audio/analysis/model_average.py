@@ -1,8 +1,8 @@
 """Averaging the weights of trained models ("model soup", Wortsman et al. 2022, arXiv 2203.05482).
 
-Models that were fine-tuned from the same weights with other seeds or settings often lie in one valley of the loss: the
-mean of their weights is one model, as fast as each, and often better than each. Of models that were trained from
-scratch by themselves the mean is worth nothing, so whatever was averaged is evaluated like any other run.
+Models that were fine-tuned from the same weights with different seeds or settings are often in the same valley of the
+loss. The mean of their weights is then a model as fast as each of them, and often better. The mean of models that were
+trained from scratch separately is worthless, so an average is evaluated like any other run.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from hf_audio.predictor import Predictor
 from hf_audio.privacy import public_name
 from hf_audio.training.averaged_weights import renew_statistics
 
-# What configs say of one run alone: where it came from, what its scores led to.
+# Keys of configs that differ between runs: their origin, and results of their scores.
 OF_A_RUN = {"_name_or_path", "name_or_path", "transformers_version", "decision_threshold", "sample_windows", "dtype"}
-BATCH_SIZE = 32  # windows of which norms are measured at a time
+BATCH_SIZE = 32  # windows per forward pass, to measure the statistics of batch norms
 
 
 class _Member(NamedTuple):
-    """A model that may be averaged."""
+    """A model to be averaged."""
 
     name: str
     facts: dict[str, Any]
@@ -44,11 +44,11 @@ class _Member(NamedTuple):
 
 
 class AveragedModel:
-    """The mean of several models' weights: what `evaluate_model` takes in a trainer's stead.
+    """The mean of several models' weights, which `evaluate_model` accepts in place of a trainer.
 
     Attributes:
-        features: which it is judged by, and whose training windows its norms' statistics are measured on.
-        averaged: the names of the models in it.
+        features: the features to evaluate on, and to measure the statistics of batch norms on.
+        averaged: the names of the averaged models.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class AveragedModel:
         self._fill(members)
 
     def predictor(self) -> Predictor:
-        """The averaged model, to score clips with."""
+        """A predictor of the averaged model."""
         manifest = self.features.manifest
         usage = Usage(window_s=manifest["window_s"], hop_s=manifest["hop_s"])
         return Predictor(self.model, self.extractor, usage=usage, name="the average", **self.options)
 
     def facts(self) -> dict[str, Any]:
-        """ "model", "training" and "log_history" of a report: what was averaged stands where others tell of epochs."""
+        """ "model", "training" and "log_history" of a report; "training" lists the averaged models."""
         num_parameters = sum(one.numel() for one in self.model.parameters())
         model = {
             "base_model": None,
@@ -93,7 +93,7 @@ class AveragedModel:
         save_extractor(self.extractor, folder)
 
     def _fill(self, members: Sequence[_Member]) -> None:
-        """Gives the model the mean of their weights, and norms the statistics of that mean."""
+        """Sets the mean of the members' weights, and measures the statistics of batch norms again."""
         for name, one in self.model.state_dict().items():
             if one.is_floating_point():
                 mean = sum(member.weights[name].double() for member in members) / len(members)
@@ -119,20 +119,20 @@ def average_models(
     """The mean of trained models' weights.
 
     Args:
-        names: run folders or models on the Hub, two or more.
-        features: of the same classes; with `greedy` its validation split chooses.
-        greedy: begin with the model that is best on validation, and take in each other one, the better ones first, as
-            long as the mean gets no worse by it. Without it all are averaged.
-        token: of the Hub.
-        options: of Predictor, such as `device`.
+        names: run folders or models on the Hub, at least two.
+        features: features with the same classes; `greedy` uses their validation split.
+        greedy: start with the model that is best on validation, then try the others, best first, and add each one that
+            does not make the mean worse. Otherwise all are averaged.
+        token: Hub token.
+        options: arguments of Predictor, such as `device`.
 
     Raises:
-        InputError: fewer than two models, one twice, models that differ in more than their weights, or no validation.
+        InputError: fewer than two models, duplicates, models that differ in more than their weights, or no validation.
     """
     if len(names) < 2 or len(set(names)) < len(names):
         raise InputError(f"Averaging needs two or more different models; found {', '.join(names)}")
     if greedy and "validation" not in features.splits:
-        raise InputError(f"{features.source} has no validation split to choose models by: leave out --greedy")
+        raise InputError(f"{features.source} has no validation split to choose models on: leave out --greedy")
     first = Predictor.load(names[0], token=token, **options)
     members = [_member(names[0], first)]
     for name in names[1:]:
@@ -166,13 +166,13 @@ def _require_same(one: _Member, two: _Member) -> None:
         here, there = one.facts.get(key), two.facts.get(key)
         if here != there:
             raise InputError(
-                f"{two.name} cannot be averaged with {one.name}: {key} is {str(there)[:80]} and not "
-                f"{str(here)[:80]}; give runs of the same model on the same features"
+                f"{two.name} cannot be averaged with {one.name}: {key} is {str(there)[:80]}, not {str(here)[:80]}; "
+                "give runs of the same model on the same features"
             )
 
 
 def _choose(averaged: AveragedModel, members: Sequence[_Member]) -> None:
-    """Greedy choice: leaves in `averaged` the mean that is best on validation."""
+    """Greedy choice: sets `averaged` to the mean that is best on validation."""
     metric = main_metrics(averaged.features.labels.problem_type)[0]
 
     def score(candidates: Sequence[_Member]) -> float:
@@ -195,7 +195,7 @@ def _choose(averaged: AveragedModel, members: Sequence[_Member]) -> None:
 
 
 def _reported(name: str) -> dict[str, Any]:
-    """What the report beside a run says of the weights that it started from."""
+    """The entries on the initial weights in the report of a run."""
     path = Path(name) / "report.json"
     model = deepcopy(read_json(path).get("model", {})) if path.is_file() else {}
     return {key: value for key, value in model.items() if key.startswith("base_")}

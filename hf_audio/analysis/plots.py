@@ -15,7 +15,7 @@ from hf_audio.figures.figures import BLUE, GREY, ORANGE, new_figure, png, short_
 from hf_audio.files import write_atomically
 from hf_audio.metrics import METRIC_NAMES, main_metrics
 
-SCORE_COLOURS = ("#264653", "#2a9d8f", BLUE, "#8a5a9e", GREY)
+SCORE_COLORS = ("#264653", "#2a9d8f", BLUE, "#8a5a9e", GREY)
 
 
 def write_plots(
@@ -30,11 +30,11 @@ def write_plots(
     labels: LabelSpace,
     split: str,
 ) -> list[str]:
-    """Draws every plot of a run into `folder` and returns the file names.
+    """Draws all plots of a run into `folder` and returns the file names.
 
-    `scores` is what `classification_metrics` says of the clips of `split`, whose `probabilities`, `decisions` and
-    `targets` (NaN where unknown) are `[clips, classes]`. Curves need a class with positives and negatives; without one
-    they are left out.
+    `scores` are the `classification_metrics` of the clips of `split`, whose `probabilities`, `decisions` and `targets`
+    (NaN where unknown) are `[clips, classes]`. Curves need a class with positives and negatives, and are otherwise left
+    out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures = {
@@ -52,7 +52,7 @@ def write_plots(
 
 
 def plot_training(log_history: list[dict], metric_names: Sequence[str], best_step: int | None = None) -> Figure | None:
-    """Loss on train and validation, and validation scores, over steps; None where nothing was logged.
+    """Loss on train and validation, and validation scores, over steps; None if nothing was logged.
 
     `best_step` is the step whose weights were kept.
     """
@@ -62,7 +62,7 @@ def plot_training(log_history: list[dict], metric_names: Sequence[str], best_ste
         return None
     panels: list[tuple[str, Any, tuple[str, ...], float | None]] = [("Loss", losses, (GREY, BLUE), None)]
     if any(scores.values()):
-        panels.append(("Scores on validation, by clip", scores, SCORE_COLOURS, 1.02))
+        panels.append(("Scores on validation, per clip", scores, SCORE_COLORS, 1.02))
     figure, all_axes = new_figure(5.2 * len(panels), 4.0, columns=len(panels))
     last_step = max(entry["step"] for entry in log_history)
     for axes, (title, curves, colors, top) in zip(np.atleast_1d(all_axes), panels, strict=True):
@@ -82,7 +82,7 @@ def _curve(log_history: list[dict], key: str) -> list[tuple[int, float]]:
 
 
 def plot_f1_per_class(scores: dict[str, Any], split: str) -> Figure:
-    """A bar a class, best first, with the number of its clips; classes without a clip are named but have no bar."""
+    """A bar per class, best first, with the number of clips; classes without clips have no bar."""
     classes = sorted(scores["per_class"].items(), key=lambda item: -(item[1]["f1"] if item[1]["support"] else -1))
     values = [one["f1"] for _, one in classes]
     rows = np.arange(len(classes))
@@ -103,10 +103,10 @@ def plot_f1_per_class(scores: dict[str, Any], split: str) -> Figure:
 
 
 def confusion_shares(targets: np.ndarray, decisions: np.ndarray) -> np.ndarray:
-    """Share `[true class, decided class]` of the true class's clips that were decided to be (also) the other.
+    """Share `[true class, decided class]` of the clips of a true class for which the other class was decided (too).
 
-    With one label per clip this is the confusion matrix, rows add up to 1. Where targets are partial (NaN), shares
-    are of the clips of which the other class is known too. NaN shares have no clip.
+    In single-label tasks this is the confusion matrix, and rows add up to 1. With partial labels (NaN), shares are of
+    the clips for which the other class is known too. Shares without clips are NaN.
     """
     true, known = np.asarray(targets) > 0.5, ~np.isnan(targets)
     decided = (np.asarray(decisions) > 0.5) & known
@@ -116,12 +116,12 @@ def confusion_shares(targets: np.ndarray, decisions: np.ndarray) -> np.ndarray:
 
 
 def plot_confusion(targets: np.ndarray, decisions: np.ndarray, labels: LabelSpace, split: str) -> Figure:
-    """`confusion_shares` as a plot: what was decided, given what is true."""
+    """A plot of `confusion_shares`: the decisions, given the truth."""
     shares = confusion_shares(targets, decisions)
     num_classes = len(labels)
     size = 2.6 + 0.32 * min(num_classes, 20) + 0.1 * max(num_classes - 20, 0)
     figure, axes = new_figure(size + 0.9, size)
-    figure.set_layout_engine("compressed")  # keeps the labels beside the square plot
+    figure.set_layout_engine("compressed")  # keeps the labels next to the square plot
     plot = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
     if num_classes <= 20:
         for (row, column), share in np.ndenumerate(shares):
@@ -132,7 +132,7 @@ def plot_confusion(targets: np.ndarray, decisions: np.ndarray, labels: LabelSpac
     font_size = 8 if num_classes <= 20 else 6
     axes.set_xticks(range(num_classes), names, rotation=90, fontsize=font_size)
     axes.set_yticks(range(num_classes), names, fontsize=font_size)
-    title = "Decided given true" if labels.is_multi_label else "Confusion matrix"
+    title = "Predicted given true" if labels.is_multi_label else "Confusion matrix"
     axes.set_title(f"{title} ({split})", fontsize=11)
     axes.set(xlabel="predicted (may be several)" if labels.is_multi_label else "predicted", ylabel="true")
     axes.grid(visible=False)

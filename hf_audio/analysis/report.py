@@ -1,4 +1,4 @@
-"""report.json of a run as a value: a dict that a terminal and a notebook show as tables."""
+"""The report.json of a run: a dict that a terminal and a notebook show as tables."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ OF_CLASSES = ("precision", "recall", "f1", "average_precision")
 
 
 class Report(dict[str, Any]):
-    """What report.json holds; A terminal and a notebook show the scores beside both baselines.
+    """The content of report.json. A terminal and a notebook show the scores with both baselines.
 
-    `report["results"]["model"]["test"]` are all scores of the model on test, `report["settings"]` what
-    it was trained with.
+    `report["results"]["model"]["test"]` has all scores of the model on test, `report["settings"]` the settings of the
+    run.
     """
 
     @property
     def split(self) -> str:
-        """The split that was evaluated."""
+        """The evaluated split."""
         return self["evaluated_split"]
 
     def to_pandas(self) -> pandas.DataFrame:
-        """The main scores: a row for the model and for each baseline."""
+        """The main scores, with a row for the model and each baseline."""
         import pandas
 
         rows = {title: self._scores(name) for name, title in ROW_TITLES.items()}
         return pandas.DataFrame(list(rows.values()), list(rows), [METRIC_NAMES[name] for name in self._metrics])
 
     def per_class(self) -> pandas.DataFrame:
-        """Scores of the model: a row for each class, with the number of its clips."""
+        """Scores of the model, with a row per class and its number of clips."""
         import pandas
 
         found = self["results"]["model"][self.split]["per_class"]
@@ -61,10 +61,11 @@ class Report(dict[str, Any]):
 
     def _title(self) -> str:
         counts = self["data"]["splits"][self.split]
-        return f"{self.split} split: {counts['num_clips']:,} clips of {counts['num_groups']:,} groups"
+        groups = "1 group" if counts["num_groups"] == 1 else f"{counts['num_groups']:,} groups"
+        return f"{self.split} split: {counts['num_clips']:,} clips of {groups}"
 
     def __str__(self) -> str:
-        if not self:  # of another process than the one that writes
+        if not self:  # in processes other than the first
             return "{}"
         width = max(len(title) for title in ROW_TITLES.values())
         lines = [
@@ -82,7 +83,7 @@ class Report(dict[str, Any]):
 
 
 def read_report(run_folder: str | Path) -> Report:
-    """The report of a run that is over.
+    """The report of a finished run.
 
     Raises:
         InputError: a folder without a report.

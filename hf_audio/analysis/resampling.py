@@ -1,7 +1,7 @@
-"""Whether a model's predictions depend on the resampler: soxr, as in training, or that of a stock pipeline.
+"""Whether a model's predictions depend on the resampler: soxr as in training, or that of a stock pipeline.
 
-A recording below the model's rate has nothing in its upper bands but what the resampler leaves there, and the
-logarithm amplifies it.
+The upper bands of a recording below the model's rate contain only residue of the resampler, which the logarithm
+amplifies.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from hf_audio.metrics import decide
 from hf_audio.predictor import Predictor
 
 STOCK = "torchaudio.functional.resample"
-MAX_CLIPS, MAX_S = 64, 30.0  # of each clip its beginning
-MAX_HEADERS = 5_000  # looked at to find them
-LARGEST_FILTER = 20_000_000  # numbers of torchaudio's filter: between rates such as 44,101 and 16,000 Hz it has more
+MAX_CLIPS, MAX_S = 64, 30.0  # only the beginning of each clip is used
+MAX_HEADERS = 5_000  # read to find such clips
+MAX_FILTER_SIZE = 20_000_000  # of torchaudio's filter: between rates such as 44,101 and 16,000 Hz it is larger
 
 
 def resampling_facts(
@@ -40,18 +40,18 @@ def resampling_facts(
     threshold: float,
     token: str | bool | None = None,
 ) -> dict[str, Any] | None:
-    """How many answers change when recordings are resampled as `AudioClassificationPipeline` does.
+    """How many predictions change when recordings are resampled as in `AudioClassificationPipeline`.
 
     Args:
-        predictor: of the trained network; None of what is not published for that pipeline.
-        split: the evaluated one.
-        recordings: gives the clips the features were made of; None where they are not on this machine.
-        threshold: of multi-label decisions.
+        predictor: the trained network; None for models that are not published for that pipeline.
+        split: the evaluated split.
+        recordings: returns the clips that the features were made from; None if they are not on this machine.
+        threshold: for multi-label decisions.
         token: Hub token, for recordings there.
 
     Returns:
-        For the report: `source_rates` of the split's recordings, and of a sample of those at another rate than the
-        model's `num_clips` and `num_other_answers` (None without recordings). None where nothing was resampled.
+        For the report: `source_rates` of the split's recordings and, for a sample of those at other rates than the
+        model's, `num_clips` and `num_other_answers` (None without recordings). None if nothing was resampled.
     """
     rate = features.extractor.sampling_rate
     rates = features.manifest["splits"][split].get("source_rates", {})
@@ -65,7 +65,7 @@ def resampling_facts(
     clips = clips.filter(is_one_of(clips["clip_id"], kept))
     differ = []
     for clip, source, own in _at_another_rate(_recordings(clips, token), rate):
-        with contextlib.suppress(AudioError):  # its beginning may be silent
+        with contextlib.suppress(AudioError):  # the beginning may be silent
             one, other = (
                 _answer(predictor, rate, sound, threshold) for sound in _both_ways(clip, source, own, features)
             )
@@ -74,21 +74,21 @@ def resampling_facts(
 
 
 def low_rates_note(rates: Mapping[str, int], sample_rate: int, split: str) -> list[str]:
-    """A sentence where most recordings of a split, counted by their rates, lie below the features' rate in Hz."""
+    """A note if most recordings of a split have sample rates below that of the features, in Hz."""
     low = {int(rate): count for rate, count in rates.items() if int(rate) < sample_rate}
     num_low, num_clips = sum(low.values()), sum(rates.values())
     if 2 * num_low <= num_clips:
         return []
-    most = max(low, key=lambda rate: low[rate])
+    most_common = max(low, key=lambda rate: low[rate])
     return [
         f"{num_low:,} of {num_clips:,} {split} recordings have a sample rate below the model's {sample_rate:,} Hz, "
-        f"most of them {most:,} Hz, so they contain nothing above half of that. Scores on recordings "
+        f"most often {most_common:,} Hz, so they contain nothing above half of that. Scores on recordings "
         "with the full bandwidth may differ."
     ]
 
 
 def _recordings(clips: pa.Table, token: str | bool | None) -> Iterator[tuple[Clip, Source]]:
-    """A sample of the clips with their recordings: from all over files, else from where containers begin."""
+    """A sample of the clips with their recordings: random ones among files, the first ones in containers."""
     here = is_file(clips)
     files = np.random.default_rng(0).permutation(np.flatnonzero(here))[:MAX_HEADERS]
     yield from ((clip, clip.path) for clip in rows_of(clips.take(pa.array(files))))
@@ -96,14 +96,14 @@ def _recordings(clips: pa.Table, token: str | bool | None) -> Iterator[tuple[Cli
 
 
 def _at_another_rate(recordings: Iterable[tuple[Clip, Source]], sample_rate: int) -> Iterator[tuple[Clip, Source, int]]:
-    """Those that are at another rate and can be read, with that rate."""
+    """The readable recordings at other rates, with their rate."""
     found = 0
     for clip, source in recordings:
         try:
             own = probe(source).sample_rate
         except AudioError:
             continue
-        if own != sample_rate and own * sample_rate <= LARGEST_FILTER * math.gcd(own, sample_rate) ** 2:
+        if own != sample_rate and own * sample_rate <= MAX_FILTER_SIZE * math.gcd(own, sample_rate) ** 2:
             yield clip, source, own
             found += 1
         if found == MAX_CLIPS:
@@ -111,7 +111,7 @@ def _at_another_rate(recordings: Iterable[tuple[Clip, Source]], sample_rate: int
 
 
 def _both_ways(clip: Clip, source: Source, own: int, features: FeatureDataset) -> tuple[np.ndarray, np.ndarray]:
-    """The clip's beginning at the model's rate, `[samples]` or in stereo `[2, samples]`: by soxr, and by torchaudio."""
+    """The beginning of a clip at the model's rate, by soxr and by torchaudio: `[samples]`, in stereo `[2, samples]`."""
     rate = features.extractor.sampling_rate
     stereo = bool({"left", "right"} & set(features.manifest["extractor"].get("channels", ())))
     end_s = clip.start_s + MAX_S if clip.end_s is None else min(clip.end_s, clip.start_s + MAX_S)
@@ -120,6 +120,6 @@ def _both_ways(clip: Clip, source: Source, own: int, features: FeatureDataset) -
 
 
 def _answer(predictor: Predictor, rate: int, sound: np.ndarray, threshold: float) -> np.ndarray:
-    """What is decided of a whole recording at the model's rate, `[classes]`, as the model card's code does it."""
+    """The decisions for a whole recording at the model's rate, `[classes]`, made like the code in the model card."""
     scores = predictor.waveform(sound, rate).scores
     return decide(scores[None], predictor.labels, threshold)[0]

@@ -1,4 +1,4 @@
-"""Pictures of a run while it goes on, for trackers: how windows look, stored and augmented, and what is confused."""
+"""Plots for trackers during training: stored and augmented windows, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from hf_audio.training.trackers import SHOW_PICTURES, send_pictures
 
 
 class TrackedPictures(TrainerCallback):
-    """Draws for the trackers of a trainer, in its first process.
+    """Draws plots for the trackers of a trainer, in the first process.
 
-    When training begins: some windows of the validation split as they are stored, and training windows before and after
-    augmentation. After each evaluation: the confusion matrix of validation clips, several labels decided at 0.5.
+    When training begins: some stored windows of the validation split, and training windows before and after
+    augmentation. After each evaluation: the confusion matrix of validation clips; multi-label decisions use a threshold
+    of 0.5.
 
     Args:
-        trainer: of a Classification; others have no pictures.
+        trainer: trainer of a Classification; other objectives have no plots.
     """
 
     def __init__(self, trainer: AudioTrainer) -> None:
@@ -35,7 +36,7 @@ class TrackedPictures(TrainerCallback):
 
     @property
     def is_of_use(self) -> bool:
-        """Whether there is anything to draw, and a tracker that shows it."""
+        """Whether there is anything to draw, and a tracker that shows images."""
         callbacks = self.trainer.callback_handler.callbacks
         shows = any(isinstance(callback, SHOW_PICTURES) for callback in callbacks)
         return shows and isinstance(self.trainer.objective, Classification)
@@ -68,7 +69,7 @@ def _windows(objective: Classification) -> dict[str, bytes]:
 
 
 def _some_rows(features: FeatureDataset, split: str) -> list[dict[str, Any]]:
-    """The first windows of a split, of a class each as far as these go; streamed ones are read for it."""
+    """Some of the first windows of a split, with different labels if possible; a streamed split is read for it."""
     rows = list(islice(features.splits[split], 10 * NUM_WINDOWS))
     first_of = {tuple(row["labels"]): row for row in reversed(rows)}
     others = [row for row in rows if row is not first_of[tuple(row["labels"])]]

@@ -1,4 +1,4 @@
-"""The last stage of a trial of a search: its validation scores and costs. The test split stays unseen."""
+"""The last stage of a trial in a search: its validation scores and costs. The test split is not used."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ SPLIT = "validation"
 MAX_TIMED = 512  # windows
 
 
-def evaluate_trial(trained: Trained, features: FeatureDataset, run_folder: Path, asked: str | None) -> dict[str, Any]:
-    """Scores validation, and writes a report.json of that alone: no baselines, no plots, no card.
+def evaluate_trial(trained: Trained, features: FeatureDataset, run_folder: Path, metric: str | None) -> dict[str, Any]:
+    """Scores the validation split, and writes a report.json with that only: no baselines, plots or card.
 
     Args:
-        trained: as of `evaluate_model`.
-        asked: the metric that the best checkpoint was chosen by; None takes mAP (several labels) or accuracy.
+        trained: as for `evaluate_model`.
+        metric: the metric that the best checkpoint was chosen by; None is mAP (multi-label) or accuracy.
 
     Returns:
-        "results" as of `evaluate_model`, "main" the name of the metric, "cost": `num_parameters` (None of classical
-        models) and `milliseconds` to read and score a window.
+        "results" as from `evaluate_model`, "main", the name of the metric, and "cost": `num_parameters` (None for
+        classical models) and `milliseconds` to read and score a window.
 
     Raises:
         InputError: there is no validation split, or the scores are not finite.
     """
     if SPLIT not in features.splits:
         raise InputError(
-            f"{features.source} has no validation split, by which trials are compared: give --validation_fraction 0.15"
+            f"{features.source} has no validation split to compare trials on: give --validation_fraction 0.15"
         )
     predictor = trained.predictor()
     windows = predictor.window_scores(features, SPLIT)
     few = dataclasses.replace(features, splits={SPLIT: features.splits[SPLIT].take(min(len(windows), MAX_TIMED))})
     begun_s = time.perf_counter()
-    num_timed = len(predictor.window_scores(few, SPLIT))  # some once more: the first time also warms up
+    num_timed = len(predictor.window_scores(few, SPLIT))  # scores some again, since the first time includes the warm-up
     elapsed_s = time.perf_counter() - begun_s
     if process_state().is_main_process:
         facts = trained.facts()
-        main = (asked or "").removeprefix("eval_") or (
+        main = (metric or "").removeprefix("eval_") or (
             "mean_average_precision" if features.labels.is_multi_label else "accuracy"
         )
         report = {

@@ -1,1 +1,1 @@
-"""Audit of the recordings of a corpus: facts of each clip, findings, copies, and a page to listen to them."""
+"""Audit of the recordings of a corpus: facts about each clip, findings, copies, and a page to listen to them."""

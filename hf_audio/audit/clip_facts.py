@@ -1,4 +1,4 @@
-"""What an audit measures of a clip: in one pass and in chunks, so that long recordings fit in memory."""
+"""The measurements of a clip in an audit, made in one pass and in chunks, so that long recordings fit in memory."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from hf_audio.data.index.table import Clip
 from hf_audio.data.recordings.audio import CANCELLED, SILENT_PEAK, AudioError, probe, read_blocks
 from hf_audio.data.recordings.headers import Source, lacks_last_page, missing_bytes
 
-# The four largest values of 16 bits: one more bit would have been needed. Eight bits end at 127 / 128.
+# The four largest 16-bit values count as full scale. The largest 8-bit value is 127 / 128.
 FULL_SCALE, FULL_SCALE_8_BITS = 0.9999, 0.99
-# A tone reaches full scale for a sample or two at a time; a converter at its end stays there.
+# A tone reaches full scale for one or two samples at a time; a clipping converter stays there.
 SHORTEST_RUN = 3
-FRAME_S, QUIET_FRAME_PEAK = 0.05, 0.001  # -60 dB of full scale: behind the noise of any room
+FRAME_S, QUIET_FRAME_PEAK = 0.05, 0.001  # -60 dB of full scale: below the noise of any room
 
 
 @dataclass
 class ClipFacts:
-    """What was measured of one clip; only `clip_id` and `error` say anything where it cannot be used.
+    """The measurements of one clip. If it cannot be used, only `clip_id` and `error` are set.
 
     Attributes:
-        error: why it cannot be used, None where it can.
-        format, subtype: of the file, in libsndfile's names.
+        error: why it cannot be used, None if it can.
+        format, subtype: format of the file, in libsndfile's names.
         peak: largest magnitude in any channel, 1 is full scale.
         rms: root of the mean square over all channels.
-        offset: the largest mean of a channel, with its sign.
+        offset: the mean of the channel with the largest magnitude of it, with its sign.
         clipped: share of samples in runs at full scale.
-        quiet: share of 50 ms frames that stay below -60 dB.
-        mix_db: level of the mean of all channels relative to the channels, 0 where they are alike.
-        dead_channels: channels that are silent while others are not.
-        missing: share of the bytes that the header promises and the file lacks.
-        lacks_end: an Ogg file without its last page.
-        digest: equal for equal samples, whatever the container.
-        image: of `fingerprints.plot`.
+        quiet: share of 50 ms frames whose peak is below -60 dB.
+        mix_db: level of the mean of all channels relative to the channels, 0 if they are equal.
+        dead_channels: number of silent channels, if others are not.
+        missing: share of the bytes promised by the header that the file lacks.
+        lacks_end: whether the last page of an Ogg file is missing.
+        digest: equal for equal samples, regardless of the container.
+        image: from `fingerprints.plot`.
     """
 
     clip_id: str
@@ -63,7 +63,7 @@ class ClipFacts:
 
 
 def examine_clip(clip: Clip, source: Source | AudioError) -> ClipFacts:
-    """Decode a clip of a recording and measure it; what is wrong with the recording becomes `error`."""
+    """Decodes a clip of a recording and measures it; a problem with the recording becomes `error`."""
     try:
         if isinstance(source, AudioError):
             raise source
@@ -85,12 +85,12 @@ def examine_clip(clip: Clip, source: Source | AudioError) -> ClipFacts:
 
 
 class _Measures:
-    """Sums over the blocks `[samples, channels]` of one clip."""
+    """Running sums over the blocks `[samples, channels]` of one clip."""
 
     def __init__(self, sample_rate: int, full_scale: float) -> None:
         self.sample_rate, self.full_scale = sample_rate, full_scale
         self.samples = self.clipped = self.frames = self.quiet_frames = 0
-        self.sum: Any = 0.0  # and float64 `[channels]` from the first block on
+        self.sum: Any = 0.0  # float64 `[channels]` after the first block, like the next two
         self.squares: Any = 0.0
         self.peaks: Any = 0.0
         self.mix_squares = self.mix_peak = 0.0
@@ -98,16 +98,16 @@ class _Measures:
         self.digest = hashlib.blake2b(f"{sample_rate} Hz".encode(), digest_size=16)
 
     def add(self, block: np.ndarray) -> None:
-        """Count a block in.
+        """Adds a block.
 
         Raises:
-            AudioError: samples that are not numbers.
+            AudioError: samples that are not finite.
         """
         magnitudes = np.abs(block)
         peaks = magnitudes.max(axis=0)
         if not np.isfinite(peaks).all():
             raise AudioError("non-finite samples")
-        self.digest.update(np.ascontiguousarray(block + np.float32(0)).data)  # + 0: -0 and 0 are one value
+        self.digest.update(np.ascontiguousarray(block + np.float32(0)).data)  # + 0 turns -0 into 0
         mono = block.mean(axis=1)
         self.sum = self.sum + block.sum(axis=0, dtype=np.float64)
         self.squares = self.squares + np.square(block, dtype=np.float64).sum(axis=0)
@@ -126,10 +126,10 @@ class _Measures:
         self.samples += len(block)
 
     def facts(self, clip_id: str) -> ClipFacts:
-        """What the sums say.
+        """The measurements from the sums.
 
         Raises:
-            AudioError: silent, in every channel or in their mean, in the words of `read_audio`.
+            AudioError: silent in every channel or in their mean, with the same message as `read_audio`.
         """
         if self.peaks.max() < SILENT_PEAK:
             raise AudioError("silent")
@@ -155,7 +155,7 @@ class _Measures:
 
 
 def _samples_in_runs(full: np.ndarray) -> int:
-    """How many of `[samples, channels]` belong to SHORTEST_RUN or more true ones in a row."""
+    """How many values of `[samples, channels]` are in runs of at least SHORTEST_RUN true values."""
     if len(full) < SHORTEST_RUN:
         return 0
     begins = np.logical_and.reduce([full[at : len(full) - SHORTEST_RUN + 1 + at] for at in range(SHORTEST_RUN)])
@@ -166,5 +166,5 @@ def _samples_in_runs(full: np.ndarray) -> int:
 
 
 def fact_names() -> Iterator[str]:
-    """Names of the attributes that are numbers or words."""
+    """Names of the attributes that are numbers or strings."""
     return (name for name in ClipFacts.__dataclass_fields__ if name != "image")

@@ -1,4 +1,4 @@
-"""The measurements of an audit, written at once, so that an interrupted audit can be resumed."""
+"""The measurements of an audit, written immediately, so that an interrupted audit can be resumed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from hf_audio.errors import InputError, one_line
 from hf_audio.files import open_for_writing, open_regular
 from hf_audio.terminal import progress
 
-VERSION = 2  # of what is measured: facts of another one are measured again
-MAX_LINE_BYTES, MAX_PLOT_BYTES = 4 << 20, 1 << 20  # both a hundred times what one takes
+VERSION = 2  # of the measurements: facts of other versions are measured again
+MAX_LINE_BYTES, MAX_PLOT_BYTES = 4 << 20, 1 << 20  # both a hundred times the usual size
 
 
 class FactStore:
-    """A file with the facts of one clip a line; plots stay there until they are asked for."""
+    """A file with the facts of one clip per line. Plots are only read on demand."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,10 +34,10 @@ class FactStore:
     def examine(
         self, clips: pa.Table, num_workers: int | None = None, token: str | bool | None = None
     ) -> list[ClipFacts]:
-        """Measure the clips of an index that the file does not know yet, and order its facts like `clips`.
+        """Measures the clips of an index that are not in the file, and returns all facts in the order of `clips`.
 
         Raises:
-            InputError: the file holds something else, or as `examine_clips`.
+            InputError: the file holds something else, or an error of `examine_clips`.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         keys = [_key(clip) for clip in rows_of(clips)]
@@ -59,7 +59,7 @@ class FactStore:
         return self.facts
 
     def _known(self) -> dict[str, tuple[int, ClipFacts]]:
-        """Where the line of each key begins, and its facts; a line that a killed run left unfinished is cut off."""
+        """The offset and facts of each key's line. An unfinished line of a killed run is removed."""
         known: dict[str, tuple[int, ClipFacts]] = {}
         if not self.path.exists():
             return known
@@ -75,14 +75,14 @@ class FactStore:
                         known[values["key"]] = at, ClipFacts(**{name: values[name] for name in fact_names()})
                 except (ValueError, LookupError, TypeError, RecursionError) as error:
                     raise InputError(
-                        f"{self.path}is not a record of an audit ({one_line(error)}); delete it to measure all "
+                        f"{self.path} is not a record of an audit ({one_line(error)}); delete it to measure all "
                         "recordings again"
                     ) from error
                 at += len(line)
         return known
 
     def plot(self, number: int) -> np.ndarray:
-        """Of a clip, uint8 `[frames, 32]`, read from disk; without frames where it cannot be used."""
+        """The plot of a clip, uint8 `[frames, 32]`, read from disk; without frames if the clip cannot be used."""
         with open_regular(self.path) as file:
             file.seek(self._lines[number])
             packed = base64.b64decode(json.loads(file.readline(MAX_LINE_BYTES))["image"])
@@ -91,7 +91,7 @@ class FactStore:
 
 
 def _key(clip: Clip) -> str:
-    """What decides the facts: another file of the same name, or another stretch of it, is measured again.
+    """Everything that determines the facts, so that a changed file or another part of it is measured again.
 
     An address on the Hub has a commit, which never changes.
     """

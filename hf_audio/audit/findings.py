@@ -21,17 +21,17 @@ from hf_audio.data.index.table import Clip, rows_of
 from hf_audio.errors import InputError
 
 SEVERITIES = ("error", "warning", "note")
-# A thousandth of all samples cut off is a crackle that a loud passage does not hide; a few peaks are.
+# A thousandth of all samples clipped is an audible crackle; a few clipped peaks are not audible.
 CLIPPED = 0.001
-# Peaks below -40 dB use 9 of 16 bits at most; below -60 dB on average, codecs and converters are as loud as the sound.
+# Peaks below -40 dB use at most 9 of 16 bits; below -60 dB RMS, noise of codecs and converters is as loud as the sound.
 QUIET_PEAK, QUIET_RMS = 0.01, 0.001
 MOSTLY_QUIET = 0.8
-OFFSET = 0.01  # -40 dB: a sound card in order has a hundredth of it
+OFFSET = 0.01  # -40 dB: a working sound card has a hundredth of it
 CANCELLED_DB = -20.0  # what is left in mono when channels oppose each other; unrelated channels lose 3 dB
-MISSING = 0.01  # of the bytes that a header promises: less is a header that counts padding
+MISSING = 0.01  # share of the bytes promised by a header: less can be a header that counts padding
 # A clip is an outlier if at least this share of the corpus has another value.
 USUAL = 0.9
-# A length is an outlier if it is this many times the median (or its inverse) and this many standard deviations off.
+# A length is an outlier if it differs from the median by this factor and by this many standard deviations.
 ODD_LENGTH, ODD_DEVIATIONS = 4.0, 5.0
 MIN_FOR_ODD = 10
 FORMAT_OF_SUFFIX = {
@@ -50,12 +50,12 @@ class Finding:
     """One problem of one clip.
 
     Attributes:
-        clip_id: of the clip.
-        finding: its kind: "broken", "silent", "leak", "cut off", "clipped", "too quiet", "channels cancel",
+        clip_id: the clip.
+        finding: kind of the finding: "broken", "silent", "leak", "cut off", "clipped", "too quiet", "channels cancel",
             "duplicate", "near-duplicate", "mostly quiet", "dead channel", "offset", "wrong suffix", "unlike the rest".
         severity: "error" (unusable, or invalidates scores), "warning" (may hurt) or "note".
         detail: the reason or the measured value, in a few words.
-        other: clip_id of the clip that this one is a copy of.
+        other: the clip_id of the original, if this clip is a copy.
     """
 
     clip_id: str
@@ -79,7 +79,7 @@ def audit_clips(
 
     Args:
         clips: an index.
-        store: file that keeps what was measured, so that a second audit of the same clips resumes. Default: none.
+        store: file for the measurements, so that a second audit of the same clips resumes. Default: none.
         num_workers: number of decoding processes. Default: one per core.
         token: Hub token, for recordings there.
 
@@ -126,7 +126,7 @@ def _of_one_clip(clip: Clip, facts: ClipFacts) -> Iterator[Finding]:
         yield found("silent" if facts.error.startswith("silent") else "broken", "error", facts.error)
         return
     if facts.missing > MISSING:
-        yield found("cut off", "warning", f"{facts.missing:.0%} of the sound that the header promises is missing")
+        yield found("cut off", "warning", f"{facts.missing:.0%} of the sound promised by the header is missing")
     elif facts.lacks_end:
         yield found("cut off", "warning", "the last page of the Ogg file is missing, as after an interrupted download")
     if facts.clipped > CLIPPED:
@@ -134,9 +134,9 @@ def _of_one_clip(clip: Clip, facts: ClipFacts) -> Iterator[Finding]:
     if facts.peak < QUIET_PEAK or facts.rms < QUIET_RMS:
         yield found("too quiet", "warning", f"peak {_decibels(facts.peak)}, RMS {_decibels(facts.rms)}")
     elif facts.quiet > MOSTLY_QUIET:
-        yield found("mostly quiet", "note", f"{facts.quiet:.0%} of it is below -60 dB")
+        yield found("mostly quiet", "note", f"{facts.quiet:.0%} of the clip is below -60 dB")
     if facts.mix_db < CANCELLED_DB and not facts.dead_channels:
-        yield found("channels cancel", "warning", f"{-facts.mix_db:.0f} dB quieter in mono than its channels")
+        yield found("channels cancel", "warning", f"{-facts.mix_db:.0f} dB quieter in mono than in its channels")
     if facts.dead_channels:
         yield found("dead channel", "note", f"{facts.dead_channels} of {facts.channels} channels are silent")
     if abs(facts.offset) > OFFSET:
@@ -159,7 +159,7 @@ def _decibels(level: float) -> str:
 
 
 def _unlike_the_rest(facts: Sequence[ClipFacts]) -> Iterator[Finding]:
-    """Sample rates and numbers of channels that few clips have, and lengths far from those of the others."""
+    """Unusual sample rates and numbers of channels, and lengths far from the median."""
     facts = [one for one in facts if one.error is None]
     if len(facts) < MIN_FOR_ODD:
         return
@@ -171,7 +171,7 @@ def _unlike_the_rest(facts: Sequence[ClipFacts]) -> Iterator[Finding]:
                 yield Finding(one.clip_id, "unlike the rest", "note", detail)
     lengths = np.log([one.duration_s for one in facts])
     middle = float(np.median(lengths))
-    usual_deviation = 1.4826 * float(np.median(np.abs(lengths - middle)))  # the standard deviation of normal ones
+    usual_deviation = 1.4826 * float(np.median(np.abs(lengths - middle)))  # standard deviation, if normal
     farthest = max(np.log(ODD_LENGTH), ODD_DEVIATIONS * usual_deviation)
     for one, length in zip(facts, lengths.tolist(), strict=True):
         if abs(length - middle) > farthest:
@@ -193,10 +193,10 @@ def _copies(clips: Sequence[Clip], store: FactStore) -> Iterator[Finding]:
     found: set[int] = set()
     for one, other, alike in copies(plots, len(different)):
         earlier, later = clips[different[one]], clips[different[other]]
-        # stretches of one recording may overlap on purpose
+        # clips of one recording may overlap on purpose
         if other not in found and earlier.recording != later.recording:
             found.add(other)
-            yield _copy(earlier, later, "near-duplicate", f"{alike:.0%} alike")
+            yield _copy(earlier, later, "near-duplicate", f"{alike:.0%} similar")
 
 
 def _copy(first: Clip, copy: Clip, finding: str, detail: str) -> Finding:

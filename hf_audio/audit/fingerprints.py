@@ -1,7 +1,7 @@
-"""Recordings that are copies of each other in any format, level and offset: found by coarse log-mel fingerprints.
+"""Finds recordings that are copies of each other in any format, level and offset, by coarse log-mel fingerprints.
 
-A fingerprint is the log-mel plot of a clip's first seconds, 32 bands below 3.6 kHz (which every codec keeps),
-relative to its own loudest value (so that the level does not matter). `hf_audio.copies` finds those alike.
+A fingerprint is the log-mel plot of a clip's first seconds, with 32 bands below 3.6 kHz (which all codecs preserve) and
+relative to its loudest value (so that the level does not matter). `hf_audio.copies` finds similar ones.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ WINDOW, HOP = 1024, 128  # 128 ms every 16 ms: a copy that is shifted by half a 
 BANDS, LOWEST_HZ, HIGHEST_HZ = 32, 60.0, 3600.0
 PLOT_S = 10.0
 MAX_FRAMES = int(PLOT_S * SAMPLE_RATE) // HOP
-# What lies lower than this below the loudest is left to the noise of codecs: 60 dB finds fewer copies.
+# Values further below the loudest one are dominated by codec noise: 60 dB finds fewer copies.
 RANGE_DB = 45.0
-# How alike copies must be, more where there is less to hear, for short sounds are soon alike. Copies of 120 recordings
-# of ESC-10 that were cut or delayed by half a second, made quieter by 26 dB, or stored as the smallest MP3 or Vorbis
-# have 0.92 and more, and other pairs less than 0.7; other pairs among 60 spoken digits of 0.4 s reach 0.87.
-SIMILAR, SIMILAR_A_SECOND, MAX_SIMILAR = 0.84, 0.1, 0.95
+# The minimum similarity of copies, which is higher for short sounds, since different short sounds are more similar.
+# Copies of 120 recordings of ESC-10 that were cut or delayed by half a second, made quieter by 26 dB, or stored as the
+# smallest MP3 or Vorbis have at least 0.92, and other pairs less than 0.7. Different ones among 60 spoken digits of
+# 0.4 s reach 0.87.
+SIMILAR, SIMILAR_PER_SECOND, MAX_SIMILAR = 0.84, 0.1, 0.95
 
 
 def plot(samples: np.ndarray) -> np.ndarray:
     """Log-mel plot of mono samples at 8 kHz: uint8 `[frames, 32]`, 0 is 45 dB below the loudest, 255.
 
-    Only the first ten seconds count; at least one frame comes back.
+    Only the first ten seconds count. The result has at least one frame.
     """
     samples = samples[: MAX_FRAMES * HOP + WINDOW - HOP]
     if len(samples) < WINDOW:
@@ -42,7 +43,7 @@ def plot(samples: np.ndarray) -> np.ndarray:
 
 
 def copies(plots: Iterable[np.ndarray], num_plots: int) -> Iterator[tuple[int, int, float]]:
-    """Pairs (first, second, similarity) of clips that are copies of each other, by their plots, read once."""
+    """Pairs (first, second, similarity) of clips that are copies of each other, from plots, which are read once."""
     seconds = np.zeros(num_plots)
 
     def noted() -> Iterator[np.ndarray]:
@@ -57,7 +58,7 @@ def copies(plots: Iterable[np.ndarray], num_plots: int) -> Iterator[tuple[int, i
     pairs = candidate_pairs(sketches, each, each)
     alike = similarities(sketches, pairs)
     sound_s = np.maximum(np.minimum(seconds[pairs.first], seconds[pairs.second]), 0.1)
-    same = np.flatnonzero(alike >= np.minimum(MAX_SIMILAR, SIMILAR + SIMILAR_A_SECOND / sound_s))
+    same = np.flatnonzero(alike >= np.minimum(MAX_SIMILAR, SIMILAR + SIMILAR_PER_SECOND / sound_s))
     for place in same[np.lexsort((pairs.second[same], pairs.first[same]))]:
         yield int(pairs.first[place]), int(pairs.second[place]), float(alike[place])
 

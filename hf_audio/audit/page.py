@@ -1,4 +1,4 @@
-"""The report of an audit: a CSV file with one row per finding, and a page to listen to the findings and judge them."""
+"""The report of an audit: a CSV file with one row per finding, and a page to listen to the findings and review them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from hf_audio.terminal import show
 
 COLUMNS = ("clip_id", "finding", "severity", "detail", "other")
 HEADS = ("finding", "detail", "copy of")
-MAX_CLIPS = 400  # a page that a browser opens at once: a plot takes 3 kB
+MAX_CLIPS = 400  # so that a browser opens the page quickly: a plot takes 3 kB
 PLOT_COLUMNS = 160
 
 
@@ -50,7 +50,7 @@ def audit_corpus(
     hub_token: str | None = None,
     **reading: Any,
 ) -> list[Finding]:
-    """Audit the recordings of a corpus and write audit.csv and index.html to `output_dir`; prints a summary.
+    """Audits the recordings of a corpus, writes audit.csv and index.html to `output_dir`, and prints a summary.
 
     First prints how the folder, table or dataset was read. Recordings of a dataset are read in place; those of the
     first findings are written next to the page, so that it can play them.
@@ -58,12 +58,12 @@ def audit_corpus(
     Args:
         corpus: name of a corpus module, e.g. "folder", which is the default.
         data_dir: its recordings; None if `reading` names a `dataset`.
-        output_dir: where audit.csv, index.html and what was measured are written.
+        output_dir: folder for audit.csv, index.html and the measurements.
         num_workers: number of decoding processes. Default: one per core.
-        strict: raise an error for unusable clips, once everything is written.
-        write_csv: also write the usable clips as a table that corpus="folder" reads.
+        strict: raise an error for unusable clips, after everything is written.
+        write_csv: also write the usable clips as a table for corpus="folder".
         hub_token: for datasets on the Hub; by default HF_TOKEN or the token of `hf auth login`.
-        reading: what is read and how, e.g. `dataset`, `group_column_name`; see `DataConfig`.
+        reading: what to read and how, e.g. `dataset`, `group_column_name`; see `DataConfig`.
 
     Returns:
         The findings, the most severe first.
@@ -114,10 +114,10 @@ def summary_table(clips: pa.Table, findings: Sequence[Finding]) -> str:
 
 
 def write_clips(clips: pa.Table, table: Path) -> None:
-    """Write an index as a table that the folder corpus reads, with paths that are true wherever it lies.
+    """Writes an index as a table for the folder corpus, with absolute paths, so that the table can be moved.
 
     Raises:
-        InputError: partial labels, which such a table cannot hold, or a place that cannot be written.
+        InputError: partial labels, which such a table cannot hold, or a file that cannot be written.
     """
     clips = list(rows_of(clips))
     if any(clip.unknown for clip in clips):
@@ -125,8 +125,8 @@ def write_clips(clips: pa.Table, table: Path) -> None:
             f"{table} cannot be written: the labels of this corpus are partial, which a table cannot express; leave "
             "out --write_csv"
         )
-    # Names that a reader could take for several are written as lists, and then in every cell: unlike those of
-    # `names_cell`, cells are read by how the whole column looks
+    # If a name could be read as several names, all cells are written as lists: unlike with `names_cell`, the reader
+    # chooses the format by the whole column
     as_lists = any(mark in name for clip in clips for name in clip.labels for mark in ",;|[")
     labels = "label" if all(len(clip.labels) == 1 for clip in clips) and not as_lists else "labels"
     metadata = list(dict.fromkeys(name for clip in clips for name in clip.metadata))
@@ -193,7 +193,7 @@ def _page(
 
 
 def _judged(data: DataConfig, clips: Sequence[Clip], labels: LabelSpace) -> Judged:
-    """The data that the page's corrections belong to; paths of this machine are left for the user to fill in."""
+    """The data that the page's corrections apply to. Local paths are left for the user to fill in."""
     place = data.dataset or data.data_dir
     public = public_value(place)
     return Judged(
@@ -209,7 +209,7 @@ def _judged(data: DataConfig, clips: Sequence[Clip], labels: LabelSpace) -> Judg
 
 
 def _reading(data: DataConfig) -> str:
-    """The flags with which a recipe reads the recordings in the same way, without paths and names of datasets."""
+    """The flags for a recipe to read the recordings in the same way, without paths and dataset names."""
     flags: list[str] = []
     for field in dataclasses.fields(data):
         value = getattr(data, field.name)
@@ -221,7 +221,7 @@ def _reading(data: DataConfig) -> str:
 
 
 def _heard(findings: Sequence[Finding]) -> list[str]:
-    """The clip and those that it is a copy of, by clip_id."""
+    """The clip_id of the clip, followed by those of its originals."""
     return list(dict.fromkeys((findings[0].clip_id, *(one.other for one in findings if one.other))))
 
 
@@ -244,6 +244,6 @@ def _case(clip: Clip, findings: Sequence[Finding], sounds: Sequence[tuple[str, s
 
 
 def _plot(image: np.ndarray) -> str:
-    """A log-mel plot `[frames, 32]`: time to the right, high frequencies at the top, loud is dark."""
+    """A PNG of a log-mel plot `[frames, 32]`: time to the right, high frequencies at the top, loud is dark."""
     step = -(-len(image) // PLOT_COLUMNS)
     return png_address(gray_png(np.ascontiguousarray(255 - image[::step].T[::-1])))

@@ -15,23 +15,23 @@ from hf_audio.data.recordings.in_turn import reading_order, recordings_in_turn
 from hf_audio.data.sharing.stored_sound import ENDINGS
 from hf_audio.files import write_atomically
 
-FOLDER = "recordings"  # beside the page
-MAX_TAKEN = 60  # each may cost the row group that it lies in
+FOLDER = "recordings"  # in the folder of the page
+MAX_TAKEN = 60  # for each, the row group that contains it may have to be read
 MAX_TAKEN_BYTES = 64 << 20  # of one recording
 
 
 def playable(
     clips: pa.Table, wanted: Iterable[str], formats: Mapping[str, str], folder: Path, token: str | bool | None = None
 ) -> dict[str, Path]:
-    """A file for each of the wanted clips that can be played from one.
+    """A playable file for each of the wanted clips, if there is one.
 
-    Recordings that are files here stay where they are. Of the others the first MAX_TAKEN are written below `folder`.
+    Local files stay where they are. Of the other recordings, the first MAX_TAKEN are written below `folder`.
 
     Args:
         clips: the index.
-        wanted: their clip_ids, the most important first.
-        formats: of the recordings of clips that can be decoded, in libsndfile's names.
-        folder: of the page.
+        wanted: clip_ids, the most important first.
+        formats: the formats of decodable clips by clip_id, in libsndfile's names.
+        folder: the folder of the page.
         token: for repositories that are not public.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Measures many clips in worker processes: a recording that crashes the decoder only ends its worker."""
+"""Measures clips in worker processes, so that a recording that crashes the decoder only ends its worker."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from hf_audio.data.index.table import Clip
 from hf_audio.data.recordings.in_turn import reading_order, recordings_in_turn, run_cuts
 from hf_audio.errors import InputError
 
-CLIPS_AT_A_TIME = 16  # of those that are files
-RUN_BYTES = 64 << 20  # of others, where their containers can be cut so
+CLIPS_PER_TASK = 16  # for clips that are files
+RUN_BYTES = 64 << 20  # for other clips, if their containers can be divided
 CRASHED = "unreadable: the decoder crashes on it"
 
 
 class Task(NamedTuple):
-    """Clips that one worker examines, in their reading order, and the place of each among all clips."""
+    """Clips for one worker, in reading order, and the position of each among all clips."""
 
     places: list[int]
     clips: pa.Table
 
     def one_by_one(self) -> Iterator[Task]:
-        """Each clip by itself."""
+        """A task for each single clip."""
         for number, place in enumerate(self.places):
             yield Task([place], self.clips.take([number]))
 
@@ -42,14 +42,14 @@ class Task(NamedTuple):
 def examine_clips(
     clips: pa.Table, num_workers: int, token: str | bool | None = None, scratch: Path | None = None
 ) -> Iterator[tuple[int, ClipFacts]]:
-    """The facts of clips as they get ready, each with its row among them.
+    """Yields the facts of clips as they become ready, each with the clip's row.
 
-    Recordings are decoded in worker processes even where there is one worker only: one that crashes the decoder then
-    costs its worker, and is found by examining the clips that were in work one by one.
+    Recordings are decoded in worker processes even with one worker. If a recording crashes the decoder and with it a
+    worker, it is found by examining the clips in progress one by one.
 
     Args:
         token: for recordings on the Hub.
-        scratch: a folder for recordings of containers that are too long to be held in memory.
+        scratch: a folder for recordings from containers that are too long for memory.
 
     Raises:
         InputError: a container is damaged or cannot be reached, or workers cannot start.
@@ -69,17 +69,17 @@ def examine_clips(
                     yield from facts
         except BrokenProcessPool:
             pass
-        # what was in work, and what waited for a worker that would be free next, comes first
+        # the tasks in progress, and those queued for the next free worker, come first
         rest = [undone[number] for number in sorted(undone)]
         suspects, rest = rest[: 3 * num_workers], rest[3 * num_workers :]
         yield from _examine_apart([one for task in suspects for one in task.one_by_one()], examine)
 
 
 def _tasks(clips: pa.Table, token: str | bool | None) -> list[Task]:
-    """Files in small lots; what lies in containers or on the Hub in runs that are read from their beginning on."""
+    """Files in small tasks; recordings in containers or on the Hub in runs that are read sequentially."""
     here = is_file(clips)
     files, others = np.flatnonzero(here), np.flatnonzero(~here)
-    lots = [files[first : first + CLIPS_AT_A_TIME] for first in range(0, len(files), CLIPS_AT_A_TIME)]
+    lots = [files[first : first + CLIPS_PER_TASK] for first in range(0, len(files), CLIPS_PER_TASK)]
     if len(others):
         elsewhere = clips.take(pa.array(others))
         ordered = others[reading_order(elsewhere)]
@@ -122,7 +122,7 @@ def _examine_apart(tasks: Sequence[Task], examine: partial) -> Iterator[tuple[in
 def _workers(number: int) -> ProcessPoolExecutor:
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
-    if method == "forkserver":  # imported once, by the server, instead of by every worker
+    if method == "forkserver":  # so that the server imports this once, not each worker
         context.set_forkserver_preload([__name__])
     return ProcessPoolExecutor(number, context, _follow_parent)
 
@@ -139,7 +139,7 @@ def _check_workers_start() -> None:
 
 
 def _nothing() -> None:
-    """What a worker does to show that it is there."""
+    """A task to check that workers start."""
 
 
 def _follow_parent() -> None:

@@ -1,4 +1,4 @@
-"""What every augmentation of training batches offers."""
+"""The interface of all augmentations of training batches."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from hf_audio.augment.energies import Windows
 
 
 class Augmentation(Protocol):
-    """What every augmentation offers: numbers of each window, drawn on the CPU, and a pure function of them.
+    """An augmentation: random numbers per window, drawn on the CPU, and a pure function of them.
 
     Attributes:
-        reads_energies: whether it works on logarithms of energies (or waveforms), not on inputs.
-        draws_on_host: optional; whether `apply` is given what was drawn as it lies on the CPU.
+        reads_energies: whether it works on log energies (or waveforms) instead of normalized inputs.
+        draws_on_host: optional; whether `apply` gets the numbers on the CPU.
 
-    One that mixes windows of a batch says so by `mixes_windows = True`.
+    Augmentations that mix windows of a batch have `mixes_windows = True`.
     """
 
     reads_energies: bool
 
     def draw(self, lot: Lot) -> Any:
-        """A named tuple of arrays `[batch]` or `[batch, many]`, of floats or of integers below 2^24."""
+        """A named tuple of arrays `[batch]` or `[batch, many]`, with floats or integers below 2^24."""
 
     def apply(self, windows: Windows, drawn: Any) -> Windows:
-        """The windows, augmented; `drawn` is the same tuple of float32 tensors, on their device or on the CPU."""
+        """The augmented windows; `drawn` is the same tuple as float32 tensors, on the windows' device or the CPU."""

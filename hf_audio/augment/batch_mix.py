@@ -1,4 +1,4 @@
-"""Mixtures on the fly: to a training window others of its batch are added, and their labels joined."""
+"""Batch mixing: adds other windows of the batch to a training window, with their labels."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hf_audio.augment.draws import Lot
 from hf_audio.augment.energies import NATURAL_DB, Windows
 from hf_audio.errors import InputError
 
-SILENT = -45.0  # natural logarithm of an energy that no recording of 32 bits has
+SILENT = -45.0  # natural logarithm of an energy below that of any 32-bit recording
 
 
 class BatchMixNumbers(NamedTuple):
-    """Places of partners in the batch `[batch, slots]` and `[batch]` how many of them to add, 0 for none; `[batch,
-    slots]` offsets in [-1, 1) of the longest, and how much quieter each is, in natural logarithms."""
+    """Places of partners in the batch `[batch, slots]`, and how many of them to add `[batch]`, 0 for none; `[batch,
+    slots]` offsets in [-1, 1) times the maximum, and attenuations as natural logarithms."""
 
     partners: Any
     count: Any
@@ -28,19 +28,19 @@ class BatchMixNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class BatchMix:
-    """Adds to some windows one or more others of the batch, as if they sounded together, and joins the labels.
+    """Adds one or more other windows of the batch to some windows, as if they sounded together, with their labels.
 
-    The energies of sounds add up (up to a cross term that is zero on average). A partner begins earlier or later, what
-    falls off the window is lost, and it is as loud as the window itself or a little quieter; the sum is brought back to
-    the level of the window, for else loudness would tell how many there are. Of partial labels (NaN where unknown) a
-    class is present where it is in one of them, and absent where it is known to be in all. Only for several labels a
-    window: these are 0, 1 or NaN. Windows without any sound, which have no level, stay as they are and join no other.
+    The energies of sounds add up (up to a cross term that is zero on average). A partner is shifted in time, and parts
+    outside the window are lost. It is as loud as the window or a little quieter. The sum is scaled back to the level of
+    the window, so that loudness does not reveal the number of sounds. With partial labels (NaN is unknown), a class is
+    present if it is present in any of the windows, and absent if it is absent in all. For multi-label targets only,
+    which are 0, 1 or NaN. Silent windows, which have no level, are not changed and not added to others.
 
     Attributes:
-        probability: that a window gets company at all.
-        most: windows in a mixture, and classes: a partner that would bring too many is left out.
-        longest_offset: in frames (samples); a partner moves by up to so many, at most half a window.
-        level_db: a partner is up to so much quieter than the window.
+        probability: of mixing a window.
+        most: maximum number of windows in a mixture, and of classes: partners with too many classes are skipped.
+        longest_offset: maximum shift of a partner in frames (samples), at most half a window.
+        level_db: maximum attenuation of a partner relative to the window.
     """
 
     probability: float
@@ -66,12 +66,12 @@ class BatchMix:
         return BatchMixNumbers(partners, np.minimum(count, available), 2 * lot.uniform(slots) - 1, drops)
 
     def apply(self, windows: Windows, drawn: BatchMixNumbers) -> Windows:
-        """`windows.values` are logarithms of energies, or waveforms."""
+        """`windows.values` are log energies, or waveforms."""
         values, targets, num_frames, frames = windows
         partners, time = drawn.partners.long(), len(frames)
         lengths = num_frames[partners]
         offsets = (drawn.offsets * (min(self.longest_offset, time // 2) + 1)).long()
-        # at least half of a partner stays, and no gap arises behind a short window
+        # keeps at least half of a partner, and leaves no gap after a short window
         offsets = torch.minimum(torch.maximum(offsets, -(lengths // 2)), num_frames[:, None])
         levels = _levels(windows)
         joins, joined = self._joined(targets, partners, drawn.count, levels > SILENT)
@@ -90,8 +90,8 @@ class BatchMix:
         return mixed._replace(values=mixed.values * (back / 2).exp()[:, None])
 
     def _joined(self, targets: Tensor, partners: Tensor, count: Tensor, has_sound: Tensor) -> tuple[Tensor, Tensor]:
-        """Which partners join, bool `[batch, slots]`, and what is then known of each class: 1 where one has it, 0
-        where none does, else NaN."""
+        """Which partners are added, bool `[batch, slots]`, and the new targets: 1 if any window has the class, 0 if
+        none does, otherwise NaN."""
         others = targets[partners]
         slots = torch.arange(partners.shape[1], device=partners.device)
         wanted = (slots < count[:, None]) & has_sound[partners] & has_sound[:, None]
@@ -117,22 +117,22 @@ def _levels(windows: Windows) -> Tensor:
 
 
 def _later_images(windows: Windows, partners: Tensor, offsets: Tensor) -> Tensor:
-    """The partners moved along time, `[batch, slots, channels, frames, bins]`, silence where they came from."""
+    """The partners shifted in time, `[batch, slots, channels, frames, bins]`, with silence in the gaps."""
     source, is_outside = _sources(windows.frames, offsets)
     moved = windows.values[partners[:, :, None], :, source]  # [batch, slots, frames, channels, bins]
     return moved.masked_fill_(is_outside[..., None, None], -torch.inf).transpose(2, 3)
 
 
 def _later_waveforms(windows: Windows, partners: Tensor, offsets: Tensor) -> Tensor:
-    """The same of waveforms, `[batch, slots, samples]`, and nothing behind a window's own end: the attention mask says
-    where that is."""
+    """The same for waveforms, `[batch, slots, samples]`, with nothing after a window's own end, which the attention
+    mask marks."""
     source, is_outside = _sources(windows.frames, offsets)
     is_behind = windows.frames >= windows.num_frames[:, None, None]
     return windows.values[partners[:, :, None], source].masked_fill_(is_outside | is_behind, 0.0)
 
 
 def _sources(frames: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """Where in a partner each place is read, `[batch, slots, length]`, and whether that is outside of it."""
+    """The place in a partner that each place is read from, `[batch, slots, length]`, and whether it is outside."""
     source = frames - offsets[:, :, None]
     inside = source.clamp(0, len(frames) - 1)
     return inside, inside != source

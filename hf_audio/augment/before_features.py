@@ -1,4 +1,4 @@
-"""Augmentation of sound whose features are computed on the device: first as waveforms, then as what was computed."""
+"""Augmentation with features that are computed on the device: first of the waveforms, then of the features."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ class BeforeFeatures:
     """Waveforms → augmented → features → augmented.
 
     Attributes:
-        sound: what is done to the waveforms.
-        features: what is done to the features, or None.
-        of_sound: how they are computed.
-        extractor: of the dataset, which says how.
+        sound: augmentation of the waveforms.
+        features: augmentation of the features, or None.
+        of_sound: computes the features.
+        extractor: of the dataset, with the settings for that.
     """
 
     sound: Compose
     features: Compose | None
-    of_sound: OfSound = field(repr=False)  # run settings name the dataset, which decides these two
+    of_sound: OfSound = field(repr=False)  # the dataset in the run's settings determines these two
     extractor: FeatureExtractionMixin = field(repr=False)
 
     @property
     def steps(self) -> tuple[Augmentation, ...]:
-        """All that is done, in order."""
+        """All augmentations, in order."""
         return (*self.sound.steps, *(self.features.steps if self.features else ()))
 
     def draw(self, places: Sequence[tuple[int, ...]]) -> Draws:
-        """The numbers of a micro-batch, see `Compose.draw`: each window's generator goes on from sound to features."""
+        """The numbers of a micro-batch, see `Compose.draw`: each window has one generator for waveforms and
+        features."""
         lot = Lot.at(places)
         return Draws.of([step.draw(lot) for step in self.steps])
 
@@ -59,13 +60,13 @@ class BeforeFeatures:
 def augmentation_of(
     features: FeatureDataset, config: AugmentConfig, steps: tuple[WaveformStep, ...] = ()
 ) -> Compose | BeforeFeatures | None:
-    """The augmentation that settings ask for, of stored features or of those that are computed of sound.
+    """The augmentation of these settings, for stored features or features computed from waveforms.
 
     Args:
-        steps: of waveforms, as `waveform_steps` gives them.
+        steps: augmentations of waveforms, from `waveform_steps`.
 
     Raises:
-        InputError: as `augmentation_for` does; or what the features have nothing of.
+        InputError: see `augmentation_for`; or an augmentation would not change the features.
     """
     extractor = features.extractor
     if features.of_sound is None or not steps:
@@ -78,8 +79,8 @@ def augmentation_of(
 def _refuse_unheard(steps: Sequence[WaveformStep], extractor: FeatureExtractionMixin) -> None:
     by_clip = getattr(extractor, "normalization", None) == "clip"
     unheard = [
-        ("polarity", Polarity, True, "spectrograms have no signs"),
-        ("gain", Gain, by_clip, "--normalization clip takes each window's level away"),
+        ("polarity", Polarity, True, "polarity does not change a spectrogram"),
+        ("gain", Gain, by_clip, "--normalization clip removes each window's level"),
     ]
     for name, kind, is_unheard, why in unheard:
         if is_unheard and any(isinstance(step, kind) for step in steps):

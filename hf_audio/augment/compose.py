@@ -1,4 +1,4 @@
-"""Augmentations in a row, and the ones that a recipe's settings ask for."""
+"""Sequences of augmentations, and their creation from a recipe's settings."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from hf_audio.kinds import Form, kind_of_extractor, names_of
 class Compose:
     """Applies augmentations one after another.
 
-    Its `repr` names every parameter, so that a run can tell whether it is resumed with the same ones.
+    Its `repr` contains all parameters, so that a run can check whether it is resumed with the same ones.
 
     Attributes:
-        steps: those that read energies come first.
-        normalization: of the features `[batch, (channels,) frames, bins]`; None of waveforms `[batch, samples]`.
+        steps: augmentations of energies come first.
+        normalization: of features `[batch, (channels,) frames, bins]`; None for waveforms `[batch, samples]`.
     """
 
     steps: tuple[Augmentation, ...]
@@ -40,13 +40,13 @@ class Compose:
         reads = [step.reads_energies for step in self.steps]
         if reads != sorted(reads, reverse=True):
             names = ", ".join(type(step).__name__ for step in self.steps)
-            raise ValueError(f"What reads energies comes first, found {names}")
+            raise ValueError(f"Augmentations of energies must come first, found {names}")
 
     def draw(self, places: Sequence[tuple[int, ...]]) -> Draws:
         """The numbers of a micro-batch, on the CPU.
 
         Args:
-            places: of each window (seed, step, place in the global batch): numbers that say where in the run it is.
+            places: (seed, step, place in the global batch) of each window.
         """
         lot = Lot.at(places)
         return Draws.of([step.draw(lot) for step in self.steps])
@@ -54,13 +54,13 @@ class Compose:
     def __call__(
         self, features: Tensor, targets: Tensor, num_frames: Tensor, draws: Draws
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The same, augmented.
+        """The augmented features, targets and num_frames.
 
         Args:
             features: `[batch, (channels,) frames, bins]`, or waveforms `[batch, samples]`.
             targets: float32 `[batch, classes]`.
-            num_frames: int64 `[batch]`, how many frames (samples) of each window are not padding.
-            draws: of `draw`.
+            num_frames: int64 `[batch]`, number of frames (samples) per window that are not padding.
+            draws: from `draw`.
         """
         drawn = self._drawn(draws, features.device)
         if self.normalization is None:
@@ -71,7 +71,7 @@ class Compose:
         return windows.values.view_as(features).to(features.dtype), windows.targets, windows.num_frames
 
     def _drawn(self, draws: Draws, device: torch.device) -> list[tuple[Augmentation, Any]]:
-        """Each step with its numbers, where it reads them."""
+        """Each step with its numbers, on the device that it needs them on."""
         there, here = draws.on(device), draws.on(torch.device("cpu"))
         on_host = [getattr(step, "draws_on_host", False) for step in self.steps]
         return [
@@ -80,7 +80,7 @@ class Compose:
         ]
 
     def _augmented(self, windows: Windows, drawn: list[tuple[Augmentation, Any]]) -> Windows:
-        """From inputs to energies, where padding is silence, and back; then masks, and padding as it was."""
+        """Augments energies, in which padding is silence, then normalized inputs; finally restores the padding."""
         on_energies = [one for one in drawn if one[0].reads_energies]
         if on_energies:
             energies = self.normalization.undo(windows.values).masked_fill_(windows.padding(), -torch.inf)
@@ -98,20 +98,20 @@ def _through(drawn: list[tuple[Augmentation, Any]], windows: Windows) -> Windows
 
 
 def require_mixable(config: AugmentConfig, labels: LabelSpace) -> None:
-    """Refuses batch mixing, which joins labels, where each clip has one class. Raises InputError."""
+    """Raises InputError for batch mixing in a single-label task."""
     if config.batch_mix_probability and not labels.is_multi_label:
         raise InputError(
-            "--batch_mix_probability joins labels, but each clip has exactly one class here: build features with "
+            "--batch_mix_probability combines labels, but each clip has exactly one class here: build features with "
             "--several_labels, or leave it out"
         )
 
 
 def require_sense(config: AugmentConfig, extractor: FeatureExtractionMixin, labels: LabelSpace | None = None) -> None:
-    """Refuses what has no sense for features of a kind, whatever their windows; it needs no features.
+    """Refuses augmentation that makes no sense for a kind of features, before features are built.
 
     Raises:
-        InputError: batch mixing where each clip has one class; augmentation of anything but spectrograms, of which
-            waveforms can be mixed; or of spectrograms as `refuse_without_sense` says.
+        InputError: batch mixing in a single-label task; augmentation of features that are not spectrograms, except
+            mixing of waveforms; or of certain spectrograms, see `refuse_without_sense`.
     """
     if labels is not None:
         require_mixable(config, labels)
@@ -122,7 +122,7 @@ def require_sense(config: AugmentConfig, extractor: FeatureExtractionMixin, labe
         refuse_without_sense(config, extractor)
     elif wanted:
         raise InputError(
-            f"--{wanted[0]} augments log-mel features (--features {names_of(Form.IMAGE)}), and this run reads others: "
+            f"--{wanted[0]} augments log-mel features (--features {names_of(Form.IMAGE)}), and this run uses others: "
             "leave it out"
         )
 
@@ -133,16 +133,16 @@ def augmentation_for(
     labels: LabelSpace | None = None,
     waveform: tuple[WaveformStep, ...] = (),
 ) -> Compose | None:
-    """The augmentation that settings ask for, None when all are off.
+    """The augmentation of these settings, None if all are off.
 
-    Of spectrograms those of `spectrogram_steps`. Waveforms can be mixed; what else is done to them is in `waveform`.
+    For spectrograms, it is that of `spectrogram_steps`. For waveforms, it is mixing and the steps in `waveform`.
 
     Args:
-        waveform: of `waveform_steps`, for features that are waveforms.
+        waveform: from `waveform_steps`, for features that are waveforms.
 
     Raises:
-        InputError: as `require_sense` and `spectrogram_steps` do; augmentation of waveforms where there are none, or of
-            their level where a model hears none.
+        InputError: see `require_sense` and `spectrogram_steps`; or waveforms are augmented but the features are not
+            waveforms, or their level is changed but the extractor normalizes it.
     """
     require_sense(config, extractor, labels)
     steps: Any

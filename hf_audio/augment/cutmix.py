@@ -1,4 +1,4 @@
-"""CutMix: a part of each window is another's, and so is that share of its labels."""
+"""CutMix: replaces a part of a window with the same part of another, and that share of its targets."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SHAPES = ("rectangle", "time")
 
 
 class CutMixNumbers(NamedTuple):
-    """Of each window: the share that is to stay, 1 where all does; where the part lies along time and along frequency,
-    each as a share in [0, 1) of the room that it leaves; and the partner's place in the batch."""
+    """Per window: the share to keep, 1 for all; the position of the part along time and along frequency, as a share in
+    [0, 1) of the possible positions; and the partner's place in the batch."""
 
     share: Any
     time_position: Any
@@ -28,7 +28,7 @@ class CutMixNumbers(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Of each window, int64 `[batch, 1]`: where a part starts and ends, along time and along frequency."""
+    """Start and end of each window's part along time and along frequency, int64 `[batch, 1]`."""
 
     start: Tensor
     end: Tensor
@@ -38,16 +38,16 @@ class Parts(NamedTuple):
 
 @dataclass(frozen=True)
 class CutMix:
-    """Replaces a part of each window by the same part of another (Yun et al. 2019, arXiv 1905.04899).
+    """Replaces a part of each window with the same part of another (Yun et al. 2019, arXiv 1905.04899).
 
-    A part lies where both windows have sound: nothing of padding is copied, and none is written on. Labels are shared
-    by the area that was replaced, of the area of the window's own sound; of partial labels (NaN where unknown) what is
-    known of both stays known. Channels are cut alike.
+    Parts are where both windows have sound: no padding is copied or overwritten. Targets are mixed by the replaced
+    share of the window's own sound. With partial labels (NaN is unknown), a class stays known if it is known in both
+    windows. All channels get the same part.
 
     Attributes:
-        alpha: both parameters of the Beta distribution of the area that stays; 1 in the paper, any share alike.
-        shape: "rectangle": both sides by the root of its area; "time": all bins of a stretch of time.
-        probability: that a window gets a part of another at all.
+        alpha: both parameters of the Beta distribution of the kept area; 1 in the paper, the uniform distribution.
+        shape: "rectangle": both sides scaled by the root of the area; "time": all bins of a stretch of time.
+        probability: of changing a window.
     """
 
     alpha: float
@@ -82,7 +82,7 @@ class CutMix:
         )
 
     def parts(self, num_frames: Tensor, drawn: CutMixNumbers, num_bins: int) -> Parts:
-        """The part of each window that becomes its partner's, empty where the window stays as it is."""
+        """The part of each window that is replaced; empty if the window is unchanged."""
         cut = 1 - drawn.share
         both = torch.minimum(num_frames, num_frames[drawn.partner.long()])
         side = cut.sqrt() if self.shape == "rectangle" else cut

@@ -1,4 +1,4 @@
-"""Cutout: rectangles of time and frequency are hidden."""
+"""Cutout: masks rectangles of time and frequency."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hf_audio.augment.masks import MaskNumbers, edges_of, hide
 
 @dataclass(frozen=True)
 class Cutout:
-    """Hides rectangles (DeVries and Taylor 2017, arXiv 1708.04552) as SpecAugment hides, each window its own.
+    """Masks rectangles (DeVries and Taylor 2017, arXiv 1708.04552) like SpecAugment, separately for each window.
 
-    A mask of SpecAugment hides a moment or a band as a whole; a rectangle hides a band for a moment. Rectangles lie on
-    sound, not on padding.
+    A mask of SpecAugment hides all of a stretch of time or a band; a rectangle hides a band for some time. Rectangles
+    are on sound, not on padding.
 
     Attributes:
-        longest_frames, longest_bins: a side is 1 to so many long.
+        longest_frames, longest_bins: maximum sides of a rectangle; the minimum is 1.
         count: rectangles per window; they may overlap.
         is_centered: whether an input of 0 is the mean, see Normalization.
     """

@@ -1,11 +1,11 @@
-"""Random numbers of a batch: each window's own, drawn on the CPU, and copied to the device as one tensor.
+"""Random numbers for a batch: separate for each window, drawn on the CPU, and copied to the device as one tensor.
 
-What is drawn for a window depends on its place in the run alone: (seed, step, place in the global batch). So a resumed
-run draws what an undisturbed one does, on every device, and several processes draw what one does.
+The numbers of a window depend only on its place in the run: (seed, step, place in the global batch). So they are the
+same in a resumed run, on every device, and for any number of processes.
 
-Mixing needs partners, and a process has only its own windows to choose from. Partners are therefore chosen within runs
-of RUN neighbours of the global batch, which is shuffled: where each process's batch is a multiple of RUN windows,
-several processes mix the same windows as one does; where it is not, they mix others.
+Mixing needs partners, and a process can only choose among its own windows. So partners are chosen within groups of RUN
+consecutive windows of the global batch, which is shuffled: if each process's batch is a multiple of RUN windows,
+several processes mix the same windows as one process; otherwise they mix others.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ RUN = 8
 
 
 class Lot(NamedTuple):
-    """What the numbers of a micro-batch are drawn from.
+    """Draws the random numbers of a micro-batch.
 
     Attributes:
-        randoms: a generator for each window.
-        places: int64 `[batch]`, of each window in the global batch.
+        randoms: a generator per window.
+        places: int64 `[batch]`, the place of each window in the global batch.
     """
 
     randoms: list[np.random.Generator]
@@ -34,7 +34,7 @@ class Lot(NamedTuple):
 
     @classmethod
     def at(cls, places: Sequence[tuple[int, ...]]) -> Lot:
-        """Of windows at these places: any numbers that tell windows apart, last the place in the global batch."""
+        """For windows at these places: tuples of numbers that identify windows, ending with the place in the batch."""
         randoms = [np.random.default_rng(place) for place in places]
         return cls(randoms, np.array([place[-1] for place in places], dtype=np.int64))
 
@@ -47,9 +47,9 @@ class Lot(NamedTuple):
         return np.stack([random.standard_normal(count) for random in self.randoms])
 
     def partners(self, count: int) -> np.ndarray:
-        """For each window `count` others of its run, int64 `[batch, count]`; itself where there are no more.
+        """`count` partners of each window in its group, int64 `[batch, count]`; the window itself if there are too few.
 
-        Partners are those who come next in a random circle, so that everybody is a partner equally often.
+        Partners are the next windows in a random cycle, so that all windows are partners equally often.
         """
         runs, keys = self.places // max(RUN, count + 1), self.uniform()[:, 0]
         found = np.repeat(np.arange(len(keys))[:, None], count, axis=1)
@@ -63,11 +63,11 @@ class Lot(NamedTuple):
 
 @dataclass(frozen=True)
 class Draws:
-    """The numbers of a micro-batch, for each augmentation in turn a named tuple of `[batch]` or `[batch, many]`.
+    """The numbers of a micro-batch: for each augmentation, a named tuple with fields `[batch]` or `[batch, many]`.
 
     Attributes:
-        numbers: float32 `[batch, columns]`, all of them side by side.
-        layout: of each augmentation its named tuple, and how many columns each field has, 0 where it is `[batch]`.
+        numbers: float32 `[batch, columns]`, all numbers in one tensor.
+        layout: the named tuple of each augmentation, and the number of columns per field, 0 for `[batch]`.
     """
 
     numbers: Tensor
@@ -75,14 +75,14 @@ class Draws:
 
     @classmethod
     def of(cls, drawn: Sequence[Any]) -> Draws:
-        """Of named tuples of arrays."""
+        """From named tuples of arrays."""
         arrays = [np.asarray(field) for one in drawn for field in one]
         columns = [array.reshape(len(array), -1) for array in arrays]
         layout = [(type(one), tuple(0 if np.ndim(f) == 1 else np.shape(f)[1] for f in one)) for one in drawn]
         return cls(torch.from_numpy(np.concatenate(columns, axis=1).astype(np.float32)), tuple(layout))
 
     def on(self, device: torch.device) -> list[Any]:
-        """The named tuples, of tensors on a device: one copy, which the CPU does not wait for."""
+        """The named tuples with tensors on a device: one copy, which the CPU does not wait for."""
         numbers = self.numbers.pin_memory() if device.type == "cuda" else self.numbers
         numbers = numbers.to(device, non_blocking=True)
         found, first = [], 0
@@ -95,7 +95,7 @@ class Draws:
         return found
 
     def split(self, count: int) -> tuple[Draws, Draws]:
-        """Those of the first `count` augmentations, and those of the others."""
+        """The numbers of the first `count` augmentations, and those of the others."""
         columns = sum(width or 1 for _, widths in self.layout[:count] for width in widths)
         first, others = self.numbers[:, :columns], self.numbers[:, columns:]
         return Draws(first, self.layout[:count]), Draws(others, self.layout[count:])

@@ -1,4 +1,4 @@
-"""What augmentations work on: the logarithms of energies that normalized spectrograms stand for, and known padding."""
+"""The input of augmentations: log energies, recovered from normalized spectrograms, and known padding."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Windows(NamedTuple):
         values: float32 `[batch, channels, frames, bins]`, natural logarithms of energies, minus infinity in padding; or
             waveforms `[batch, samples]`.
         targets: float32 `[batch, classes]`.
-        num_frames: int64 `[batch]`, how many frames (samples) of each window are not padding.
-        frames: int64 `[frames]` (`[samples]`), 0, 1, 2 ...: made once for all augmentations.
+        num_frames: int64 `[batch]`, number of frames (samples) per window that are not padding.
+        frames: int64 `[frames]` (`[samples]`), 0, 1, 2 ...: created once for all augmentations.
     """
 
     values: Tensor
@@ -33,25 +33,26 @@ class Windows(NamedTuple):
 
     @classmethod
     def of(cls, values: Tensor, targets: Tensor, num_frames: Tensor) -> Windows:
-        """A batch as it comes, in float32."""
+        """From a batch, with values converted to float32."""
         size = values.shape[2] if values.ndim == 4 else values.shape[1]
         frames = torch.arange(size, device=values.device)
         return cls(values.float(), targets, num_frames.clamp(max=size), frames)
 
     def padding(self) -> Tensor:
-        """Bool `[batch, 1, frames, 1]`, of images: what is padding."""
+        """Bool `[batch, 1, frames, 1]`, for images: which frames are padding."""
         return (self.frames >= self.num_frames.view(-1, 1)).view(-1, 1, len(self.frames), 1)
 
 
 def change_some(
     chosen: Tensor, change: Callable[[Windows, Any], Tensor], windows: Windows, drawn: NamedTuple
 ) -> Tensor:
-    """Values of windows of which some are changed: on a CPU no others are computed. On a GPU all are, as asking it
-    which they are would take longer.
+    """Values of windows after changing some of them. A CPU computes only these. A GPU computes all windows, since
+    waiting
+    for `chosen` would take longer.
 
     Args:
         chosen: bool `[batch]`.
-        change: (windows, drawn) -> new values, the same as before of windows that are not chosen.
+        change: (windows, drawn) -> new values, unchanged for windows that are not chosen.
         drawn: numbers of each window, `[batch, ...]` each.
     """
     if windows.values.device.type != "cpu":
@@ -66,17 +67,17 @@ def change_some(
 
 @dataclass(frozen=True)
 class Normalization:
-    """How stored log energies become inputs: (value - mean) / (deviations * std), each channel by its own.
+    """How stored log energies become inputs: (value - mean) / (deviations * std), separately for each channel.
 
     Attributes:
-        mean, std: of the stored values; one number, or one for each channel.
+        mean, std: of the stored values; one number, or one per channel.
         deviations: ASTFeatureExtractor divides by two standard deviations, SpectrogramFeatureExtractor by one.
-        unit_db: decibels of one unit of the stored values, 4.343 of natural logarithms.
-        padding: input value of frames behind a clip's end; None is that of a log-mel of 0, as in ASTFeatureExtractor.
-        is_centered: whether an input of 0 is the mean of the training data, or of its own clip.
+        unit_db: decibels per unit of the stored values; 4.343 for natural logarithms.
+        padding: input value of padding frames; None: that of a log-mel of 0, as in ASTFeatureExtractor.
+        is_centered: whether an input of 0 is the mean of the training data, or of the clip.
     """
 
-    mean: Any  # a number, or a tuple of one for each channel
+    mean: Any  # a number, or a tuple with one per channel
     std: Any
     deviations: float = 2.0
     unit_db: float = NATURAL_DB
@@ -85,7 +86,7 @@ class Normalization:
 
     @classmethod
     def of(cls, extractor: FeatureExtractionMixin) -> Normalization:
-        """The normalization that an extractor of images applies; of one by clips, none."""
+        """The normalization of an extractor of images; with normalization per clip, none."""
         scale: Any = kind_of_extractor(extractor).scale(extractor)
         return cls(*scale[:-1])
 
@@ -114,5 +115,5 @@ class Normalization:
 
 @functools.lru_cache(maxsize=64)
 def _on(numbers: tuple[float, ...], device: torch.device) -> Tensor:
-    """A number for each channel `[channels, 1, 1]`: copied to a device once, not with every batch."""
+    """A number per channel `[channels, 1, 1]`: copied to a device once, not with every batch."""
     return torch.tensor(numbers, device=device)[:, None, None]

@@ -1,10 +1,10 @@
-"""Example settings of each augmentation, one at a time: what is drawn to be looked at, and timed."""
+"""Example settings for each augmentation, for figures and benchmarks."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# Of spectrograms: a name, and the AugmentConfig that switches it on, each strong enough to be seen.
+# For spectrograms: a name, and the settings of an AugmentConfig that switch it on, strong enough to be visible.
 _OF_SPECTROGRAMS: dict[str, dict[str, Any]] = {
     "time shift": {"time_shift": True},
     "time stretch": {"time_stretch": 0.3},
@@ -36,5 +36,5 @@ _OF_SPECTROGRAMS: dict[str, dict[str, Any]] = {
 
 
 def example_augmentations() -> dict[str, dict[str, Any]]:
-    """By name, the settings of an AugmentConfig that switch on one augmentation of spectrograms of 1 s or longer."""
+    """Settings of an AugmentConfig by name, each for one augmentation of spectrograms of 1 s or more."""
     return {name: dict(settings) for name, settings in _OF_SPECTROGRAMS.items()}

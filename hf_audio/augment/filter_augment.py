@@ -1,4 +1,4 @@
-"""FilterAugment: random bands of frequency become louder or quieter, as by other rooms, microphones and distances."""
+"""FilterAugment: random gains of frequency bands, like those of other rooms, microphones and distances."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from hf_audio.errors import unknown_name
 
 
 class _Bands(NamedTuple):
-    """How many bands a curve has at least and at most, and how narrow one may be, in bins."""
+    """Minimum and maximum number of bands, and the minimum width of a band in bins."""
 
-    fewest: int
-    most: int
-    narrowest_bins: int
+    minimum: int
+    maximum: int
+    min_width_bins: int
 
 
-# Those of the authors' code, github.com/frednam93/FilterAugSED, utils/data_aug.py
+# Values of the authors' code, github.com/frednam93/FilterAugSED, utils/data_aug.py
 BANDS = {"linear": _Bands(3, 5, 6), "step": _Bands(2, 4, 4)}
 
 
 class FilterNumbers(NamedTuple):
-    """Of each window: how many bands; where the edges between them lie, `[batch, most - 1]` in ascending order, as
-    shares of the bins that the narrowest bands would leave (infinite where there are no more); and natural logarithms
-    `[batch, most + 1]`, at the edges of linear curves or of the bands of steps."""
+    """Per window: the number of bands; the edges between them, `[batch, maximum - 1]` in ascending order, as shares of
+    the bins that bands of minimum width would leave (infinite for unused edges); and natural logarithms of gains
+    `[batch, maximum + 1]`, at the edges of linear curves or for the bands of steps."""
 
     count: Any
     edges: Any
@@ -38,13 +38,13 @@ class FilterNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class FilterAugment:
-    """Adds a random curve over frequency to the logarithms of energies (Nam et al. 2022, arXiv 2110.03282).
+    """Adds a random curve over frequency to log energies (Nam et al. 2022, arXiv 2110.03282).
 
-    Each window gets bands of its own. The curve is the same in all frames and channels.
+    Each window gets its own bands. The curve is the same in all frames and channels.
 
     Attributes:
-        most_db: the curve is between so many decibels quieter and louder, each level drawn evenly; 6 in the paper.
-        type: "linear": slopes from one edge of a band to the next; "step": one level a band.
+        most_db: maximum gain or attenuation in decibels, drawn uniformly; 6 in the paper.
+        type: "linear": linear between the edges of bands; "step": one gain per band.
     """
 
     most_db: float
@@ -56,19 +56,19 @@ class FilterAugment:
             raise unknown_name("filter_augment_type", self.type, BANDS)
 
     def draw(self, lot: Lot) -> FilterNumbers:
-        fewest, most, _ = BANDS[self.type]
-        numbers = lot.uniform(1 + (most - 1) + (most + 1))
-        count = fewest + np.floor(numbers[:, 0] * (most - fewest + 1))
-        is_edge = np.arange(most - 1) < (count - 1)[:, None]
-        edges = np.sort(np.where(is_edge, numbers[:, 1:most], np.inf), axis=1)
-        return FilterNumbers(count, edges, (2 * numbers[:, most:] - 1) * (self.most_db / NATURAL_DB))
+        minimum, maximum, _ = BANDS[self.type]
+        numbers = lot.uniform(1 + (maximum - 1) + (maximum + 1))
+        count = minimum + np.floor(numbers[:, 0] * (maximum - minimum + 1))
+        is_edge = np.arange(maximum - 1) < (count - 1)[:, None]
+        edges = np.sort(np.where(is_edge, numbers[:, 1:maximum], np.inf), axis=1)
+        return FilterNumbers(count, edges, (2 * numbers[:, maximum:] - 1) * (self.most_db / NATURAL_DB))
 
     def apply(self, windows: Windows, drawn: FilterNumbers) -> Windows:
         curve = self.curve(drawn, windows.values.shape[3])
         return windows._replace(values=windows.values + curve[:, None, None])
 
     def curve(self, drawn: FilterNumbers, num_bins: int) -> Tensor:
-        """What is added to each bin, natural logarithms `[batch, bins]`."""
+        """The gain of each bin, natural logarithms `[batch, bins]`."""
         edges = self._edges(drawn, num_bins)
         bins = torch.arange(num_bins, device=edges.device, dtype=edges.dtype).expand(len(edges), -1).contiguous()
         if self.type == "step":
@@ -81,8 +81,8 @@ class FilterAugment:
         return torch.lerp(drawn.levels.gather(1, right - 1), drawn.levels.gather(1, right), share)
 
     def _edges(self, drawn: FilterNumbers, num_bins: int) -> Tensor:
-        """First bins of all bands but the lowest, `[batch, most - 1]`, `num_bins` where there are no more."""
-        narrowest = (num_bins // drawn.count).clamp(max=BANDS[self.type].narrowest_bins)
+        """First bins of all bands except the lowest, `[batch, maximum - 1]`; `num_bins` for unused edges."""
+        narrowest = (num_bins // drawn.count).clamp(max=BANDS[self.type].min_width_bins)
         room = num_bins - drawn.count * narrowest + 1
         before = torch.arange(1, drawn.edges.shape[1] + 1, device=drawn.edges.device) * narrowest[:, None]
         return ((drawn.edges * room[:, None]).floor() + before).clamp(max=num_bins)

@@ -1,4 +1,4 @@
-"""Changes to the picture of a sound, as of any picture: its contrast, and noise on it."""
+"""Image augmentation of spectrograms: contrast and noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hf_audio.augment.recording import KEYS, uniform_noise
 
 
 class ImageNumbers(NamedTuple):
-    """Of each window what its inputs are multiplied with, the standard deviation of its noise, and the noise's key."""
+    """Per window: the factor of its inputs, the standard deviation of its noise, and the noise's key."""
 
     factor: Any
     noise: Any
@@ -23,17 +23,17 @@ class ImageNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageChange:
-    """Multiplies the inputs of some windows, and adds Gaussian noise to others, as a project on genres did to the
-    pictures of a third of its windows: half of them with a factor of 0.5 or 1.5, half with noise of 0.1.
+    """Multiplies the inputs of some windows, and adds Gaussian noise to others. A project on genres did this to the
+    images of a third of its windows: half of them with a factor of 0.5 or 1.5, half with noise of 0.1.
 
-    Neither is what a louder sound or a noisy recording looks like: inputs are logarithms. A factor changes the contrast
-    around the mean of the training data (where features are normalized by it), and noise is as strong in silence as in
-    sound. `Warp` and `Recording` do what a sound does.
+    Neither looks like a louder sound or a noisy recording, since inputs are logarithms. The factor changes the contrast
+    around the mean of the training data (if features are normalized by it), and the noise is as strong in silence as in
+    sound. `Warp` and `Recording` change the sound itself.
 
     Attributes:
-        gain: the factor is 1 - gain or 1 + gain; 0 switches it off.
-        noise: standard deviation, in units of the inputs; 0 switches it off.
-        probability: that a window is changed; where both are on, one of them changes it, each as often.
+        gain: the factor is 1 - gain or 1 + gain; 0 is off.
+        noise: standard deviation, in units of the inputs; 0 is off.
+        probability: of changing a window; if both are on, one of them is applied, equally often.
     """
 
     gain: float = 0.0

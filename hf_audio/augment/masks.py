@@ -1,4 +1,4 @@
-"""Masks over normalized spectrograms."""
+"""Masks on normalized spectrograms."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hf_audio.augment.energies import Windows
 
 
 class MaskNumbers(NamedTuple):
-    """Of each mask, `[batch, masks]`: its width in frames or bins, and its position as a share in [0, 1) of the room
-    that it leaves."""
+    """Per mask, `[batch, masks]`: its width in frames or bins, and its position as a share in [0, 1) of the possible
+    positions."""
 
     time_widths: Any
     time_positions: Any
@@ -25,17 +25,17 @@ class MaskNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class SpecAugment:
-    """Masks stretches of time and bands of frequency (Park et al. 2019, arXiv 1904.08779), each window its own.
+    """Masks stretches of time and frequency bands (Park et al. 2019, arXiv 1904.08779), separately for each window.
 
-    Masked values become 0, the mean of the normalized training features, or where features are not normalized the mean
-    of their window and channel: it carries no information and leaves the batch's mean in place, unlike silence. Time
-    masks lie on sound; what bands of frequency hide of padding, Compose undoes.
+    Masked values become 0, the mean of the normalized training features; without normalization, the mean of their
+    window and channel. Unlike silence, the mean carries no information and does not change the batch's mean. Time masks
+    are on sound; where frequency masks cover padding, Compose restores it.
 
     Attributes:
-        longest_time_mask_frames: a time mask covers 0 to this many frames; 0 switches time masks off.
-        widest_bin_mask_bins: a frequency mask covers 0 to this many mel bins; 0 switches frequency masks off.
+        longest_time_mask_frames: a time mask covers 0 to this many frames; 0: no time masks.
+        widest_bin_mask_bins: a frequency mask covers 0 to this many mel bins; 0: no frequency masks.
         is_centered: whether an input of 0 is the mean, see Normalization.
-        num_masks: number of masks of each kind a window.
+        num_masks: number of masks of each kind per window.
     """
 
     longest_time_mask_frames: int
@@ -54,7 +54,7 @@ class SpecAugment:
         values, (all_frames, all_bins) = windows.values, windows.values.shape[2:]
         starts, ends = edges_of(windows.num_frames.view(-1, 1).float(), drawn.time_widths, drawn.time_positions)
         bin_starts, bin_ends = edges_of(all_bins, drawn.bin_widths, drawn.bin_positions)
-        # one axis for both, of frames and behind them bins: half of the operations
+        # one axis for both, frames followed by bins: half the number of operations
         starts, ends = torch.cat([starts, bin_starts + all_frames], 1), torch.cat([ends, bin_ends + all_frames], 1)
         places = torch.arange(all_frames + all_bins, device=values.device)
         is_inside = (places >= starts.unsqueeze(2)) & (places < ends.unsqueeze(2))
@@ -64,8 +64,8 @@ class SpecAugment:
 
 
 def hide(windows: Windows, hidden: Tensor, is_centered: bool) -> Windows:
-    """The windows with 0 where `hidden`, bool `[batch, 1, frames, bins]`, is true; where inputs are not centered, with
-    the mean of the window's channel, padding left out."""
+    """The windows with 0 where bool `hidden` `[batch, 1, frames, bins]` is true; if inputs are not centered, with the
+    mean of the window's channel, without padding."""
     values = windows.values
     if is_centered:
         return windows._replace(values=values.masked_fill(hidden, 0.0))
@@ -75,7 +75,7 @@ def hide(windows: Windows, hidden: Tensor, is_centered: bool) -> Windows:
 
 
 def edges_of(usable: Tensor | int, widths: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Where masks start and end, `[batch, masks]` each, within the first `usable` places."""
+    """Start and end of masks, `[batch, masks]` each, within the first `usable` places."""
     widths = torch.minimum(widths, usable) if isinstance(usable, Tensor) else widths.clamp(max=usable)
     starts = (positions * (usable + 1 - widths)).floor_()
     return starts, starts + widths

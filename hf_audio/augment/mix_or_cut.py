@@ -1,4 +1,4 @@
-"""Mixup and CutMix in one run: each window gets one of both, or none."""
+"""Mixup and CutMix in one run: each window gets one of the two, or neither."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hf_audio.augment.mixup import Mixup, MixupNumbers, mixup_numbers
 
 
 class MixOrCutNumbers(NamedTuple):
-    """Those of `MixupNumbers`, and behind them those of `CutMixNumbers`."""
+    """The fields of `MixupNumbers`, then those of `CutMixNumbers`."""
 
     mixup_share: Any
     mixup_own: Any
@@ -29,13 +29,13 @@ class MixOrCutNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class MixOrCut:
-    """Mixes some windows with others and cuts a part of others into some, none both.
+    """Applies mixup to some windows and CutMix to others, never both to one.
 
-    One number decides, as where timm has both; here each has its own probability, and the rest stays as it is. What a
-    window gets is of its partner as it came, so nothing has parts of three.
+    One number decides, as in timm; here each has its own probability, and other windows are unchanged. Partners are the
+    original windows, so no window has parts of three.
 
     Attributes:
-        mixup, cutmix: with their probabilities, which are together at most 1.
+        mixup, cutmix: with their probabilities, whose sum is at most 1.
     """
 
     mixup: Mixup

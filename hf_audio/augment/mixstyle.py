@@ -1,4 +1,4 @@
-"""Freq-MixStyle: how loud and how lively each band of frequency is moves towards another recording's."""
+"""Freq-MixStyle: moves the mean and standard deviation of each frequency bin towards those of another recording."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 from hf_audio.augment.draws import Lot
 from hf_audio.augment.energies import Windows
 
-MIN_STD = 0.01  # of natural logarithms: a band without any change has no deviation to divide by
+MIN_STD = 0.01  # of natural logarithms: avoids a division by 0 for constant bins
 
 
 class MixStyleNumbers(NamedTuple):
-    """Of each window the share of its own statistics, 1 where they stay, and the partner's place in the batch."""
+    """Per window: the share of its own statistics, 1 for no change, and the partner's place in the batch."""
 
     share: Any
     partner: Any
@@ -26,13 +26,13 @@ class MixStyleNumbers(NamedTuple):
 class FrequencyMixStyle:
     """Gives each bin of a window a mean and a standard deviation over time between its own and a partner's.
 
-    Those of log energies say much of room and microphone and little of what is heard, so labels stay. It is MixStyle
-    (Zhou et al. 2021, arXiv 2104.02008) on statistics of frequencies (Kim et al. 2022, arXiv 2206.12513; Schmid et al.,
-    CP-JKU's submission to DCASE 2022). Only frames that are not padding count. Channels have statistics of their own.
+    These statistics of log energies depend on room and microphone more than on the sound, so labels do not change. It
+    is MixStyle (Zhou et al. 2021, arXiv 2104.02008) with statistics per frequency (Kim et al. 2022, arXiv 2206.12513;
+    Schmid et al., CP-JKU's submission to DCASE 2022). Padding is ignored. Each channel has its own statistics.
 
     Attributes:
-        alpha: both parameters of the Beta distribution of the share; Schmid et al. have 0.3.
-        probability: that a window is changed at all.
+        alpha: both parameters of the Beta distribution of the share; 0.3 in Schmid et al.
+        probability: of changing a window.
     """
 
     alpha: float
@@ -54,7 +54,7 @@ class FrequencyMixStyle:
 
 
 def statistics(windows: Windows) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over time, of frames that are not padding, `[batch, channels, 1, bins]` each."""
+    """Mean and standard deviation over time without padding, `[batch, channels, 1, bins]` each."""
     padding, count = windows.padding(), windows.num_frames.clamp(min=1).view(-1, 1, 1, 1)
     mean = windows.values.masked_fill(padding, 0.0).sum(dim=2, keepdim=True) / count
     squares = (windows.values - mean).square().masked_fill_(padding, 0.0).sum(dim=2, keepdim=True)

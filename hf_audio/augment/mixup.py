@@ -1,4 +1,4 @@
-"""Mixing each window with another one, and their labels with them."""
+"""Mixup: mixes each window with another, and their targets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hf_audio.errors import unknown_name
 
 
 class MixupNumbers(NamedTuple):
-    """Of each window its own share, 1 where it stays alone, the logarithms of that and of its partner's share, and the
+    """Per window: its own share, 1 if it is not mixed; the logarithms of its own and its partner's share; and the
     partner's place in the batch."""
 
     share: Any
@@ -27,19 +27,20 @@ class MixupNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Mixup:
-    """Mixes each window with another of the batch (Zhang et al. 2018, arXiv 1710.09412), as if their sounds mixed.
+    """Mixes each window with another of the batch (Zhang et al. 2018, arXiv 1710.09412), as if their sounds were mixed.
 
     Adding two recordings adds their mel energies (up to a cross term that is zero on average), so features are mixed
-    as log(share * energy + (1 - share) * energy of the partner). Averaging log-mel values instead would make images
-    that no sound has. Harmonic and percussive parts are mixed alike, which is near to the parts of the mixture.
+    as log(share * energy + (1 - share) * energy of the partner). Averaging log-mel values instead would give images
+    that no sound has. Harmonic and percussive parts are mixed in the same way, which is close to the parts of the
+    mixture.
 
     Attributes:
         alpha: both parameters of the Beta distribution of the share, drawn for each window.
-        probability: that a window is mixed at all. AST's authors mix half of them, with an alpha of 10.
-        labels: "interpolate" gives each its share; "union" (multi-label) keeps all labels that are heard, in full.
-            Of partial labels (NaN where unknown), "interpolate" keeps what is known of both; "union" also what is
-            known to be present in one of them, so it suits labels that are mostly unknown.
-        audible_share: of energy, from which on "union" counts the partner as heard; 0.05 is 13 dB below the rest.
+        probability: of mixing a window. AST's authors mix half of them, with an alpha of 10.
+        labels: "interpolate" is the weighted mean of the targets; "union" (multi-label) keeps all labels of audible
+            sounds. With partial labels (NaN is unknown), a class is known after "interpolate" if it is known in both;
+            after "union" also if it is present in one, which suits labels that are mostly unknown.
+        audible_share: minimum share of energy at which "union" counts the partner; 0.05 is 13 dB below the rest.
     """
 
     alpha: float
@@ -55,7 +56,7 @@ class Mixup:
 
     def draw(self, lot: Lot) -> MixupNumbers:
         share = np.array([random.beta(self.alpha, self.alpha) for random in lot.randoms])
-        # The larger share stays with the window itself: mixing (a, b) and (b, a) are the same thing.
+        # The window itself has the larger share: mixing (a, b) and (b, a) is the same.
         share = np.maximum(share, 1 - share).astype(np.float32)
         partner = lot.partners(1)[:, 0]
         is_alone = (lot.uniform()[:, 0] >= self.probability) | (partner == np.arange(len(partner)))
@@ -72,24 +73,24 @@ class Mixup:
         )
 
     def _mix_targets(self, targets: Tensor, share: Tensor, partner: Tensor) -> Tensor:
-        """Unknown labels of a partner that cannot be heard say nothing."""
+        """Mixed targets. Labels of an inaudible partner are ignored, even if unknown."""
         if self.labels == "interpolate":
             return shared_targets(targets, partner, share)
         others = targets[partner].masked_fill(share > 1 - self.audible_share, 0.0)
-        either = torch.fmax(targets, others)  # of the known ones
+        either = torch.fmax(targets, others)  # ignores NaN
         is_open = (targets + others).isnan() & (either < 1)
         return either.masked_fill(is_open, torch.nan)
 
 
 def _sum(values: Tensor, windows: Windows, drawn: MixupNumbers) -> Tensor:
-    """The energies of windows and of their partners among `values`, each times its share."""
+    """The weighted sum of the energies of windows and their partners among `values`."""
     own = windows.values + drawn.own.view(-1, 1, 1, 1)
     return torch.logaddexp(own, values[drawn.partner] + drawn.other.view(-1, 1, 1, 1))
 
 
 def shared_targets(targets: Tensor, partner: Tensor, share: Tensor) -> Tensor:
-    """Labels of windows by what each has of itself and of its partner; unknown (NaN) is what is unknown of one of both,
-    unless nothing of that one is there.
+    """Weighted mean of the targets of windows and their partners; unknown (NaN) if either is unknown, unless its share
+    is 0.
 
     Args:
         targets: `[batch, classes]`.
@@ -101,6 +102,6 @@ def shared_targets(targets: Tensor, partner: Tensor, share: Tensor) -> Tensor:
 
 
 def mixup_numbers(share: np.ndarray, partner: np.ndarray) -> MixupNumbers:
-    """The numbers of windows with these shares (1 stays alone) and partners."""
+    """The numbers for windows with these shares (1: not mixed) and partners."""
     with np.errstate(divide="ignore"):
         return MixupNumbers(share, np.log(share), np.log1p(-share), partner)

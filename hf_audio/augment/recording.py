@@ -14,14 +14,14 @@ from hf_audio.augment.draws import Lot
 from hf_audio.augment.energies import NATURAL_DB, Windows, change_some
 
 NUM_NODES = 6  # of an equalization curve, evenly spaced over the mel axis
-MIN_NOISE_DB = 50.0  # below the sound, where noise is no longer heard
+MIN_NOISE_DB = 50.0  # below the sound, where noise is inaudible
 NOISE_TILT_DB = 12.0  # standard deviation of the difference between the noise's highest and lowest bin
-KEYS = 1 << 24  # integers that float32 holds exactly
+KEYS = 1 << 24  # float32 represents integers exactly up to this
 
 
 class RecordingNumbers(NamedTuple):
-    """Of each window: the curve at its nodes and the noise's tilt from the lowest to the highest bin, as natural
-    logarithms; how far the noise lies below the sound, infinitely far where there is none; and the noise's key."""
+    """Per window: the curve at its nodes and the noise's tilt from the lowest to the highest bin, as natural
+    logarithms; the level of the noise below the sound, infinite for no noise; and the noise's key."""
 
     nodes: Any
     tilt: Any
@@ -31,16 +31,16 @@ class RecordingNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Recording:
-    """Multiplies the spectrum with a smooth curve, and adds noise of another level and color to some windows.
+    """Multiplies the spectrum by a smooth curve, and adds noise of random level and color to some windows.
 
-    Mel energies of a sound and of noise add up; those of noise vary around their mean as an exponential distribution
-    does, the power of a complex Gaussian. A model that has heard many microphones does not learn one. The channels of a
-    window get the same curve and the same noise, which lies as far below each channel's own sound.
+    Mel energies of sound and noise add up. Those of noise have an exponential distribution around their mean, the power
+    of a complex Gaussian. A model trained on many microphones does not learn one of them. All channels of a window get
+    the same curve and the same noise, at the same signal-to-noise ratio for each channel.
 
     Attributes:
-        equalizer_db: standard deviation of the curve at each of its nodes; 0 switches it off.
-        noise_probability: that a window gets noise at all; 0 switches it off.
-        noise_snr_db: the loudest noise is so far below the sound's mean energy, the quietest MIN_NOISE_DB below it.
+        equalizer_db: standard deviation of the curve at each node; 0 is off.
+        noise_probability: of adding noise to a window; 0 is off.
+        noise_snr_db: minimum signal-to-noise ratio; the maximum is MIN_NOISE_DB.
     """
 
     equalizer_db: float = 0.0
@@ -69,7 +69,7 @@ class Recording:
 
 
 def _noisy(windows: Windows, drawn: RecordingNumbers) -> Tensor:
-    """The values of windows with noise."""
+    """The values of windows with added noise."""
     level = _sound_level(windows.values, windows.num_frames) - drawn.drop.view(-1, 1, 1, 1)
     noise = _noise(drawn, windows.values) + level.masked_fill(windows.padding(), -torch.inf)
     return torch.logaddexp(windows.values, noise)
@@ -82,7 +82,7 @@ def _sound_level(values: Tensor, num_frames: Tensor) -> Tensor:
 
 
 def _noise(drawn: RecordingNumbers, values: Tensor) -> Tensor:
-    """Logarithms of energies of noise with a mean of 1, tilted, `[batch, 1, frames, bins]`."""
+    """Log energies of noise with a mean of 1 and a tilt, `[batch, 1, frames, bins]`."""
     slope = torch.linspace(-0.5, 0.5, values.shape[3], device=values.device)
     uniform = uniform_noise(drawn.key, values.shape[2] * values.shape[3]).unflatten(1, values.shape[2:])
     exponential = uniform.clamp_(1e-4, 1 - 1e-4).log_().neg_().log_()
@@ -90,10 +90,10 @@ def _noise(drawn: RecordingNumbers, values: Tensor) -> Tensor:
 
 
 def uniform_noise(keys: Tensor, count: int) -> Tensor:
-    """Numbers in (0, 1) for each key, float32 `[keys, count]`: the same on every device, whatever other keys there are.
+    """Numbers in (0, 1) for each key, float32 `[keys, count]`: the same on every device, independent of other keys.
 
-    Place and key are hashed by integers of 32 bits, as in lowbias32 (C. Wellons, github.com/skeeto/hash-prospector);
-    a generator would have to be started again for each window.
+    Place and key are hashed with 32-bit integers, as in lowbias32 (C. Wellons, github.com/skeeto/hash-prospector); a
+    generator would have to be seeded again for each window.
 
     Args:
         keys: integers from 0 to 2^24, of any type.
@@ -105,4 +105,4 @@ def uniform_noise(keys: Tensor, count: int) -> Tensor:
     mixed ^= mixed >> 15
     mixed *= 0x846CA68B - (1 << 32)
     found = (mixed >> 8).bitwise_and_(KEYS - 1).to(torch.float32).add_(0.5).div_(KEYS)
-    return found.clamp_(max=1 - 1 / KEYS)  # the largest is rounded to 1, of which normal noise would be infinite
+    return found.clamp_(max=1 - 1 / KEYS)  # the largest would be rounded to 1, for which normal noise is infinite

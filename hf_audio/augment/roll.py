@@ -1,4 +1,4 @@
-"""Rolling of spectrograms along time and along frequency: nothing is lost, nothing is invented."""
+"""Circular shifts of spectrograms in time and frequency."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hf_audio.augment.energies import Windows
 
 
 class RollNumbers(NamedTuple):
-    """Of each window: by how many frames it comes later, and by how many bins it goes up; both may be negative."""
+    """Per window: the shift in frames (positive: later) and in bins (positive: up)."""
 
     frames: Any
     bins: Any
@@ -22,13 +22,14 @@ class RollNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Roll:
-    """Moves each window by whole frames and bins; what leaves at one end comes back at the other.
+    """Shifts each window by whole frames and bins, circularly.
 
-    A sound shorter than its window rolls within its own length, and its padding stays behind it. Channels roll alike.
+    A sound shorter than its window is rolled within its own length, and its padding stays after it. All channels get
+    the same shift.
 
     Attributes:
-        longest_frames: a window comes up to so many frames earlier or later.
-        most_bins: and goes up or down by up to so many bins.
+        longest_frames: maximum shift in time, in frames either way.
+        most_bins: maximum shift in frequency, in bins either way.
     """
 
     longest_frames: int = 0

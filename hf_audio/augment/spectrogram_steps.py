@@ -1,4 +1,4 @@
-"""From settings to the augmentations of spectrograms, in order, and what has no sense for some features."""
+"""Creates the augmentations of spectrograms from settings, and refuses those that make no sense for some features."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hf_audio.terminal import named_logger
 
 logger = named_logger(__name__)
 
-# What adds energies, multiplies them or counts in decibels, and what moves pitches or tells bins apart
+# Settings that add or multiply energies or are in decibels, and settings that shift pitch
 OF_ENERGIES = (
     "batch_mix_probability",
     "gain_db",
@@ -35,46 +35,46 @@ OF_ENERGIES = (
     "mixup_alpha",
 )
 OF_PITCH = ("frequency_scale", "frequency_shift_bins", "frequency_roll_bins")
-MIN_WINDOWS_A_MASK = 10  # no time mask is longer than a tenth of the window: short sounds would be gone
+MIN_WINDOWS_PER_MASK = 10  # time masks are at most a tenth of the window, so that short sounds are not hidden
 
 
 def spectrogram_steps(config: AugmentConfig, extractor: FeatureExtractionMixin) -> tuple[Augmentation, ...]:
-    """The augmentations that settings ask for, of windows that this extractor of images makes.
+    """The augmentations of these settings, for windows of this extractor of images.
 
-    In the order of nature: the sound (its moment, speed, pitch, loudness), what sounds beside it, the recording of
-    both, its mixture with another one, and what is done to the picture that came out, masks last.
+    They are in the order of the recording process: the sound (time, speed, pitch, loudness), other sounds, the
+    recording of both, mixing with another recording, and finally the image, with masks last.
 
     Raises:
-        InputError: those of energies where there are none: of clips that are each normalized by themselves they are not
-            known, and MFCCs have none; or one that is larger than a window.
+        InputError: an augmentation needs energies and the features have none (normalization per clip, or MFCCs), or it
+            is larger than a window.
     """
     refuse_without_sense(config, extractor)
     _refuse_larger_than_a_window(config, extractor)
-    frames_a_second = 1 / kind_of_extractor(extractor).scale(extractor).frame_s
+    frames_per_s = 1 / kind_of_extractor(extractor).scale(extractor).frame_s
     return (
-        *_of_the_sound(config, frames_a_second),
-        *batch_mix(config, frames_a_second),
+        *_of_the_sound(config, frames_per_s),
+        *batch_mix(config, frames_per_s),
         *_of_the_recording(config),
         *_mixtures(config),
-        *_of_the_picture(config, extractor, frames_a_second),
+        *_of_the_picture(config, extractor, frames_per_s),
     )
 
 
-def batch_mix(config: AugmentConfig, frames_a_second: float) -> tuple[BatchMix, ...]:
-    """BatchMix, where it is asked for; of waveforms frames are samples."""
+def batch_mix(config: AugmentConfig, frames_per_s: float) -> tuple[BatchMix, ...]:
+    """BatchMix, if it is on; for waveforms, frames are samples."""
     if not config.batch_mix_probability:
         return ()
-    offset = round(config.batch_mix_offset_s * frames_a_second)
+    offset = round(config.batch_mix_offset_s * frames_per_s)
     return (BatchMix(config.batch_mix_probability, config.batch_mix_max_windows, offset, config.batch_mix_level_db),)
 
 
-def _of_the_sound(config: AugmentConfig, frames_a_second: float) -> list[Augmentation]:
+def _of_the_sound(config: AugmentConfig, frames_per_s: float) -> list[Augmentation]:
     steps: list[Augmentation] = []
     moved = (config.time_stretch, config.frequency_scale, config.frequency_shift_bins, config.gain_db)
     if config.time_shift or any(moved):
         steps.append(Warp(*moved, time_shift=config.time_shift))
     if config.time_roll_s or config.frequency_roll_bins:
-        steps.append(Roll(round(config.time_roll_s * frames_a_second), config.frequency_roll_bins))
+        steps.append(Roll(round(config.time_roll_s * frames_per_s), config.frequency_roll_bins))
     return steps
 
 
@@ -98,36 +98,36 @@ def _mixtures(config: AugmentConfig) -> list[Augmentation]:
 
 
 def _of_the_picture(
-    config: AugmentConfig, extractor: FeatureExtractionMixin, frames_a_second: float
+    config: AugmentConfig, extractor: FeatureExtractionMixin, frames_per_s: float
 ) -> list[Augmentation]:
     steps: list[Augmentation] = []
     is_centered = Normalization.of(extractor).is_centered
     if config.image_gain or config.image_noise:
         steps.append(ImageChange(config.image_gain, config.image_noise, config.image_probability))
-    time_mask_frames = _time_mask_frames(config.time_mask_s, extractor.max_length, frames_a_second)
+    time_mask_frames = _time_mask_frames(config.time_mask_s, extractor.max_length, frames_per_s)
     if time_mask_frames or config.frequency_mask_bins:
         steps.append(SpecAugment(time_mask_frames, config.frequency_mask_bins, is_centered))
     if config.cutout_s:
-        longest = max(1, round(config.cutout_s * frames_a_second))
+        longest = max(1, round(config.cutout_s * frames_per_s))
         steps.append(Cutout(longest, config.cutout_bins, config.cutout_rectangles, is_centered))
     return steps
 
 
-def _time_mask_frames(longest_s: float, window_frames: int, frames_a_second: float) -> int:
-    """Of the longest time mask; a shorter one than asked for, in short windows, is said."""
-    frames, most = round(longest_s * frames_a_second), window_frames // MIN_WINDOWS_A_MASK
+def _time_mask_frames(longest_s: float, window_frames: int, frames_per_s: float) -> int:
+    """Maximum length of time masks; warns if it is shorter than requested, because windows are short."""
+    frames, most = round(longest_s * frames_per_s), window_frames // MIN_WINDOWS_PER_MASK
     if frames > most:
         logger.warning(
-            "time_mask_s is %g, and time masks here are at most %.3g s, a tenth of the window: longer ones would hide "
+            "time_mask_s is %g, but time masks are at most %.3g s here, a tenth of the window: longer masks would hide "
             "short sounds",
             longest_s,
-            most / frames_a_second,
+            most / frames_per_s,
         )
     return min(frames, most)
 
 
 def _refuse_larger_than_a_window(config: AugmentConfig, extractor: FeatureExtractionMixin) -> None:
-    """Rolls and rectangles have to fit; each is only looked at where it acts."""
+    """Refuses rolls and rectangles larger than a window, if they are on."""
     window_s = extractor.max_length * kind_of_extractor(extractor).scale(extractor).frame_s
     num_bins = extractor.num_mel_bins
     sizes = {"time_roll_s": window_s, "frequency_roll_bins": num_bins - 1, "cutout_s": window_s}
@@ -135,34 +135,34 @@ def _refuse_larger_than_a_window(config: AugmentConfig, extractor: FeatureExtrac
     for name, most in sizes.items():
         if getattr(config, name) > most:
             raise InputError(
-                f"--{name} {getattr(config, name):g} is more than a window has, which is {window_s:.3g} s long and "
+                f"--{name} {getattr(config, name):g} is larger than a window, which is {window_s:.3g} s long and "
                 f"{num_bins} mel bins high: give at most {most:.3g}"
             )
 
 
 def refuse_without_sense(config: AugmentConfig, extractor: FeatureExtractionMixin) -> None:
-    """Refuses what needs energies or bands of frequency where there are none. Raises InputError."""
+    """Raises InputError for augmentation that needs energies or frequency bands if the features have none."""
 
     def switched_off(names: tuple[str, ...]) -> str:
-        """The flags that do without those of `names` that are on: a recipe may have set them."""
+        """The flags that switch off those of `names` that are on, since a recipe may have set them."""
         return " ".join(f"--{name} 0" for name in names if getattr(config, name))
 
     off = switched_off(OF_ENERGIES)
     if getattr(extractor, "normalization", None) == "clip" and off:
         raise InputError(
-            f"{off.split()[0]} needs the energies of the sound, which are not known where each clip is normalized by "
-            f"its own mean and standard deviation: give {off}, or --normalization dataset"
+            f"{off.split()[0]} needs the energies of the sound, which are unknown if each clip is normalized by its "
+            f"own mean and standard deviation: give {off}, or --normalization dataset"
         )
     off = switched_off((*OF_ENERGIES, *OF_PITCH))
     if "mfcc" not in getattr(extractor, "channels", ()):
         return
     if off:
         raise InputError(
-            f"{off.split()[0]} is for energies in bands of frequency, and MFCCs are none: give {off} (masks, "
+            f"{off.split()[0]} is for energies of frequency bands, which MFCCs are not: give {off} (masks, "
             "--time_shift and --time_stretch can stay), or leave mfcc out of --channels"
         )
     if config.cutmix_alpha and config.cutmix_shape == "rectangle":
         raise InputError(
-            "--cutmix_shape rectangle is for bands of frequency, and MFCCs are none: give --cutmix_shape time, or "
-            "leave mfcc out of --channels"
+            "--cutmix_shape rectangle is for frequency bands, which MFCCs are not: give --cutmix_shape time, or leave "
+            "mfcc out of --channels"
         )

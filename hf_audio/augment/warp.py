@@ -1,4 +1,4 @@
-"""Warping of spectrograms: the same sound at another moment, speed and pitch."""
+"""Warping of spectrograms: the same sound at another time, speed and pitch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hf_audio.augment.energies import NATURAL_DB, Windows
 
 
 class WarpNumbers(NamedTuple):
-    """Of each window: by how much it gets longer, by how much the mel axis, how many bins it moves, how much its
-    logarithms grow, and where in [0, 1) of a full window it starts."""
+    """Per window: the factors of time and of the mel axis, the shift in bins, what is added to its logarithms, and its
+    start in [0, 1) of a full window."""
 
     stretch: Any
     scale: Any
@@ -25,18 +25,18 @@ class WarpNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Warp:
-    """Time shift and stretch, frequency shift and scaling, gain: one resampling of the image, each window its own.
+    """Time shift and stretch, frequency shift and scaling, and gain: one resampling of the image per window.
 
-    Frequency scaling and shift on the mel axis are what another instrument or another speaker's vocal tract does to a
-    sound (Jaitly and Hinton 2013); gain adds to all logarithms. A window that is full of sound is a loop: it may start
-    anywhere in it. A shorter clip starts where it does, grows or shrinks, and its padding stays padding. Channels of a
-    window are warped alike.
+    Scaling and shifting the mel axis imitates another instrument or another speaker's vocal tract (Jaitly and Hinton
+    2013). Gain is added to all logarithms. A window without padding is treated as a loop, which may start anywhere. A
+    shorter clip keeps its start and gets longer or shorter, and its padding stays padding. All channels of a window are
+    warped in the same way.
 
     Attributes:
         time_stretch: speeds are between 1 / (1 + this) and 1 + this.
         frequency_scale: the mel axis is scaled by 1 / (1 + this) to 1 + this.
-        frequency_shift_bins: and shifted by up to so many bins, up or down.
-        gain_db: loudness changes by up to so many decibels, up or down.
+        frequency_shift_bins: maximum shift of the mel axis, in bins up or down.
+        gain_db: maximum change of loudness, in decibels up or down.
         time_shift: whether a full window starts anywhere.
     """
 
@@ -92,17 +92,17 @@ class Warp:
         bins = torch.arange(last + 1, device=values.device) - last / 2
         source = (bins / drawn.scale.view(-1, 1) - (drawn.shift - last / 2).view(-1, 1)).clamp_(0, last)
         low = source.long()
-        # padding would be the difference of two infinities
+        # keeps padding, which would become NaN as the difference of two infinities
         found = _between(values, 3, low, (low + 1).clamp(max=last), source - low)
         return torch.where(values[..., :1].isneginf(), values[..., :1], found)
 
 
 def _between(values: Tensor, dim: int, low: Tensor, high: Tensor, share: Tensor) -> Tensor:
-    """`values` `[batch, channels, frames, bins]` read along `dim`, between the places `low` and `high`.
+    """`values` `[batch, channels, frames, bins]` interpolated along `dim`, between the places `low` and `high`.
 
     Args:
         low, high: int64 `[batch, places]`.
-        share: `[batch, places]`, how near each is to the higher one.
+        share: `[batch, places]`, weight of the higher place.
     """
     shape = (-1, 1, low.shape[1], 1) if dim == 2 else (-1, 1, 1, low.shape[1])
     low, high = (index.view(shape).expand_as(values) for index in (low, high))

@@ -82,8 +82,8 @@ def _judging(given: argparse.Namespace) -> dict[str, Any]:
 
 def _evaluated(given: argparse.Namespace, data: EvaluationData, folder: Path) -> Evaluation:
     """Runs the models on the data, writes their scores to the folder, and evaluates these."""
-    from hf_audio.judging.asking import Asked
     from hf_audio.judging.evaluation_report import recordings_of
+    from hf_audio.judging.evaluation_request import EvaluationRequest
     from hf_audio.judging.evaluation_run import evaluate_models
     from hf_audio.judging.stored_judgments import write_judged
 
@@ -97,7 +97,7 @@ def _evaluated(given: argparse.Namespace, data: EvaluationData, folder: Path) ->
             write_judged(folder / one.judged.name, one, data.split)
 
     computing = {name: getattr(given, name) for name in ("device", "bf16", "batch_size") if getattr(given, name)}
-    asked = Asked(
+    asked = EvaluationRequest(
         label_map=given.label_map,
         protocol=given.protocol,
         allow_training_data=given.allow_training_data,

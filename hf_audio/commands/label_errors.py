@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
         features,
         folder,
         data_dir=given.data_dir,
-        least_confidence=given.confidence,
+        min_confidence=given.confidence,
         num_plots=given.plots,
     )
     show(

@@ -1,7 +1,7 @@
-"""Every setting of a recipe beyond transformers' TrainingArguments: a unit in each name, help on each field.
+"""Every setting of a recipe beyond transformers' TrainingArguments, with its unit in its name and a help text.
 
 The field names are the command-line flags. Values come from the recipe, then `--demo`, then `--config FILE.yaml`, then
-the command line; parsing.py puts them together.
+the command line; parsing.py combines them.
 """
 
 from hf_audio.config.augment import AugmentConfig

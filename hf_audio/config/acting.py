@@ -1,9 +1,9 @@
-"""Settings that would do nothing: each is an error that says what to do, for a report must only hold what acted.
+"""Settings that would have no effect: each is an error that says what to do, so that reports hold only what acted.
 
-Which setting needs which is a line here, or beside a group where it is that group's own (`loss_needs.py` and its kin).
-Only what a user gives is asked about; a recipe's own values may wait for the setting that they need. `stored_features`
-is no setting but a fact: whether --dataset holds features that were built already, which of one on the Hub is known
-only when the Hub is asked.
+Each rule says which setting needs which. Rules within one group of settings are in that group's `..._needs.py`; the
+others are here. Only settings that a user gives are checked: a recipe's own values may wait for the setting they need.
+`stored_features` is not a setting but a fact: whether --dataset holds features that are already built. For a dataset on
+the Hub, this is known only after asking the Hub.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from hf_audio.config.waveform_augment import WaveformAugmentConfig
 from hf_audio.config.waveform_needs import WAVEFORM_NEEDS
 from hf_audio.errors import InputError
 
-# A stored dataset was made of recordings already. How many processes may work holds for whatever there is to do.
+# Settings of recordings that also act on a stored dataset of features
 STAY = {"dataset", "dataset_revision", "train_fraction", "split_seed", "num_workers"}
 OF_RECORDINGS = names_of(DataConfig, MixingConfig) - STAY
 WITHOUT_WARM_UP = ("constant", "reduce_lr_on_plateau", "greedy")  # schedules of the learning rate
-WITHOUT_NAMES = {"tensorboard", "none"}  # places to report to where a run has no name
+WITHOUT_NAMES = {"tensorboard", "none"}  # values of --report_to for which a run has no name
 SHOW_PICTURES = {"tensorboard", "trackio", "wandb", "all"}
 OF_A_HEAD = (*HEAD_FLAGS, "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
 
@@ -43,33 +43,33 @@ NEEDS = (
     Needs(
         (*sorted(OF_RECORDINGS), "hub_dataset_id", "public_license"),
         lambda run: not run.stored_features,
-        "a stored --dataset has its clips, labels, splits and mixtures already: leave it out, or rebuild the features, "
-        "with --data_dir in place of --dataset",
+        "a stored --dataset already has its clips, labels, splits and mixtures: leave it out, or rebuild the features "
+        "with --data_dir instead of --dataset",
     ),
     Needs(
         ("split_seed",),
         lambda run: not run.stored_features or run.train_fraction < 1,
-        "a stored --dataset has its splits already: leave it out, or give --train_fraction too, which it then draws",
+        "a stored --dataset already has its splits: leave it out, or give --train_fraction too, which it then seeds",
     ),
     Needs(
         ("streaming",),
         lambda run: run.stored_features,
-        "it is for a --dataset with features that were built already: leave it out",
+        "it only applies to a --dataset of features that are already built: leave it out",
     ),
     Needs(
         ("features_on_device",),
         lambda run: not vars(run).keys().isdisjoint(("model", "classical_model")),
-        "features are computed where a network is trained: build --features waveform, and give it there",
+        "it only applies when a network is trained: build --features waveform here, and give it to the training run",
     ),
     Needs(
         ("wave_polarity_probability",),
         lambda run: run.wave_polarity_probability == 0 or not run.features_on_device,
-        "spectrograms have no signs: leave it out",
+        "polarity does not change a spectrogram: leave it out",
     ),
     Needs(
         ("wave_gain_probability",),
         lambda run: run.wave_gain_probability == 0 or not run.features_on_device or run.normalization != "clip",
-        "--normalization clip takes each window's level away: leave one of the two out",
+        "--normalization clip removes each window's level: leave one of the two out",
     ),
     Needs(
         ("data_dir",),
@@ -84,38 +84,40 @@ NEEDS = (
     Needs(
         sorted(names_of(MixingConfig) - {"mix_fraction"}),
         lambda run: run.mix_fraction > 0,
-        "no mixtures are made: give --mix_fraction too, e.g. 0.5, or leave it out",
+        "mixing is off: give --mix_fraction too, e.g. 0.5, or leave it out",
     ),
     Needs(
         ("freeze",),
         lambda run: not run.lora_rank or run.freeze == "none",
-        "--lora_rank trains the adapters and the head alone: leave one of the two out",
+        "--lora_rank trains only the adapters and the head: leave one of the two out",
     ),
     Needs(("lora_alpha", "lora_dropout"), lambda run: run.lora_rank > 0, "give --lora_rank too, or leave it out"),
     *SPECTROGRAM_NEEDS,
     *WAVEFORM_NEEDS,
     *LOSS_NEEDS,
-    Needs(("network_features",), lambda run: run.network, "it is read by --network: give one, or leave it out"),
+    Needs(("network_features",), lambda run: run.network, "only --network reads it: give that too, or leave it out"),
     Needs(
         ("mask_fraction", "decoder_width", "decoder_layers"),
         lambda run: run.objective == "masked",
-        "it is of --objective masked: leave it out",
+        "it only applies to --objective masked: leave it out",
     ),
     Needs(
-        ("shuffle_fraction",), lambda run: run.objective == "shuffled", "it is of --objective shuffled: leave it out"
+        ("shuffle_fraction",),
+        lambda run: run.objective == "shuffled",
+        "it only applies to --objective shuffled: leave it out",
     ),
-    Needs(OF_A_HEAD, lambda run: not run.objective, "pretraining looks at no labels and has no head: leave it out"),
+    Needs(OF_A_HEAD, lambda run: not run.objective, "pretraining uses no labels and has no head: leave it out"),
     Needs(
         sorted(names_of(AugmentConfig, WaveformAugmentConfig)),
         lambda run: not run.objective,
-        "pretraining hides or shuffles patches itself and augments nothing: leave it out",
+        "pretraining hides or shuffles patches and uses no other augmentation: leave it out",
     ),
     *DISTILLING_NEEDS,
     *(
         Needs(
             (f"{what}_steps",),
             _is_in_steps(what),
-            f"it is of --{what}_strategy steps: give that too, or leave it out",
+            f"it only applies to --{what}_strategy steps: give that too, or leave it out",
         )
         for what in ("eval", "save", "logging")
     ),
@@ -132,38 +134,40 @@ NEEDS = (
     Needs(
         ("lr_scheduler_kwargs",),
         lambda run: not as_typed(run.lr_scheduler_type).startswith("constant"),
-        "a constant --lr_scheduler_type reads none: leave it out",
+        "a constant --lr_scheduler_type takes none: leave it out",
     ),
     *(
         Needs(
-            (name,), lambda run: as_typed(run.eval_strategy) != "no", "nothing is evaluated in training: leave it out"
+            (name,),
+            lambda run: as_typed(run.eval_strategy) != "no",
+            "nothing is evaluated during training: leave it out",
         )
         for name in ("eval_delay", "eval_on_start", "early_stopping_patience")
     ),
     *(
-        Needs((name,), lambda run: as_typed(run.save_strategy) != "no", "no checkpoint is written: leave it out")
+        Needs((name,), lambda run: as_typed(run.save_strategy) != "no", "no checkpoints are saved: leave it out")
         for name in ("save_total_limit", "early_stopping_patience")
     ),
     Needs(
         ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"),
         lambda run: run.gradient_checkpointing or run.activation_checkpointing,
-        "nothing is computed again: give --gradient_checkpointing too, or leave it out",
+        "gradient checkpointing is off: give --gradient_checkpointing too, or leave it out",
     ),
     Needs(
         ("optim_target_modules",),
         lambda run: any(name in as_typed(run.optim) for name in ("galore", "apollo")),
-        "it is of --optim galore_adamw, apollo_adamw or similar: give one, or leave it out",
+        "it only applies to --optim galore_adamw, apollo_adamw or similar: give one, or leave it out",
     ),
-    Needs(("fsdp_config",), lambda run: run.fsdp, "it is of --fsdp: give that too, or leave it out"),
+    Needs(("fsdp_config",), lambda run: run.fsdp, "it only applies to --fsdp: give that too, or leave it out"),
     Needs(
         ("run_name",),
         lambda run: {*([run.report_to] if isinstance(run.report_to, str) else run.report_to)} - WITHOUT_NAMES,
-        "--report_to names no place where runs have names: leave it out",
+        "--report_to names no tracker whose runs have names: leave it out",
     ),
     Needs(
         ("dataloader_prefetch_factor", "dataloader_persistent_workers"),
         lambda run: run.dataloader_num_workers,
-        "no worker loads data: give --dataloader_num_workers too, e.g. 4, or leave it out",
+        "there are no data-loading workers: give --dataloader_num_workers too, e.g. 4, or leave it out",
     ),
     Needs(
         ("metric_for_best_model",),
@@ -171,38 +175,38 @@ NEEDS = (
             "no" not in (as_typed(run.eval_strategy), as_typed(run.save_strategy))
             or as_typed(run.lr_scheduler_type).startswith(("reduce", "greedy"))
         ),
-        "it chooses among checkpoints by their scores: set --eval_strategy and --save_strategy both to epoch",
+        "it chooses the best checkpoint: set both --eval_strategy and --save_strategy to epoch",
     ),
     Needs(
         ("greater_is_better",),
         lambda run: run.metric_for_best_model,
-        "it is of --metric_for_best_model: give that too, or leave it out",
+        "it only applies to --metric_for_best_model: give that too, or leave it out",
     ),
     Needs(
         ("track_pictures",),
         lambda run: {*([run.report_to] if isinstance(run.report_to, str) else run.report_to)} & SHOW_PICTURES,
-        "--report_to names no tracker that shows pictures: give it tensorboard, trackio or wandb too, or leave it out",
+        "--report_to names no tracker that shows figures: add tensorboard, trackio or wandb, or leave it out",
     ),
-    Needs(("track_pictures",), lambda run: not run.objective, "pretraining confuses no classes: leave it out"),
-    Needs(("track_pictures",), lambda run: not run.classical_model, "it is for networks: leave it out"),
+    Needs(("track_pictures",), lambda run: not run.objective, "pretraining has no confusion matrix: leave it out"),
+    Needs(("track_pictures",), lambda run: not run.classical_model, "it only applies to networks: leave it out"),
     Needs(
         ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
         lambda run: "trackio" in run.report_to,
-        "it is for --report_to trackio: give that too, or leave it out",
+        "it only applies to --report_to trackio: give that too, or leave it out",
     ),
     *OPTIMIZING_NEEDS,
 )
 
 
 def require_acting(given: Collection[str], settings: Mapping[str, Any]) -> None:
-    """Refuses the first setting given that would do nothing.
+    """Refuses settings that would have no effect.
 
     Args:
         given: names of the settings that a user gave, on the command line or in a file.
-        settings: all settings of the run by their names.
+        settings: all settings of the run, by name.
 
     Raises:
-        InputError: says why it would do nothing, and what to do.
+        InputError: the first such setting, why it would do nothing, and what to do.
     """
     for name, otherwise in idle(settings):
         if name in given:
@@ -210,12 +214,12 @@ def require_acting(given: Collection[str], settings: Mapping[str, Any]) -> None:
 
 
 def idle(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The settings that do nothing in a run, each with what to do about it."""
+    """The settings that have no effect in a run, each with what to do about it."""
     run = SimpleNamespace(**settings)
     for rule in NEEDS:
         try:
             holds = rule.holds(run)
-        except AttributeError:  # a run without the setting that is needed: another rule, or none, is about it
+        except AttributeError:  # the run does not have the setting that is needed, so the rule is not about it
             continue
         if not holds:
             yield from ((name, rule.otherwise) for name in rule.settings if name in settings)

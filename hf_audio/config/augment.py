@@ -1,4 +1,4 @@
-"""How training batches are varied."""
+"""How training batches are augmented."""
 
 from __future__ import annotations
 
@@ -12,68 +12,68 @@ PROBABILITIES = (
     *("noise_probability", "batch_mix_probability", "mixstyle_probability", "mixup_probability"),
     *("cutmix_probability", "image_probability"),
 )
-FRACTIONS = ("patch_dropout", "patch_dropout_time", "patch_dropout_frequency")  # of patches, which never are all
+FRACTIONS = ("patch_dropout", "patch_dropout_time", "patch_dropout_frequency")  # of patches; below 1, so some remain
 
 
 @dataclass
 class AugmentConfig:
-    """How training batches are varied, on the device, per sample."""
+    """How training batches are augmented: on the device, each window on its own."""
 
     _argument_group_name = "augmentation"
 
-    time_shift: bool = setting(False, "Warp: random circular shift in time of windows that are full of sound.")
-    time_stretch: float = setting(0.0, "Warp: most that time is stretched or compressed, 0.2 is 20 %%; 0 is off.")
-    frequency_scale: float = setting(0.0, "Warp: most that the mel axis is scaled up or down, as a share; 0 is off.")
-    frequency_shift_bins: float = setting(0.0, "Warp: most mel bins that the spectrum is shifted up or down; 0 is off.")
-    gain_db: float = setting(0.0, "Warp: most that a window gets louder or quieter, in dB; 0 is off.")
-    time_roll_s: float = setting(0.0, "Roll: longest circular shift in time, in seconds; 0 is off.")
-    frequency_roll_bins: int = setting(0, "Roll: largest circular shift in frequency, in mel bins; 0 is off.")
+    time_shift: bool = setting(False, "Warp: random circular shift in time, for windows without padding.")
+    time_stretch: float = setting(0.0, "Warp: maximum stretch or compression of time, 0.2 is 20 %%; 0 is off.")
+    frequency_scale: float = setting(0.0, "Warp: maximum scaling of the mel axis up or down, 0.2 is 20 %%; 0 is off.")
+    frequency_shift_bins: float = setting(0.0, "Warp: maximum shift of the spectrum up or down, in mel bins; 0 is off.")
+    gain_db: float = setting(0.0, "Warp: maximum change of a window's level, in dB; 0 is off.")
+    time_roll_s: float = setting(0.0, "Roll: maximum circular shift in time, in seconds; 0 is off.")
+    frequency_roll_bins: int = setting(0, "Roll: maximum circular shift in frequency, in mel bins; 0 is off.")
     equalizer_db: float = setting(
         0.0, "Recording: standard deviation of a random smooth equalizer curve, in dB; 0 is off."
     )
     noise_probability: float = setting(0.0, "Recording: probability that noise is added to a window; 0 is off.")
-    noise_snr_db: float = setting(5.0, "Recording: lowest signal-to-noise ratio, in dB.")
+    noise_snr_db: float = setting(5.0, "Recording: minimum signal-to-noise ratio, in dB.")
     batch_mix_probability: float = setting(
         0.0,
-        "Batch mixing: probability that other windows of the batch are added to a window; labels are united; 0 is off.",
+        "Batch mixing: probability of adding other windows of the batch, with their labels, to a window; 0 is off.",
     )
-    batch_mix_max_windows: int = setting(4, "Batch mixing: most windows, and most classes, in a mixture.")
+    batch_mix_max_windows: int = setting(4, "Batch mixing: maximum number of windows, and of classes, per mixture.")
     batch_mix_offset_s: float = setting(
-        0.0, "Batch mixing: most seconds that the other windows are shifted, up to half a window."
+        0.0, "Batch mixing: maximum time shift of the other windows, in seconds, up to half a window."
     )
-    batch_mix_level_db: float = setting(6.0, "Batch mixing: most that the other windows are quieter, in dB.")
+    batch_mix_level_db: float = setting(6.0, "Batch mixing: maximum attenuation of the other windows, in dB.")
     filter_augment_db: float = setting(
-        0.0, "FilterAugment: most that random frequency bands get louder or quieter, in dB; 0 is off."
+        0.0, "FilterAugment: maximum gain or attenuation of random frequency bands, in dB; 0 is off."
     )
     filter_augment_type: Literal["linear", "step"] = setting(
-        "linear", "FilterAugment: gain between the edges of the bands: linear slopes, or one step per band."
+        "linear", "FilterAugment: gain over frequency: linear between the edges of bands, or one step per band."
     )
     mixstyle_alpha: float = setting(
         0.0,
-        "Freq-MixStyle (mix the mean and standard deviation of each mel bin with another window's; labels stay): "
+        "Freq-MixStyle (mix the mean and standard deviation of each mel bin with another window's, keep the labels): "
         "alpha of the Beta distribution; 0 is off.",
     )
     mixstyle_probability: float = setting(0.5, "Freq-MixStyle: probability per window.")
     mixup_alpha: float = setting(
-        0.0, "Mixup: alpha of the Beta distribution of the mixing weight; 10 mixes about half and half; 0 is off."
+        0.0, "Mixup: alpha of the Beta distribution of the mixing weight; 10 keeps it near 0.5; 0 is off."
     )
     mixup_probability: float = setting(0.5, "Mixup: probability per window.")
     mixup_labels: Literal["interpolate", "union"] = setting(
         "interpolate",
-        "Mixup: labels of a mixed window: interpolate (weighted mean) or union (multi-label: the labels of both).",
+        "Mixup: targets of a mixed window: interpolate (weighted mean) or union (multi-label: all labels of both).",
     )
     cutmix_alpha: float = setting(
         0.0,
-        "CutMix (replace a part of a window by the same part of another; labels by area): alpha of the Beta "
+        "CutMix (replace a part of a window with the same part of another, targets by area): alpha of the Beta "
         "distribution of the area; 0 is off.",
     )
     cutmix_probability: float = setting(
-        0.5, "CutMix: probability per window. With mixup on too, a window gets at most one of both."
+        0.5, "CutMix: probability per window. With mixup on too, a window gets at most one of the two."
     )
     cutmix_shape: Literal["rectangle", "time"] = setting(
-        "rectangle", "CutMix: the part is a rectangle of time and mel bins, or a stretch of time with all bins."
+        "rectangle", "CutMix: replace a rectangle of time and mel bins, or a stretch of time with all bins."
     )
-    image_gain: float = setting(0.0, "Image: normalized features are multiplied by 1 - this or 1 + this; 0 is off.")
+    image_gain: float = setting(0.0, "Image: multiply normalized features by 1 - this or 1 + this; 0 is off.")
     image_noise: float = setting(
         0.0, "Image: standard deviation of Gaussian noise added to normalized features, e.g. 0.1; 0 is off."
     )
@@ -81,22 +81,22 @@ class AugmentConfig:
         0.5, "Image: probability per window. With gain and noise both on, a window gets one of them."
     )
     time_mask_s: float = setting(
-        0.0, "SpecAugment: longest time mask in seconds, at most a tenth of the window; 0 is off."
+        0.0, "SpecAugment: maximum time mask, in seconds, at most a tenth of the window; 0 is off."
     )
-    frequency_mask_bins: int = setting(0, "SpecAugment: widest frequency mask in mel bins; 0 is off.")
-    cutout_s: float = setting(0.0, "Cutout: longest rectangle in seconds; 0 is off.")
-    cutout_bins: int = setting(16, "Cutout: highest rectangle in mel bins.")
+    frequency_mask_bins: int = setting(0, "SpecAugment: maximum frequency mask, in mel bins; 0 is off.")
+    cutout_s: float = setting(0.0, "Cutout: maximum length of a rectangle, in seconds; 0 is off.")
+    cutout_bins: int = setting(16, "Cutout: maximum height of a rectangle, in mel bins.")
     cutout_rectangles: int = setting(2, "Cutout: rectangles per window.")
     patch_dropout: float = setting(
         0.0,
-        "Patch dropout (Patchout of PaSST; for Audio Spectrogram Transformers): share of all patches left out of a "
+        "Patch dropout (Patchout of PaSST; for Audio Spectrogram Transformers): share of all patches dropped in a "
         "training step; 0 is off.",
     )
     patch_dropout_time: float = setting(
-        0.0, "Patch dropout: share of the columns of patches (stretches of time) left out; 0 is off."
+        0.0, "Patch dropout: share of the columns of patches (stretches of time) dropped; 0 is off."
     )
     patch_dropout_frequency: float = setting(
-        0.0, "Patch dropout: share of the rows of patches (frequency bands) left out; 0 is off."
+        0.0, "Patch dropout: share of the rows of patches (frequency bands) dropped; 0 is off."
     )
 
     def __post_init__(self) -> None:
@@ -113,11 +113,11 @@ class AugmentConfig:
         both = self.mixup_probability + self.cutmix_probability
         if self.mixup_alpha and self.cutmix_alpha and both > 1:
             raise InputError(
-                f"--mixup_probability and --cutmix_probability are together {both:g}, and each window gets one of both "
-                "or none: lower them to 1 or less"
+                f"--mixup_probability and --cutmix_probability add up to {both:g}, but a window gets at most one of "
+                "the two: lower their sum to 1 or less"
             )
 
     @property
     def drops_patches(self) -> bool:
-        """Whether training steps leave out patches."""
+        """Whether training steps drop patches."""
         return any(getattr(self, name) for name in FRACTIONS)

@@ -1,4 +1,4 @@
-"""What is trained on: corpus, splits and their building. Each group checks its own values."""
+"""The data: corpus, splits, and how features are built. Each group checks its own values."""
 
 from __future__ import annotations
 
@@ -9,50 +9,49 @@ from typing import TYPE_CHECKING, Any, Literal
 from hf_audio.config.setting import HUB_OR_PATH, PATH, require_choices, setting
 from hf_audio.errors import InputError
 
-# settings of which there may be several, one for each corpus
+# settings that may have several values, one per corpus
 SEVERAL = ("corpus", "data_dir", "dataset", "dataset_revision")
 if TYPE_CHECKING:
-    Several = Any  # one alone is kept as a text, see `__post_init__`
+    Several = Any  # a single value is stored as a string, see `__post_init__`
 else:
     Several = list[str] | None
 
 
 @dataclass
 class CorpusConfig:
-    """Where the recordings come from, how they are read, and what of them is used."""
+    """Where the recordings come from, how they are read, and which part of them is used."""
 
     _argument_group_name = "corpus"
 
-    # Of these four several may be given; a single one is no list.
+    # These four take several values; a single one is not a list.
     corpus: Several = setting(
         None,
-        "Which reader knows the layout of the recordings: folder (your own, the default), or a public corpus such as "
-        "irmas or esc50; `hf-audio corpora --list` shows all. Several are joined.",
+        "Layout of the recordings: folder (your own, the default), or a public corpus such as irmas or esc50; "
+        "`hf-audio corpora --list` shows all. Several are joined.",
     )
     data_dir: Several = setting(
         None,
-        "Folder with the recordings, one for each --corpus. For your own: one folder per class, a table with the "
-        "columns path and label (or labels), or a dataset saved to disk.",
+        "Folder with the recordings, one per --corpus. Your own: one folder per class, a table with the columns path "
+        "and label (or labels), or a dataset saved to disk.",
         PATH,
     )
     dataset: Several = setting(
         None,
-        "In place of --data_dir: a dataset on the Hub (USER/NAME) or in a folder, of recordings or of features that "
-        "hf_audio built. Several datasets of recordings are joined.",
+        "Instead of --data_dir: a dataset on the Hub (USER/NAME) or in a folder, with recordings or with features "
+        "built by hf_audio. Several datasets of recordings are joined.",
         HUB_OR_PATH,
     )
     dataset_revision: Several = setting(
         None,
-        "Branch, tag or commit of --dataset on the Hub, one for each. Default: the newest commit, which the report "
+        "Branch, tag or commit of --dataset on the Hub, one per dataset. Default: the newest commit, which the report "
         "names.",
     )
     label_map: str | None = setting(
         None,
-        "YAML file that renames classes (cello: strings) or leaves them out (cello: null), for all corpora or for one "
-        "of several.",
+        "YAML file that renames classes (cello: strings) or leaves them out (cello: null), for all corpora or for one.",
         PATH,
     )
-    dataset_config_name: str | None = setting(None, "Configuration of --dataset, where it has several.")
+    dataset_config_name: str | None = setting(None, "Configuration of --dataset, if it has several.")
     train_split_name: str | None = setting(None, "Split of --dataset to train on. Default: train, or the only split.")
     eval_split_name: str | None = setting(
         None,
@@ -64,7 +63,7 @@ class CorpusConfig:
     )
     layout: Literal["folders", "table"] | None = setting(
         None,
-        "Which to read where --data_dir holds both class folders and a table. Default: whichever fits; an error where "
+        "Which to read if --data_dir holds both class folders and a table. Default: the one that fits; an error if "
         "both do.",
     )
     audio_column_name: str | None = setting(
@@ -79,17 +78,17 @@ class CorpusConfig:
     )
     label_separator: str | None = setting(
         None,
-        "Character between several labels in one cell of a table; none: each cell is one label, whatever it contains.",
+        "Character between the labels in a cell of a table; none: each cell is one label, whatever it contains.",
     )
     mask_column_name: str | None = setting(
         None,
-        "Label mask: column with one list per row, 1 for each class whose label is known and 0 for each that is not. "
-        "Default: mask, where it holds lists; none: all labels are known.",
+        "Label mask: column with one list per row, 1 for each class whose label is known and 0 for the others; none: "
+        "all labels are known. Default: mask, if it holds lists.",
     )
     group_column_name: str | None = setting(
         None,
-        "Column that says which recordings belong together (speaker, song, session) and stay in one split; none: each "
-        "recording is its own group. Default: group; in a dataset also speaker_id, artist and the like.",
+        "Column with the group of each recording (speaker, song, session), which stays in one split; none: each "
+        "recording is its own group. Default: group; in a dataset also speaker_id, artist and similar names.",
     )
     split_column_name: str | None = setting(
         None, "Column with train, validation and test, or with names of folds; none: ignore it. Default: split or fold."
@@ -105,8 +104,8 @@ class CorpusConfig:
     )
     negatives: str | None = setting(
         None,
-        "Another corpus whose clips have none of the classes, added to training; for example esc50, so that noise is "
-        "not taken for an instrument.",
+        "Another corpus whose clips have none of the classes, added to training: for example esc50, so that noise is "
+        "not mistaken for an instrument.",
     )
     negatives_dir: str | None = setting(None, "Folder with the recordings of --negatives.", PATH)
     pseudo_labels: str | None = setting(
@@ -117,10 +116,10 @@ class CorpusConfig:
     )
     pseudo_labels_dir: str | None = setting(None, "Folder with the recordings of --pseudo_labels.", PATH)
     several_labels: bool = setting(
-        False, "Train a multi-label model although no clip has more than one label: for mixtures and negatives."
+        False, "Train a multi-label model even if no clip has more than one label: for mixtures and negatives."
     )
     clip_s: float | None = setting(
-        None, "Use only the first seconds of each clip, as many as this. Default: the whole clip."
+        None, "Use only this many seconds from the start of each clip. Default: the whole clip."
     )
 
     def __post_init__(self) -> None:
@@ -139,24 +138,26 @@ class CorpusConfig:
             )
         if self.negatives_dir and not self.negatives:
             raise InputError(
-                f"--negatives_dir {self.negatives_dir} was given without --negatives; add the name of the corpus that "
-                "lies there, e.g. --negatives esc50"
+                f"--negatives_dir {self.negatives_dir} was given without --negatives; add the name of the corpus in "
+                "that folder, e.g. --negatives esc50"
             )
         if bool(self.pseudo_labels) != bool(self.pseudo_labels_dir):
-            raise InputError("--pseudo_labels TABLE and --pseudo_labels_dir FOLDER belong together: give both, or none")
+            raise InputError(
+                "--pseudo_labels TABLE and --pseudo_labels_dir FOLDER belong together: give both or neither"
+            )
         if self.negatives and self.negatives == self.corpus and self.negatives_dir in (None, self.data_dir):
             raise InputError(
-                f"--negatives {self.negatives} is the corpus that is trained on, whose clips have classes; name one "
-                "whose clips have none of them, e.g. --negatives esc50"
+                f"--negatives {self.negatives} is the corpus that is trained on, whose clips have classes; name a "
+                "corpus whose clips have none of them, e.g. --negatives esc50"
             )
 
     @property
     def num_corpora(self) -> int:
-        """How many corpora are joined; usually it is one."""
+        """Number of corpora that are joined, usually one."""
         return max([len(one) for name in SEVERAL if isinstance(one := getattr(self, name), list)], default=1)
 
     def _check_counts(self) -> None:
-        """Refuses lists that do not belong together."""
+        """Refuses lists of different lengths."""
         lists = {name: one for name in SEVERAL if isinstance(one := getattr(self, name), list)}
         counts = {len(one) for one in lists.values()}
         singles = [name for name in ("data_dir", "dataset", "dataset_revision") if isinstance(getattr(self, name), str)]
@@ -165,13 +166,13 @@ class CorpusConfig:
             told = [f"--{name} {' '.join(one)}" for name, one in lists.items()]
             told += [f"--{name} {getattr(self, name)}" for name in alone]
             raise InputError(
-                f"{', '.join(told)} do not belong together, expected as many of each, in the same order: name every "
-                "corpus, or give one of them alone"
+                f"{', '.join(told)} do not belong together, expected the same number of each, in the same order: name "
+                "every corpus, or give only one"
             )
         self._check_apart(lists)
 
     def _check_apart(self, lists: dict[str, list[str]]) -> None:
-        """Refuses a corpus that is joined with itself: its recordings would be heard twice, and tested on twice."""
+        """Refuses a corpus that is joined with itself: each of its recordings would be in the data twice."""
         corpora: set[tuple[str, ...]] = set()
         for one in zip(*lists.values(), strict=True):
             places = dict(zip(lists, one, strict=True))
@@ -179,19 +180,19 @@ class CorpusConfig:
                 places["data_dir"] = os.path.realpath(os.path.expanduser(places["data_dir"]))
             if tuple(places.values()) in corpora:
                 told = " ".join(f"--{name} {value}" for name, value in zip(lists, one, strict=True))
-                raise InputError(f"{told} is there twice, and its recordings would be too: name each corpus once")
+                raise InputError(f"{told} is given twice, so its recordings would be used twice: name each corpus once")
             corpora.add(tuple(places.values()))
 
 
 @dataclass
 class SplitConfig:
-    """What is tested, validated and trained on."""
+    """Which part of the data is for training, validation and test."""
 
     _argument_group_name = "split"
 
     split: Literal["official", "random"] = setting(
         "official",
-        "official: the corpus's own split, where it has one. random: a new split by groups; scores are then not "
+        "official: the corpus's own split, if it has one. random: a new split by groups, whose scores are not "
         "comparable with published ones.",
     )
     fold: str | None = setting(
@@ -200,23 +201,24 @@ class SplitConfig:
         "--num_folds.",
     )
     num_folds: int | None = setting(
-        None, "Draw this many folds by groups, where the corpus has none; test on --fold 1, 2, ..."
+        None, "Draw this many folds by groups, if the corpus has none; test on --fold 1, 2, ..."
     )
     test_groups: list[str] | None = setting(None, "Test on these groups (speakers, songs), train on the others.")
     inner_folds: int | None = setting(
-        None, "To choose settings by: leave out the test split, and draw this many folds of the training groups."
+        None, "For choosing settings: leave out the test split, and draw this many folds of the training groups."
     )
     inner_fold: int | None = setting(None, "Which of --inner_folds to test on, from 1.")
-    test_fraction: float = setting(0.15, "Share of the groups to test on, where there is no test split.")
+    test_fraction: float = setting(0.15, "Share of the groups to test on, if there is no test split.")
     validation_fraction: float = setting(
-        0.15, "Share of the groups to validate on, where there is no validation split; 0: no validation split."
+        0.15, "Share of the groups to validate on, if there is no validation split; 0: none."
     )
     validation_from: Literal["train", "test"] = setting("train", "Split that --validation_fraction is taken from.")
     test_to_train: float = setting(0.0, "Share of the test groups to train on instead of testing on them; 0 is off.")
     split_seed: int = setting(0, "Random seed of the split.")
     train_fraction: float = setting(
         1.0,
-        "Share of the training groups to train on, to see what fewer labels cost; every class keeps at least one clip.",
+        "Share of the training groups to train on, to see the effect of fewer labels. Each class keeps at least one "
+        "clip.",
     )
 
     def __post_init__(self) -> None:
@@ -224,7 +226,7 @@ class SplitConfig:
         if self.split == "random" and self.fold and not self.num_folds:
             raise InputError(
                 f"--fold {self.fold} is an official fold: leave it out, leave out --split random, or add --num_folds 5 "
-                "to draw five others"
+                "to draw five new ones"
             )
         if (self.inner_folds is None) != (self.inner_fold is None):
             raise InputError(
@@ -245,7 +247,7 @@ class SplitConfig:
 
     @property
     def inner(self) -> tuple[int, int] | None:
-        """(fold, folds) of --inner_fold and --inner_folds."""
+        """(--inner_fold, --inner_folds), or None."""
         return None if self.inner_folds is None else (self.inner_fold, self.inner_folds)
 
 
@@ -255,7 +257,7 @@ class BuildConfig:
 
     _argument_group_name = "building"
 
-    features_dir: str | None = setting(None, "Where the features are built. Default: OUTPUT_DIR/features.", PATH)
+    features_dir: str | None = setting(None, "Folder for the features. Default: OUTPUT_DIR/features.", PATH)
     num_workers: int | None = setting(None, "Processes that build features. Default: one per core.")
     strict: bool = setting(
         False,
@@ -272,7 +274,7 @@ class BuildConfig:
 
 @dataclass
 class DataConfig(CorpusConfig, SplitConfig, BuildConfig):
-    """All that is said of recordings, of which clips and features are made."""
+    """All settings of the recordings, and of the clips and features made from them."""
 
     _argument_group_name = "data"
 

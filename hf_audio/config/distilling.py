@@ -1,4 +1,4 @@
-"""What else than labels a network learns from."""
+"""Distillation: what a network learns from besides labels."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from hf_audio.errors import InputError
 
 @dataclass
 class DistillingConfig:
-    """What else than labels a network learns from: the answers of a trained classifier (Hinton et al. 2015)."""
+    """Distillation: a network also learns from the predictions of a trained classifier (Hinton et al. 2015)."""
 
     _argument_group_name = "distillation"
 
     teacher: str | None = setting(
         None,
-        "Distillation: also learn from the predictions of this classifier, a run folder or a Hub name. It sees the "
+        "Distillation: also learn from the predictions of this classifier, a run folder or a Hub name. It gets the "
         "same augmented input; classes are matched by name.",
         HUB_OR_PATH,
     )
@@ -30,12 +30,12 @@ class DistillingConfig:
         HUB_OR_PATH,
     )
     distillation_weight: float = setting(
-        0.5, "Share of the teacher in the loss, the rest is the labels'; 1: the teacher alone."
+        0.5, "Weight of the teacher in the loss; labels have the rest. 1: the teacher alone."
     )
     distillation_temperature: float = setting(2.0, "Temperature that the logits of teacher and model are divided by.")
 
     def __post_init__(self) -> None:
         require_within(self, ("distillation_weight",), 0, 1)
         if self.distillation_weight == 0:
-            raise InputError("--distillation_weight 0 learns nothing from a teacher: leave it out, and --teacher too")
+            raise InputError("--distillation_weight 0 ignores the teacher: leave it out, and --teacher too")
         require_within(self, ("distillation_temperature",), 0.1, 100)

@@ -1,4 +1,4 @@
-"""Which settings of distillation do nothing without others."""
+"""Which settings of distillation have no effect without others."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ DISTILLING_NEEDS = (
     Needs(
         ("distillation_weight", "distillation_temperature", "teacher_revision"),
         lambda run: run.teacher or run.teacher_logits,
-        "nothing is learned from a teacher: give --teacher or --teacher_logits too, or leave it out",
+        "there is no teacher: give --teacher or --teacher_logits too, or leave it out",
     ),
     Needs(
         (*sorted(names_of(LossConfig)), "label_smoothing_factor"),
         lambda run: run.distillation_weight < 1 or not (run.teacher or run.teacher_logits),
-        "--distillation_weight 1 learns from the teacher alone: give less than 1, or leave it out",
+        "--distillation_weight 1 learns only from the teacher: give less than 1, or leave it out",
     ),
-    Needs(("teacher_logits",), lambda run: not run.teacher, "--teacher answers by itself: leave one of the two out"),
+    Needs(
+        ("teacher_logits",), lambda run: not run.teacher, "--teacher needs no stored logits: leave one of the two out"
+    ),
     Needs(
         sorted(names_of(DistillingConfig)),
         lambda run: not run.objective,
-        "pretraining has no classes that a teacher could know: leave it out",
+        "pretraining has no classes, so no teacher: leave it out",
     ),
 )

@@ -1,8 +1,8 @@
-"""What --help of a recipe shows, and what it says of transformers' own arguments."""
+"""Which flags a recipe's --help shows, and its texts for transformers' own arguments."""
 
 from __future__ import annotations
 
-# What --help of a recipe shows, with whatever the recipe gives a value; --help_all shows all flags.
+# The flags in a recipe's --help, besides those that the recipe itself sets; --help_all shows all flags.
 COMMON_FLAGS = {
     *("corpus", "data_dir", "dataset", "label_map", "label_overrides"),
     *("fold", "test_groups", "validation_fraction", "features", "window_s", "num_workers"),
@@ -12,24 +12,24 @@ COMMON_FLAGS = {
     *("push_to_hub", "hub_model_id", "hub_private_repo", "config", "demo", "help", "help_all"),
 }
 
-# In place of transformers' own words, where those are not true here, or long
+# Replaces transformers' own texts where they are long, or not true here
 HELP = {
     "output_dir": "Run folder: model, report, card, plots, config.yaml, checkpoints. The same command resumes a run.",
     "num_train_epochs": "Epochs.",
-    "max_steps": "Optimizer steps to train, in place of --num_train_epochs; -1 is off.",
+    "max_steps": "Number of optimizer steps, instead of --num_train_epochs; -1 is off.",
     "learning_rate": "Peak learning rate, reached at the end of the warm-up.",
-    "warmup_steps": "Steps of linear warm-up; below 1, a share of all steps.",
-    "weight_decay": "Weight decay, of all weights but biases and norms.",
+    "warmup_steps": "Steps of linear warm-up; a value below 1 is a share of all steps.",
+    "weight_decay": "Weight decay of all weights except biases and norms.",
     "label_smoothing_factor": "Label smoothing; 0 is off.",
-    "per_device_train_batch_size": "Windows per batch, on each GPU.",
-    "per_device_eval_batch_size": "Windows per batch when evaluating, on each GPU.",
+    "per_device_train_batch_size": "Windows per batch on each GPU.",
+    "per_device_eval_batch_size": "Windows per batch on each GPU during evaluation.",
     "gradient_accumulation_steps": "Batches per optimizer step.",
     "bf16": "Train in bfloat16. Default: on GPUs that support it, and on CPUs where it is faster.",
-    "seed": "Random seed of weights, order and augmentation.",
+    "seed": "Random seed of weights, data order and augmentation.",
     "push_to_hub": "Publish on the Hub: features once they are built; model, card and report when the run ends. Log in "
     "with `hf auth login` first.",
     "hub_model_id": "With --push_to_hub: Hub name of the model, USER/NAME. Default: the run folder's name.",
-    "hub_private_repo": "With --push_to_hub, true: new repositories are private. Default: public.",
+    "hub_private_repo": "With --push_to_hub: make new repositories private (true). Default: public.",
     "hub_token": "Hub token. Default: HF_TOKEN, or that of `hf auth login`.",
-    "help": "Show the flags that people use, and exit.",
+    "help": "Show the most common flags and exit.",
 }

@@ -1,4 +1,4 @@
-"""What training makes smaller."""
+"""The loss that training minimizes."""
 
 from __future__ import annotations
 
@@ -8,54 +8,54 @@ from typing import Literal
 from hf_audio.config.setting import PATH, require_choices, require_within, setting
 from hf_audio.errors import InputError
 
-OF_THE_CORPUS = "corpus"  # in place of a file with families
+OF_THE_CORPUS = "corpus"  # value of --families instead of a file
 
 
 @dataclass
 class LossConfig:
-    """What training makes smaller, beside transformers' own --label_smoothing_factor."""
+    """The loss that training minimizes; transformers' own --label_smoothing_factor applies too."""
 
     _argument_group_name = "loss"
 
     loss: Literal["cross_entropy", "focal", "asymmetric", "family"] = setting(
         "cross_entropy",
-        "cross_entropy (binary where a clip may have several labels), focal (hard windows count more), asymmetric "
+        "cross_entropy (binary if clips may have several labels), focal (hard windows count more), asymmetric "
         "(multi-label: easy negatives count less) or family (single-label: confusing related classes costs less).",
     )
-    focal_gamma: float = setting(2.0, "For --loss focal: how much less easy windows count; 0 is cross-entropy.")
-    positive_gamma: float = setting(1.0, "For --loss asymmetric: how much less easy positives count.")
-    negative_gamma: float = setting(4.0, "For --loss asymmetric: how much less easy negatives count.")
+    focal_gamma: float = setting(2.0, "For --loss focal: how much easy windows are down-weighted; 0 is cross-entropy.")
+    positive_gamma: float = setting(1.0, "For --loss asymmetric: how much easy positives are down-weighted.")
+    negative_gamma: float = setting(4.0, "For --loss asymmetric: how much easy negatives are down-weighted.")
     negative_margin: float = setting(0.05, "For --loss asymmetric: negatives below this probability cost nothing.")
     families: str | None = setting(
         None,
-        "For --loss family: corpus (the corpus's own families, as of esc50), or a YAML file {family: [classes]} with "
+        "For --loss family: corpus (the corpus's own families, e.g. of esc50), or a YAML file {family: [classes]} with "
         "each class in one family.",
         PATH,
     )
     within_family: float = setting(
         0.5,
-        "For --loss family: cost of confusing two classes of one family, as a share of cross-entropy; 1 is "
+        "For --loss family: cost of confusing two classes of the same family, as a share of cross-entropy; 1 is "
         "cross-entropy.",
     )
-    triplet_weight: float = setting(
-        0.0, "Weight of a triplet loss on embeddings that is added to the loss; single-label only; 0 is off."
-    )
-    triplet_margin: float = setting(0.2, "Triplet loss: how much farther away embeddings of other classes must be.")
+    triplet_weight: float = setting(0.0, "Weight of an added triplet loss on embeddings; single-label only; 0 is off.")
+    triplet_margin: float = setting(0.2, "Triplet loss: margin that embeddings of other classes must be farther away.")
     center_weight: float = setting(
         0.0,
-        "Weight of the center loss (distance of embeddings to the center of their class) that is added to the loss; "
-        "single-label only; 0.003 in its paper; 0 is off.",
+        "Weight of an added center loss (distance of embeddings to the center of their class); single-label only; "
+        "0.003 in its paper; 0 is off.",
     )
-    center_learning_rate: float = setting(0.01, "Center loss: learning rate of the centers, with the model's schedule.")
+    center_learning_rate: float = setting(
+        0.01, "Center loss: learning rate of the centers; it follows the model's schedule."
+    )
     class_weights: Literal["none", "balanced", "effective"] = setting(
         "none",
-        "Make rare classes count more in the loss: balanced (all classes alike) or effective (by the effective number "
-        "of samples, which is milder).",
+        "Give rare classes more weight in the loss: balanced (all classes count the same) or effective (by the "
+        "effective number of samples, which is milder).",
     )
     logit_adjustment: float = setting(
         0.0,
-        "Single-label: share of the log class frequencies that training adds to the logits, so that rare classes are "
-        "predicted more often; 1 is full logit adjustment; 0 is off.",
+        "Logit adjustment (single-label): share of the log class frequencies added to the logits in training, so that "
+        "rare classes are predicted more often; 1 is the full adjustment; 0 is off.",
     )
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What is trained."""
+"""The model that is trained."""
 
 from __future__ import annotations
 
@@ -14,45 +14,41 @@ HEAD_FLAGS = ("head", "head_sizes", "head_dropout", "head_margin", "head_scale")
 
 @dataclass
 class ModelConfig:
-    """What is trained."""
+    """The model that is trained."""
 
     _argument_group_name = "model"
 
     model: str = setting(
         "ast-mini",
-        "Pretrained checkpoint to fine-tune: a Hub name, a folder, or timm/NAME for an image network. Or a model to "
-        "train from scratch: ast-mini, cnn, lstm, wav2vec2-mini, mlp and others, see docs/models.md.",
+        "Pretrained checkpoint to fine-tune: a Hub name, a folder, or timm/NAME for an image network. Or a network to "
+        "train from scratch: ast-mini, cnn, lstm, wav2vec2-mini, mlp or another of docs/models.md.",
         HUB_OR_PATH,
     )
     model_options: dict[str, Any] | str | None = setting(
-        None, """Other values for fields of the model's config, as JSON: '{"dropout": 0.2}'."""
+        None, """Fields of the model's config to change, as JSON: '{"dropout": 0.2}'."""
     )
     head: Literal["linear", "deep", "fluffy", "arcface", "cosface"] | None = setting(
         None,
         "Classification head: linear, deep (hidden layers of --head_sizes), fluffy (a small network per class), "
-        "arcface or cosface (cosines with a margin). Default: the model's.",
+        "arcface or cosface (cosine with a margin). Default: the model's.",
     )
-    head_sizes: list[int] | None = setting(
-        None, "Hidden sizes of a deep or fluffy head, without the output layer, e.g. 1000 500."
-    )
+    head_sizes: list[int] | None = setting(None, "Sizes of the hidden layers of a deep or fluffy head, e.g. 1000 500.")
     head_dropout: float | None = setting(None, "Dropout before each layer of the head. Default: the model's.")
     head_margin: float | None = setting(
         None, "Margin of --head arcface (an angle in radians, default 0.3) or cosface (a cosine, default 0.2)."
     )
     head_scale: float | None = setting(
-        None, "Factor by which --head arcface or cosface multiplies its cosines. Default: 16."
+        None, "Factor that --head arcface or cosface multiplies its cosines by. Default: 16."
     )
     metadata: list[str] | None = setting(
-        None, "Metadata of the clips that the head reads beside the embedding, e.g. genre drums."
+        None, "Metadata of the clips that the head reads in addition to the embedding, e.g. genre drums."
     )
     freeze: Literal["none", "backbone", "convolutional"] = setting(
         "none",
-        "Weights that are not trained: none, backbone (all but the head) or convolutional (the first layers of "
-        "Wav2Vec2 and the like).",
+        "Weights to freeze: none, backbone (all but the head) or convolutional (the first layers of Wav2Vec2 and "
+        "similar models).",
     )
-    lora_rank: int = setting(
-        0, "Train LoRA adapters of this rank, and the head, instead of all weights, e.g. 8; 0 is off."
-    )
+    lora_rank: int = setting(0, "Train only LoRA adapters of this rank and the head, e.g. 8; 0 is off.")
     lora_alpha: int | None = setting(None, "Scale of the LoRA adapters. Default: twice the rank.")
     lora_dropout: float = setting(0.0, "Dropout before the LoRA adapters.")
     early_stopping_patience: int = setting(
@@ -61,9 +57,9 @@ class ModelConfig:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the flags say of the model's config, where they differ from the preset."""
+        """Fields of the model's config that the flags change from the preset."""
         flags = {name: getattr(self, name) for name in HEAD_FLAGS}
-        given: Any = self.model_options or {}  # parsed by then
+        given: Any = self.model_options or {}  # already parsed
         return {**given, **{name: value for name, value in flags.items() if value is not None}}
 
     def __post_init__(self) -> None:
@@ -78,7 +74,7 @@ class ModelConfig:
         for name in HEAD_FLAGS:
             if name in (self.model_options or {}) and getattr(self, name) is not None:
                 raise ValueError(
-                    f"--{name} is {getattr(self, name)} and --model_options has another {name}: give the flag alone"
+                    f"--{name} is {getattr(self, name)} and --model_options also has {name}: give only the flag"
                 )
         require_within(self, ("lora_rank", "early_stopping_patience"), 0)
         require_within(self, ("lora_alpha",), 1)
@@ -91,12 +87,12 @@ class ModelConfig:
 
 @dataclass
 class PretrainingConfig:
-    """How a spectrogram transformer is pretrained without labels; only recipes that name one of these have them."""
+    """How a spectrogram transformer is pretrained without labels. Only recipes that set one of these have them."""
 
     _argument_group_name = "pretraining"
 
     objective: Literal["masked", "shuffled"] = setting(
-        "masked", "What is learned: masked (predict hidden patches) or shuffled (find patches that changed places)."
+        "masked", "Pretraining task: masked (predict hidden patches) or shuffled (find patches that changed places)."
     )
     mask_fraction: float = setting(0.75, "For --objective masked: share of a window's patches that are hidden.")
     shuffle_fraction: float = setting(0.15, "For --objective shuffled: share of a window's patches that change places.")
@@ -114,12 +110,12 @@ class PretrainingConfig:
 
 @dataclass
 class ClassicalConfig:
-    """How a model of scikit-learn is trained; only recipes that name one of these have them."""
+    """How a scikit-learn model is trained. Only recipes that set one of these have them."""
 
     _argument_group_name = "classical_model"
 
     classical_model: Literal["svm", "boosting"] = setting(
-        "svm", "svm (support vector machines with a radial kernel, one per class) or boosting (gradient-boosted trees)."
+        "svm", "svm (support vector machines with an RBF kernel, one per class) or boosting (gradient-boosted trees)."
     )
     svm_c: float | None = setting(
         None, "For --classical_model svm: C, the cost of a window on the wrong side. Default: 10."
@@ -133,16 +129,17 @@ class ClassicalConfig:
     boosting_trees: int | None = setting(None, "For --classical_model boosting: trees per class. Default: 200.")
     network: str | None = setting(
         None,
-        "Also use this network's embedding of each window: a run folder or a Hub name. It is published with the model.",
+        "Network whose embedding of each window is used too: a run folder or a Hub name. It is published with the "
+        "model.",
         HUB_OR_PATH,
     )
     network_features: str | None = setting(
-        None, "Features that --network reads, of the same windows. Default: features/ in its run folder.", HUB_OR_PATH
+        None, "Features of the same windows for --network. Default: features/ in its run folder.", HUB_OR_PATH
     )
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What is said of the classical model, by scikit-learn's names."""
+        """Settings of the classical model, by scikit-learn's names."""
         of_svm = {"C": self.svm_c, "gamma": self.svm_gamma}
         of_boosting = {"learning_rate": self.boosting_learning_rate, "max_leaf_nodes": self.boosting_leaves}
         found = {**of_svm, **of_boosting, "max_iter": self.boosting_trees}
@@ -159,7 +156,9 @@ class ClassicalConfig:
         for name in ("svm_c", "svm_gamma", "boosting_learning_rate", "boosting_leaves", "boosting_trees"):
             of, value = name.partition("_")[0], getattr(self, name)
             if value is not None and of != self.classical_model:
-                raise ValueError(f"--{name} is of --classical_model {of}, not {self.classical_model}: leave it out")
+                raise ValueError(
+                    f"--{name} only applies to --classical_model {of}, not {self.classical_model}: leave it out"
+                )
         if isinstance(self.svm_gamma, str) and self.svm_gamma != "scale":
             try:
                 self.svm_gamma = float(self.svm_gamma)  # type: ignore[assignment]  # as scikit-learn takes it

@@ -1,4 +1,4 @@
-"""A rule that settings do nothing without others."""
+"""A rule about settings that have no effect without others."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 
 def names_of(*groups: type) -> frozenset[str]:
-    """The settings of some groups."""
+    """The names of the settings of some groups."""
     return frozenset(field.name for group in groups for field in dataclasses.fields(group))
 
 
 class Needs(NamedTuple):
-    """Settings that do nothing unless others hold; where a run has none of those others, nothing is asked."""
+    """Settings that have no effect unless `holds` is true for a run. A run without the settings that it reads is not
+    checked. `otherwise` says why there is no effect, and what to do."""
 
     settings: Collection[str]
     holds: Callable[[Any], Any]
@@ -21,5 +22,5 @@ class Needs(NamedTuple):
 
 
 def as_typed(choice: Any) -> str:
-    """A choice as it is typed; TrainingArguments make enumerations of some."""
+    """A choice as it is typed; TrainingArguments turn some into enumerations."""
     return getattr(choice, "value", choice)

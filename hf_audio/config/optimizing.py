@@ -1,4 +1,4 @@
-"""How weights are found, beside transformers' own arguments."""
+"""How weights are optimized, in addition to transformers' own arguments."""
 
 from __future__ import annotations
 
@@ -8,47 +8,44 @@ from typing import Literal
 from hf_audio.config.setting import require_choices, require_within, setting
 from hf_audio.errors import InputError
 
-LAYERWISE_OPTIMIZERS = ("galore", "apollo", "lomo", "adalomo")  # values of --optim that divide a model's layers
+LAYERWISE_OPTIMIZERS = ("galore", "apollo", "lomo", "adalomo")  # values of --optim that group parameters themselves
 
 
 @dataclass
 class OptimizingConfig:
-    """How weights are found, beside transformers' own arguments."""
+    """How weights are optimized, in addition to transformers' own arguments."""
 
     _argument_group_name = "optimization"
 
     layer_decay: float = setting(
-        1.0, "Layer-wise learning rate decay: each layer's rate is this times that of the layer above it; 1 is off."
+        1.0, "Layer-wise learning rate decay: rate of each layer, relative to the layer above it; 1 is off."
     )
-    head_learning_rate: float | None = setting(
-        None, "Learning rate of the head, where it differs from --learning_rate."
-    )
+    head_learning_rate: float | None = setting(None, "Learning rate of the head. Default: --learning_rate.")
     unfreeze_epochs: float = setting(
         0.0,
-        "Gradual unfreezing: train the head first, and one more layer from the top after each this many epochs; 0 is "
-        "off.",
+        "Gradual unfreezing: train only the head first, and one more layer every this many epochs, from the top down; "
+        "0 is off.",
     )
     lr_schedule: Literal["one_cycle", "step", "exponential"] | None = setting(
-        None, "Learning rate schedule in place of --lr_scheduler_type: one_cycle, step or exponential."
+        None, "Learning rate schedule, instead of --lr_scheduler_type: one_cycle, step or exponential."
     )
     lr_decay_factor: float = setting(
-        0.1, "For --lr_schedule step and exponential: factor by which the rate falls every --lr_decay_epochs."
+        0.1, "For --lr_schedule step and exponential: factor that the rate is multiplied by every --lr_decay_epochs."
     )
     lr_decay_epochs: float = setting(
-        10.0, "For --lr_schedule step and exponential: epochs in which the rate falls by --lr_decay_factor."
+        10.0, "For --lr_schedule step and exponential: epochs after which the rate has changed by --lr_decay_factor."
     )
     ema_decay: float = setting(
         0.0, "Evaluate and publish an exponential moving average of the weights with this decay, e.g. 0.999; 0 is off."
     )
     swa_epochs: int = setting(
         0,
-        "Evaluate and publish the mean of the weights after each of the last epochs, as many as this (stochastic "
-        "weight averaging); 0 is off.",
+        "Stochastic weight averaging: evaluate and publish the mean of the weights of this many last epochs; 0 is off.",
     )
     balanced_sampling: Literal["none", "sqrt", "full"] = setting(
         "none",
-        "Draw windows of rare classes more often: full (all classes alike) or sqrt (halfway). A multi-label window "
-        "counts by its rarest class.",
+        "Draw windows of rare classes more often: full (all classes equally often) or sqrt (halfway). A multi-label "
+        "window counts by its rarest class.",
     )
 
     def __post_init__(self) -> None:
@@ -64,10 +61,10 @@ class OptimizingConfig:
 
     @property
     def sets_rates(self) -> bool:
-        """Whether layers learn at rates of their own."""
+        """Whether layers have different learning rates."""
         return self.layer_decay != 1 or self.head_learning_rate is not None
 
     @property
     def averages(self) -> bool:
-        """Whether averaged weights are what is scored and published."""
+        """Whether averaged weights are evaluated and published."""
         return bool(self.ema_decay or self.swa_epochs)

@@ -1,47 +1,47 @@
-"""Which settings of optimization do nothing without others."""
+"""Which settings of optimization have no effect without others."""
 
 from __future__ import annotations
 
 from hf_audio.config.needs import Needs, as_typed
 from hf_audio.config.optimizing import LAYERWISE_OPTIMIZERS
 
-OF_LAYERS = ("layer_decay", "head_learning_rate", "unfreeze_epochs")  # settings that tell layers apart
+OF_LAYERS = ("layer_decay", "head_learning_rate", "unfreeze_epochs")  # settings that treat layers differently
 
 OPTIMIZING_NEEDS = (
     Needs(
         ("lr_scheduler_type", "lr_scheduler_kwargs"),
         lambda run: not run.lr_schedule,
-        "--lr_schedule is the schedule: leave one of the two out",
+        "--lr_schedule sets the schedule: leave one of the two out",
     ),
     Needs(
         ("lr_decay_factor", "lr_decay_epochs"),
         lambda run: run.lr_schedule in ("step", "exponential"),
-        "it is of --lr_schedule step and exponential: give one, or leave it out",
+        "it only applies to --lr_schedule step and exponential: give one, or leave it out",
     ),
     Needs(
         ("lr_schedule", "lr_decay_epochs"),
         lambda run: run.lr_schedule != "step" or run.max_steps > 0 or run.lr_decay_epochs < run.num_train_epochs,
-        "training ends before --lr_decay_epochs have passed: give fewer than --num_train_epochs",
+        "training ends before --lr_decay_epochs: give fewer than --num_train_epochs",
     ),
     Needs(
         (*OF_LAYERS, "balanced_sampling"),
         lambda run: not run.objective,
-        "pretraining trains all layers alike and looks at no labels: leave it out",
+        "pretraining trains all layers in the same way and uses no labels: leave it out",
     ),
     Needs(
         OF_LAYERS,
         lambda run: run.freeze != "backbone",
-        "--freeze backbone trains the head alone: leave one of the two out",
+        "--freeze backbone trains only the head: leave one of the two out",
     ),
     Needs(
         ("layer_decay", "head_learning_rate", "center_weight"),
         lambda run: not as_typed(run.optim).startswith(LAYERWISE_OPTIMIZERS),
-        "this --optim takes a model's layers apart by itself, and nothing else: leave it out, or give another --optim",
+        "this --optim groups the model's parameters itself: leave it out, or give another --optim",
     ),
     Needs(
         ("unfreeze_epochs",),
         lambda run: run.freeze == "none" and not run.lora_rank,
-        "--freeze and --lora_rank say for good what is trained: leave one of them out",
+        "--freeze and --lora_rank fix what is trained for the whole run: leave one of them out",
     ),
     Needs(
         ("unfreeze_epochs", "torch_compile"),
@@ -51,7 +51,7 @@ OPTIMIZING_NEEDS = (
     Needs(
         ("unfreeze_epochs", "ema_decay", "swa_epochs"),
         lambda run: not (run.fsdp or run.deepspeed),
-        "it is for whole weights, which --fsdp and --deepspeed divide among processes: leave it out",
+        "it needs whole weights, which --fsdp and --deepspeed shard over processes: leave it out",
     ),
     Needs(
         ("swa_epochs", "early_stopping_patience"),
@@ -61,7 +61,7 @@ OPTIMIZING_NEEDS = (
     Needs(
         ("balanced_sampling", "class_weights", "logit_adjustment"),
         lambda run: (run.balanced_sampling != "none") + (run.class_weights != "none") + (run.logit_adjustment > 0) < 2,
-        "--balanced_sampling, --class_weights and --logit_adjustment all make rare classes count more: give one",
+        "--balanced_sampling, --class_weights and --logit_adjustment all make rare classes count more: give only one",
     ),
     Needs(
         ("balanced_sampling",),

@@ -1,4 +1,4 @@
-"""What other programs call a setting: for "did you mean", never accepted in place of the setting's own name."""
+"""Names that other programs use for our settings, for "did you mean" only: they are never accepted as flags."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ OTHER_NAMES = {
 SAID_ELSEWHERE = {
     **dict.fromkeys(
         ("gpu", "gpus", "num_gpus", "n_gpus", "devices", "num_processes", "nproc_per_node"),
-        "how many GPUs train is told to the launcher: accelerate launch --num_processes 4 recipes/..., or "
+        "the number of GPUs is a setting of the launcher: accelerate launch --num_processes 4 recipes/..., or "
         "--config_file recipes/accelerate/multi_gpu.yaml",
     ),
     **dict.fromkeys(
         ("device", "cuda"),
-        "a GPU is used where there is one; --use_cpu leaves it alone, CUDA_VISIBLE_DEVICES=1 in front chooses another",
+        "a GPU is used if there is one; --use_cpu trains on the CPU, CUDA_VISIBLE_DEVICES=1 chooses another GPU",
     ),
     **dict.fromkeys(
         ("resume", "resume_from", "continue"),
-        "the same command resumes an interrupted run; --overwrite_run starts it again",
+        "the same command resumes an interrupted run; --overwrite_run starts it from the beginning",
     ),
 }
 

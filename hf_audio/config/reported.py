@@ -1,4 +1,4 @@
-"""What a published report says of a run's settings: named ones with their values, never the words that were typed."""
+"""The settings of a run in a published report: known settings with their values, never the command line as typed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from hf_audio.privacy import last_name, public_name, public_value
 GROUPS = (*RECORDING_GROUPS.values(), *NETWORK_GROUPS.values(), PretrainingConfig, ClassicalConfig)
 SETTINGS = [field for group in GROUPS for field in dataclasses.fields(group)]
 FIELDS = {field.name: field for field in (*SETTINGS, *dataclasses.fields(HubConfig), *dataclasses.fields(RunConfig))}
-# The flags of a reported command: all that say what is trained on what and how. Others stay here: where files lie and
-# go, accounts, and whatever else transformers lets one say.
+# The flags of a reported command: those that determine data, model and training. Others are not published: locations of
+# files, accounts, and all other flags of transformers.
 REPORTED_FLAGS = (
     "demo",
     *(field.name for field in SETTINGS),
@@ -38,10 +38,10 @@ REPORTED_FLAGS = (
 
 
 def reported_settings(recipe: Recipe, of_features: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
-    """The settings that acted, by their groups: of recordings, features, mixtures and the model or classical model.
+    """The settings that had an effect, by group: recordings, features, mixtures, and the network or classical model.
 
     Args:
-        of_features: the settings of features that their kind has; without them all are said.
+        of_features: the settings that this kind of features has. None: all settings of features are reported.
     """
     of_model = ("classical",) if recipe.classical else NETWORK_GROUPS
     groups = {group: vars(getattr(recipe, group)) for group in (*RECORDING_GROUPS, *of_model)}
@@ -56,7 +56,7 @@ def reported_settings(recipe: Recipe, of_features: Collection[str] | None = None
 
 
 def flat_settings(recipe: Recipe) -> dict[str, Any]:
-    """All settings of our own by their names."""
+    """All of our own settings, by name."""
     of_model = (*(getattr(recipe, group) for group in NETWORK_GROUPS), recipe.classical)
     groups = (recipe.data, recipe.features, recipe.mixing, *of_model, recipe.hub)
     found = {name: value for group in groups if group for name, value in vars(group).items()}
@@ -64,8 +64,8 @@ def flat_settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def reported_command(recipe: Recipe, program: str) -> str:
-    """What repeats a run: a command line of its recipe and those flags whose values are not the recipe's own, or where
-    the recipe was made in Python, that call.
+    """What repeats a run: a command line with its recipe and the flags whose values are not the recipe's own; or the
+    call in Python, if the recipe was made there.
 
     Args:
         program: path of the recipe.
@@ -88,7 +88,7 @@ def _reported_call(recipe: Recipe) -> str:
 
 
 def _reported(name: str, value: Any) -> Any:
-    """The value of a setting as others may see it."""
+    """The value of a setting as it may be published."""
     if isinstance(value, list) and name in SEVERAL:
         return [_reported(name, one) for one in value]
     named = NAMES.get(FIELDS.get(name))
@@ -100,7 +100,7 @@ def _reported(name: str, value: Any) -> Any:
 
 
 def _words(value: Any) -> list[str]:
-    """What stands behind a flag."""
+    """The words after a flag on a command line."""
     if value is True:
         return []
     if value is False:

@@ -1,4 +1,4 @@
-"""How a run goes, what goes to the Hub, and all settings together."""
+"""Settings of the run itself and of the Hub, and all settings together."""
 
 from __future__ import annotations
 
@@ -23,20 +23,18 @@ if TYPE_CHECKING:
 
 @dataclass
 class HubConfig:
-    """What comes from the Hub and goes there, beside transformers' own --push_to_hub and --hub_* flags."""
+    """What is read from the Hub and pushed to it, in addition to transformers' own --push_to_hub and --hub_* flags."""
 
     _argument_group_name = "hub"
 
-    streaming: bool = setting(
-        True, "Stream the training split of features on the Hub, instead of downloading it first."
-    )
+    streaming: bool = setting(True, "Stream the training split of features on the Hub instead of downloading it first.")
     hub_dataset_id: str | None = setting(
-        None, "With --push_to_hub: Hub name of the features, USER/NAME. Default: the run folder's name and -features."
+        None, "With --push_to_hub: Hub name of the features, USER/NAME. Default: the run folder's name plus -features."
     )
     public_license: list[str] | None = setting(
         None,
         "Publish features although the corpus's license forbids redistribution: repeat that license here, word for "
-        "word; of several corpora, and of --negatives, each.",
+        "word, and that of each further corpus and of --negatives.",
     )
     license: str | None = setting(
         None, "License of the published model, as the Hub names it: apache-2.0, cc-by-4.0, mit, or other."
@@ -49,39 +47,39 @@ class HubConfig:
 
 @dataclass
 class RunConfig:
-    """How the run itself goes."""
+    """Settings of the run itself."""
 
     _argument_group_name = "run"
 
     config: str | None = setting(
         None,
-        "YAML file with values for any of these flags, such as the config.yaml of another run; the command line "
+        "YAML file with values for any of these flags, such as the config.yaml of another run. The command line "
         "overrides it.",
         PATH,
     )
     demo: bool = setting(
-        False, "Train on a small corpus of instruments that is synthesized on the spot: no download, no GPU, minutes."
+        False, "Train on a small corpus of synthesized instruments: no download, no GPU, a few minutes."
     )
     track_pictures: bool = setting(
         False,
-        "Send figures to the trackers of --report_to (tensorboard, trackio, wandb): windows, stored and augmented, "
-        "and the confusion matrix of each evaluation.",
+        "Send figures to the trackers of --report_to (tensorboard, trackio, wandb): windows before and after "
+        "augmentation, and the confusion matrix of each evaluation.",
     )
-    overwrite_run: bool = setting(False, "Delete what another run left in --output_dir, and start again.")
+    overwrite_run: bool = setting(False, "Delete an earlier run in --output_dir and start from the beginning.")
     trial: bool = setting(
         False,
-        "Set by scripts/tune.py: score on validation alone, write the scores to trial.jsonl during training, and end "
-        "when standard input does.",
+        "Set by scripts/tune.py: score on validation only, write the scores to trial.jsonl during training, and stop "
+        "when standard input is closed.",
     )
     searched_trials: int | None = setting(
-        None, "Number of settings that a search compared on validation to find these; report and card then say so."
+        None, "Number of settings that a search compared on validation to find these, for report and card."
     )
 
     def __post_init__(self) -> None:
         require_within(self, ("searched_trials",), 1)
 
 
-# The groups of flags that a recipe has, by their names in it: all, and those of networks alone
+# The groups of flags of a recipe, by their field names in it: those of all recipes, and those of networks only
 RECORDING_GROUPS = {
     "corpus": CorpusConfig,
     "split": SplitConfig,
@@ -101,7 +99,7 @@ NETWORK_GROUPS = {
 
 @dataclass
 class Recipe:
-    """All settings of one experiment, as the stages read them."""
+    """All settings of one experiment, for all stages."""
 
     corpus: CorpusConfig
     split: SplitConfig
@@ -119,24 +117,24 @@ class Recipe:
     training: TrainingArguments
     pretraining: PretrainingConfig | None = None
     classical: ClassicalConfig | None = None
-    # Two of TrainingArguments' flags, of which Trainer gets nothing: publishing is a stage of its own here, and Trainer
-    # writes its arguments into every checkpoint, where a token would be read by others.
+    # Two of TrainingArguments' flags that Trainer never gets: publishing is a separate stage here, and Trainer writes
+    # its arguments into every checkpoint, where others could read a token.
     push_to_hub: bool = False
     token: str | None = field(default=None, repr=False)
     chosen: dict[str, Any] = field(default_factory=dict)  # the flags whose values are not the recipe's own
     given: frozenset[str] = frozenset()  # the flags that the user gave, whatever their values
     made_in_python: bool = False  # by make_recipe, not from a command line
-    named: frozenset[str] = frozenset()  # those, and what the recipe gives a value
+    named: frozenset[str] = frozenset()  # the flags that the user gave or the recipe sets
     resolved: dict[str, Any] = field(default_factory=dict, repr=False)  # every flag but the token, as it was parsed
-    # Whether --dataset holds features that were built already; of one on the Hub prepare_features finds it out.
+    # Whether --dataset holds features that are already built; for one on the Hub, prepare_features finds this out.
     stored_features: bool = False
 
     @property
     def run_folder(self) -> Path:
-        """Where the run goes."""
+        """The run's folder."""
         return Path(self.training.output_dir)
 
     @property
     def data(self) -> DataConfig:
-        """All that is said of recordings."""
+        """All settings of the recordings."""
         return DataConfig(**vars(self.corpus), **vars(self.split), **vars(self.building))

@@ -10,17 +10,17 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from hf_audio.errors import InputError, unknown_name
 
-# What a setting names, where it is no plain value. Reports say less of it, see reported.py.
+# What the value of a setting names, unless it is a plain value. Reports leave out parts of such names, see reported.py.
 PATH = "path"
 HUB_OR_PATH = "hub or path"
-NAMES: dict[Field, str] = {}  # apart from the fields' metadata, all of which goes to argparse
+NAMES: dict[Field, str] = {}  # not in the fields' metadata, since argparse gets all of that
 
 
 def setting(default, help_text: str, names: str | None = None):
     """A dataclass field whose help appears in `--help`.
 
     Args:
-        names: PATH where its value is a file or folder, HUB_OR_PATH where it may be a Hub name as well.
+        names: PATH if its value is a file or folder, HUB_OR_PATH if it may also be a Hub name.
     """
     made = field(default=default, metadata={"help": help_text})
     if names:
@@ -30,7 +30,7 @@ def setting(default, help_text: str, names: str | None = None):
 
 @cache
 def choices_of(group: type) -> dict[str, tuple[Any, ...]]:
-    """What each setting of a group may be, of those whose type is a Literal, or one of a Literal and None."""
+    """The choices of each setting of a group whose type is a Literal, or a Literal or None."""
     found = {}
     for name, hint in get_type_hints(group).items():
         for one in (hint, *get_args(hint)):
@@ -40,7 +40,7 @@ def choices_of(group: type) -> dict[str, tuple[Any, ...]]:
 
 
 def require_choices(group: Any) -> None:
-    """Refuses a setting of a group that is none of its choices; None is left alone.
+    """Refuses a setting of a group that is not one of its choices. None is allowed.
 
     Raises:
         InputError: names the nearest choice.
@@ -52,30 +52,30 @@ def require_choices(group: Any) -> None:
             raise unknown_name(f"--{name}", str(value), choices)
 
 
-def require_within(group: Any, names: Iterable[str], least: float, most: float = math.inf) -> None:
-    """Refuses settings of a group that are no numbers between `least` and `most`, both included; None is left alone.
+def require_within(group: Any, names: Iterable[str], minimum: float, maximum: float = math.inf) -> None:
+    """Refuses settings of a group that are not numbers from `minimum` to `maximum`, both included. None is allowed.
 
     Raises:
-        InputError: the first of them.
+        InputError: names the first such setting.
     """
-    expected = f"{least:g} or more" if most == math.inf else f"between {least:g} and {most:g}"
+    expected = f"{minimum:g} or more" if maximum == math.inf else f"between {minimum:g} and {maximum:g}"
     for name in names:
         value = getattr(group, name)
-        if value is not None and not (math.isfinite(value) and least <= value <= most):
+        if value is not None and not (math.isfinite(value) and minimum <= value <= maximum):
             raise InputError(f"--{name} must be a number, {expected}, found {value:g}")
 
 
-def require_span(group: Any, name: str, least: float, most: float) -> None:
-    """Refuses a setting of a group that is not two numbers, the least and the most, both between two bounds.
+def require_span(group: Any, name: str, minimum: float, maximum: float) -> None:
+    """Refuses a setting of a group that is not a pair of numbers, the lower first, from `minimum` to `maximum`.
 
     Raises:
         InputError: says what was found and expected.
     """
     value = getattr(group, name)
-    fits = len(value) == 2 and all(math.isfinite(one) for one in value) and least <= value[0] <= value[1] <= most
+    fits = len(value) == 2 and all(math.isfinite(one) for one in value) and minimum <= value[0] <= value[1] <= maximum
     if not fits:
         found = " ".join(f"{one:g}" for one in value)
         raise InputError(
-            f"--{name} must be two numbers, the least and the most, between {least:g} and {most:g}, found {found}: try "
+            f"--{name} must be two numbers, the lower first, between {minimum:g} and {maximum:g}, found {found}: try "
             f"--{name} {' '.join(f'{one:g}' for one in type(group)().__dict__[name])}"
         )

@@ -1,4 +1,4 @@
-"""What `hf-audio push recordings` is told beside the corpus: where its recordings go, and how they are stored."""
+"""Settings of `hf-audio push recordings` besides the corpus: where the recordings go, and how they are stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ AudioFormat = Literal["flac", "original"]
 
 
 def require_audio_format(name: str) -> None:
-    """Raises InputError where recordings cannot be stored so."""
+    """Raises InputError for an unknown format."""
     if name not in get_args(AudioFormat):
         raise unknown_name("--audio_format", name, get_args(AudioFormat))
 
@@ -25,37 +25,37 @@ class ShareConfig:
 
     hub_dataset_id: str | None = setting(
         None,
-        "Hub name of the dataset of recordings, USER/NAME. Without it, the dataset is only built, in --output_dir.",
+        "Hub name of the dataset of recordings, USER/NAME. Without it, the dataset is only built in --output_dir.",
     )
     hub_private_repo: bool = setting(False, "Make a new repository private.")
     public_license: list[str] | None = setting(
         None,
         "Publish recordings although the corpus's license forbids redistribution: repeat that license here, word for "
-        "word; of several corpora each.",
+        "word, and that of each further corpus.",
     )
     license: str | None = setting(None, "License under which you share your own recordings, e.g. cc-by-4.0.")
     audio_format: AudioFormat = setting(
         "flac",
-        "flac (integer recordings are compressed losslessly, excerpts are cut out, all other files stay as they are) "
-        "or original (all files as they are, with their tags).",
+        "flac (compress integer recordings losslessly, cut out excerpts, copy all other files unchanged) or original "
+        "(copy all files unchanged, with their tags).",
     )
     output_dir: str | None = setting(
-        None, "Keep the dataset here too. Default: each shard is deleted from pushes/NAME once it is uploaded.", PATH
+        None, "Also keep the dataset here. Default: delete each shard from pushes/NAME once it is uploaded.", PATH
     )
     num_workers: int | None = setting(None, "Threads that read and compress. Default: one per core.")
     strict: bool = setting(False, "Stop at the first recording that cannot be used, instead of leaving it out.")
     hub_token: str | None = field(
         default=None,
         repr=False,
-        metadata={"help": "Hub token with write permission. Default: HF_TOKEN or that of hf auth login."},
+        metadata={"help": "Hub token with write permission. Default: HF_TOKEN, or that of `hf auth login`."},
     )
 
     def __post_init__(self) -> None:
         require_choices(self)
         if not (self.hub_dataset_id or self.output_dir):
             raise InputError(
-                "Nothing says where the dataset goes: give --hub_dataset_id USER/NAME, or --output_dir DIR to build it "
-                "on this machine only"
+                "The dataset has no destination: give --hub_dataset_id USER/NAME, or --output_dir DIR to build it on "
+                "this machine only"
             )
         if not self.hub_dataset_id:
             for name in ("hub_private_repo", "public_license", "hub_token"):

@@ -1,4 +1,4 @@
-"""Which settings of augmentation of spectrograms do nothing without others."""
+"""Which settings of spectrogram augmentation have no effect without others."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ SPECTROGRAM_NEEDS = (
     Needs(
         ("noise_snr_db",),
         lambda run: run.noise_probability > 0,
-        "no noise is added: give --noise_probability too, or leave it out",
+        "noise is off: give --noise_probability too, or leave it out",
     ),
     Needs(
         ("batch_mix_max_windows", "batch_mix_offset_s", "batch_mix_level_db"),
         lambda run: run.batch_mix_probability > 0,
-        "no windows are mixed: give --batch_mix_probability too, or leave it out",
+        "batch mixing is off: give --batch_mix_probability too, or leave it out",
     ),
     Needs(
         ("filter_augment_type",),
@@ -48,12 +48,12 @@ SPECTROGRAM_NEEDS = (
     Needs(
         ("cutout_bins", "cutout_rectangles"),
         lambda run: run.cutout_s > 0,
-        "nothing is cut out: give --cutout_s too, e.g. 0.3, or leave it out",
+        "Cutout is off: give --cutout_s too, e.g. 0.3, or leave it out",
     ),
     Needs(
         ("image_probability",),
         lambda run: run.image_gain > 0 or run.image_noise > 0,
-        "the image stays as it is: give --image_gain or --image_noise too, or leave it out",
+        "image augmentation is off: give --image_gain or --image_noise too, or leave it out",
     ),
     Needs(
         ("image_gain", "image_noise"),
@@ -63,8 +63,7 @@ SPECTROGRAM_NEEDS = (
     Needs(
         ("time_roll_s",),
         lambda run: not run.time_shift,
-        "--time_shift starts a window anywhere already: leave one of the two out, where a recipe sets it by "
-        "--time_shift false",
+        "--time_shift already shifts windows in time: leave it out, or give --time_shift false",
     ),
     Needs(
         ("mixup_alpha",),

@@ -1,4 +1,4 @@
-"""How training batches are varied while they are sound: waveforms, or features computed in training."""
+"""How training batches of waveforms are augmented, before features are computed if any are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EFFECT_NAMES = (  # as SoX calls them
     *("equalizer", "fade", "flanger", "overdrive", "reverse", "treble", "tremolo"),
 )
 
-NO_CHANGE = {  # what leaves a window as it is
+NO_CHANGE = {  # values that leave a window unchanged
     "wave_speed_ratio": [1.0, 1.0],
     "wave_stretch_ratio": [1.0, 1.0],
     "wave_pitch_semitones": [0.0, 0.0],
@@ -24,17 +24,16 @@ NO_CHANGE = {  # what leaves a window as it is
 }
 
 
-def span(least: float, most: float, help_text: str) -> list[float]:
-    """A setting of two numbers: the least and the most."""
-    return field(default_factory=lambda: [least, most], metadata={"help": help_text})
+def span(minimum: float, maximum: float, help_text: str) -> list[float]:
+    """A setting that is a pair of numbers, the lower first."""
+    return field(default_factory=lambda: [minimum, maximum], metadata={"help": help_text})
 
 
 @dataclass
 class WaveformAugmentConfig:
-    """How training batches are varied while they are sound: waveforms, or features computed in training.
+    """How training batches of waveforms are augmented, before features are computed if any are.
 
-    Each augmentation has the probability that a window gets it, 0 switches it off, and the least and the most of what
-    is then drawn.
+    Each augmentation has a probability per window, 0 for off, and a range that its strength is drawn from.
     """
 
     _argument_group_name = "waveform augmentation"
@@ -46,9 +45,9 @@ class WaveformAugmentConfig:
     wave_pitch_probability: float = setting(0.0, "Pitch shift (keeps the duration): probability per window; 0 is off.")
     wave_pitch_semitones: list[float] = span(-2.0, 2.0, "Pitch shift: lowest and highest, in semitones.")
     wave_shift_probability: float = setting(0.0, "Time shift: probability per window; 0 is off.")
-    wave_shift_s: float = setting(1.0, "Time shift: most seconds earlier or later, up to half a window.")
+    wave_shift_s: float = setting(1.0, "Time shift: maximum shift either way, in seconds, up to half a window.")
     wave_shift_mode: Literal["roll", "pad"] = setting(
-        "roll", "Time shift: fill the gap with what was shifted out at the other end (roll) or with silence (pad)."
+        "roll", "Time shift: fill the gap with the sound shifted out at the other end (roll) or with silence (pad)."
     )
     wave_polarity_probability: float = setting(0.0, "Polarity inversion: probability per window; 0 is off.")
     wave_gain_probability: float = setting(0.0, "Gain: probability per window; 0 is off.")
@@ -69,12 +68,12 @@ class WaveformAugmentConfig:
     )
     background: str | None = setting(
         None,
-        "Background sounds that are added to windows without their labels: a corpus such as esc50, or a folder of "
+        "Background sounds to add to windows, without their labels: a corpus such as esc50, or a folder of "
         "recordings. Default: off.",
         PATH,
     )
     background_dir: str | None = setting(
-        None, "Background: folder with the recordings, where --background is a corpus.", PATH
+        None, "Background: folder with the recordings, if --background is a corpus.", PATH
     )
     wave_background_probability: float = setting(
         0.5, "Background: probability per window, with --background; 0 is off."
@@ -102,22 +101,28 @@ class WaveformAugmentConfig:
         1.0, 4.0, "Band-pass filter: narrowest and widest bandwidth, in octaves."
     )
     wave_clip_probability: float = setting(0.0, "Clipping: probability per window; 0 is off.")
-    wave_clip_db: list[float] = span(3.0, 15.0, "Clipping: least and most below the window's peak, in dB.")
+    wave_clip_db: list[float] = span(
+        3.0, 15.0, "Clipping: minimum and maximum distance below the window's peak, in dB."
+    )
     wave_codec_probability: float = setting(
         0.0, "Lossy codec (encode and decode, on the CPU): probability per window; 0 is off."
     )
     wave_codec_names: list[str] = field(
-        default_factory=lambda: ["mp3", "vorbis"], metadata={"help": "Lossy codec: which.", "choices": CODEC_NAMES}
+        default_factory=lambda: ["mp3", "vorbis"],
+        metadata={"help": "Lossy codec: codecs to draw from.", "choices": CODEC_NAMES},
     )
     wave_codec_compression: list[float] = span(
         0.5, 1.0, "Lossy codec: lowest and highest compression, from 0 (best quality) to 1 (smallest file)."
     )
     wave_effect_probability: float = setting(
-        0.0, "Effects: probability that a window gets one of --wave_effect_names; 0 is off."
+        0.0, "Effects: probability per window of one of --wave_effect_names; 0 is off."
     )
     wave_effect_names: list[str] = field(
         default_factory=lambda: ["bass", "treble", "equalizer", "chorus", "compand", "overdrive", "tremolo"],
-        metadata={"help": f"Effects, as SoX calls them: {', '.join(EFFECT_NAMES)}.", "choices": EFFECT_NAMES},
+        metadata={
+            "help": f"Effects to draw from, as SoX names them: {', '.join(EFFECT_NAMES)}.",
+            "choices": EFFECT_NAMES,
+        },
     )
 
     def __post_init__(self) -> None:
@@ -146,7 +151,7 @@ class WaveformAugmentConfig:
                     raise unknown_name(f"--{name}", one, known)
 
     def _refuse_no_change(self) -> None:
-        """Refuses what is switched on and would leave each window as it is. Raises InputError."""
+        """Refuses an augmentation that is on and would leave every window unchanged. Raises InputError."""
         for name, unchanged in NO_CHANGE.items():
             switch = f"wave_{name.split('_')[1]}_probability"
             if getattr(self, switch) > 0 and getattr(self, name) == unchanged:

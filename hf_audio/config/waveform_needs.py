@@ -1,4 +1,4 @@
-"""Which settings of augmentation of waveforms do nothing without others."""
+"""Which settings of waveform augmentation have no effect without others."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ WAVEFORM_NEEDS = (
     Needs(
         OF_WAVEFORMS,
         lambda run: run.features == "waveform" or getattr(run, "features_on_device", False),
-        "it varies sound, and spectrograms are stored here: give --features_on_device too, which computes them in "
-        "training, or --features waveform and a model of waveforms",
+        "it needs waveforms, and here the stored features are not: give --features_on_device too, which computes "
+        "spectrograms in training, or --features waveform and a model of waveforms",
     ),
     *(
         Needs(
@@ -36,7 +36,7 @@ WAVEFORM_NEEDS = (
     Needs(
         [name for name in OF_WAVEFORMS if name.startswith(("background_", "wave_background_"))],
         lambda run: run.background,
-        "no background is added: give --background too, e.g. esc50, or leave it out",
+        "background sounds are off: give --background too, e.g. esc50, or leave it out",
     ),
     Needs(
         ("background", "background_dir"),
@@ -46,12 +46,12 @@ WAVEFORM_NEEDS = (
     Needs(
         [name for name in OF_WAVEFORMS if name.startswith("wave_reverb_")],
         lambda run: run.impulse_responses,
-        "there are no rooms: give --impulse_responses too, e.g. synthetic, or leave it out",
+        "reverberation is off: give --impulse_responses too, e.g. synthetic, or leave it out",
     ),
     Needs(
         ("wave_reverb_rt60_s", "wave_reverb_direct_db"),
         lambda run: run.impulse_responses == "synthetic",
-        "it is of --impulse_responses synthetic: give that, or leave it out",
+        "it only applies to --impulse_responses synthetic: give that, or leave it out",
     ),
     Needs(
         ("impulse_responses",),

@@ -1,17 +1,17 @@
-"""Corpora: each module in this folder reads one, and is found by its name without a registry to edit.
+"""Corpora: each module in this folder reads one, and is found by its name without a registry.
 
 A corpus module has
 
     CARD: CorpusCard                      its license, citation and protocol
-    index(root: Path) -> pyarrow.Table    every clip, a row each, see hf_audio.data.index.table, from the layout on disk
-    understand(root, reading)             optional: clips, and how a layout was read that is not known beforehand
-    index_for_random_split(root)          optional: the same without official splits, where more than these change
-    of_dataset(clips)                     optional: clips of a copy on the Hub, with what is known of them here
-    CLASS_FAMILIES                        optional: {family: classes}, each class in one, for --loss family
-    SOURCE: Archives or Mirdata           optional: where it is downloaded from, and what its files should be
+    index(root: Path) -> pyarrow.Table    all clips, one row each (hf_audio.data.index.table), from the files on disk
+    understand(root, reading)             optional: clips, and how they were read, if the layout is not fixed
+    index_for_random_split(root)          optional: clips for a random split, if more than the split column differs
+    of_dataset(clips)                     optional: clips of a copy on the Hub, with groups, splits ... filled in
+    CLASS_FAMILIES                        optional: {family: classes}, each class in one family, for --loss family
+    SOURCE: Archives or Mirdata           optional: its downloads and checksums
     obtain(root: Path) -> None            optional: downloads or renders it, resumable
 
-Modules whose name starts with an underscore serve a corpus and are none themselves.
+Modules whose names start with an underscore are not corpora; they serve corpora.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def corpus_names() -> list[str]:
 
 
 def find_corpus(name: str) -> ModuleType:
-    """The corpus module called `name`; an unknown name is an InputError that names the nearest."""
+    """The corpus module with this name; an unknown name is an InputError that suggests the nearest."""
     if name not in corpus_names():
         raise unknown_name("corpus", name, corpus_names())
     return importlib.import_module(f"{__name__}.{name}")
 
 
 class Corpus(NamedTuple):
-    """What a corpus module has, None where it has no such part: the one place that asks for it."""
+    """The parts of a corpus module; optional parts are None if it lacks them."""
 
     name: str
     card: CorpusCard
@@ -63,11 +63,12 @@ class Corpus(NamedTuple):
     obtain: Callable[..., None] | None
 
     def read(self, root: Path, reading: Reading, *, official: bool = True) -> tuple[pa.Table, Understanding | None]:
-        """The clips below a folder, and how they were read where that had to be found out.
+        """The clips below a folder, and how they were read if the layout is not fixed.
 
         Args:
-            reading: what the user says of a folder or table.
-            official: with official splits; without them there may be other clips.
+            root: the folder.
+            reading: the user's settings for a folder or table.
+            official: with official splits; without them, clips may differ.
         """
         if self.understand:
             return self.understand(root, reading)
@@ -76,28 +77,28 @@ class Corpus(NamedTuple):
 
 
 def corpus_named(name: str) -> Corpus:
-    """All that a corpus module has; an unknown name is an InputError that names the nearest."""
+    """The parts of a corpus module; an unknown name is an InputError that suggests the nearest."""
     module = find_corpus(name)
     optional = ("understand", "index_for_random_split", "of_dataset", "SOURCE", "obtain")
     return Corpus(name, module.CARD, module.index, *(getattr(module, part, None) for part in optional))
 
 
 def families_of_corpus(title: str) -> dict[str, tuple[str, ...]] | None:
-    """The families of classes that are known of a corpus, by the title on its card; None where none are."""
+    """The families of classes of a corpus, by the title on its card; None if it has none."""
     modules = (find_corpus(name) for name in corpus_names())
     return next((getattr(one, "CLASS_FAMILIES", None) for one in modules if one.CARD.name == title), None)
 
 
 def obtain_corpus(name: str, root: Path, subset: str | None = None) -> Path:
-    """Downloads or renders what is missing of a corpus, where that can be done; the folder to give as --data_dir.
+    """Downloads or renders what is missing of a corpus, if possible, and returns the folder to give as --data_dir.
 
     Args:
         name: of its module.
-        root: the folder it goes to.
-        subset: a part that can be had alone, such as FMA's "medium"; None is the corpus's default.
+        root: the target folder.
+        subset: a part that can be downloaded on its own, such as FMA's "medium"; None for the corpus's default.
 
     Raises:
-        InputError: there is no such subset, or something went wrong with the download.
+        InputError: there is no such subset, or the download failed.
     """
     corpus = corpus_named(name)
     subsets = _subsets(corpus)
@@ -105,15 +106,15 @@ def obtain_corpus(name: str, root: Path, subset: str | None = None) -> Path:
         raise InputError(f"{corpus.card.name} has no subsets; leave out --subset {subset}")
     if corpus.obtain:
         corpus.obtain(root, **({} if subset is None else {"subset": subset}))
-    of_subset = root / f"{name}_{subset or next(iter(subsets), '')}"  # FMA's lie side by side: a folder names the one
+    of_subset = root / f"{name}_{subset or next(iter(subsets), '')}"  # FMA has a folder per subset
     return of_subset if of_subset.is_dir() else root
 
 
 def verify_corpus(name: str, root: Path) -> None:
-    """Reads every file of a downloaded corpus and prints a table of those that are not as they should be.
+    """Reads every file of a downloaded corpus and prints a table of missing and damaged files.
 
     Raises:
-        InputError: there are such files, or nothing to compare them with.
+        InputError: there are such files, or no checksums.
     """
     corpus = corpus_named(name)
     if not corpus.source:
@@ -123,7 +124,7 @@ def verify_corpus(name: str, root: Path) -> None:
         )
     faults = corpus.source.verify(root, corpus.card)
     if not faults:
-        show(f"{corpus.card.name} in {root} is complete: every file is there, with the right content")
+        show(f"{corpus.card.name} in {root} is complete: every file exists and has the right content")
         return
     show("| file | found | expected |\n|---|---|---|")
     for fault in faults[:MAX_FAULTS_SHOWN]:
@@ -132,12 +133,12 @@ def verify_corpus(name: str, root: Path) -> None:
         show(f"| and {len(faults) - MAX_FAULTS_SHOWN} more | | |")
     raise InputError(
         f"{len(faults)} files of {corpus.card.name} in {root} are missing or damaged, first {faults[0].path}; "
-        f"{corpus.source.mend(root, faults)} and run hf-audio corpora {name} again without --verify"
+        f"{corpus.source.remedy(root, faults)} and run hf-audio corpora {name} again without --verify"
     )
 
 
 def corpus_table() -> str:
-    """All corpora as a Markdown table: name, size of the download, how it is got, license, homepage."""
+    """All corpora as a Markdown table: name, download size, how to get it, license, homepage."""
     lines = ["| name | corpus | to download | how | license | homepage |", "|---|---|---:|---|---|---|"]
     for name in corpus_names():
         corpus = corpus_named(name)

@@ -1,4 +1,4 @@
-"""Segments of a recording labeled with what sounds in them, for corpora that say who plays when."""
+"""Segments of a recording, labeled with the instruments in them, for corpora with time-resolved labels."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SEGMENT_S = 10.0  # as long as OpenMIC's and AudioSet's clips
-MIN_SHARE = 0.1  # of a segment that an instrument must sound to be one of its labels
+SEGMENT_S = 10.0  # the length of clips in OpenMIC and AudioSet
+MIN_SHARE = 0.1  # minimum share of a segment in which an instrument must sound to be a label
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Segment:
 
 
 def segments(times_s: np.ndarray, active: Mapping[str, np.ndarray]) -> list[Segment]:
-    """Cuts a recording into segments of SEGMENT_S; a last one of less than half of it is left out.
+    """Cuts a recording into segments of SEGMENT_S; a last segment shorter than half of that is left out.
 
     Args:
-        times_s: beginnings of equally long frames, in seconds: `[frames]`.
-        active: in which frames each instrument sounds: bool `[frames]`.
+        times_s: start times in seconds of equally long frames, `[frames]`.
+        active: for each instrument, in which frames it sounds, bool `[frames]`.
     """
     step_s = float(times_s[-1] - times_s[0]) / (len(times_s) - 1) if len(times_s) > 1 else SEGMENT_S
     length_s = float(times_s[-1]) + step_s
@@ -43,12 +43,12 @@ def segments(times_s: np.ndarray, active: Mapping[str, np.ndarray]) -> list[Segm
     return found
 
 
-def labels_of_many(recordings: Iterable[tuple[str, Iterable[Segment]]], least: int) -> tuple[set[str], set[str]]:
-    """Labels that at least `least` groups have, and those that fewer have, from each recording's group and segments.
+def labels_of_many(recordings: Iterable[tuple[str, Iterable[Segment]]], min_groups: int) -> tuple[set[str], set[str]]:
+    """Labels that at least `min_groups` groups have, and rarer ones, from each recording's group and segments.
 
-    A class of one or two groups cannot be in training, validation and test without a leak.
+    A class with one or two groups cannot be in training, validation and test without leakage.
     """
     pairs = {(group, label) for group, found in recordings for segment in found for label in segment.labels}
     num_groups = Counter(label for _, label in pairs)
-    many = {label for label, number in num_groups.items() if number >= least}
+    many = {label for label, number in num_groups.items() if number >= min_groups}
     return many, set(num_groups) - many

@@ -1,7 +1,7 @@
-"""The files in an archive, one after the other, with names that lead nowhere else.
+"""Lists the files in an archive, one after the other, with names that stay within the target folder.
 
-tarfile reads headers and long names of any length that an archive claims, so it is given a stream that never gives much
-at once and ends where it should.
+tarfile reads headers and long names of any length that an archive claims, so it gets a stream that limits each read
+and the total.
 """
 
 from __future__ import annotations
@@ -24,47 +24,47 @@ from hf_audio.terminal import named_logger, progress
 CHUNK_BYTES = 1 << 20
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2")
 DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
-# Of names and headers a kilobyte for each file; and at the end, padding
+# For names and headers, about 1 kB per file, and for the padding at the end
 TAR_OVERHEAD, TAR_OVERHEAD_BYTES = 1.5, 64 << 20
-HOLES = "has a file that is mostly holes"
-UTF8_NAMES = 0x800  # flag of a zip's member; without it names are said to be in code page 437
+HOLES = "has a sparse file"
+UTF8_NAMES = 0x800  # flag of a zip member; without it, names are declared as code page 437
 MAX_NAME_BYTES, MAX_PATH_LETTERS, MAX_FOLDERS = 255, 1_000, 40
-ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # LZMA's may ask for gigabytes
+ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # LZMA may need gigabytes of memory
 
 logger = named_logger(__name__)
 
 
-def members_of(archive: Path, most_bytes: int) -> Iterator[tuple[str, IO[bytes]]]:
-    """Names and contents of the files in an archive, in its order; of a file that is none by its name, itself.
+def members_of(archive: Path, max_bytes: int) -> Iterator[tuple[str, IO[bytes]]]:
+    """Names and contents of the files in an archive, in order; of a file that is not an archive by its name, itself.
 
     Raises:
-        InputError: it holds more than `most_bytes`, or something that no corpus holds.
+        InputError: it has more than `max_bytes`, or suspicious members.
         zipfile.BadZipFile, tarfile.TarError, EOFError, OSError ...: it is damaged.
     """
     name = archive.name.lower()
     if name.endswith(".zip"):
-        yield from _zip_members(archive, most_bytes)
+        yield from _zip_members(archive, max_bytes)
     elif name.endswith(TAR_SUFFIXES):
-        yield from _tar_members(archive, most_bytes)
+        yield from _tar_members(archive, max_bytes)
     else:
         with open_regular(archive) as file:
             yield archive.name, file
 
 
 def refusal(archive: Path, what: str) -> InputError:
-    """What to say of an archive that is not damaged but made to do harm, or another one."""
+    """The error for an archive that is not damaged but malicious or a wrong one."""
     return InputError(
-        f"{archive} {what}, which no corpus does; nothing was unpacked: delete it and get it from a source you trust"
+        f"{archive} {what}, unlike any corpus; nothing was unpacked: delete it and get it from a source you trust"
     )
 
 
 def as_name(name: str) -> str:
-    """A member's name as a path below the folder it is unpacked to.
+    """A member's name as a path relative to the target folder.
 
     Raises:
-        ValueError: there is none.
+        ValueError: it leads elsewhere, or is too long.
     """
-    if any("\udc80" <= letter <= "\udcff" for letter in name):  # bytes that are no UTF-8
+    if any("\udc80" <= letter <= "\udcff" for letter in name):  # bytes that are not UTF-8
         name = name.encode("utf-8", "surrogateescape").decode("latin-1")
     name = name.replace("\\", "/")
     parts = [part for part in name.split("/") if part not in ("", ".")]
@@ -86,17 +86,17 @@ def _safe_name(archive: Path, name: str) -> str:
         raise refusal(archive, str(error)) from error
 
 
-def _zip_members(archive: Path, most_bytes: int) -> Iterator[tuple[str, IO[bytes]]]:
+def _zip_members(archive: Path, max_bytes: int) -> Iterator[tuple[str, IO[bytes]]]:
     with open_regular(archive) as packed, zipfile.ZipFile(packed) as file:
         members = [member for member in file.infolist() if not member.is_dir()]
         total = sum(member.file_size for member in members)
-        if total > most_bytes:
-            raise refusal(archive, f"unpacks to {as_size(total)} where there should be {as_size(most_bytes)} at most")
+        if total > max_bytes:
+            raise refusal(archive, f"unpacks to {as_size(total)}, expected at most {as_size(max_bytes)}")
         free = shutil.disk_usage(archive.parent).free
         if free < total:
             raise InputError(
-                f"{archive.name} unpacks to {as_size(total)} but {as_size(free)} are free in {archive.parent}; free "
-                "some space and run the same command again to resume"
+                f"{archive.name} unpacks to {as_size(total)}, but only {as_size(free)} are free in {archive.parent}; "
+                "free some space and run the same command again to resume"
             )
         with progress(desc=f"unpacking {archive.name}", total=total, unit="B", unit_scale=True) as bar:
             for member in members:
@@ -112,7 +112,7 @@ def _zip_members(archive: Path, most_bytes: int) -> Iterator[tuple[str, IO[bytes
 
 
 def _zip_name(member: zipfile.ZipInfo) -> str:
-    """The member's name; many zips have UTF-8 names without saying so."""
+    """The member's name; many zips have UTF-8 names without declaring it."""
     if member.flag_bits & UTF8_NAMES:
         return member.filename
     try:
@@ -121,17 +121,19 @@ def _zip_name(member: zipfile.ZipInfo) -> str:
         return member.filename
 
 
-def _tar_members(archive: Path, most_bytes: int) -> Iterator[tuple[str, IO[bytes]]]:
+def _tar_members(archive: Path, max_bytes: int) -> Iterator[tuple[str, IO[bytes]]]:
     with (
         open_regular(archive) as packed,
         _decompressed(packed) as whole,
         tarfile.open(
-            fileobj=cast(Any, stream := _Limited(archive, whole, most_bytes)), mode="r:", tarinfo=_Member
+            fileobj=cast(Any, stream := _Limited(archive, whole, max_bytes)), mode="r:", tarinfo=_Member
         ) as tar,
         progress(desc=f"unpacking {archive.name}", total=archive.stat().st_size, unit="B", unit_scale=True) as bar,
     ):
         while (member := tar.next()) is not None:
-            cast(Any, tar).members.clear()  # it would remember them all, and some archives have hundreds of thousands
+            cast(
+                Any, tar
+            ).members.clear()  # tarfile keeps all members in a list, and some archives have hundreds of thousands
             name = _safe_name(archive, member.name)
             if member.issparse():
                 raise refusal(archive, HOLES)
@@ -140,7 +142,7 @@ def _tar_members(archive: Path, most_bytes: int) -> Iterator[tuple[str, IO[bytes
             elif not member.isdir():
                 logger.warning("%s in %s is a link or a device; skipped", name, archive.name)
             bar.update(packed.tell() - bar.n)
-        while stream.read(CHUNK_BYTES):  # to the end, where the checksum of the whole is
+        while stream.read(CHUNK_BYTES):  # to the end, which has the checksum
             pass
 
 
@@ -151,7 +153,7 @@ def _decompressed(packed: IO[bytes]) -> IO[bytes]:
 
 
 class _Member(tarfile.TarInfo):
-    """A file with holes may have a list of them of any length, which is not even read."""
+    """Refuses sparse files before their list of holes is read, which may have any length."""
 
     def _proc_sparse(self, tar: Any) -> None:
         raise refusal(tar.fileobj.archive, HOLES)
@@ -161,11 +163,11 @@ class _Member(tarfile.TarInfo):
 
 
 class _Limited:
-    """A stream that ends where it should, and gives no more at once than is asked for files and their names."""
+    """A stream with limits for its total length and for each read."""
 
-    def __init__(self, archive: Path, stream: IO[bytes], most_bytes: int) -> None:
-        self.archive, self._stream, self._most_bytes = archive, stream, most_bytes
-        self._end = int(TAR_OVERHEAD * most_bytes) + TAR_OVERHEAD_BYTES
+    def __init__(self, archive: Path, stream: IO[bytes], max_bytes: int) -> None:
+        self.archive, self._stream, self._max_bytes = archive, stream, max_bytes
+        self._end = int(TAR_OVERHEAD * max_bytes) + TAR_OVERHEAD_BYTES
 
     def read(self, num_bytes: int = -1) -> bytes:
         if not 0 <= num_bytes <= 2 * CHUNK_BYTES:
@@ -185,4 +187,4 @@ class _Limited:
 
     def _check(self, position: int) -> None:
         if position > self._end + 2 * CHUNK_BYTES:
-            raise refusal(self.archive, f"holds more than the {as_size(self._most_bytes)} that it should")
+            raise refusal(self.archive, f"unpacks to more than the expected {as_size(self._max_bytes)}")

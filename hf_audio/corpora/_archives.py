@@ -1,8 +1,8 @@
-"""Unpacking archives as a whole or not at all, with a list of their files by which damage is found later.
+"""Unpacks archives completely or not at all, with a list of their files for finding damage later.
 
-The list, .files.csv, is written into the folder before the folder gets its name, so that its presence also means that
-everything was unpacked. Archives are untrusted: nothing is written outside of the folder or beyond the announced size,
-links and devices are skipped, and an archive with a repeated name or a file that is mostly holes is refused.
+The list, .files.csv, is written into the folder before the folder gets its final name, so its presence also means that
+everything was unpacked. Archives are untrusted: nothing is written outside the folder or beyond the announced size,
+links and devices are skipped, and an archive with a repeated name or a sparse file is refused.
 """
 
 from __future__ import annotations
@@ -32,17 +32,21 @@ FILE_LIST = ".files.csv"
 COLUMNS = ("path", "bytes", "crc32")
 CHUNK_BYTES = 1 << 20
 MAX_MEMBERS = 2_000_000  # the training part of NSynth has 289,206
-# BadZipFile, encrypted, unknown compression; and what the decompressors and parsers raise on damaged data
+# Exceptions for bad, encrypted or unknown archives, and those of decompressors and parsers on damaged data
 DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError,
     ValueError, LookupError, OverflowError, struct.error,
 )  # fmt: skip
-IN_THE_WAY = (FileExistsError, NotADirectoryError, IsADirectoryError)  # of each other, in a folder that was empty
+IN_THE_WAY = (
+    FileExistsError,
+    NotADirectoryError,
+    IsADirectoryError,
+)  # members that conflict with each other: the folder was empty
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A file that is not as it was unpacked: what was found, and what was expected."""
+    """A file that has changed since it was unpacked: what was found, and what was expected."""
 
     path: str
     found: str
@@ -54,19 +58,21 @@ def is_unpacked(folder: Path) -> bool:
     return (folder / FILE_LIST).is_file()
 
 
-def unpack(archive: Path, folder: Path, most_bytes: float) -> None:
-    """Makes `folder` of an archive; a file that is not an archive by its name is put into it alone.
+def unpack(archive: Path, folder: Path, max_bytes: float) -> None:
+    """Unpacks an archive to `folder`; a file that is not an archive by its name is moved into it.
 
-    A single folder that holds everything in the archive becomes `folder` itself.
+    If the archive has a single top folder, it becomes `folder` itself.
 
     Args:
-        most_bytes: of all that is in it.
+        archive: the file.
+        folder: does not exist yet.
+        max_bytes: of its contents.
 
     Raises:
-        InputError: it is damaged or no archive (and was removed), holds more than `most_bytes` or what no corpus holds,
+        InputError: it is damaged or not an archive (and was removed), has more than `max_bytes` or suspicious members,
             or the disk is full.
     """
-    with _unpacked(archive, archive.parent / f"{folder.name}.unpacking", most_bytes) as (scratch, rows):
+    with _unpacked(archive, archive.parent / f"{folder.name}.unpacking", max_bytes) as (scratch, rows):
         tops = {name.partition("/")[0] if "/" in name else "" for name in rows}
         top = tops.pop() if len(tops) == 1 else ""
         listed = [(name.removeprefix(f"{top}/"), size, f"{crc:08x}") for name, (size, crc) in rows.items()]
@@ -76,29 +82,29 @@ def unpack(archive: Path, folder: Path, most_bytes: float) -> None:
         os.replace(scratch / top, folder)
 
 
-def unpack_into(archive: Path, folder: Path, most_bytes: float) -> None:
-    """Puts what is in an archive into a folder that may hold other files; those of the same names are replaced.
+def unpack_into(archive: Path, folder: Path, max_bytes: float) -> None:
+    """Unpacks an archive into a folder that may contain other files; files with the same names are replaced.
 
     Raises:
         InputError: as `unpack`.
     """
-    with _unpacked(archive, archive.parent / f"{archive.name}.unpacking", most_bytes) as (scratch, rows):
+    with _unpacked(archive, archive.parent / f"{archive.name}.unpacking", max_bytes) as (scratch, rows):
         for name in rows:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(scratch / name, folder / name)
 
 
 @contextlib.contextmanager
-def _unpacked(archive: Path, scratch: Path, most_bytes: float) -> Iterator[tuple[Path, dict[str, tuple[int, int]]]]:
-    """A folder with the files of an archive, which is gone in the end, and size and CRC-32 of each by its name."""
+def _unpacked(archive: Path, scratch: Path, max_bytes: float) -> Iterator[tuple[Path, dict[str, tuple[int, int]]]]:
+    """A temporary folder with the files of an archive, and size and CRC-32 of each file by name."""
     if scratch.is_symlink():
         scratch.unlink()
-    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was interrupted
+    shutil.rmtree(scratch, ignore_errors=True)  # left by an interrupted run
     try:
         scratch.mkdir(parents=True)
-        rows = _write_members(archive, members_of(archive, int(most_bytes)), scratch, int(most_bytes))
+        rows = _write_members(archive, members_of(archive, int(max_bytes)), scratch, int(max_bytes))
         if not rows:
-            raise EOFError("there is no file in it")
+            raise EOFError("it contains no file")
         yield scratch, rows
     except InputError:
         raise
@@ -106,7 +112,7 @@ def _unpacked(archive: Path, scratch: Path, most_bytes: float) -> Iterator[tuple
         archive.unlink(missing_ok=True)
         raise _damaged(archive, error) from error
     except OSError as error:
-        if error.errno is None:  # bz2 reports damaged data so
+        if error.errno is None:  # bz2 reports damaged data this way
             archive.unlink(missing_ok=True)
             raise _damaged(archive, error) from error
         raise unwritable(scratch.parent, error) from error
@@ -115,13 +121,13 @@ def _unpacked(archive: Path, scratch: Path, most_bytes: float) -> Iterator[tuple
 
 
 def _write_members(
-    archive: Path, members: Iterable[tuple[str, IO[bytes]]], folder: Path, most_bytes: int
+    archive: Path, members: Iterable[tuple[str, IO[bytes]]], folder: Path, max_bytes: int
 ) -> dict[str, tuple[int, int]]:
     rows: dict[str, tuple[int, int]] = {}
-    left = most_bytes
+    left = max_bytes
     for name, stream in members:
         if len(rows) >= MAX_MEMBERS:
-            raise refusal(archive, f"holds more than {MAX_MEMBERS:,} files")
+            raise refusal(archive, f"has more than {MAX_MEMBERS:,} files")
         try:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             rows[name] = size, _ = _write_member(folder / name, stream, left)
@@ -129,15 +135,15 @@ def _write_members(
             raise refusal(archive, f"has {name!r} twice, or as a file and as a folder") from None
         left -= size
         if left < 0:
-            raise refusal(archive, f"holds more than the {as_size(most_bytes)} that it should")
+            raise refusal(archive, f"unpacks to more than the expected {as_size(max_bytes)}")
     return rows
 
 
-def _write_member(path: Path, stream: IO[bytes], most_bytes: int) -> tuple[int, int]:
-    """Size and CRC-32 of what was written; it is more than `most_bytes` where there is more."""
+def _write_member(path: Path, stream: IO[bytes], max_bytes: int) -> tuple[int, int]:
+    """Size and CRC-32 of the written file; a size above `max_bytes` means that there is more."""
     size = crc = 0
     with open_for_writing(path, "xb") as file:
-        while size <= most_bytes and (chunk := stream.read(CHUNK_BYTES)):
+        while size <= max_bytes and (chunk := stream.read(CHUNK_BYTES)):
             file.write(chunk)
             size, crc = size + len(chunk), zlib.crc32(chunk, crc)
     return size, crc
@@ -179,6 +185,6 @@ def _what_is_wrong(path: Path, size: int, checksum: str) -> str | None:
 
 def _damaged(archive: Path, error: Exception) -> InputError:
     return InputError(
-        f"{archive.name} is damaged or no archive ({one_line(error)}) and was removed; run the same command again to "
-        "download it again"
+        f"{archive.name} is damaged or not an archive ({one_line(error)}) and was removed; run the same command again "
+        "to download it again"
     )

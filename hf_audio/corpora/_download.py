@@ -1,9 +1,8 @@
-"""Downloading one file over HTTP: resumed where it was interrupted, and checked against its checksum.
+"""Downloads one file over HTTP: resumes after an interruption, and verifies the checksum.
 
-pooch does the checking and keeps finished files; its own downloader starts from nothing each time, so it is given ours.
-What has arrived lies beside the finished file's place as NAME.part, and NAME.part.version says of which version of the
-server's file it is a part. Every address on the way is https, and a server that sends more than there should be is cut
-off.
+pooch verifies and stores finished files. Its own downloader always starts from the beginning, so it gets ours. A
+partial download is NAME.part next to the finished file, and NAME.part.version has the version of the server's file that
+it belongs to. All URLs, including redirects, must be https, and downloads that are too large are stopped.
 """
 
 from __future__ import annotations
@@ -26,36 +25,36 @@ from hf_audio.terminal import progress
 if TYPE_CHECKING:
     from requests import Response
 
-CONNECT_S, READ_S = 15.0, 60.0  # how long a server may be silent
-MAX_FAILURES = 4  # without a byte of progress in between
+CONNECT_S, READ_S = 15.0, 60.0  # timeouts
+MAX_FAILURES = 4  # in a row without a byte of progress
 FIRST_WAIT_S = 1.0  # doubled after each failure
-CHUNK_BYTES = 1 << 14  # small, so that little is lost when the connection is
-BUSY = (408, 425, 429)  # answers, beside those from 500 on, that may be another one soon
+CHUNK_BYTES = 1 << 14  # small, so that little is lost with the connection
+BUSY = (408, 425, 429)  # status codes to retry, besides those from 500
 REDIRECTED = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 10
-MARGIN, MARGIN_BYTES = 0.1, 1_000_000  # beyond the size that is known of a file, which is mostly rounded
+MARGIN, MARGIN_BYTES = 0.1, 1_000_000  # tolerance for the size of a file, which is usually rounded
 MAX_VERSION_BYTES = 1_000
-LOOPBACK = ("127.0.0.1", "localhost", "::1")  # nobody is on the way to it
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # needs no encryption
 
 
 class _InterruptedError(Exception):
-    """The transfer ended early; what has arrived is kept."""
+    """The transfer ended early; the partial download is kept."""
 
 
 def fetch(url: str, path: Path, checksum: str, num_bytes: float, card: CorpusCard) -> None:
-    """Downloads `url` to `path`, going on from NAME.part where there is one; does nothing where the file is complete.
+    """Downloads `url` to `path`, resuming NAME.part if it exists; does nothing if the file is complete.
 
     Args:
-        url: https; http on this machine.
-        path: the finished file.
+        url: https; http only for this machine.
+        path: of the finished file.
         checksum: "md5:..." or "sha1:..." or "sha256:...".
-        num_bytes: about how large it is; of a tenth more, nothing is taken.
+        num_bytes: approximate size; 10 % more is refused.
         card: the corpus, for messages.
 
     Raises:
-        InputError: pooch is missing, an address is not https, the server has no such file or cannot be reached, it
-            sends too much, the connection was lost repeatedly, the checksum is another one (the file is then removed),
-            or the disk cannot be written.
+        InputError: pooch is missing, a URL is not https, the server has no such file or cannot be reached, the file is
+            too large, the connection was lost repeatedly, the checksum differs (the file is then removed), or the disk
+            cannot be written.
     """
     try:
         import pooch
@@ -66,13 +65,13 @@ def fetch(url: str, path: Path, checksum: str, num_bytes: float, card: CorpusCar
     pooch.get_logger().setLevel(logging.WARNING)
     downloader = _ResumingDownloader(path, int(with_margin(num_bytes)), card)
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise InputError(f"{path} is a link, folder or pipe and not a regular file: remove it")
+        raise InputError(f"{path} is a link, folder or pipe, not a regular file: remove it")
     try:
         pooch.retrieve(url, known_hash=checksum, fname=path.name, path=path.parent, downloader=downloader)
         downloader.forget()
     except InputError:
         raise
-    except ValueError as error:  # pooch has found another checksum and removed the file
+    except ValueError as error:  # the checksum differs, and pooch has removed the file
         downloader.forget()
         raise InputError(
             f"{path.name} from {urlsplit(url).hostname} differs from its checksum {checksum} and was "
@@ -83,7 +82,7 @@ def fetch(url: str, path: Path, checksum: str, num_bytes: float, card: CorpusCar
 
 
 def arrived_bytes(path: Path) -> int:
-    """How much of the file that will be `path` is on disk."""
+    """Bytes of the finished or partial download of `path` on disk."""
     for candidate in (path, _part(path)):
         with contextlib.suppress(OSError):
             return candidate.stat().st_size
@@ -91,7 +90,7 @@ def arrived_bytes(path: Path) -> int:
 
 
 def with_margin(num_bytes: float) -> float:
-    """The most that may come where about `num_bytes` should."""
+    """The maximum accepted size for a file of about `num_bytes`."""
     return num_bytes * (1 + MARGIN) + MARGIN_BYTES
 
 
@@ -103,7 +102,7 @@ def as_size(num_bytes: float) -> str:
 
 
 def unwritable(folder: Path, error: OSError) -> InputError:
-    """What to say when a file below `folder` could not be written."""
+    """The error for a file below `folder` that could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return InputError(f"The disk of {folder} is full; free some space and run the same command again to resume")
     reason = error.strerror or one_line(error)
@@ -115,53 +114,53 @@ def _part(path: Path) -> Path:
 
 
 class _ResumingDownloader:
-    """What pooch calls to download: asks for the rest of what a former run left, and again when the line breaks."""
+    """A downloader for pooch: requests the rest of a partial download, and retries when the connection is lost."""
 
-    def __init__(self, path: Path, most_bytes: int, card: CorpusCard) -> None:
-        self.name, self.most_bytes, self.card, self.part = path.name, most_bytes, card, _part(path)
+    def __init__(self, path: Path, max_bytes: int, card: CorpusCard) -> None:
+        self.name, self.max_bytes, self.card, self.part = path.name, max_bytes, card, _part(path)
         self.version = self.part.with_name(self.part.name + ".version")
 
     def __call__(self, url: str, output_file: str, _: Any) -> None:
-        failures, most = 0, self._arrived()
+        failures, furthest = 0, self._arrived()
         while True:
             try:
                 self._receive(url)
                 break
             except _InterruptedError as stop:
                 arrived = self._arrived()
-                failures = 1 if arrived > most else failures + 1
-                most = max(most, arrived)
+                failures = 1 if arrived > furthest else failures + 1
+                furthest = max(furthest, arrived)
                 if failures >= MAX_FAILURES:
                     raise InputError(self._gave_up(url, arrived, str(stop))) from stop
                 time.sleep(FIRST_WAIT_S * 2 ** (failures - 1))
-        try:  # a second name for it, so that a run that is killed while pooch reads all of it loses nothing
+        try:  # a second name, so that nothing is lost if the run is killed while pooch computes the checksum
             os.unlink(output_file)
             os.link(self.part, output_file)
         except OSError:
             os.replace(self.part, output_file)
 
     def forget(self) -> None:
-        """Removes what has arrived."""
+        """Removes the partial download."""
         self.part.unlink(missing_ok=True)
         self.version.unlink(missing_ok=True)
 
     def _receive(self, url: str) -> None:
-        """Asks once for what is missing and writes what comes.
+        """Requests the missing part once and writes it.
 
         Raises:
-            _InterruptedError: it ended before the end.
-            InputError: trying again would not help.
+            _InterruptedError: the transfer was incomplete.
+            InputError: retrying would not help.
         """
         import requests
         import urllib3
 
         arrived = self._arrived()
         self._require_right_size(arrived, url)
-        # archives as they are, not packed once more: a range would be one of the packed file
+        # without compression in transit, because a range would then refer to the compressed file
         headers = {"User-Agent": "hf_audio", "Accept-Encoding": "identity"}
         if arrived:
             headers["Range"] = f"bytes={arrived}-"
-            if self.version.is_file():  # where the file has changed since, the server then sends all of it
+            if self.version.is_file():  # if the file has changed since, the server sends all of it
                 headers["If-Range"] = read_text(self.version, MAX_VERSION_BYTES)
         try:
             with self._ask(url, headers) as response:
@@ -172,16 +171,16 @@ class _ResumingDownloader:
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise _InterruptedError(_reason(error)) from error
         if total is not None and self._arrived() != total:
-            raise _InterruptedError(f"{as_size(self._arrived())} of {as_size(total)} came")
+            raise _InterruptedError(f"{as_size(self._arrived())} of {as_size(total)} arrived")
 
     def _ask(self, url: str, headers: dict[str, str]) -> Response:
-        """The answer at the end of redirections: each is looked at first, and what comes with it is not read."""
+        """The response after redirects, each of which is checked; bodies of redirects are not read."""
         import requests
 
         for _ in range(MAX_REDIRECTS):
             self._require_private(url)
             with requests.Session() as session:
-                # else what comes with it is read to its end
+                # otherwise requests would read the whole body of a redirect
                 session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
                 response = session.get(url, headers=headers, stream=True, timeout=(CONNECT_S, READ_S))
             if response.status_code not in REDIRECTED or "Location" not in response.headers:
@@ -190,34 +189,33 @@ class _ResumingDownloader:
             try:
                 url = urljoin(url, response.headers["Location"])
             except ValueError as error:
-                raise _InterruptedError("it redirects to something that is not an address") from error
+                raise _InterruptedError("it redirects to something that is not a URL") from error
         raise _InterruptedError("it redirects endlessly")
 
     def _require_private(self, url: str) -> None:
-        """Refuse an address where what comes could be replaced, or the question read, on the way."""
+        """Refuses a URL without encryption, where the file could be replaced or the request read on the way."""
         address = urlsplit(url)
         if address.scheme != "https" and not (address.scheme == "http" and address.hostname in LOOPBACK):
             raise InputError(
-                f"{self.name} would be downloaded from {url}, which is not https, so it could be replaced on the "
-                "way; get "
-                f"{self.card.name} from {self.card.homepage} and give its folder as --data_dir"
+                f"{self.name} would be downloaded from {url}, which is not https, so it could be replaced on the way; "
+                f"get {self.card.name} from {self.card.homepage} and give its folder as --data_dir"
             )
 
     def _require_right_size(self, num_bytes: int, url: str) -> None:
-        if num_bytes > self.most_bytes:
+        if num_bytes > self.max_bytes:
             self.forget()
             raise InputError(
-                f"{urlsplit(url).hostname} sends {as_size(num_bytes)} or more for {self.name} and there should be "
-                f"{as_size(self.most_bytes)} at most, so it is another file; get {self.card.name} from "
+                f"{urlsplit(url).hostname} sends {as_size(num_bytes)} or more for {self.name}, expected at most "
+                f"{as_size(self.max_bytes)}, so it is another file; get {self.card.name} from "
                 f"{self.card.homepage} and give its folder as --data_dir"
             )
 
     def _understand(self, response: Response, url: str, arrived: int) -> tuple[int, int | None]:
-        """Where in the file the answer begins, and how long the whole file is where the server says so."""
+        """The position in the file where the response begins, and the file's size if the server states it."""
         status, headers = response.status_code, response.headers
         if status >= 500 or status in BUSY:
             raise _InterruptedError(f"it answers {status} {response.reason}")
-        if status in (206, 416):  # 416: there is nothing behind what has arrived
+        if status in (206, 416):  # 416: the download is already complete
             said = re.fullmatch(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18})", headers.get("Content-Range", ""))
             start, total = (int(said[1] or said[2]), int(said[2])) if said else (None, None)
             if start != arrived:
@@ -235,7 +233,7 @@ class _ResumingDownloader:
             )
         self.forget()
         versions = (headers.get("ETag", ""), headers.get("Last-Modified", ""))
-        # weak ones, W/..., may not be asked with, and what is not printable ASCII is none
+        # weak validators (W/...) are not allowed in If-Range, and valid ones are printable ASCII
         usable = (version for version in versions if re.fullmatch(r"(?!W/)[!-~ ]{1,200}", version))
         version = next(usable, None)
         if version:
@@ -256,8 +254,8 @@ class _ResumingDownloader:
                     file.write(chunk)
                     bar.update(len(chunk))
                 file.flush()
-                os.fsync(file.fileno())  # before it gets its last name: a power cut then leaves no file with holes
-        except OSError as error:  # what the network does is no OSError here: urllib3 has its own
+                os.fsync(file.fileno())  # before the rename: a power failure then leaves no file with holes
+        except OSError as error:  # not of the network: urllib3 has its own exceptions
             raise unwritable(self.part.parent, error) from error
 
     def _arrived(self) -> int:
@@ -268,7 +266,7 @@ class _ResumingDownloader:
         if arrived:
             return (
                 f"The connection to {host} was lost {MAX_FAILURES} times after {as_size(arrived)} of {self.name} "
-                f"({reason}); that much is kept, and the same command resumes from there"
+                f"({reason}); the partial download is kept: run the same command again to resume"
             )
         return (
             f"{self.name} could not be downloaded from {host} ({reason}); check the connection and run the same "
@@ -277,6 +275,6 @@ class _ResumingDownloader:
 
 
 def _reason(error: Exception) -> str:
-    """The innermost cause, in short: requests and urllib3 wrap it several times."""
+    """The innermost cause in one line; requests and urllib3 wrap it several times."""
     inner = error.args[0] if error.args else error
     return one_line(getattr(inner, "reason", inner) or error)

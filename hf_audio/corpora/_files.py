@@ -1,4 +1,4 @@
-"""Files below a corpus's folder, wherever links lead: Path.rglob does not enter linked folders."""
+"""Lists the files below a corpus's folder, following links: Path.rglob does not enter linked folders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hf_audio.terminal import named_logger
 
-# What systems put beside people's files: macOS into archives, Synology, QNAP and Windows as indexes and waste bins.
+# Files that systems create: macOS in archives; Synology, QNAP and Windows for indexes and trash.
 JUNK = frozenset(
     name.casefold()
     for name in (
@@ -17,9 +17,9 @@ JUNK = frozenset(
         "System Volume Information", "lost+found", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r",
     )
 )  # fmt: skip
-HIDDEN = (".", "~$")  # how names begin: of hidden files, .trashed-1-a.wav or ._a.wav among them; of Office's locks
-BACKUP = "~"  # how names of editors' backups end
-DOWNLOADS = ".downloads"  # below a corpus: what is on its way
+HIDDEN = (".", "~$")  # prefixes of hidden files, such as .trashed-1-a.wav or ._a.wav, and of Office's lock files
+BACKUP = "~"  # suffix of editors' backups
+DOWNLOADS = ".downloads"  # folder below a corpus for unfinished downloads
 
 logger = named_logger(__name__)
 
@@ -27,10 +27,10 @@ logger = named_logger(__name__)
 def files_below(root: Path, pattern: str = "*") -> list[Path]:
     """Sorted files below `root` whose paths end like `pattern`, such as "*.wav" or "meta/esc50.csv".
 
-    Links are followed, out of the tree too. A folder that several ways lead to is entered once, by its own name rather
-    than a link's, so that no recording comes twice. What is hidden, such as unfinished downloads, and what systems put
-    beside people's files are left out; so are, with a warning, what cannot be reached, pipes and devices, and names
-    that are not UTF-8, which no table could hold.
+    Links are followed, even out of the tree. A folder with several paths is entered only once, by its own name rather
+    than a link's, so that no recording is listed twice. Hidden files, such as unfinished downloads, and system files
+    are left out. Unreachable files, pipes, devices, and names that are not UTF-8, which no table could hold, are
+    skipped with a warning.
     """
     name = pattern.rpartition("/")[2]
     found = (folder / file for folder, files in _walk(root) for file in fnmatch.filter(files, name))
@@ -43,7 +43,7 @@ def folders_below(root: Path) -> list[Path]:
 
 
 def everything_below(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """Sorted files and folders below `root` by the same rules, and what is hidden or a system's own."""
+    """Sorted files and folders below `root` by the same rules, and hidden and system files."""
     hidden: list[Path] = []
     found = list(_walk(root, hidden))
     files = sorted(folder / file for folder, names in found for file in names)
@@ -51,12 +51,12 @@ def everything_below(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
 
 
 def _walk(root: Path, hidden: list[Path] | None = None) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder with the names of its files; appends to `hidden` what is hidden or a system's own."""
+    """Each folder with the names of its files; appends hidden and system files to `hidden`."""
     entered: set[str] = set()
     unreachable: list[Path] = []
     misnamed: list[Path] = []
     special: list[Path] = []
-    starts = [root]  # grows: links to folders wait until all folders that are none have been entered
+    starts = [root]  # grows: linked folders are entered after all ordinary folders
     for start in starts:
         folders = [start]
         while folders:

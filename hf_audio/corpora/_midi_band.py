@@ -1,4 +1,4 @@
-"""The accompanying band of `general_midi`: notes, harmony, and bass, pad, comping and drum parts on it."""
+"""The accompanying band of `general_midi`: notes, harmony, and parts for bass, pad, comping and drums."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCALES = (  # semitones above the tonic: major, minor, dorian, mixolydian, harmo
     (0, 2, 4, 5, 7, 9, 10),
     (0, 2, 3, 5, 7, 8, 11),
 )
-PROGRESSIONS = (  # degrees of the scale, one chord a bar
+PROGRESSIONS = (  # degrees of the scale, one chord per bar
     (0, 4, 5, 3),
     (0, 5, 3, 4),
     (0, 3, 4, 0),
@@ -31,7 +31,7 @@ TEMPO_BPM = (66.0, 168.0)
 
 @dataclass(frozen=True)
 class Note:
-    """One note: onset and duration in seconds, MIDI pitch, gain in dB against the part's other notes."""
+    """One note: onset and duration in seconds, MIDI pitch, gain in dB relative to the part's other notes."""
 
     onset_s: float
     duration_s: float
@@ -43,8 +43,8 @@ class Note:
 class Part:
     """What one player plays in an excerpt.
 
-    `label` is the class of a labeled instrument, None in the accompaniment; `phrase` its top line, one
-    (interval in semitones from the note before, sixteenths to the next note) a note.
+    `label` is the class of a labeled instrument, None in the accompaniment. `phrase` is its top line, for each note
+    (interval in semitones from the previous note, sixteenths to the next note).
     """
 
     instrument: Instrument
@@ -79,7 +79,7 @@ class Harmony:
 
     @property
     def num_units(self) -> int:
-        """Sixteenths until the chords come round again."""
+        """Sixteenths until the chords repeat."""
         return UNITS_PER_BAR * len(self.chords)
 
     def chord_at(self, unit: int) -> tuple[int, ...]:
@@ -87,12 +87,12 @@ class Harmony:
         return self.chords[unit // UNITS_PER_BAR % len(self.chords)]
 
     def voicing_below(self, top: int, chord: tuple[int, ...], size: int, lowest: int) -> list[int]:
-        """`top` and the nearest chord tones below it, `size` pitches in all unless the instrument ends before."""
+        """`top` and the nearest chord tones below it, `size` pitches unless the instrument's range ends before."""
         below = [pitch for pitch in range(top - 3, lowest - 1, -1) if pitch % 12 in chord]
         return [top, *below[: size - 1]]
 
     def note(self, unit: int, num_units: float, pitch: int, gain_db: float) -> Note | None:
-        """A note of the excerpt; cut off where it began before it, None where it also ended before it."""
+        """A note of the excerpt, cut if it began earlier; None if it also ended earlier."""
         end = unit + num_units
         if end <= 0:
             return None
@@ -100,7 +100,7 @@ class Harmony:
 
 
 def nearest_pitch(pitch_class: int, around: int) -> int:
-    """The MIDI pitch of a pitch class that is nearest to `around`."""
+    """The MIDI pitch of a pitch class nearest to `around`."""
     return around + (pitch_class - around + 6) % 12 - 6
 
 
@@ -139,7 +139,9 @@ class Band:
 
     def play(self, rng: np.random.Generator, harmony: Harmony, first_unit: int, num_units: int) -> tuple[Part, ...]:
         """The parts of an excerpt that starts at a sixteenth of the song and lasts `num_units`."""
-        bars = range(-(first_unit % UNITS_PER_BAR), num_units, UNITS_PER_BAR)  # first sixteenths, from the excerpt's
+        bars = range(
+            -(first_unit % UNITS_PER_BAR), num_units, UNITS_PER_BAR
+        )  # first sixteenth of each bar, relative to the excerpt
         parts = []
         for instrument, bar_notes in (
             (self.bass, self._bass_bar),

@@ -1,7 +1,7 @@
-"""The players of `general_midi`: General MIDI programs with their true ranges and the way each speaks.
+"""The instruments of `general_midi`: General MIDI programs with realistic ranges and articulation.
 
-Program numbers count from 0, pitches are MIDI note numbers (middle C is 60), ranges are those of orchestration books
-at sounding pitch.
+Program numbers count from 0, pitches are MIDI note numbers (middle C is 60), and ranges are those of orchestration
+books at sounding pitch.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ class Touch:
     """How a family of instruments shapes a note.
 
     Attributes:
-        attack_s: shortest and longest time to full loudness.
-        release_s: time constant of the fall after the note's end.
-        decay_db_per_s: fall while the note is held, at middle C (twice as fast two octaves higher); 0 sustains.
-        vibrato_cents: smallest and largest depth of the vibrato.
+        attack_s: minimum and maximum time to full loudness.
+        release_s: time constant of the decay after the note's end.
+        decay_db_per_s: decay while the note is held, at middle C (twice as fast two octaves higher); 0 sustains.
+        vibrato_cents: minimum and maximum depth of the vibrato.
         slides: whether a note may glide into its pitch.
-        plays_chords: whether the player can sound several notes at once.
+        plays_chords: whether it can play several notes at once.
     """
 
     attack_s: tuple[float, float] = (0.002, 0.006)
@@ -50,7 +50,7 @@ PAD = Touch((0.15, 0.5), 0.15, plays_chords=True)
 
 @dataclass(frozen=True)
 class Instrument:
-    """A General MIDI program, the lowest and highest pitch it is written for, and its touch."""
+    """A General MIDI program, the lowest and highest pitch that it plays, and its touch."""
 
     program: int
     lowest: int
@@ -59,8 +59,8 @@ class Instrument:
     is_drum_kit: bool = False
 
 
-# One family of programs a class: the strings' pizzicato and tremolo programs serve violin and cello, each in the
-# register that only that instrument of the two plays.
+# One family of programs per class. The pizzicato and tremolo programs serve both violin and cello, each in the register
+# that only one of them plays.
 LABELLED = {
     "cel": (Instrument(42, 36, 76, BOWED), Instrument(42, 36, 69, BOWED), Instrument(45, 36, 54, PIZZICATO)),
     "cla": (Instrument(71, 50, 91, BLOWN), Instrument(71, 50, 77, BLOWN)),
@@ -107,7 +107,7 @@ LABELLED = {
     ),
 }
 
-# Accompaniment comes from programs that none of the classes could be taken for.
+# The accompaniment uses programs that cannot be confused with any class.
 BASSES = (
     *(Instrument(program, 28, 50, PLUCKED) for program in (32, 33, 34, 36, 38, 39)),
     Instrument(58, 28, 53, BLOWN),

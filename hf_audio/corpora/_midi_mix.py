@@ -1,4 +1,4 @@
-"""The mixing desk of `general_midi`: equalizer, levels, places, room and hiss."""
+"""The mixing desk of `general_midi`: equalizer, levels, panning, room and hiss."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from hf_audio.corpora._midi_songs import PRE_ROLL_S, Excerpt
 from hf_audio.corpora._midi_sound import SAMPLE_RATE, Voice, render_part
 
 ACCOMPANIMENT_UNDER_LEAD_DB = (14.0, 20.0)
-LEAD_SPREAD_DB = 3.0  # labeled instruments of one excerpt differ by no more
+LEAD_SPREAD_DB = 3.0  # maximum level difference between labeled instruments of an excerpt
 ACCOMPANIMENT_SPREAD_DB = 8.0
-EQUALISER_DB = 1.0  # standard deviation of the gain at a frequency, for each part and for the mix
+EQUALIZER_DB = 1.0  # standard deviation of the gain at a frequency, for each part and for the mix
 PEAK_DB = (-8.0, -1.0)
 HISS_DB = (-75.0, -60.0)
-REVERBERATION_S = (0.2, 1.6)  # time to fall by 60 dB
-REVERBERATION_DB = (-24.0, -12.0)  # against the direct sound
+REVERBERATION_S = (0.2, 1.6)  # time to decay by 60 dB
+REVERBERATION_DB = (-24.0, -12.0)  # relative to the direct sound
 
 
 @dataclass(frozen=True)
 class Stems:
-    """An excerpt's parts at their levels in the mix: spectra `[bins]` of `num_samples` with the pre-roll."""
+    """An excerpt's parts at their levels in the mix: spectra `[bins]` of `num_samples`, including the pre-roll."""
 
     leads: list[np.ndarray]
     accompaniment: list[np.ndarray]
@@ -35,7 +35,7 @@ class Stems:
 def render_excerpt(synthesizer: Any, excerpt: Excerpt, seed: tuple[int, ...], take: int) -> np.ndarray:
     """The mix of an excerpt, int16 `[samples, 2]` at 44.1 kHz.
 
-    `seed` settles the sound of the song, `take` (the excerpt's number) what differs from excerpt to excerpt.
+    `seed` determines the sound of the song, `take` (the excerpt's number) what differs between excerpts.
     """
     song_rng = np.random.default_rng([*seed, 1])
     take_rng = np.random.default_rng([*seed, 2, take])
@@ -50,9 +50,9 @@ def render_excerpt(synthesizer: Any, excerpt: Excerpt, seed: tuple[int, ...], ta
 def render_stems(
     synthesizer: Any, excerpt: Excerpt, song_rng: np.random.Generator, take_rng: np.random.Generator
 ) -> Stems:
-    """Every part equalized and brought to its level, judged by A-weighted loudness over the excerpt.
+    """All parts, equalized and set to their levels by A-weighted loudness over the excerpt.
 
-    The accompaniment as a whole lies ACCOMPANIMENT_UNDER_LEAD_DB under the quietest labeled instrument.
+    The accompaniment as a whole is ACCOMPANIMENT_UNDER_LEAD_DB below the quietest labeled instrument.
     """
     num_samples = round((PRE_ROLL_S + excerpt.duration_s) * SAMPLE_RATE)
     leads = [_spectrum(synthesizer, part, num_samples, song_rng, take_rng) for part in excerpt.leads]
@@ -100,7 +100,7 @@ def _at_level(spectrum: np.ndarray, level_db: float) -> np.ndarray:
 def _mix(stems: Stems, song_rng: np.random.Generator) -> np.ndarray:
     """The stereo mix in its room, float32 `[2, samples]`."""
     parts = [*stems.leads, *stems.accompaniment]
-    places = song_rng.uniform(0.2, 0.8, len(parts)) * np.pi / 2.0  # constant-power panning, nobody at the very side
+    places = song_rng.uniform(0.2, 0.8, len(parts)) * np.pi / 2.0  # constant-power panning, never fully to one side
     master = _equalizer(song_rng, len(parts[0]))
     reverberation_s = float(np.exp(song_rng.uniform(*np.log(REVERBERATION_S))))
     wet = _amplitude(song_rng.uniform(*REVERBERATION_DB))
@@ -108,13 +108,13 @@ def _mix(stems: Stems, song_rng: np.random.Generator) -> np.ndarray:
     for gains in (np.cos(places), np.sin(places)):
         dry = sum(part * np.float32(gain) for part, gain in zip(parts, gains, strict=True))
         room = 1.0 + np.float32(wet) * _room(song_rng, reverberation_s, len(parts[0]))
-        # The convolution is circular: the last reverberation rings in the beginning, as if of music before it.
+        # The convolution is circular: the last reverberation ends in the beginning, as if music came before.
         channels.append(fft.irfft(dry * master * room)[: stems.num_samples])
     return np.stack(channels)
 
 
 def _room(rng: np.random.Generator, reverberation_s: float, num_bins: int) -> np.ndarray:
-    """Frequency response `[bins]` of a diffuse room: noise that falls by 60 dB in `reverberation_s`, energy 1."""
+    """Frequency response `[bins]` of a diffuse room: noise that decays by 60 dB in `reverberation_s`, with energy 1."""
     time_s = np.arange(min(round(reverberation_s * SAMPLE_RATE), 2 * (num_bins - 1)), dtype=np.float32) / SAMPLE_RATE
     impulse = rng.standard_normal(len(time_s), dtype=np.float32) * np.exp(-np.log(1e3) / reverberation_s * time_s)
     impulse /= np.sqrt(np.square(impulse).sum())
@@ -122,11 +122,11 @@ def _room(rng: np.random.Generator, reverberation_s: float, num_bins: int) -> np
 
 
 def _equalizer(rng: np.random.Generator, num_bins: int) -> np.ndarray:
-    """A smooth random gain over frequency `[bins]`: a few cosines over the octaves."""
+    """A smooth random gain over frequency `[bins]`: a sum of a few cosines over octaves."""
     octaves = np.linspace(0.0, 10.0, 101)  # above 20 Hz
     waves = np.arange(1, 6)
     phases = rng.uniform(0.0, 2.0 * np.pi, len(waves))
-    weights = rng.normal(0.0, EQUALISER_DB * np.sqrt(2.0 / len(waves)), len(waves))
+    weights = rng.normal(0.0, EQUALIZER_DB * np.sqrt(2.0 / len(waves)), len(waves))
     gain_db = weights @ np.cos(np.pi * waves[:, None] * octaves / 10.0 + phases[:, None])
     hz = 20.0 * 2.0**octaves
     return np.interp(_frequencies_hz(num_bins), hz, _amplitude(gain_db)).astype(np.float32)

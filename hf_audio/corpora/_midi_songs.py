@@ -1,8 +1,8 @@
-"""The composer of `general_midi`: songs with a band, a key, a tempo and chords, and the excerpts cut from them.
+"""The composer of `general_midi`: songs with a band, a key, a tempo and chords, and their excerpts.
 
-Training and test music are two different languages: a note may follow only if it and the notes before it form a
-phrase that belongs to the song's split (`phrase_split`). So no phrase of a test song is ever played by a labeled
-instrument of a training song, in any key and at any tempo.
+Training and test music use different melodies: a note may follow only if it and the notes before it form a phrase that
+belongs to the song's split (`phrase_split`). So labeled instruments never play the same phrase in a training song and
+in a test song, in any key and at any tempo.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ SPLITS = ("train", "test")
 PHRASE_NOTES = 5
 TRAIN_CLIP_S = 3.0
 TEST_CLIP_S = (5.0, 20.0)
-PRE_ROLL_S = 0.5  # composed before each excerpt and cut off, so that excerpts begin amid the music
+PRE_ROLL_S = 0.5  # composed before each excerpt and cut off, so that excerpts begin in the middle of the music
 
-# times from note to note in sixteenths, and how often they come in running to slow melodies
+# Times from note to note in sixteenths, and their frequencies in fast to slow melodies
 RHYTHM_UNITS = (1, 2, 3, 4, 6, 8, 12)
 RHYTHMS = (
     (0.30, 0.40, 0.08, 0.14, 0.03, 0.04, 0.01),
@@ -29,10 +29,10 @@ RHYTHMS = (
     (0.02, 0.18, 0.10, 0.38, 0.12, 0.16, 0.04),
     (0.01, 0.05, 0.04, 0.25, 0.15, 0.35, 0.15),
 )
-# melodic steps in notes of the scale, and how often they come
+# Melodic steps in notes of the scale, and their frequencies
 STEPS = (-7, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 7)
 STEP_WEIGHTS = np.array([1, 1, 2, 4, 8, 14, 6, 14, 8, 4, 2, 1, 1]) / 66.0
-# staccato to legato: the share of the time to the next note that a note is held
+# From staccato to legato: the share of the time to the next note for which a note is held
 ARTICULATIONS = (0.45, 0.8, 0.95, 1.05)
 ARTICULATION_WEIGHTS = (0.15, 0.25, 0.3, 0.3)
 NON_CHORD_TONE_REJECTED = 0.4
@@ -42,7 +42,7 @@ SHORT_DECAY_DB_PER_S = 20.0
 
 @dataclass(frozen=True)
 class Song:
-    """A recording of which several excerpts exist; `seed` settles everything that is drawn for it."""
+    """A song with several excerpts; `seed` determines everything that is drawn for it."""
 
     split: str
     number: int
@@ -53,15 +53,15 @@ class Song:
 
 @dataclass(frozen=True)
 class Player:
-    """Who plays a labeled instrument, the same in all excerpts of a song.
+    """The player of a labeled instrument, the same in all excerpts of a song.
 
     Attributes:
         label: the class.
         instrument: the program.
         register: lowest and highest pitch of the melody.
         rhythm: weights of RHYTHM_UNITS.
-        held_ratio: share of the time to the next note that a note is held.
-        chord_size: 1 plays a single line, more puts chord tones below it.
+        held_ratio: share of the time to the next note for which a note is held.
+        chord_size: 1 plays a single line, more adds chord tones below it.
     """
 
     label: str
@@ -86,12 +86,12 @@ class Excerpt:
 
 
 def phrase_split(phrase: tuple[tuple[int, int], ...]) -> str:
-    """The split that owns a phrase of PHRASE_NOTES times (interval in semitones from the note before, sixteenths)."""
+    """The split of a phrase of PHRASE_NOTES entries (interval in semitones from the previous note, sixteenths)."""
     return SPLITS[zlib.crc32(repr(phrase).encode()) % len(SPLITS)]
 
 
 def compose(song: Song) -> list[Excerpt]:
-    """All excerpts of a song: one band, key, tempo and harmony, but each with melodies of its own."""
+    """All excerpts of a song: the same band, key, tempo and harmony, but different melodies."""
     rng = np.random.default_rng(song.seed)
     harmony = Harmony.draw(rng)
     band = Band.draw(rng)
@@ -112,7 +112,7 @@ def draw_player(rng: np.random.Generator, label: str) -> Player:
     width = int(rng.integers(12, 19))
     lowest = int(rng.integers(instrument.lowest, max(instrument.lowest, instrument.highest - width) + 1))
     plays_chords = instrument.touch.plays_chords and rng.random() < 0.6
-    # who sounds shortly plays no slow tunes, and nobody plays them detached: there would be more rests than music
+    # instruments with a short sound play no slow melodies, and slow melodies are not staccato: most would be rests
     fastest, slowest = int(plays_chords), 2 if instrument.touch.decay_db_per_s > SHORT_DECAY_DB_PER_S else 4
     tempo = int(rng.integers(fastest, slowest))
     held_ratio = float(rng.choice(ARTICULATIONS, p=ARTICULATION_WEIGHTS))
@@ -129,7 +129,7 @@ def draw_player(rng: np.random.Generator, label: str) -> Player:
 def write_melody(
     rng: np.random.Generator, player: Player, harmony: Harmony, split: str, first_unit: int, num_units: int
 ) -> Part:
-    """A line (with chords below it where the player plays them) of `num_units` sixteenths in the split's language."""
+    """A melody (with chords below it if the player plays them) of `num_units` sixteenths, with phrases of the split."""
     lowest, highest = player.register
     scale = [pitch for pitch in harmony.scale if lowest <= pitch <= highest]
     position = int(rng.integers(len(scale)))
@@ -164,7 +164,7 @@ def _next_note(
     phrase: list[tuple[int, int]],
     split: str,
 ) -> tuple[int, tuple[int, int]]:
-    """Place in the scale and (interval, sixteenths) of a note that keeps the phrase within the split's language."""
+    """Position in the scale and (interval, sixteenths) of a next note whose phrase belongs to the split."""
     while True:  # about half of all continuations belong to each split, so this ends after a few draws
         target = position + int(rng.choice(STEPS, p=STEP_WEIGHTS))
         if not 0 <= target < len(scale):

@@ -1,9 +1,8 @@
-"""The players of `general_midi` heard one by one: notes to samples.
+"""Renders the notes of one player of `general_midi` to samples.
 
-symusic's synthesizer plays the SoundFont's samples, but knows no velocity, no decay, no release and no pitch bend.
-So the notes of a part are rendered one after another, and what is missing is put on each of them here: gain, attack,
-decay and release, vibrato, glides, and the size of the instrument's body (the sample of a neighbouring pitch, played
-faster or slower).
+symusic's synthesizer plays the SoundFont's samples, but without velocity, decay, release and pitch bend. So the notes
+of a part are rendered one after another, and each gets here what is missing: gain, attack, decay and release, vibrato,
+glides, and the size of the instrument's body (the sample of a neighboring pitch, played faster or slower).
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from hf_audio.corpora._midi_band import Note, Part
 from hf_audio.corpora._midi_instruments import Instrument
 
 SAMPLE_RATE = 44_100
-NOTE_GAP_S = 0.1  # the synthesizer lets a note ring a little longer than it lasts
-TAIL_RELEASES = 4.0  # a note is over after so many release time constants (-35 dB)
-BODY_SEMITONES = 1  # a player's instrument is up to this much larger or smaller than the sampled one
+NOTE_GAP_S = 0.1  # the synthesizer lets a note ring a little longer than its duration
+TAIL_RELEASES = 4.0  # release time constants after which a note is over (-35 dB)
+BODY_SEMITONES = 1  # maximum difference in size between a player's instrument and the sampled one
 GLIDE_S = 0.08
 GLIDE_SEMITONES = 1.5
 
@@ -41,7 +40,7 @@ class Voice:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, instrument: Instrument, is_lead: bool) -> Voice:
-        """A player of an instrument; only leads differ in body, tuning, vibrato and glides."""
+        """A player of an instrument; only lead players differ in body, tuning, vibrato and glides."""
         touch = instrument.touch
         attack_s = float(np.exp(rng.uniform(*np.log(touch.attack_s))))
         release_s = touch.release_s * float(rng.uniform(0.6, 1.6))
@@ -64,8 +63,8 @@ class Voice:
 def load_synthesizer(soundfont: Path) -> Any:
     """A new symusic synthesizer (2 ms) with a fixed SoundFont.
 
-    It remembers samples in a way that lets earlier notes change later ones, so what must sound the same whatever was
-    rendered before needs a new one.
+    It caches samples in a way that lets earlier notes change later ones, so sound that must not depend on what was
+    rendered before needs a new synthesizer.
     """
     from symusic import Synthesizer
 
@@ -73,7 +72,7 @@ def load_synthesizer(soundfont: Path) -> Any:
 
 
 def render_part(synthesizer: Any, part: Part, voice: Voice, num_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """All notes of a part, float32 `[samples]`, mono; `rng` draws what differs from note to note."""
+    """All notes of a part, mono float32 `[samples]`; `rng` draws what differs between notes."""
     track = np.zeros(num_samples, dtype=np.float32)
     total_s = num_samples / SAMPLE_RATE
     tail_s = TAIL_RELEASES * voice.release_s
@@ -92,7 +91,7 @@ def render_part(synthesizer: Any, part: Part, voice: Voice, num_samples: int, rn
 def _raw_notes(
     synthesizer: Any, part: Part, voice: Voice, notes: list[Note], lengths_s: list[float]
 ) -> list[np.ndarray]:
-    """What the synthesizer has for each note, a little longer than asked, float32 `[samples]`."""
+    """The synthesizer's sound of each note, a little longer than needed, float32 `[samples]`."""
     from symusic import Note as SymusicNote
     from symusic import Score, Track
 
@@ -116,7 +115,7 @@ def _raw_notes(
 
 
 def _bent(sample: np.ndarray, voice: Voice, time_s: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The sample read at the voice's own speed: body, tuning, vibrato that sets in late, and at times a glide."""
+    """The sample, resampled with the voice's body, tuning, delayed vibrato and, sometimes, a glide."""
     base = -voice.body_semitones + voice.detune_cents / 100.0
     semitones = np.full_like(time_s, base)
     if voice.vibrato_cents > 0.0:

@@ -1,9 +1,9 @@
 """The SoundFont of `general_midi`, fixed so that symusic's synthesizer plays it in tune.
 
-A SoundFont gives the pitch at which a sample sounds as recorded in the sample's header, and may give it again in each
-zone of keys that uses the sample (generators overridingRootKey, coarseTune, fineTune; SoundFont 2.04 specification,
-8.1.2). symusic 0.5 reads the header alone: with TimGM6mb, whose violin and piano rely on the zones, it is wrong by up
-to an octave. Here each such zone gets a copy of its sample's header that says the same.
+In a SoundFont, the header of a sample has its original pitch, and each zone of keys that uses the sample may override
+it (generators overridingRootKey, coarseTune, fineTune; SoundFont 2.04 specification, 8.1.2). symusic 0.5 only reads the
+header: with TimGM6mb, whose violin and piano rely on zones, it is wrong by up to an octave. Here each such zone gets a
+copy of its sample's header with the right pitch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SAMPLE_HEADER = np.dtype(
 
 
 def find_soundfont() -> Path:
-    """The General MIDI SoundFont that pretty_midi carries; the package is found, not imported.
+    """The General MIDI SoundFont in the package pretty_midi, which is located but not imported.
 
     Raises:
         InputError: symusic or pretty_midi is not installed.
@@ -50,7 +50,7 @@ def find_soundfont() -> Path:
 
 
 def fixed_soundfont(soundfont: bytes) -> bytes:
-    """The same SoundFont with every zone's tuning in its sample's header."""
+    """The same SoundFont, with the tuning of every zone in its sample's header."""
     chunks = _read_chunks(soundfont, soundfont.rindex(b"pdta") + 4, len(soundfont))
     instruments = np.frombuffer(chunks["inst"], INSTRUMENT)
     bags = np.frombuffer(chunks["ibag"], BAG)
@@ -88,7 +88,7 @@ def _read_chunks(soundfont: bytes, start: int, end: int) -> dict[str, bytes]:
 
 
 def _with_chunks(soundfont: bytes, chunks: dict[str, bytes]) -> bytes:
-    """The SoundFont with other contents of its last list, "pdta"."""
+    """The SoundFont with other chunks in its last list, "pdta"."""
     body = b"".join(struct.pack("<4sI", name.encode(), len(chunk)) + chunk for name, chunk in chunks.items())
     head = soundfont[8 : soundfont.rindex(b"pdta") - 8]
     whole = head + struct.pack("<4sI", b"LIST", len(body) + 4) + b"pdta" + body

@@ -1,9 +1,8 @@
-"""Downloading through mirdata, for the corpora it has.
+"""Downloads corpora that mirdata knows.
 
-mirdata knows the addresses and checksums and serves for nothing else: clips are indexed from the layout on disk,
-without it. Archives come by our own download, which resumes, and are unpacked by our own hand: mirdata would follow
-links and fill the disk. Its list of every file's checksum must itself be downloaded, so nothing can be verified before
-this was done once.
+mirdata only provides URLs and checksums; clips are indexed from the files on disk, without it. We download archives
+ourselves, to be able to resume, and unpack them ourselves, because mirdata would follow links and fill the disk.
+mirdata's list of checksums must be downloaded once before anything can be verified.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ from hf_audio.data.index.table import CorpusCard
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import MAX_TABLE_BYTES, read_whole
 
-VERIFIED = ".verified"  # its presence means that every file was there and right
-SPACE_FACTOR = 1.5  # for archives are removed one by one once they are unpacked
-MAX_UNPACKED = 2.5  # times what there is to download: more is in no archive of sound
+VERIFIED = ".verified"  # its presence means that all checksums were verified
+SPACE_FACTOR = 1.5  # peak disk space relative to the download: each archive is removed after it is unpacked
+MAX_UNPACKED = 2.5  # relative to the download: archives of audio never expand more
 MAX_INDEX_BYTES = 100e6
 
 
 @dataclass(frozen=True)
 class Mirdata:
-    """A corpus that mirdata has.
+    """A corpus that mirdata knows.
 
     Attributes:
-        name: what mirdata calls it.
-        num_bytes: about how much there is to download.
-        folder: the folder in which its archive keeps everything, where mirdata's paths are relative to that folder.
-        addresses: of remote files that are had from elsewhere than mirdata says, by mirdata's names for them.
+        name: mirdata's name for it.
+        num_bytes: approximate download size.
+        folder: the top folder of its archive, if mirdata's paths are relative to it.
+        addresses: URLs to use instead of mirdata's, by mirdata's names of the remote files.
     """
 
     name: str
@@ -50,7 +49,7 @@ class Mirdata:
     subsets = ()
 
     def obtain(self, root: Path, card: CorpusCard) -> None:
-        """Downloads the corpus and verifies its checksums; does nothing where that was done before.
+        """Downloads the corpus and verifies its checksums; does nothing if that was already done.
 
         Raises:
             InputError: mirdata is not installed, the download failed, or files are missing or differ.
@@ -62,7 +61,7 @@ class Mirdata:
         with only_process(root):
             if (root / VERIFIED).is_file():
                 return
-            if not (root / DOWNLOADS).exists():  # else some of it is there
+            if not (root / DOWNLOADS).exists():  # otherwise a part is already downloaded
                 require_space(root, card, SPACE_FACTOR * self.num_bytes)
             announce(card, self.num_bytes)
             try:
@@ -70,13 +69,13 @@ class Mirdata:
                 faults = _faults(dataset)
             except InputError:
                 raise
-            except Exception as error:  # mirdata passes on whatever urllib, zipfile or the operating system raise
+            except Exception as error:  # mirdata lets any exception of urllib, zipfile or the operating system through
                 raise InputError(
                     f"{card.name} could not be downloaded to {root} ({one_line(error)}); get it from "
                     f"{card.homepage} and give its folder as --data_dir"
                 ) from error
             if faults:
-                shutil.rmtree(root / DOWNLOADS, ignore_errors=True)  # so that all of it comes again
+                shutil.rmtree(root / DOWNLOADS, ignore_errors=True)  # so that everything is downloaded again
                 raise InputError(
                     f"{len(faults)} files of {card.name} in {root} are missing or differ from their checksum, first "
                     f"{faults[0].path}; delete them and run again"
@@ -85,10 +84,10 @@ class Mirdata:
             (root / VERIFIED).touch()
 
     def verify(self, root: Path, card: CorpusCard) -> list[Fault]:
-        """Files that are missing or differ from mirdata's list, also where they were not downloaded by it.
+        """Files that are missing or differ from mirdata's list, even if they were not downloaded here.
 
         Raises:
-            InputError: mirdata is not installed, or its list is not here and cannot be downloaded.
+            InputError: mirdata is not installed, or its list is missing and cannot be downloaded.
         """
         dataset = self._dataset(Path(root), card)
         try:
@@ -100,13 +99,13 @@ class Mirdata:
             ) from error
         return _faults(dataset)
 
-    def mend(self, root: Path, faults: list[Fault]) -> str:
-        """What to do about `faults`."""
+    def remedy(self, root: Path, faults: list[Fault]) -> str:
+        """What to do about `faults`, in words."""
         return f"delete them and {Path(root) / VERIFIED}"
 
     @property
     def size(self) -> str:
-        """What there is to download."""
+        """Download size."""
         return as_size(self.num_bytes)
 
     def _dataset(self, root: Path, card: CorpusCard) -> Any:
@@ -119,7 +118,7 @@ class Mirdata:
         return mirdata.initialize(self.name, data_home=str(root / self.folder))
 
     def _download(self, dataset: Any, root: Path, card: CorpusCard) -> None:
-        """One remote file after the other; which are unpacked is noted, for their archives are removed then."""
+        """Downloads one remote file after the other; marks unpacked ones, because their archives are removed."""
         _fetch_list(dataset, card)
         (root / DOWNLOADS).mkdir(exist_ok=True)
         for key in dataset._index_data.partial_download or dataset.remotes:
@@ -133,7 +132,7 @@ class Mirdata:
             unpacked.touch()
 
     def _place(self, dataset: Any, root: Path, remote: Any) -> Path:
-        """The folder that a remote file is unpacked to: beside mirdata's where all of its archive is in that one."""
+        """The folder to unpack a remote file to: the parent of mirdata's folder if the archive contains that folder."""
         return root if self.folder else Path(dataset.data_home) / (remote.destination_dir or "")
 
     def _put(self, file: Path, place: Path) -> None:
@@ -146,7 +145,7 @@ class Mirdata:
 
 
 def _faults(dataset: Any) -> list[Fault]:
-    """Each file once, though it may serve several tracks."""
+    """Faulty files, each listed once even if it serves several tracks."""
     missing, invalid = dataset.validate(verbose=False)
     return [
         Fault(path, found, "as in mirdata's index")
@@ -156,7 +155,7 @@ def _faults(dataset: Any) -> list[Fault]:
 
 
 def _fetch_list(dataset: Any, card: CorpusCard) -> None:
-    """Downloads mirdata's list of files where it is not there, or was cut off, of which mirdata would complain."""
+    """Downloads mirdata's list of files if it is missing or truncated, which would make mirdata fail."""
     path, remote = Path(dataset.index_path), dataset._index_data.remote
     if remote is None:
         return

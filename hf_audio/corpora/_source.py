@@ -1,4 +1,4 @@
-"""Where a corpus is downloaded from: archives at public addresses, which are unpacked into one folder each."""
+"""Downloads corpora as archives from public URLs, and unpacks each into a folder."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Archive:
 
     Attributes:
         url: https.
-        folder: what it is unpacked to below the corpus's folder.
-        num_bytes, unpacked_bytes: about how much disk it takes, packed and unpacked; a tenth more is refused.
+        folder: where it is unpacked, relative to the corpus's folder.
+        num_bytes, unpacked_bytes: approximate size of the archive and its contents; 10 % more is refused.
         checksum: "md5:..." or "sha1:..." or "sha256:...".
     """
 
@@ -47,7 +47,7 @@ class Archives:
     """A corpus that is downloaded as archives.
 
     Attributes:
-        subsets: the archives of each subset that can be had alone; the first is the default.
+        subsets: the archives of each subset that can be downloaded on its own; the first is the default.
     """
 
     subsets: Mapping[str, tuple[Archive, ...]]
@@ -55,14 +55,14 @@ class Archives:
 
     @property
     def size(self) -> str:
-        """What the default subset takes to download."""
+        """Download size of the default subset."""
         return as_size(sum(archive.num_bytes for archive in self._archives(None)))
 
     def obtain(self, root: Path, card: CorpusCard, subset: str | None = None) -> None:
-        """Downloads and unpacks whatever of a subset is not there; if interrupted at any point, it resumes from there.
+        """Downloads and unpacks the missing archives of a subset; resumes if it was interrupted.
 
         Raises:
-            InputError: an unknown subset, a folder in the way, too little space, or whatever `fetch` and `unpack` say.
+            InputError: an unknown subset, a folder that is in the way, too little space, or see `fetch` and `unpack`.
         """
         root = Path(root)
         archives = self._archives(subset)
@@ -72,7 +72,7 @@ class Archives:
             missing = [archive for archive in archives if not is_unpacked(root / archive.folder)]
             for archive in missing:
                 _require_nothing_in_the_way(root, root / archive.folder)
-            require_space(root, card, _most_bytes(root, missing))
+            require_space(root, card, _peak_bytes(root, missing))
             announce(card, sum(archive.num_bytes for archive in missing))
             for archive in missing:
                 file = root / DOWNLOADS / archive.name
@@ -82,10 +82,10 @@ class Archives:
             _clear_downloads(root)
 
     def verify(self, root: Path, card: CorpusCard) -> list[Fault]:
-        """Files that are not as they were unpacked, of every subset that is there.
+        """Files that have changed since they were unpacked, in all subsets on disk.
 
         Raises:
-            InputError: nothing there was unpacked by `obtain`.
+            InputError: nothing in the folder was unpacked by `obtain`.
         """
         folders = dict.fromkeys(archive.folder for archives in self.subsets.values() for archive in archives)
         unpacked = [Path(root) / folder for folder in folders if is_unpacked(Path(root) / folder)]
@@ -96,8 +96,8 @@ class Archives:
             )
         return [fault for folder in unpacked for fault in damaged_files(folder, f"verifying {folder.name}")]
 
-    def mend(self, root: Path, faults: list[Fault]) -> str:
-        """What to do about `faults`."""
+    def remedy(self, root: Path, faults: list[Fault]) -> str:
+        """What to do about `faults`, in words."""
         folders = dict.fromkeys(fault.path.partition("/")[0] for fault in faults)
         return f"delete {' and '.join(str(Path(root) / folder) for folder in folders)}"
 
@@ -111,7 +111,7 @@ class Archives:
 
 @contextlib.contextmanager
 def only_process(root: Path) -> Iterator[None]:
-    """Waits until no other process downloads to `root`, on file systems whose locks all of them see."""
+    """Waits until no other process downloads to `root`, if the file system shares locks between them."""
     with contextlib.ExitStack() as stack:
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -122,13 +122,13 @@ def only_process(root: Path) -> Iterator[None]:
 
 
 def announce(card: CorpusCard, num_bytes: float) -> None:
-    """Says once, before anything is downloaded, how much it is and under which license it comes."""
+    """Prints size and license before anything is downloaded."""
     publishing = "" if card.may_redistribute else "; its audio, or features made of it, may not be published"
     show(f"Downloading {card.name}, {as_size(num_bytes)}; license: {card.license}{publishing}; see {card.homepage}")
 
 
 def _clear_downloads(root: Path) -> None:
-    """Removes what interrupted runs left behind, except for parts of other subsets' files."""
+    """Removes leftovers of interrupted runs, except partial downloads of other subsets."""
     for path in (root / DOWNLOADS).glob("tmp*"):  # pooch's
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
@@ -138,27 +138,26 @@ def _clear_downloads(root: Path) -> None:
 def _require_nothing_in_the_way(root: Path, folder: Path) -> None:
     if folder.exists():
         raise InputError(
-            f"{folder} already exists, perhaps in part, and was not unpacked by this program; use it as it is with "
+            f"{folder} already exists, perhaps incomplete, and was not unpacked by this program; use it as it is with "
             f"--data_dir {root}, or move it away and run the same command again to download it"
         )
 
 
-def _most_bytes(root: Path, archives: list[Archive]) -> float:
-    """What is needed at the worst moment: archives are removed one by one once they are unpacked."""
-    unpacked = most = 0.0
+def _peak_bytes(root: Path, archives: list[Archive]) -> float:
+    """Peak disk space needed; each archive is removed after it is unpacked."""
+    unpacked = peak = 0.0
     for archive in archives:
         to_come = max(0.0, archive.num_bytes - arrived_bytes(root / DOWNLOADS / archive.name))
-        most = max(most, unpacked + to_come + archive.unpacked_bytes)
+        peak = max(peak, unpacked + to_come + archive.unpacked_bytes)
         unpacked += archive.unpacked_bytes
-    return most
+    return peak
 
 
 def require_space(root: Path, card: CorpusCard, num_bytes: float) -> None:
-    """Raises InputError where so much cannot be written to `root`."""
+    """Raises InputError if the disk of `root` has less than `num_bytes` free."""
     free = shutil.disk_usage(root).free
     if free < num_bytes:
         raise InputError(
-            f"{card.name} needs {as_size(num_bytes)} in {root}for the archives and their content, but only "
-            f"{as_size(free)} are "
-            "free; free some space or give a --data_dir on another disk"
+            f"{card.name} needs {as_size(num_bytes)} in {root} for the archives and their contents, but only "
+            f"{as_size(free)} are free; free some space or give a --data_dir on another disk"
         )

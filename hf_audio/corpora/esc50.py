@@ -5,8 +5,8 @@ The index comes from the layout on disk, whole or partial:
     ROOT/**/meta/esc50.csv                filename, fold, target, category, esc10, src_file, take
     ROOT/**/audio/1-100032-A-0.wav        fold, Freesound id, take and number of the class
 
-Folds become splits named fold1 to fold5: choose the one to test on with --fold. Clips of one Freesound recording are
-one group, and in one fold.
+Folds become splits named fold1 to fold5: choose the one to test on with --fold. Clips of the same Freesound recording
+are one group, and in the same fold.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ CARD = CorpusCard(
     label_names=CATEGORIES,
 )
 FILE_NAME = r"(?:^|/)(?P<fold>[1-5])-(?P<source>\d+)-[A-Z]-\d+\.\w+$"
-# Its author publishes no checksum. This is the one of the archive that GitHub makes of the last commit, as several who
-# downloaded it have written down; GitHub promises that the files in it stay, not every byte of the archive.
+# The author publishes no checksum. This one is of GitHub's archive of the last commit, as several people who downloaded
+# it have noted. GitHub guarantees that the files stay the same, but not every byte of the archive.
 COMMIT = "33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6"
 SOURCE = Archives(
     {
@@ -73,7 +73,7 @@ logger = named_logger(__name__)
 
 
 def index(root: Path) -> pa.Table:
-    """Clips of the table whose files are there; `split` is the name of the fold.
+    """Clips of the table whose files exist; `split` is the name of the fold.
 
     Raises:
         InputError: no table or none of its files below `root`, or a table that is not ESC-50's.
@@ -82,31 +82,31 @@ def index(root: Path) -> pa.Table:
     table = min(files_below(root, "meta/esc50.csv"), default=None)
     if table is None:
         raise InputError(
-            f"{root} holds no ESC-50; expected meta/esc50.csv and audio/1-100032-A-0.wav below it "
+            f"{root} does not contain ESC-50; expected meta/esc50.csv and audio/1-100032-A-0.wav below it "
             f"(unpack {CARD.homepage}/archive/{COMMIT}.zip there)"
         )
     _, rows = read_table(table, required=("filename", "fold", "category", "src_file"))
     folder = table.parents[1] / "audio"
     clips = [_clip(table, line, row) for line, row in rows if (folder / row["filename"]).is_file()]
     if not clips:
-        raise InputError(f"{table} lists {len(rows)} clips but {folder} holds none of them; unpack all of ESC-50 again")
+        raise InputError(f"{table} lists {len(rows)} clips but {folder} has none of them; unpack all of ESC-50 again")
     if len(clips) < len(rows):
         logger.warning("This copy of ESC-50 is partial: it has %d of %d clips", len(clips), len(rows))
     return index_of(clips)
 
 
 def of_dataset(clips: pa.Table) -> pa.Table:
-    """Clips of a copy on the Hub with their folds and recordings, which the names of ESC-50's files say.
+    """Clips of a copy on the Hub, with folds and recordings from the names of ESC-50's files.
 
     Raises:
-        InputError: a clip is not named as ESC-50 names its files.
+        InputError: the name of a clip is not that of an ESC-50 file.
     """
     parts = pc.extract_regex(clips["clip_id"], FILE_NAME)
     if parts.null_count:
         odd = clips["clip_id"].filter(pc.is_null(parts))[0].as_py()
         raise InputError(
             f"This dataset has a clip {odd!r}, which is not named as in ESC-50 (1-100032-A-0.wav): add --corpus "
-            "folder, to read it as any other"
+            "folder to read it like any other dataset"
         )
     fold, source = pc.struct_field(parts, "fold"), pc.struct_field(parts, "source")
     clips = with_values(clips, "split", pc.binary_join_element_wise("fold", fold, ""))

@@ -2,12 +2,12 @@
 
 The index comes from the layout on disk, whole or partial:
 
-    ROOT/**/fma_metadata/tracks.csv       one row per track below three lines of header
-    ROOT/**/fma_small/000/000002.mp3      or fma_medium, fma_large, fma_full: the subset is the folder that is there
+    ROOT/**/fma_metadata/tracks.csv       one row per track after three header lines
+    ROOT/**/fma_small/000/000002.mp3      or fma_medium, fma_large, fma_full: the folder determines the subset
 
-Where several subsets lie side by side, --data_dir names the one: ROOT/fma_small. The split is the official one, in
-which an artist is in one part only; a group is an artist. Large and full hold tracks of several genres, or of none:
-these have no top genre and are left out.
+If there are several subsets, choose one with --data_dir ROOT/fma_small. The split is the official one, in which each
+artist is in one split only; a group is an artist. Large and full have tracks with several genres or none; these have no
+top genre and are left out.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from hf_audio.errors import InputError, one_line
 from hf_audio.files import MAX_TABLE_BYTES, read_whole
 from hf_audio.terminal import named_logger
 
-SUBSETS = ("small", "medium", "large", "full")  # each holds those before it
+SUBSETS = ("small", "medium", "large", "full")  # each contains those before it
 TABLE = "fma_metadata/tracks.csv"
 HEADER_LINES = 3
 COLUMNS = (("set", "split"), ("set", "subset"), ("artist", "id"), ("track", "genre_top"))
-# https://github.com/mdeff/fma/wiki, "Excerpts shorter than 30s": those of small and medium without any audio ...
+# https://github.com/mdeff/fma/wiki, "Excerpts shorter than 30s": tracks of small and medium without audio ...
 SILENT_TRACKS = frozenset(
     (1486, 5574, 65753, 80391, 98558, 98559, 98560, 98571, 99134, 105247, 108925, 126981, 127336, 133297, 143992)
 )
-SHORT_TRACKS = frozenset((98565, 98567, 98569))  # ... and those of less than 2 s
+SHORT_TRACKS = frozenset((98565, 98567, 98569))  # ... and tracks shorter than 2 s
 URL = "https://os.unil.cloud.switch.ch/fma"
 
 CARD = CorpusCard(
     name="FMA",
     license="Creative Commons, per track",  # as its artist chose; the metadata is CC BY 4.0
-    may_redistribute=False,  # many tracks come under licenses that forbid derivatives
+    may_redistribute=False,  # many tracks have licenses that forbid derivatives
     citation=(
         "M. Defferrard, K. Benzi, P. Vandergheynst, X. Bresson: FMA: A Dataset for Music Analysis. Proc. ISMIR 2017, "
         "pp. 316-323."
@@ -52,7 +52,7 @@ CARD = CorpusCard(
     ),
     problem_type="single_label_classification",
 )
-# SHA-1 and sizes are those of the README of https://github.com/mdeff/fma
+# SHA-1 and sizes are from the README of https://github.com/mdeff/fma
 _METADATA = Archive(
     f"{URL}/fma_metadata.zip", "fma_metadata", 0.36e9, 1.5e9, "sha1:f0df49ffe5f2a6008d7dc83c6915b31835dfe733"
 )
@@ -80,10 +80,10 @@ class _Track:
 
 
 def index(root: Path) -> pa.Table:
-    """Clips of one subset: its files that have a top genre, without those known to hold no audio or next to none.
+    """Clips of one subset: files with a top genre, without those that are known to be empty or very short.
 
     Raises:
-        InputError: no subset, several of them, or no tracks.csv below `root`; a tracks.csv that cannot be read.
+        InputError: no subset, several subsets, or no tracks.csv below `root`; a tracks.csv that cannot be read.
     """
     folder, table = _layout(Path(root))
     tracks = _read_tracks(table)
@@ -92,7 +92,7 @@ def index(root: Path) -> pa.Table:
     wanted = {number for number in files.keys() - known_bad if number in tracks and tracks[number].genre}
     if not wanted:
         raise InputError(
-            f"{folder} holds none of the tracks in {table}; expected files like {folder.name}/000/000002.mp3 "
+            f"{folder} has none of the tracks in {table}; expected files like {folder.name}/000/000002.mp3 "
             f"(unpack {URL}/{folder.name}.zip again)"
         )
     _log_what_is_missing(folder, tracks, set(files), wanted)
@@ -118,24 +118,26 @@ def _layout(root: Path) -> tuple[Path, Path]:
     names = {f"fma_{subset}" for subset in SUBSETS}
     below = root.parent if root.name in names else root
     found = [path for path in (root, *folders_below(root)) if path.name in names]
-    # some copies have fma_small in fma_small: the one that holds the tracks is it
+    # some copies have fma_small in fma_small: use the one with the tracks
     folders = [path for path in found if any(path.glob("[0-9][0-9][0-9]/*.mp3"))] or found[:1]
-    near = [path / TABLE for path in (below, below.parent) if (path / TABLE).is_file()]  # else all below is searched
+    near = [
+        path / TABLE for path in (below, below.parent) if (path / TABLE).is_file()
+    ]  # otherwise everything below is searched
     tables = near or files_below(below, TABLE)
     if not folders or not tables:
         absent = " and ".join(name for name, there in (("fma_small", folders), ("fma_metadata", tables)) if not there)
         raise InputError(
-            f"{root} holds no {absent}; expected fma_small/000/000002.mp3 (or fma_medium, fma_large) and "
+            f"{root} has no {absent}; expected fma_small/000/000002.mp3 (or fma_medium, fma_large) and "
             f"fma_metadata/tracks.csv below it (unpack {URL}/fma_small.zip and {URL}/fma_metadata.zip there)"
         )
     if len(folders) > 1:
         several = ", ".join(path.relative_to(root).as_posix() for path in folders)
-        raise InputError(f"{root} holds {several}; name the one to use, e.g. --data_dir {folders[0]}")
+        raise InputError(f"{root} has several subsets ({several}); choose one, e.g. --data_dir {folders[0]}")
     return folders[0], tables[0]
 
 
 def _read_tracks(table: Path) -> dict[int, _Track]:
-    """What tracks.csv says of each track, by its number. Some of its texts are longer than Python's csv allows."""
+    """The tracks in tracks.csv, by number. Uses pandas, because some texts are longer than Python's csv allows."""
     import pandas
 
     try:

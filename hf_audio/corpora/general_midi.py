@@ -1,14 +1,14 @@
-"""General MIDI: a rendered corpus after the model of IRMAS, for trying everything without a download.
+"""General MIDI: a rendered corpus modeled on IRMAS, for trying everything without a download.
 
-Songs are composed and played from a seed, with the SoundFont that pretty_midi carries:
+Songs are composed and rendered from a seed, with the SoundFont of pretty_midi:
 
     ROOT/training/cel/[cel][dru]0012__1.wav   3 s, one predominant instrument over a quieter accompaniment
-    ROOT/testing/[nod]0003-1.wav              5 to 20 s, 1 to 5 labels in the .txt beside each, one a line;
-                                              every third song of them is for validation
-    ROOT/parameters.json                      what is being rendered; another seed or size needs another folder
+    ROOT/testing/[nod]0003-1.wav              5 to 20 s, 1 to 5 labels in a .txt next to each, one per line;
+                                              every third song is for validation
+    ROOT/parameters.json                      seed and sizes; others need another folder
     ROOT/manifest.json                        written last: the corpus is complete
 
-Clips __1 __2 __3 (or -1 -2) of one number are of one song: same band, key, tempo, room, different melodies.
+Clips __1 __2 __3 (or -1 -2) with the same number are from one song: same band, key, tempo and room, different melodies.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ CARD = CorpusCard(
     problem_type="multi_label_classification",
     label_names=tuple(LABELLED),
 )
-VALIDATION_EVERY = 3  # songs: a threshold for excerpts with several labels has to be chosen on such excerpts
-RECIPE_VERSION = 1  # raised when the same parameters give other music or sound
+VALIDATION_EVERY = 3  # songs: thresholds for excerpts with several labels must be chosen on such excerpts
+RECIPE_VERSION = 1  # increased when the same parameters give other music or sound
 EXCERPTS_PER_SONG = {"train": (3, 2, 1), "test": (2, 3, 1)}
 TEST_LABEL_COUNTS = (2, 1, 3, 1, 2, 1, 2, 4, 1, 2, 1, 3, 2, 1, 5, 1, 2, 1, 2, 1)
-MENDED_SOUNDFONT = "soundfont.sf2"  # there while the corpus is being rendered
+FIXED_SOUNDFONT = "soundfont.sf2"  # exists while the corpus is being rendered
 DRUM_TAGS = {"dru": "yes", "nod": "no"}
 TRAINING_NAME = re.compile(r"\[(?P<label>\w+)\]\[(?P<drums>\w+)\](?P<song>\d+)__\d+")
 TESTING_NAME = re.compile(r"\[(?P<drums>\w+)\](?P<song>\d+)-\d+")
@@ -70,16 +70,16 @@ def obtain(
     seed: int = 0,
     num_workers: int | None = None,
 ) -> None:
-    """Render the corpus into `root`; the same seed and sizes give the same bytes, whatever the number of processes.
+    """Renders the corpus into `root`; the same seed and sizes give the same bytes with any number of processes.
 
-    May be stopped at any moment and called again: finished clips are kept.
+    It can be interrupted at any time and called again: finished clips are kept.
 
     Args:
-        root: folder of the corpus; made where it is missing.
+        root: folder of the corpus; created if missing.
         num_train_clips: 3 s clips, spread evenly over the classes.
         num_test_clips: excerpts of 5 to 20 s, for validation and test.
-        seed: settles everything that is drawn.
-        num_workers: processes; None takes as many as there are cores.
+        seed: determines everything that is drawn.
+        num_workers: processes; None for one per core.
 
     Raises:
         InputError: a corpus with other parameters is in `root`, the sizes leave a class without clips, or symusic or
@@ -89,8 +89,8 @@ def obtain(
     soundfont = find_soundfont()
     if num_train_clips < len(LABELLED) or num_test_clips < 1:
         raise InputError(
-            f"{num_train_clips} training and {num_test_clips} test clips were asked for; at least {len(LABELLED)} "
-            "training clips, one a class, and 1 test clip are needed"
+            f"{num_train_clips} training and {num_test_clips} test clips were requested, expected at least "
+            f"{len(LABELLED)} training clips (one for each class) and 1 test clip: increase the numbers"
         )
     parameters = {
         "recipe_version": RECIPE_VERSION,
@@ -105,20 +105,20 @@ def obtain(
                 _render(root, parameters, soundfont, num_workers)
     except OSError as error:
         raise InputError(
-            f"The corpus cannot be written to {root} ({error.strerror or error}); free space there, or choose a folder "
+            f"The corpus cannot be written to {root} ({error.strerror or error}); free some space, or choose a folder "
             "that you may write to"
         ) from error
 
 
 def index(root: Path) -> pa.Table:
-    """All clips that are on disk: training clips, and excerpts with their .txt with split "validation" or "test"."""
+    """All clips on disk: training clips, and excerpts with a .txt in split "validation" or "test"."""
     root = Path(root)
     clips = [_training_clip(root, path) for path in sorted(root.glob("training/*/*.wav"))]
     clips += [_testing_clip(root, path) for path in sorted(root.glob("testing/*.wav"))]
     if not clips:
         raise InputError(
-            f"{root} holds no rendered corpus: expected training/CLASS/*.wav and testing/*.wav; render it with "
-            "obtain(root) or choose another folder"
+            f"{root} does not contain a rendered corpus: expected training/CLASS/*.wav and testing/*.wav; render it "
+            "with obtain(root) or choose another folder"
         )
     return index_of(clips)
 
@@ -142,7 +142,7 @@ def _testing_clip(root: Path, path: Path) -> Clip:
     labels_path = path.with_suffix(".txt")
     if name is None or not labels_path.is_file():
         raise InputError(
-            f"{path} is not a clip of this corpus: expected a name like [nod]0003-1.wav and a .txt beside it"
+            f"{path} is not a clip of this corpus: expected a name like [nod]0003-1.wav and a .txt next to it"
         )
     return Clip(
         path=str(path),
@@ -155,29 +155,29 @@ def _testing_clip(root: Path, path: Path) -> Clip:
 
 
 def _is_complete(root: Path, parameters: dict[str, int]) -> bool:
-    """Whether all of it is there. Raises InputError where it is, or was begun, with other parameters."""
+    """Whether the corpus is complete. Raises InputError if the folder has one with other parameters."""
     path = root / "parameters.json"
     if path.exists():
-        what, otherwise = f"{root} holds a corpus that", "choose another folder or delete this one"
+        what, otherwise = f"{root} contains a corpus that", "choose another folder or delete this one"
         require_same(what, read_json(path), parameters, otherwise)
     return (root / "manifest.json").is_file()
 
 
 def _render(root: Path, parameters: dict[str, int], soundfont: Path, num_workers: int | None) -> None:
-    """Renders what is missing, alone in the folder: anyone who waited for another process may find all of it done."""
+    """Renders what is missing, as the only process in the folder; another one may have finished in the meantime."""
     if _is_complete(root, parameters):
         return
     delete_abandoned(root)
     write_json(root / "parameters.json", parameters)
-    write_atomically(root / MENDED_SOUNDFONT, fixed_soundfont(soundfont.read_bytes()))
+    write_atomically(root / FIXED_SOUNDFONT, fixed_soundfont(soundfont.read_bytes()))
     sizes, seed = (parameters["num_train_clips"], parameters["num_test_clips"]), parameters["seed"]
     _render_all(root, [*_train_songs(sizes[0], seed), *_test_songs(sizes[1], seed)], num_workers)
-    (root / MENDED_SOUNDFONT).unlink()
+    (root / FIXED_SOUNDFONT).unlink()
     write_json(root / "manifest.json", parameters)
 
 
 def _train_songs(num_clips: int, seed: int) -> Iterator[Song]:
-    """Songs of one labeled instrument each; the classes take turns, so that all get equally many clips."""
+    """Songs with one labeled instrument each; classes take turns, so that all get the same number of clips."""
     names = list(LABELLED)
     left = {name: num_clips // len(names) + (i < num_clips % len(names)) for i, name in enumerate(names)}
     number = 0
@@ -192,7 +192,7 @@ def _train_songs(num_clips: int, seed: int) -> Iterator[Song]:
 
 
 def _test_songs(num_clips: int, seed: int) -> Iterator[Song]:
-    """Songs of 1 to 5 labeled instruments, always those that have had the fewest excerpts so far."""
+    """Songs with 1 to 5 labeled instruments, always those with the fewest excerpts so far."""
     rng = np.random.default_rng([seed, len(SPLITS)])
     counts = dict.fromkeys(LABELLED, 0)
     number = 0
@@ -222,14 +222,14 @@ def _clip_path(root: Path, song: Song, excerpt: Excerpt, take: int) -> Path:
 
 
 def _render_song(root: Path, song: Song) -> int:
-    """Write the song's clips that are not there yet; returns how many clips it has."""
+    """Writes the song's missing clips; returns its number of clips."""
     for take, excerpt in enumerate(compose(song), start=1):
         path = _clip_path(root, song, excerpt, take)
         if path.is_file():
             continue
         if song.split == "test":
             write_atomically(path.with_suffix(".txt"), "".join(f"{label}\n" for label in song.labels).encode())
-        synthesizer = load_synthesizer(root / MENDED_SOUNDFONT)
+        synthesizer = load_synthesizer(root / FIXED_SOUNDFONT)
         wave = io.BytesIO()
         soundfile.write(
             wave, render_excerpt(synthesizer, excerpt, song.seed, take), SAMPLE_RATE, subtype="PCM_16", format="WAV"
@@ -249,19 +249,19 @@ def _render_all(root: Path, songs: list[Song], num_workers: int | None) -> None:
             for song in songs:
                 bar.update(_render_song(root, song))
             return
-        # spawned, not forked: the caller may have started threads
+        # spawn, not fork: the caller may have started threads
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(num_workers, context, initializer=_end_with_parent) as pool:
             try:
                 for done in as_completed([pool.submit(_render_song, root, song) for song in songs]):
                     bar.update(done.result())
             except BaseException:
-                pool.shutdown(cancel_futures=True)  # else an error or Ctrl-C would wait for all songs
+                pool.shutdown(cancel_futures=True)  # otherwise an error or Ctrl-C would wait for all songs
                 raise
 
 
 def _end_with_parent() -> None:
-    """Make this worker end when its parent does, even when that was killed: it would wait for work for ever."""
+    """Makes this worker end with its parent, even if that was killed; otherwise it would wait for work forever."""
 
     def wait() -> None:
         parent = multiprocessing.parent_process()

@@ -1,14 +1,14 @@
-"""GTZAN: music genres, 1,000 tracks of 30 s in 10 classes, with a split that can be trusted.
+"""GTZAN: music genres, 1,000 tracks of 30 s in 10 classes, with a reliable split.
 
 The index comes from the layout on disk, whole or partial:
 
-    ROOT/**/blues/blues.00000.wav       (or .au) below genres, genres_original or whatever the copy calls it
+    ROOT/**/blues/blues.00000.wav       (or .au) below genres, genres_original or another name
 
-The tracks have no official split. Random ones inflate accuracy by about 10 points: excerpts are repeated, distorted and
-mislabeled, and an artist's tracks lie on both sides. So tracks are split as Kereliuk, Sturm and Larsen did after
-leaving out what Sturm found faulty: 443, 197 and 290 tracks, no artist in two of them. Who plays what is not in the
-corpus, so a group is a track; that artists stay apart is the lists' doing. `--split random` ignores the lists, for
-comparison with published scores, and is as inflated as those.
+The corpus has no official split. Random splits inflate accuracy by about 10 points: excerpts are repeated, distorted
+and mislabeled, and tracks of the same artist are in training and test. So the split of Kereliuk, Sturm and Larsen is
+used, without the tracks that Sturm found faulty: 443, 197 and 290 tracks, and no artist in two splits. The corpus does
+not name artists, so a group is a track; only the lists keep artists in one split. `--split random` ignores the lists,
+for comparison with published scores, and inflates scores as much.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from hf_audio.terminal import named_logger
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 SPLIT_TABLE = Path(__file__).with_name("gtzan_split.csv")  # columns genre, split, tracks (numbers with spaces between)
 NUM_TRACKS = 1000
-OFTEN_BROKEN = "jazz.00054"  # in many copies no audio file, though it is in the training list
+OFTEN_BROKEN = "jazz.00054"  # not a valid audio file in many copies, but in the training list
 TRACK = rf"(?:^|/)(?P<name>(?:{'|'.join(GENRES)})\.[0-9]{{5}})\.\w+$"
 FILE_NAME = re.compile(rf"({'|'.join(GENRES)})\.[0-9]{{5}}\.(wav|au)")
 
 CARD = CorpusCard(
     name="GTZAN",
     license="unknown",
-    may_redistribute=False,  # excerpts of published records; nobody ever cleared them
+    may_redistribute=False,  # excerpts of published records without permission
     citation=(
         "G. Tzanetakis, P. Cook: Musical Genre Classification of Audio Signals. IEEE Transactions on Speech and Audio "
         "Processing 10(5), 2002, pp. 293-302. Split: C. Kereliuk, B. L. Sturm, J. Larsen: Deep Learning and Music "
@@ -52,7 +52,7 @@ CARD = CorpusCard(
     problem_type="single_label_classification",
     label_names=GENRES,
 )
-# mirdata's own address is http, and its server has been gone for years; the checksum stays mirdata's
+# mirdata's own URL is http, and its server has been down for years; the checksum is still mirdata's
 MIRROR = "https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz"
 SOURCE = Mirdata("gtzan_genre", num_bytes=1.3e9, addresses={"all": MIRROR})
 
@@ -60,21 +60,22 @@ logger = named_logger(__name__)
 
 
 def index(root: Path) -> pa.Table:
-    """Clips of the listed tracks that are there; tracks in none of the lists are left out.
+    """Clips of the listed tracks on disk; tracks in none of the lists are left out.
 
     Raises:
-        InputError: no track below `root`, or none that is in the lists.
+        InputError: no tracks below `root`, or none of the listed ones.
     """
     root = Path(root)
     files = _track_files(root)
     split_of = split_of_tracks()
     clips = [_clip(path, split_of[name]) for name, path in files.items() if name in split_of and not _is_broken(path)]
     if not clips:
-        raise _no_tracks(root, "no" if not files else "none of the listed")
+        raise _no_tracks(root, "no GTZAN tracks" if not files else "none of the listed GTZAN tracks")
     unlisted = len(files.keys() - split_of.keys())
     if unlisted:
         logger.info(
-            "%d GTZAN tracks are faulty or repeat an artist, and are in none of the split lists; skipped", unlisted
+            "%d GTZAN tracks are in none of the split lists (faulty, or an artist repeated): skipped",
+            unlisted,
         )
     if len(clips) < len(split_of):
         logger.warning(
@@ -84,10 +85,10 @@ def index(root: Path) -> pa.Table:
 
 
 def index_for_random_split(root: Path) -> pa.Table:
-    """All tracks that can be read, of which the split is drawn at random (`--split random`).
+    """All readable tracks, for a split that is drawn at random (`--split random`).
 
-    Only for comparing with published scores on random splits: these inflate accuracy by about 10 points, for artists,
-    albums and repeated excerpts are on both sides.
+    Only for comparison with published scores on random splits. These inflate accuracy by about 10 points, because
+    artists, albums and repeated excerpts are in training and test.
 
     Raises:
         InputError: no track below `root`.
@@ -95,9 +96,10 @@ def index_for_random_split(root: Path) -> pa.Table:
     root = Path(root)
     clips = [_clip(path, None) for path in _track_files(root).values() if not _is_broken(path)]
     if not clips:
-        raise _no_tracks(root, "no")
+        raise _no_tracks(root, "no GTZAN tracks")
     logger.warning(
-        "A random split of GTZAN inflates accuracy by about 10 points: artists and repeated tracks are on both sides"
+        "A random split of GTZAN inflates accuracy by about 10 points: artists and repeated tracks are in training and "
+        "test"
     )
     if len(clips) < NUM_TRACKS - 1:
         logger.warning("This copy of GTZAN is partial: %d of %d tracks can be used", len(clips), NUM_TRACKS)
@@ -105,16 +107,16 @@ def index_for_random_split(root: Path) -> pa.Table:
 
 
 def of_dataset(clips: pa.Table) -> pa.Table:
-    """The listed tracks of a copy on the Hub, in the splits of the lists; tracks are known by their names.
+    """The listed tracks of a copy on the Hub, with the splits of the lists; tracks are recognized by their names.
 
     Raises:
-        InputError: the copy names no track as GTZAN does.
+        InputError: no name in the copy is that of a GTZAN track.
     """
     names = pc.struct_field(pc.extract_regex(clips["clip_id"], TRACK), "name")
     if names.null_count == len(clips):
         raise InputError(
-            f"This dataset names none of its clips as GTZAN names its tracks (found {clips['clip_id'][0].as_py()!r}, "
-            "expected blues.00029.wav): add --corpus folder to read it as a dataset of your own"
+            f"No clip of this dataset is named like a GTZAN track (found {clips['clip_id'][0].as_py()!r}, expected "
+            "e.g. blues.00029.wav): add --corpus folder to read it like any other dataset"
         )
     split_of = split_of_tracks()
     splits = pc.index_in(names, pa.array([*split_of]))
@@ -140,13 +142,13 @@ def split_of_tracks() -> dict[str, str]:
 
 def _no_tracks(root: Path, found: str) -> InputError:
     return InputError(
-        f"{root} holds {found} GTZAN tracks; expected genre folders with files like genres/blues/blues.00029.wav or "
+        f"{root} has {found}; expected genre folders with files like genres/blues/blues.00029.wav or "
         f".au (genres.tar.gz from {CARD.homepage}, or a copy of it)"
     )
 
 
 def _track_files(root: Path) -> dict[str, Path]:
-    """The file of each track; where copies lie side by side, the first .wav."""
+    """The file of each track; if there are several copies, the first .wav."""
     files = [path for path in files_below(root) if FILE_NAME.fullmatch(path.name)]
     files.sort(key=lambda path: (path.suffix != ".wav", path))
     chosen: dict[str, Path] = {}

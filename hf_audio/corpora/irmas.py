@@ -3,7 +3,7 @@
 The index comes from the layout on disk, whole or partial:
 
     ROOT/**/cel/008__[cel][nod][cla]0058__1.wav     training: 3 s, one label; __1 __2 __3 are cut from one recording
-    ROOT/**/Part1/(02) dont kill the whale-1.wav    test parts 1 to 3: 5 to 20 s, labels in the .txt beside each
+    ROOT/**/Part1/(02) dont kill the whale-1.wav    test parts 1 to 3: 5 to 20 s, labels in a .txt next to each
 
 It is downloaded through mirdata.
 """
@@ -61,9 +61,9 @@ logger = named_logger(__name__)
 
 
 def index(root: Path) -> pa.Table:
-    """Clips of the training class folders and of whichever test parts are there.
+    """Clips of the training class folders and of the test parts on disk.
 
-    Test labels of a class whose training folder is missing are dropped with a warning: nothing could learn them.
+    Test labels of a class whose training folder is missing are dropped with a warning, because no model can learn them.
 
     Raises:
         InputError: no training folder of any of the 11 classes below `root`.
@@ -73,7 +73,7 @@ def index(root: Path) -> pa.Table:
     training = [_training_clip(root, path) for path in files if _is_training(path)]
     if not training:
         raise InputError(
-            f"{root} holds no IRMAS training clips; expected class folders such as IRMAS-TrainingData/cel with files "
+            f"{root} has no IRMAS training clips; expected class folders such as IRMAS-TrainingData/cel with files "
             f"like 008__[cel][nod][cla]0058__1.wav (from {CARD.homepage})"
         )
     present = {clip.labels[0] for clip in training}
@@ -119,7 +119,7 @@ def _labels_file(path: Path) -> Path:
 
 
 def _training_clip(root: Path, path: Path) -> Clip:
-    tags = re.findall(r"\[([a-z_]+)\]", path.stem)[1:]  # the first names the instrument, as the folder does
+    tags = re.findall(r"\[([a-z_]+)\]", path.stem)[1:]  # the first is the instrument, like the folder's name
     metadata = {"genre": next((tag for tag in tags if tag in GENRES), "")}
     metadata["drums"] = next((DRUMS[tag] for tag in tags if tag in DRUMS), "")
     return Clip(

@@ -1,12 +1,12 @@
-"""Medley-solos-DB: 21,571 clips of 3 s, each of one of 8 solo instruments.
+"""Medley-solos-DB: 21,571 clips of 3 s, each with one of 8 solo instruments.
 
 The index comes from the layout on disk, whole or partial:
 
     ROOT/**/Medley-solos-DB_metadata.csv                  subset, instrument, instrument_id, song_id, uuid4
     ROOT/**/Medley-solos-DB_test-0_<uuid4>.wav            subset, number of the instrument (or .flac)
 
-The official split is one of sources: training and validation clips are cut from MedleyDB, test clips from solosDB. A
-group is a song.
+The official split is by source: training and validation clips are cut from MedleyDB, test clips from solosDB. A group
+is a song.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ logger = named_logger(__name__)
 
 
 def index(root: Path) -> pa.Table:
-    """Clips of the table whose files are there.
+    """Clips of the table whose files exist.
 
     Raises:
         InputError: no table or none of its files below `root`, or a table that is not Medley-solos-DB's.
@@ -69,18 +69,18 @@ def index(root: Path) -> pa.Table:
     found = files_below(root, "Medley-solos-DB_*")
     table = next((path for path in found if path.name == TABLE), None)
     audio = (path for path in found if path.suffix.lower() in SUFFIXES)
-    files = {path.name.partition(".")[0]: path for path in audio}  # some copies call them .wav.wav
+    files = {path.name.partition(".")[0]: path for path in audio}  # some copies have .wav.wav
     if table is None:
         raise InputError(
-            f"{root} holds no Medley-solos-DB; expected {TABLE} and files like Medley-solos-DB_test-0_04cb309e-....wav "
-            f"below it (from {CARD.homepage})"
+            f"{root} does not contain Medley-solos-DB; expected {TABLE} and files like "
+            f"Medley-solos-DB_test-0_04cb309e-....wav below it (from {CARD.homepage})"
         )
     _, rows = read_table(table, required=("subset", "instrument_id", "song_id", "uuid4"))
     names = [_stem(table, line, row) for line, row in rows]
     clips = [_clip(files[name], row) for name, (_, row) in zip(names, rows, strict=True) if name in files]
     if not clips:
         raise InputError(
-            f"{table} lists {len(rows)} clips but {root} holds none of them; expected files like "
+            f"{table} lists {len(rows)} clips but {root} has none of them; expected files like "
             f"{names[0] if names else 'Medley-solos-DB_test-0_04cb309e-...'}.wav (unpack {URL} there)"
         )
     if len(clips) < len(rows):
@@ -99,8 +99,8 @@ def _stem(table: Path, line: int, row: Row) -> str:
         raise unknown_name(f"subset in {table} line {line}", row["subset"], SUBSETS)
     if row["instrument_id"] not in map(str, range(len(INSTRUMENTS))):
         raise InputError(
-            f"{table} line {line}: instrument_id {row['instrument_id']!r} is none of 0 to {len(INSTRUMENTS) - 1}; get "
-            f"{TABLE} again from {CARD.homepage}"
+            f"{table} line {line}: instrument_id {row['instrument_id']!r} is not one of 0 to {len(INSTRUMENTS) - 1}; "
+            f"get {TABLE} again from {CARD.homepage}"
         )
     return f"Medley-solos-DB_{row['subset']}-{row['instrument_id']}_{row['uuid4']}"
 

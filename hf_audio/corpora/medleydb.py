@@ -1,4 +1,4 @@
-"""MedleyDB: 122 multitrack songs (196 with version 2), of which the mixes are clips.
+"""MedleyDB: 122 multitrack songs (196 with version 2); the clips are from their mixes.
 
 The index comes from the layout on disk, whole or partial:
 
@@ -6,13 +6,13 @@ The index comes from the layout on disk, whole or partial:
     ROOT/**/LizNelson_Rainfall_METADATA.yaml                               artist, genre, instrument of each stem
     ROOT/**/ACTIVATION_CONF/LizNelson_Rainfall_ACTIVATION_CONF.lab         optional: time, S01, S02 ...
 
-Where the activations of a song are there, it is cut into segments of 10 s; the labels of one are the instruments that
-are active (confidence of at least 0.5) in at least a tenth of it. Without them the whole mix is one clip, with the
+A song with activations is cut into segments of 10 s. The labels of a segment are the instruments that are active
+(confidence of at least 0.5) in at least a tenth of it. Without activations, the whole mix is one clip, with the
 instruments of all its stems.
 
-There is no official split. A group is an artist: songs are joined by the name in their metadata and by that in their
-file name. Instruments that fewer than 5 artists play are left out of the labels: train, validation and test could not
-each have one of them.
+There is no official split. A group is an artist: songs are joined by the artist's name in their metadata and in their
+file name. Instruments that fewer than 5 artists play are left out of the labels, because train, validation and test
+could not each have one of them.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ MIX, METADATA, ACTIVATION = "_MIX.wav", "_METADATA.yaml", "_ACTIVATION_CONF.lab"
 ACTIVE = 0.5  # confidence from which a stem counts as active, as in the paper
 NO_INSTRUMENTS = frozenset(("unlabeled", "main system"))
 MAX_SONG_S = 86_400.0
-MAX_METADATA_BYTES = 1 << 20  # of a song; they have about 5 kB
-MIN_ARTISTS = 5  # so that two stratified draws of 15 % have one of them each
+MAX_METADATA_BYTES = 1 << 20  # of a song; usual are 5 kB
+MIN_ARTISTS = 5  # so that each of two stratified draws of 15 % has one of them
 
 CARD = CorpusCard(
     name="MedleyDB",
     license="CC BY-NC-SA 4.0",
-    may_redistribute=False,  # audio is given out on request, for research
+    may_redistribute=False,  # audio is available on request, for research
     citation=(
         "R. Bittner, J. Salamon, M. Tierney, M. Mauch, C. Cannam, J. P. Bello: MedleyDB: A Multitrack Dataset for "
         "Annotation-Intensive MIR Research. Proc. ISMIR 2014, pp. 155-160."
@@ -68,7 +68,7 @@ class _Song:
 
 
 def index(root: Path) -> pa.Table:
-    """Segments of the mixes that have metadata, or whole mixes where no activations are.
+    """Segments of the mixes that have metadata, or whole mixes if activations are missing.
 
     Raises:
         InputError: no mix or no metadata below `root`, metadata or activations that cannot be read, or too few artists.
@@ -79,12 +79,14 @@ def index(root: Path) -> pa.Table:
     kept, rare = labels_of_many(((artist_of[song.name], song.segments) for song in songs), MIN_ARTISTS)
     if not kept:
         raise InputError(
-            f"{root} holds songs of {len(set(artist_of.values()))} artists of MedleyDB, and no instrument is played by "
-            f"{MIN_ARTISTS} of them, which keeping artists apart needs; get more of it from {CARD.homepage}"
+            f"{root} has songs by {len(set(artist_of.values()))} artists of MedleyDB, but a split by artists needs "
+            f"{MIN_ARTISTS} with the same instrument; get more songs from {CARD.homepage}"
         )
     if rare:
         names = ", ".join(sorted(rare))
-        logger.warning("Fewer than %d artists of MedleyDB play %s here; left out of the labels", MIN_ARTISTS, names)
+        logger.warning(
+            "Fewer than %d artists in this copy of MedleyDB play %s: left out of the labels", MIN_ARTISTS, names
+        )
     return index_of(_clip(song, segment, artist_of[song.name], kept) for song in songs for segment in song.segments)
 
 
@@ -92,11 +94,11 @@ def _songs(root: Path) -> list[_Song]:
     files = files_below(root)
     mixes, tables, activations = (_by_song(files, ending) for ending in (MIX, METADATA, ACTIVATION))
     if not mixes or not mixes.keys() & tables.keys():
-        found = f"{len(mixes)} mixes of MedleyDB but no metadata of them" if mixes else "no MedleyDB"
+        found = f"has {len(mixes)} mixes of MedleyDB but no metadata for them" if mixes else "does not contain MedleyDB"
         raise InputError(
-            f"{root} holds {found}; expected Audio/LizNelson_Rainfall/LizNelson_Rainfall_MIX.wav and beside it "
+            f"{root} {found}; expected Audio/LizNelson_Rainfall/LizNelson_Rainfall_MIX.wav and next to it "
             f"LizNelson_Rainfall_METADATA.yaml (request the audio at {CARD.homepage}; the metadata and activations are "
-            "in https://github.com/marl/medleydb too)"
+            "also in https://github.com/marl/medleydb)"
         )
     bare = sorted(mixes.keys() - tables.keys())
     if bare:
@@ -111,7 +113,7 @@ def _songs(root: Path) -> list[_Song]:
 
 
 def _by_song(files: list[Path], ending: str) -> dict[str, Path]:
-    """Files by their song; two songs' activations were published under names with more in them than the song's."""
+    """Files by their song; the activations of two songs were published with additions in their names."""
     found: dict[str, Path] = {}
     for path in files:
         if path.name.endswith(ending):
@@ -132,7 +134,7 @@ def _song(name: str, mix: Path, table: Path, activation: Path | None) -> _Song:
 
 
 def _read_metadata(table: Path) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
-    """What is said of a song, and the instruments of each stem by its number (S01)."""
+    """The facts about a song, and the instruments of each stem by its number (S01)."""
     try:
         facts = read_yaml(table, MAX_METADATA_BYTES)
         stems = {}
@@ -155,10 +157,10 @@ def _read_activations(table: Path, stems: dict[str, tuple[str, ...]]) -> list[Se
         values = np.array([line.split(",") for line in lines if line.strip()], float)  # [frames, 1 + stems]
         damaged = header[0] != "time" or values.shape[1] != len(header) or not (np.diff(values[:, 0]) > 0).all()
         if damaged or not np.isfinite(values).all() or not 0 <= values[0, 0] <= values[-1, 0] < MAX_SONG_S:
-            raise ValueError("expected columns time, S01, S02 ... with rising times")
+            raise ValueError("expected columns time, S01, S02 ... with increasing times")
     except (ValueError, IndexError) as error:
         raise InputError(
-            f"{table} holds no activations of stems ({one_line(error)}); get it again from "
+            f"{table} is not a table of activations ({one_line(error)}); get it again from "
             "https://github.com/marl/medleydb, or remove it to label the whole mix"
         ) from None
     active: dict[str, np.ndarray] = {}
@@ -169,7 +171,7 @@ def _read_activations(table: Path, stems: dict[str, tuple[str, ...]]) -> list[Se
 
 
 def _artists(songs: list[_Song]) -> dict[str, str]:
-    """The artist of each song: songs with one name in their metadata, or one in their file names, have one artist."""
+    """The artist of each song: songs with the same name in metadata or file names have the same artist."""
     names_of = {song.name: {_letters(song.name.partition("_")[0]), _letters(song.artist)} - {""} for song in songs}
     joined: list[set[str]] = []
     for names in names_of.values():
@@ -179,7 +181,7 @@ def _artists(songs: list[_Song]) -> dict[str, str]:
 
 
 def _letters(name: str) -> str:
-    """A name without case, spaces and punctuation, in which the two spellings of an artist differ."""
+    """A name without case, spaces and punctuation, which differ between spellings of an artist."""
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 

@@ -2,18 +2,19 @@
 
 The index comes from the layout on disk, whole or partial:
 
-    ROOT/**/train_data/1727.wav           one recording, by its number
-    ROOT/**/train_labels/1727.csv         start_time, end_time (samples of 44.1 kHz), instrument (MIDI), note ...
+    ROOT/**/train_data/1727.wav           one recording, named by its number
+    ROOT/**/train_labels/1727.csv         start_time, end_time (samples at 44.1 kHz), instrument (MIDI), note ...
     ROOT/**/test_data, **/test_labels     likewise, 10 recordings
     ROOT/**/musicnet_metadata.csv         optional: id, composer, composition, movement, ensemble, catalog_name ...
 
-Recordings are cut into segments of 10 s; the labels of one are the instruments that sound in at least a tenth of it.
+Recordings are cut into segments of 10 s. The labels of a segment are the instruments that sound in at least a tenth of
+it.
 
-All recordings of a composition are one group. The official test split knows no such care: all its 10 recordings are
-movements of compositions whose other movements, by the same players, are in training. To respect it, such a composition
-is a group of each of the two parts, and its scores are inflated by an unknown amount; `--split random` draws a test of
-other compositions. Instruments of fewer compositions than a split needs (harpsichord 1, contrabass 2) are left out of
-the labels, and the official test has no flute and no oboe.
+All recordings of a composition are one group. The official test split ignores compositions: all its 10 recordings are
+movements of compositions whose other movements, by the same players, are in training. To keep this split, such a
+composition becomes one group in training and another in test, and test scores are inflated by an unknown amount.
+`--split random` draws a test split with other compositions. Instruments with too few compositions to be split
+(harpsichord 1, contrabass 2) are left out of the labels, and the official test split has no flute and no oboe.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ INSTRUMENTS = {  # by MIDI program, counted from 1
     61: "horn", 69: "oboe", 71: "bassoon", 72: "clarinet", 74: "flute",
 }  # fmt: skip
 PARTS = {"train_labels": ("train_data", "train"), "test_labels": ("test_data", "test")}
-LABEL_RATE = 44_100  # samples a second, in which the notes' times are counted
+LABEL_RATE = 44_100  # Hz, the unit of the notes' times
 MAX_RECORDING_S = 86_400
 FRAMES_PER_S = 50
-# Compositions an instrument needs so that a stratified draw of 15 % has one of them; once for validation, twice
-# where the test is drawn too.
+# Minimum number of compositions with an instrument, so that a stratified draw of 15 % has one of them: for one draw
+# (validation), and for two (validation and test).
 MIN_COMPOSITIONS, MIN_COMPOSITIONS_RANDOM = 4, 5
 METADATA = "musicnet_metadata.csv"
 URL = "https://zenodo.org/records/5120004/files/musicnet.tar.gz"
@@ -50,7 +51,7 @@ URL = "https://zenodo.org/records/5120004/files/musicnet.tar.gz"
 CARD = CorpusCard(
     name="MusicNet",
     license="CC BY 4.0, audio per recording",
-    may_redistribute=False,  # recordings keep their licenses, and some forbid derivatives
+    may_redistribute=False,  # recordings have their own licenses, and some forbid derivatives
     citation=(
         "J. Thickstun, Z. Harchaoui, S. M. Kakade: Learning Features of Music from Scratch. International Conference "
         "on Learning Representations (ICLR), 2017."
@@ -64,7 +65,7 @@ CARD = CorpusCard(
     problem_type="multi_label_classification",
     label_names=tuple(INSTRUMENTS.values()),
 )
-# checksums of the Zenodo record
+# Checksums are those of the Zenodo record
 SOURCE = Archives(
     {
         "all": (
@@ -91,7 +92,7 @@ class _Recording:
 
 
 def index(root: Path) -> pa.Table:
-    """Segments of the recordings that have audio and notes; `split` is the official part.
+    """Segments of the recordings that have audio and notes; `split` is the official split.
 
     Raises:
         InputError: no such recording below `root`, a damaged table, or too few compositions.
@@ -139,9 +140,9 @@ def _recordings(root: Path) -> list[_Recording]:
             composition, ensemble = facts.get(number, (f"recording {number}", ""))
             recordings.append(_Recording(number, path, split, composition, ensemble, _read_notes(table)))
     if not recordings:
-        found = f"{len(tables)} tables of notes but no audio for them" if tables else "no MusicNet"
+        found = f"has {len(tables)} tables of notes but no audio for them" if tables else "does not contain MusicNet"
         raise InputError(
-            f"{root} holds {found}; expected train_data/1727.wav and train_labels/1727.csv, test_data and test_labels "
+            f"{root} {found}; expected train_data/1727.wav and train_labels/1727.csv, test_data and test_labels "
             f"likewise (unpack {URL} there)"
         )
     if len(recordings) < len(tables):
@@ -153,8 +154,8 @@ def _read_metadata(table: Path | None, root: Path) -> dict[str, tuple[str, str]]
     """Composition and ensemble of each recording, by its number."""
     if table is None:
         logger.warning(
-            "%s holds no %s, so each movement counts as a composition, and parts of one may be in two splits; get it "
-            "from %s", root, METADATA, CARD.homepage,
+            "%s has no %s, so each movement counts as a composition, and movements of a composition may be in two "
+            "splits; get it from %s", root, METADATA, CARD.homepage,
         )  # fmt: skip
         return {}
     _, rows = read_table(table, required=("id", "composer", "composition", "ensemble"))
@@ -179,7 +180,7 @@ def _read_notes(table: Path) -> list[Segment]:
 
 
 def _note(table: Path, line: int, row: Row) -> tuple[int, int, str]:
-    """First frame, the one after the last, and instrument."""
+    """First frame, frame after the last, and instrument."""
     try:
         start, end = (float(row[column]) / LABEL_RATE * FRAMES_PER_S for column in ("start_time", "end_time"))
         program = int(row["instrument"])
@@ -187,28 +188,31 @@ def _note(table: Path, line: int, row: Row) -> tuple[int, int, str]:
             raise ValueError
     except ValueError:
         raise InputError(
-            f"{table} line {line}: {row['start_time']!r} to {row['end_time']!r} by {row['instrument']!r} is no note; "
-            f"expected samples at 44.1 kHz and a MIDI program (unpack {URL} again)"
+            f"{table} line {line}: {row['start_time']!r} to {row['end_time']!r} by {row['instrument']!r} is not a "
+            f"note; expected samples at 44.1 kHz and a MIDI program (unpack {URL} again)"
         ) from None
     if program not in INSTRUMENTS:
         known = ", ".join(f"{number} {name}" for number, name in INSTRUMENTS.items())
         raise InputError(
-            f"{table} line {line}: MIDI program {program} is none of MusicNet's ({known}); unpack {URL} again"
+            f"{table} line {line}: MIDI program {program} is not one of MusicNet's ({known}); unpack {URL} again"
         )
     return round(start), max(round(end), round(start) + 1), INSTRUMENTS[program]
 
 
-def _learnable(root: Path, recordings: list[_Recording], least: int) -> set[str]:
-    """Instruments of enough compositions."""
-    kept, rare = labels_of_many(((one.composition, one.segments) for one in recordings), least)
+def _learnable(root: Path, recordings: list[_Recording], min_compositions: int) -> set[str]:
+    """Instruments with enough compositions."""
+    kept, rare = labels_of_many(((one.composition, one.segments) for one in recordings), min_compositions)
     if not kept:
         raise InputError(
-            f"{root} holds {len({one.composition for one in recordings})} compositions of MusicNet and no instrument "
-            f"is in {least} of them, which keeping compositions apart needs; unpack more of {URL}"
+            f"{root} has {len({one.composition for one in recordings})} compositions of MusicNet, but a split by "
+            f"compositions needs {min_compositions} with the same instrument; unpack more of {URL}"
         )
     if rare:
-        names = ", ".join(sorted(rare))
-        logger.warning("MusicNet has fewer than %d compositions with %s here; left out of the labels", least, names)
+        logger.warning(
+            "This copy of MusicNet has fewer than %d compositions with %s: left out of the labels",
+            min_compositions,
+            ", ".join(sorted(rare)),
+        )
     return kept
 
 

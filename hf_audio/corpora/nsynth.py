@@ -1,4 +1,4 @@
-"""NSynth: 305,979 notes of 4 s, each of one of 1,006 instruments in 11 families.
+"""NSynth: 305,979 notes of 4 s, each played by one of 1,006 instruments in 11 families.
 
 The index comes from the layout on disk, whole or partial:
 
@@ -6,11 +6,11 @@ The index comes from the layout on disk, whole or partial:
     ROOT/**/nsynth-train/audio/guitar_acoustic_010-066-100.wav   instrument, MIDI pitch, velocity
     ROOT/**/nsynth-valid, ROOT/**/nsynth-test                    likewise
 
-The official split keeps the instruments of training apart from the others'. It has two peculiarities. synth_lead is in
-training only, so it is learned but never tested, and averages over classes leave it out. And validation and test share
-instruments, so what is chosen on validation fits the test a little too well. A group is an instrument, in validation
-and test one of that part. `--split random` draws all three again with every instrument in one part only, synth_lead
-too.
+In the official split, no instrument of training is in validation or test. It has two peculiarities. synth_lead is in
+training only, so it is learned but never tested, and averages over classes leave it out. Validation and test share
+instruments, so choices made on validation fit the test split a little too well. A group is an instrument; one that
+validation and test share is a separate group in each. `--split random` draws all three splits again with every
+instrument in one split only, including synth_lead.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PARTS = {"nsynth-train": "train", "nsynth-valid": "validation", "nsynth-test": "
 FACTS = {"instrument_source_str": "source", "pitch": "pitch", "velocity": "velocity"}
 MAX_EXAMPLES_BYTES = 1 << 30  # of examples.json; the training part has about 200 MB
 NEEDED = ("instrument_str", "instrument_family_str", *FACTS)
-BUCKET = "https://storage.googleapis.com/download.magenta.tensorflow.org/datasets/nsynth"  # of the official addresses
+BUCKET = "https://storage.googleapis.com/download.magenta.tensorflow.org/datasets/nsynth"  # of the official URLs
 URLS = tuple(f"{BUCKET}/{part}.jsonwav.tar.gz" for part in PARTS)
 
 CARD = CorpusCard(
@@ -55,9 +55,9 @@ CARD = CorpusCard(
     problem_type="single_label_classification",
     label_names=FAMILIES,
 )
-# The authors publish no checksums. MD5 is what the bucket answers with and the HEAR benchmark checks; SHA-256 is what
-# several who downloaded these files have written down.
-_SIZES = ((25e9, 37.1e9), (1_068_767_009, 1.63e9), (349_501_546, 0.53e9))  # packed and unpacked
+# The authors publish no checksums. The MD5 is reported by the bucket and verified by the HEAR benchmark; the SHA-256s
+# were noted by several people who downloaded these files.
+_SIZES = ((25e9, 37.1e9), (1_068_767_009, 1.63e9), (349_501_546, 0.53e9))  # archive and contents
 _CHECKSUMS = (
     "md5:fde6665a93865503ba598b9fac388660",
     "sha256:00dea2645fbe0069258567da30807a90825e0bab54c077d6481f253096c4e2a0",
@@ -73,7 +73,7 @@ logger = named_logger(__name__)
 
 
 def index(root: Path) -> pa.Table:
-    """Clips of the parts that are there; `split` is the part.
+    """Clips of the parts on disk; `split` is the part.
 
     Raises:
         InputError: no part or no audio below `root`, or an examples.json that cannot be read.
@@ -126,7 +126,7 @@ def _read_part(part: str, table: Path) -> list[Clip]:
     clips = [_clip(part, table, name, facts) for name, facts in sorted(examples.items()) if f"{name}.wav" in files]
     if not clips:
         raise InputError(
-            f"{table} lists {len(examples)} notes but {folder} holds none of them; expected files like "
+            f"{table} lists {len(examples)} notes but {folder} has none of them; expected files like "
             f"guitar_acoustic_010-066-100.wav (unpack {part}.jsonwav.tar.gz again)"
         )
     if len(clips) < len(examples):
@@ -135,7 +135,7 @@ def _read_part(part: str, table: Path) -> list[Clip]:
 
 
 def _read_examples(table: Path) -> dict[str, dict[str, Any]]:
-    """What is needed of each note, by its name: the rest of 289,205 entries would take half a gigabyte."""
+    """The needed facts about each note, by name: all facts of 289,205 notes would take half a gigabyte."""
 
     def keep_needed(entry: dict[str, Any]) -> dict[str, Any]:
         return {key: entry[key] for key in NEEDED if key in entry} if "note_str" in entry else entry
@@ -146,7 +146,7 @@ def _read_examples(table: Path) -> dict[str, dict[str, Any]]:
         raise InputError(f"{error}; unpack {table.parent.name}.jsonwav.tar.gz again") from error
     if not all(isinstance(facts, dict) for facts in examples.values()):
         raise InputError(
-            f"{table} is not a table of NSynth's notes; expected an entry for each, with {', '.join(NEEDED)} (unpack "
+            f"{table} is not a table of NSynth's notes; expected one entry per note, with {', '.join(NEEDED)} (unpack "
             f"{table.parent.name}.jsonwav.tar.gz again)"
         )
     return examples
@@ -156,7 +156,7 @@ def _clip(part: str, table: Path, name: str, facts: dict[str, Any]) -> Clip:
     missing = [key for key in NEEDED if key not in facts]
     if missing:
         raise InputError(
-            f"{table} says no {missing[0]} of {name}; expected {', '.join(NEEDED)} (unpack {part}.jsonwav.tar.gz again)"
+            f"{table} has no {missing[0]} for {name}; expected {', '.join(NEEDED)} (unpack {part}.jsonwav.tar.gz again)"
         )
     family = facts["instrument_family_str"]
     if family not in FAMILIES:

@@ -3,13 +3,13 @@
 The index comes from the layout on disk, whole or partial:
 
     ROOT/**/openmic-2018-aggregated-labels.csv      sample_key, instrument, relevance, num_responses
-    ROOT/**/partitions/split01_train.csv            sample keys, one a line; split01_test.csv likewise
-    ROOT/**/openmic-2018-metadata.csv               optional: who plays
+    ROOT/**/partitions/split01_train.csv            sample keys, one per line; split01_test.csv likewise
+    ROOT/**/openmic-2018-metadata.csv               optional: the artist
     ROOT/**/audio/000/000046_3840.ogg
 
-A row of the labels says that an instrument is there (relevance of at least 0.5) or is not; where there is no row,
-annotators were not asked, and the instrument is `unknown` for that clip. The official split keeps artists apart.
-Validation clips are drawn from its training part by artist too, or by track where the metadata is missing.
+A row of the labels says that an instrument is present (relevance of at least 0.5) or absent. Without a row, it was not
+annotated, and the instrument is `unknown` for that clip. The official split keeps each artist in one split. Validation
+clips are drawn from its training part, also by artist, or by track if the metadata is missing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ METADATA = "openmic-2018-metadata.csv"
 CARD = CorpusCard(
     name="OpenMIC-2018",
     license="CC BY 4.0, audio per track",
-    may_redistribute=False,  # the excerpts keep their tracks' licenses, of which many forbid derivatives
+    may_redistribute=False,  # excerpts have the licenses of their tracks, and many of these forbid derivatives
     citation=(
         "E. J. Humphrey, S. Durand, B. McFee: OpenMIC-2018: An Open Data-set for Multiple Instrument Recognition. "
         "Proc. ISMIR 2018, pp. 438-444."
@@ -57,9 +57,9 @@ logger = named_logger(__name__)
 
 
 def index(root: Path) -> pa.Table:
-    """Clips that have a file, a split and labels; `unknown` names the instruments that were not annotated.
+    """Clips that have a file, a split and labels; `unknown` has the instruments that were not annotated.
 
-    Instruments that no training clip has are dropped with a warning: nothing could learn them.
+    Instruments that no training clip has are dropped with a warning, because no model can learn them.
 
     Raises:
         InputError: labels, partitions or audio are missing below `root`, or the labels cannot be read.
@@ -68,7 +68,7 @@ def index(root: Path) -> pa.Table:
     table = min(files_below(root, LABELS), default=None)
     if table is None:
         raise InputError(
-            f"{root} holds no OpenMIC-2018; expected openmic-2018 with {LABELS}, partitions and audio below it "
+            f"{root} does not contain OpenMIC-2018; expected openmic-2018 with {LABELS}, partitions and audio below it "
             f"(unpack openmic-2018-v1.0.0.tgz from {CARD.homepage} there)"
         )
     folder = table.parent
@@ -77,7 +77,7 @@ def index(root: Path) -> pa.Table:
     keys = sorted(files.keys() & heard.keys() & split_of.keys())
     if not keys:
         raise InputError(
-            f"{folder} holds no audio of its {len(split_of)} clips; expected files like audio/000/000046_3840.ogg "
+            f"{folder} has no audio for its {len(split_of)} clips; expected files like audio/000/000046_3840.ogg "
             f"(unpack openmic-2018-v1.0.0.tgz from {CARD.homepage} again)"
         )
     if len(keys) < len(split_of):
@@ -100,7 +100,7 @@ def obtain(root: Path) -> None:
 
 
 def _read_labels(table: Path) -> dict[str, dict[str, float]]:
-    """Relevance of each instrument someone was asked about, by sample key."""
+    """Relevance of each annotated instrument, by sample key."""
     heard: dict[str, dict[str, float]] = defaultdict(dict)
     _, rows = read_table(table, required=("sample_key", "instrument", "relevance"))
     for line, row in rows:
@@ -127,12 +127,14 @@ def _learnable(training: list[dict[str, float]]) -> list[str]:
     learnable = [name for name in INSTRUMENTS if any(heard.get(name, 0.0) >= PRESENT for heard in training)]
     dropped = [name for name in INSTRUMENTS if name not in learnable]
     if dropped:
-        logger.warning("OpenMIC-2018 has no training clip with %s here; left out of the labels", ", ".join(dropped))
+        logger.warning(
+            "This copy of OpenMIC-2018 has no training clips with %s: left out of the labels", ", ".join(dropped)
+        )
     return learnable
 
 
 def _groups(folder: Path, split_of: dict[str, str]) -> dict[str, str]:
-    """Group of each clip: its artist, or its track where the artist is not known, or not kept apart by the split."""
+    """Group of each clip: its artist, or its track if the artist is unknown or in both splits."""
     artist_of: dict[str, str] = {}
     if (folder / METADATA).is_file():
         _, rows = read_table(folder / METADATA, required=("sample_key", "artist_id"))

@@ -3,9 +3,9 @@
     DIR/cello/bach.wav                label = folder, group = recording; any audio format
     DIR/cuts.csv                      optional, columns path, start_s, end_s: stretches to keep
 
-Every row of cuts.csv keeps one stretch of a recording, which is how applause and speech are cut out; an empty end_s
-means to the end. Recordings in no row are kept whole. Windows are cut later (--window_s 5 --hop_s 1, for example):
-neighbours share most of their sound, so the recordings are split first, and no recording is in two splits.
+Each row of cuts.csv keeps one stretch of a recording, so that applause and speech can be cut out; an empty end_s means
+to the end. Recordings without a row are kept whole. Windows are cut later (for example with --window_s 5 --hop_s 1).
+Neighboring windows share most of their sound, so recordings are split first, and no recording is in two splits.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ CUTS = "cuts.csv"
 CARD = CorpusCard(
     name="Solo recordings",
     license="unknown",
-    may_redistribute=False,  # concerts belong to those who play and film them
+    may_redistribute=False,  # concerts belong to the people who play and film them
     protocol="Solo recordings: split by recording before windows are cut; accuracy of windows and of recordings.",
     problem_type="single_label_classification",
 )
 
 
 def index(root: Path) -> pa.Table:
-    """One clip a kept stretch.
+    """One clip per kept stretch.
 
     Raises:
         InputError: no recordings in instrument folders, or a row of cuts.csv that cannot be used.
@@ -49,9 +49,9 @@ def index(root: Path) -> pa.Table:
     }
     loose = next((name for name in recordings if "/" not in name), None)
     if loose or not recordings:
-        found = f"{loose} in no folder" if loose else "no recordings"
+        found = f"{loose}, which is not in a folder" if loose else "no recordings"
         raise InputError(
-            f"{root} holds {found}; expected a folder for each instrument, such as cello/concert.wav, and optionally "
+            f"{root} has {found}; expected a folder for each instrument, such as cello/concert.wav, and optionally "
             f"{CUTS} with columns path, start_s, end_s"
         )
     cuts = _read_cuts(root / CUTS, recordings) if (root / CUTS).is_file() else {}
@@ -82,7 +82,7 @@ def _read_cuts(table: Path, names: Collection[str]) -> dict[str, list[tuple[floa
             if start_s < before_s:
                 raise InputError(
                     f"{table} lines {first} and {second} keep some of {name} twice; let each stretch of a recording "
-                    "start where the one before has ended"
+                    "start at or after the end of the previous one"
                 )
     return {
         name: [(start_s or None, None if end_s == math.inf else end_s) for start_s, end_s, _ in stretches]
@@ -94,6 +94,6 @@ def _recording(table: Path, line: int, row: Row, names: Collection[str]) -> str:
     name = Path(row["path"].replace("\\", "/")).as_posix()
     if name not in names:
         guess = nearest_name(name, names)
-        hint = f"is {guess!r} meant?" if guess else f"expected a path such as {min(names)!r}"
+        hint = f"did you mean {guess!r}?" if guess else f"expected a path such as {min(names)!r}"
         raise InputError(f"{table} line {line}: no recording {row['path']!r} in {table.parent}; {hint}")
     return name

@@ -2,11 +2,11 @@
 
 The index comes from the layout on disk, whole or partial:
 
-    ROOT/**/bed/026290a7_nohash_0.wav     word, speaker, number of the speaker's take
+    ROOT/**/bed/026290a7_nohash_0.wav     word, speaker, number of the take
     ROOT/**/validation_list.txt           files of the official split; testing_list.txt likewise
 
-Where a list is missing, the split follows the rule that made the lists: a hash of the speaker, so that everything a
-speaker said is in one part. _background_noise_ is no word and is left out.
+If a list is missing, the split follows the rule that made the lists: a hash of the speaker, so that each speaker is in
+one split only. _background_noise_ is not a word and is left out.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ WORDS = (
 )  # fmt: skip
 FILE_NAME = re.compile(r"(?P<speaker>[0-9a-z]+)_nohash_[0-9]+\.wav")
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
-HASHES = 2**27  # the rule takes a speaker's hash modulo this ...
-VALIDATION_PERCENT, TEST_PERCENT = 10.0, 10.0  # ... and its lowest part for validation, the next for testing
+HASHES = 2**27  # the rule uses a speaker's hash modulo this number ...
+VALIDATION_PERCENT, TEST_PERCENT = 10.0, 10.0  # ... and its lowest part for validation, the next part for testing
 URL = "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 
 CARD = CorpusCard(
@@ -46,7 +46,7 @@ CARD = CorpusCard(
     problem_type="single_label_classification",
     label_names=WORDS,
 )
-# the checksum that torchaudio.datasets.SPEECHCOMMANDS has
+# The checksum is that of torchaudio.datasets.SPEECHCOMMANDS
 SOURCE = Archives(
     {
         "v0.02": (
@@ -62,7 +62,7 @@ logger = named_logger(__name__)
 
 
 def index(root: Path) -> pa.Table:
-    """Clips of all words that are there.
+    """Clips of all words on disk.
 
     Raises:
         InputError: no word folder below `root`, or word folders in several places.
@@ -72,14 +72,15 @@ def index(root: Path) -> pa.Table:
     spoken = [(path, match["speaker"]) for path, match in found if match and path.parent.name in WORDS]
     if not spoken:
         raise InputError(
-            f"{root} holds no Speech Commands; expected word folders with files like bed/026290a7_nohash_0.wav, and "
-            f"validation_list.txt and testing_list.txt beside the folders (unpack {URL} there)"
+            f"{root} does not contain Speech Commands; expected word folders with files like "
+            "bed/026290a7_nohash_0.wav, and validation_list.txt and testing_list.txt next to the folders (unpack "
+            f"{URL} there)"
         )
     places = sorted({path.parents[1] for path, _ in spoken})
     if len(places) > 1:
         raise InputError(
-            f"Word folders of Speech Commands lie in {places[0]} and {places[1]}, so clips would come twice; name the "
-            f"one to use, e.g. --data_dir {places[0]}"
+            f"Word folders of Speech Commands are in both {places[0]} and {places[1]}, so clips would be used twice; "
+            f"choose one, e.g. --data_dir {places[0]}"
         )
     _warn_of_words({path.parent.name for path, _ in spoken}, {path.parent.name for path, _ in found})
     listed = _read_lists(places[0])
@@ -97,7 +98,7 @@ def obtain(root: Path) -> None:
 
 
 def split_of_speaker(speaker: str) -> str:
-    """The official split of everything a speaker said, by the rule in the corpus's README."""
+    """The official split of a speaker, by the rule in the corpus's README."""
     number = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % HASHES
     percent = 100.0 * number / (HASHES - 1)
     if percent < VALIDATION_PERCENT:
@@ -106,11 +107,11 @@ def split_of_speaker(speaker: str) -> str:
 
 
 def _read_lists(folder: Path) -> dict[str, str]:
-    """Split of each listed clip; empty where a list is missing."""
+    """The split of each listed clip; empty if a list is missing."""
     missing = [name for name in LISTS.values() if not (folder / name).is_file()]
     if missing:
         logger.warning(
-            "%s has no %s: the split goes by the hash of the speaker instead", folder, " and no ".join(missing)
+            "%s has no %s: the split is derived from a hash of the speaker instead", folder, " and no ".join(missing)
         )
         return {}
     return {clip_id: split for split, name in LISTS.items() for clip_id in read_text(folder / name).split()}

@@ -5,9 +5,9 @@ The index comes from the layout on disk, whole or partial:
     ROOT/**/metadata/UrbanSound8K.csv           slice_file_name, fsID, start, end, salience, fold, classID, class
     ROOT/**/audio/fold5/100032-3-0-0.wav        Freesound id, number of the class, occurrence, slice
 
-Copies that keep the table beside the folders fold1 to fold10 are read too. Folds become splits named fold1 to fold10:
-choose the one to test on with --fold. Excerpts of one Freesound recording are one group, and in one fold: shuffled
-again they would be on both sides, which inflates every score.
+Copies with the table next to the folders fold1 to fold10 are read too. Folds become splits named fold1 to fold10:
+choose the one to test on with --fold. Excerpts of the same Freesound recording are one group, and in the same fold:
+reshuffled, they would be in training and test, which inflates scores.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ CARD = CorpusCard(
     problem_type="single_label_classification",
     label_names=CLASSES,
 )
-# the checksum that soundata has for this file
+# The checksum is that of soundata
 SOURCE = Archives(
     {"all": (Archive(URL, "UrbanSound8K", 6_023_741_708, 7.1e9, "md5:9aa69802bbf37fb986f71ec1483a196e"),)},
 )
@@ -55,7 +55,7 @@ logger = named_logger(__name__)
 
 
 def index(root: Path) -> pa.Table:
-    """Clips of the table whose files are there; `split` is the name of the fold.
+    """Clips of the table whose files exist; `split` is the name of the fold.
 
     Raises:
         InputError: no table or none of its files below `root`, or a table that is not UrbanSound8K's.
@@ -64,8 +64,8 @@ def index(root: Path) -> pa.Table:
     table = min(files_below(root, TABLE), default=None)
     if table is None:
         raise InputError(
-            f"{root} holds no UrbanSound8K; expected metadata/{TABLE} and audio/fold5/100032-3-0-0.wav below it "
-            f"(unpack {URL} there)"
+            f"{root} does not contain UrbanSound8K; expected metadata/{TABLE} and audio/fold5/100032-3-0-0.wav below "
+            f"it (unpack {URL} there)"
         )
     _, rows = read_table(table, required=("slice_file_name", "fsID", "fold", "class"))
     folder = _audio_folder(table)
@@ -73,7 +73,7 @@ def index(root: Path) -> pa.Table:
     _check_folds(table, listed)
     clips = [clip for clip in listed if os.path.isfile(clip.path)]
     if not clips:
-        raise InputError(f"{table} lists {len(rows)} clips but {folder} holds none of them; unpack {URL} again")
+        raise InputError(f"{table} lists {len(rows)} clips but {folder} has none of them; unpack {URL} again")
     if len(clips) < len(rows):
         logger.warning("This copy of UrbanSound8K is partial: it has %d of %d clips", len(clips), len(rows))
     return index_of(clips)
@@ -85,7 +85,7 @@ def obtain(root: Path) -> None:
 
 
 def _audio_folder(table: Path) -> Path:
-    """The folder that holds the folds."""
+    """The folder with the folds."""
     official = table.parents[1] / "audio"
     places = (official, table.parent / "audio", table.parent)
     return next((place for place in places if any((place / fold).is_dir() for fold in FOLDS)), official)
@@ -96,7 +96,7 @@ def _clip(table: Path, folder: Path, line: int, row: Row) -> Clip:
         raise unknown_name(f"class in {table} line {line}", row["class"], CLASSES)
     fold = f"fold{row['fold']}"
     if fold not in FOLDS:
-        raise InputError(f"{table} line {line}: fold {row['fold']!r} is none of 1 to 10; unpack {URL} again")
+        raise InputError(f"{table} line {line}: fold {row['fold']!r} is not one of 1 to 10; unpack {URL} again")
     return Clip(
         path=str(folder / fold / row["slice_file_name"]),
         labels=(row["class"],),
@@ -108,7 +108,7 @@ def _clip(table: Path, folder: Path, line: int, row: Row) -> Clip:
 
 
 def _check_folds(table: Path, clips: list[Clip]) -> None:
-    """Raises InputError for a recording in two folds: so says no official table, but shuffled copies do."""
+    """Raises InputError for a recording in two folds, as in shuffled copies of the official table."""
     fold_of: dict[str, str | None] = {}
     for clip in clips:
         first = fold_of.setdefault(clip.group, clip.split)

@@ -1,4 +1,4 @@
-"""What a feature dataset is made of: its version, the names of its shards, the columns of its rows and of its index."""
+"""The format of feature datasets: version, names of shards, columns of rows and of the index."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from hf_audio.kinds import kind_of
 
 FORMAT_VERSION = 4
 INDEX = "index.parquet"
-SHARD_WINDOWS = "shard_windows"  # of a manifest: {split: windows of each shard}, by which a stream finds its place
+SHARD_WINDOWS = "shard_windows"  # in a manifest: {split: windows of each shard}, for resuming a stream
 MAX_CLIPS = 1 << 40
-# Columns that hold the same value in many rows, and so store it once.
+# Columns with the same value in many rows, which are stored as dictionaries.
 NAME_COLUMNS = ["clip_id", "group"]
-# which hold classes; `ClipColumns` says when each is there
+# Columns with classes; see `ClipColumns.features` for when each is present
 LABEL_COLUMNS = ("labels", "unknown", "label")
-# of metadata: Arrow's type by its name in `datasets`, and what makes a value of it
+# Types of metadata by their names in `datasets`: Arrow's type, and the function that converts a value to it
 METADATA_TYPES = {
     "string": (pa.string(), str),
     "int64": (pa.int64(), int),
@@ -38,13 +38,13 @@ MAX_TEXT_BYTES = 1 << 16  # of one value
 
 @dataclass(frozen=True)
 class ClipColumns:
-    """What rows say of their clip, beside its name and group.
+    """The columns of rows that describe the clip, besides its name and group.
 
     Attributes:
         labels: the classes.
-        is_partial: whether something is unknown of some clip.
-        is_mixed: whether some clips are mixtures, so that rows name the groups of what they are made of.
-        metadata: the columns of what the corpus knows of its clips, each with its type of METADATA_TYPES.
+        is_partial: whether some clip has unknown classes.
+        is_mixed: whether some clips are mixtures, so that rows name the groups of their parts.
+        metadata: the metadata columns, each with its type (a key of METADATA_TYPES).
     """
 
     labels: LabelSpace
@@ -54,10 +54,10 @@ class ClipColumns:
 
     @classmethod
     def of_index(cls, clips: pa.Table, labels: LabelSpace, parameters: Mapping[str, Any]) -> ClipColumns:
-        """The columns that rows of these clips have, with the features of an extractor with these parameters.
+        """The columns for these clips, with features of an extractor with these parameters.
 
         Raises:
-            InputError: more metadata, or longer, than would be read back.
+            InputError: too many metadata columns, or values too long to be read back.
         """
         facts, own = metadata_columns(clips), own_columns(parameters)
         if len(facts) > MAX_METADATA_COLUMNS:
@@ -74,8 +74,8 @@ class ClipColumns:
     def features(self) -> dict[str, Any]:
         """The columns and their `datasets` types.
 
-        Those who read only the rows find `label` where each clip has one class, and `unknown` where labels are
-        partial: the classes of which nothing is known, so that they are not taken for absent.
+        They are complete without the manifest: `label` is present if each clip has one class, and `unknown` if labels
+        are partial, with the classes that must not be treated as absent.
         """
         classes = ClassLabel(names=list(self.labels.names))
         return {
@@ -99,9 +99,10 @@ class ClipColumns:
 
     @property
     def index(self) -> pa.Schema:
-        """The columns of the index: names of classes, stretches in seconds, what mixtures are made of, metadata.
+        """The columns of the index: class names, stretches in seconds, parts of mixtures, metadata.
 
-        What cannot be empty is said to be so: otherwise an untrusted file could declare more values than it has bytes.
+        Fields that cannot be null are declared so: otherwise an untrusted file could declare more values than it has
+        bytes.
         """
         texts = _list_of(pa.string())
         fields = [
@@ -119,7 +120,7 @@ class ClipColumns:
         return pa.schema(fields + [pa.field(name, METADATA_TYPES[kind][0]) for name, kind in self.metadata])
 
 
-# of a part its clip, whose file and stretch the index has in that clip's row, and how it sounds
+# A part: its clip, whose own row in the index has file and stretch, and how it is mixed
 STORED_PART = pa.struct(
     [
         pa.field("clip_id", pa.string(), nullable=False),
@@ -133,7 +134,7 @@ def _list_of(kind: pa.DataType) -> pa.DataType:
 
 
 def stored_value(value: Any, kind: str) -> Any:
-    """A fact of a clip as one of METADATA_TYPES; what is empty stays so."""
+    """A metadata value, converted to one of METADATA_TYPES; None stays None."""
     return None if value is None else METADATA_TYPES[kind][1](value)
 
 
@@ -158,16 +159,16 @@ def _check_lengths(clips: pa.Table, column: str, fact: str) -> None:
 
 
 def own_columns(parameters: Mapping[str, Any]) -> frozenset[str]:
-    """Names that columns of rows or of the index have by themselves, so that metadata get others."""
+    """Names of the format's own columns in rows or index; metadata with such a name are renamed."""
     kind = kind_of(parameters)
     return frozenset((*OWN_COLUMNS, "num_frames", "label", *kind.columns(parameters["sampling_rate"])))
 
 
 def feature_schema(columns: ClipColumns, parameters: Mapping[str, Any]) -> Features:
-    """The columns of a feature dataset's rows; names of the classes travel in it.
+    """The columns of a feature dataset's rows, including the class names.
 
     Args:
-        columns: what rows say of their clip.
+        columns: those that describe the clip.
         parameters: of the extractor.
     """
     return Features(
@@ -183,21 +184,21 @@ def feature_schema(columns: ClipColumns, parameters: Mapping[str, Any]) -> Featu
 
 
 def undecoded(schema: Features) -> Features:
-    """The same columns, of which `datasets` decodes none: images and sounds as their files' bytes.
+    """The same columns, none of which `datasets` decodes: images and sounds stay bytes of files.
 
-    Whatever is stored beside the bytes, such as a path or an address, is then never opened.
+    A path or address that is stored with the bytes is then never opened.
     """
     file = {"bytes": Value("binary"), "path": Value("string")}
     return Features({name: file if isinstance(kind, Image | Audio) else kind for name, kind in schema.items()})
 
 
 def shard_names(split: str, num_shards: int) -> list[str]:
-    """Names of a split's files without suffix, as `datasets` finds splits by: train-00000-of-00008 ..."""
+    """Names of a split's files without suffix, by which `datasets` recognizes splits: train-00000-of-00008 ..."""
     return [f"{split}-{number:05d}-of-{num_shards:05d}" for number in range(num_shards)]
 
 
 def are_rates(value: Any) -> bool:
-    """Whether it is {sample rate in Hz, as text: clips}, as `source_rates` has it of a split."""
+    """Whether it is a split's entry of `source_rates`: {sample rate in Hz, as text: clips}."""
     return isinstance(value, dict) and all(
         rate.isascii()
         and rate.isdigit()

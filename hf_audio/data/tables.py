@@ -1,7 +1,7 @@
-"""Tables as people and programs write them: commas, semicolons, tabs or bars, with a byte-order mark or without.
+"""Reads and writes CSV tables: with commas, semicolons, tabs or bars, with or without a byte-order mark.
 
-Names of files and classes may be untrusted, and a spreadsheet runs a cell that begins like a formula. So such cells
-are written with an apostrophe before them, as spreadsheets themselves mark text, and read without it.
+Names of files and classes may be untrusted, and spreadsheets run cells that begin like a formula. Such cells are
+written with a leading apostrophe, as spreadsheets themselves mark text, and read without it.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from hf_audio.files import MAX_TABLE_BYTES, read_whole
 
 Row = dict[str, str]
 
-# Where a cell begins, also one that a spreadsheet set to semicolons or tabs cuts out of ours.
+# Where a cell begins, including where a spreadsheet that splits at semicolons or tabs would begin one.
 _CELL = r"(?<![^;\t\r\n])"
-_FORMULA = r"(?=[' ]*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r])"  # the signs in full width too
-_NUMBER = re.compile(r"[-+](?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|inf)?")  # or a sign alone, which computes nothing
+_FORMULA = r"(?=[' ]*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r])"  # including the full-width signs
+_NUMBER = re.compile(r"[-+](?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|inf)?")  # or only a sign, which is harmless
 _TO_MARK = re.compile(_CELL + _FORMULA)
 _MARK = re.compile(f"{_CELL}'{_FORMULA}")
 
 
 def read_table(table: Path, required: Sequence[str] = ()) -> tuple[list[str], list[tuple[int, Row]]]:
-    """Column names, and the number of its last line with each row that is not empty; all values are stripped.
+    """Column names, and each row that is not empty with the number of its last line; all values are stripped.
 
     Raises:
-        InputError: no such file, not UTF-8, not a table, two columns of one name, more values in a row than columns,
-            a quotation mark that is never closed, or a required column is missing.
+        InputError: no such file, not UTF-8, not a table, two columns with the same name, more values in a row than
+            columns, a quotation mark that is never closed, or a required column is missing.
     """
     return table_of(read_whole(table, MAX_TABLE_BYTES), table, required)
 
@@ -40,14 +40,14 @@ def read_table(table: Path, required: Sequence[str] = ()) -> tuple[list[str], li
 def table_of(
     content: bytes, table: str | Path, required: Sequence[str] = ()
 ) -> tuple[list[str], list[tuple[int, Row]]]:
-    """The same of the bytes of a table, which is called `table` in complaints.
+    """The same from the bytes of a table; errors call it `table`.
 
     Raises:
         InputError: see `read_table`.
     """
     text = _text_of(content, table)
     before = 0
-    if text[:4].lower() == "sep=":  # how spreadsheets are told the separator
+    if text[:4].lower() == "sep=":  # tells spreadsheets the separator
         text, before = text.partition("\n")[2], 1
     header = text.partition("\n")[0]
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=header.count))
@@ -67,11 +67,11 @@ def table_of(
 
 
 def written_rows(table: Path, required: Sequence[str] = ()) -> Iterator[Row]:
-    """The rows that `csv_text` wrote, each value exactly as it was given.
+    """The rows that `csv_text` wrote, with exactly the same values.
 
     Raises:
-        InputError: no such file, not UTF-8, not such a table, two columns of one name, a row of another length than
-            the first, or a required column is missing.
+        InputError: no such file, not UTF-8, not such a table, two columns with the same name, a row of another length
+            than the first, or a required column is missing.
     """
     reader = csv.reader(io.StringIO(_read_text(table), newline=""), strict=True)
     try:
@@ -89,14 +89,14 @@ def written_rows(table: Path, required: Sequence[str] = ()) -> Iterator[Row]:
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """The text of a table, column names first; no text in it is a formula to a spreadsheet."""
+    """The text of a table, column names first; spreadsheets run no text in it as a formula."""
     text = _Lines()
     csv.writer(text, lineterminator="\r\n").writerows(map(_marked, row) for row in rows)
     return text.getvalue()
 
 
 def names_cell(names: Iterable[str]) -> str:
-    """The cell of several names: with semicolons between them, or as a JSON list where a name could be taken apart."""
+    """A cell with several names: separated by semicolons, or as a JSON list if a name could be split or stripped."""
     names = list(names)
     if any(name != name.strip() or not name or name[0] == "[" or set(name) & set(";|") for name in names):
         return json.dumps(names, ensure_ascii=False)
@@ -104,10 +104,10 @@ def names_cell(names: Iterable[str]) -> str:
 
 
 def names_in_cell(cell: str) -> tuple[str, ...]:
-    """The names in a cell as `names_cell` writes it; bars may stand for semicolons.
+    """The names in a cell that `names_cell` wrote; bars work like semicolons.
 
     Raises:
-        InputError: it begins like a JSON list and is none.
+        InputError: it begins like a JSON list but is not one.
     """
     if cell.startswith("["):
         try:
@@ -121,7 +121,7 @@ def names_in_cell(cell: str) -> tuple[str, ...]:
 
 
 class _Lines(io.StringIO):
-    """Ends lines by a line feed alone, while the writer still puts cells with a carriage return in quotation marks."""
+    """Ends lines with a line feed only, while the writer still quotes cells with a carriage return."""
 
     def write(self, line: str) -> int:
         return super().write(line.removesuffix("\r\n") + "\n")
@@ -143,9 +143,9 @@ def _read_text(table: Path) -> str:
 
 def _text_of(content: bytes, table: str | Path) -> str:
     if content.startswith(b"PK\x03\x04"):
-        raise InputError(f"{table} is a spreadsheet or an archive, not a text; save it as CSV in UTF-8")
+        raise InputError(f"{table} is a spreadsheet or an archive, not text; save it as CSV in UTF-8")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:1000]:
-        raise InputError(f"{table} is UTF-16 text or no text at all; save it as CSV in UTF-8")
+        raise InputError(f"{table} is UTF-16 or not text at all; save it as CSV in UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -162,23 +162,23 @@ def _check_columns(table: str | Path, columns: Sequence[str], required: Sequence
 
 
 def _check_width(table: str | Path, line: int, row: dict[str | None, str | list[str] | None]) -> None:
-    """Refuse a row that would lose what is behind the last column."""
+    """Refuses a row with values after the last column, which would be lost."""
     if any(value.strip() for value in row.get(None) or ()):
         raise InputError(
             f"{table} line {line} has {len(row) - 1 + len(row[None])} values for {len(row) - 1} columns; "
-            "put values that hold a separator in quotation marks"
+            "put values that contain a separator in quotation marks"
         )
 
 
 def _check_is_closed(table: str | Path, line: int, row: dict[str | None, str | list[str] | None], text: str) -> None:
-    """Refuse a last row that holds what a quotation mark swallowed."""
+    """Refuses a last row that swallowed following rows because of an open quotation mark."""
     last = [value for value in row.values() if isinstance(value, str)][-1:]
     if last and "\n" in last[0] and text.rstrip().endswith(last[0].rstrip()):
         raise InputError(f"{table} has a quotation mark before line {line} that is never closed; close or remove it")
 
 
 def read_stretch(table: Path, line: int, row: Row) -> tuple[float | None, float | None]:
-    """`start_s` and `end_s` of a row in seconds, None where there is none.
+    """`start_s` and `end_s` of a row in seconds, None for an empty cell.
 
     Raises:
         InputError: not a number of seconds, or the end is not after the start.

@@ -1,6 +1,6 @@
-"""Attention rollout (Abnar and Zuidema 2020, arXiv 2005.00928): how much of each patch or frame reaches the head.
+"""Attention rollout (Abnar and Zuidema 2020, arXiv 2005.00928): how much each patch or frame contributes to the head.
 
-It asks for no class and looks at no head: what is attended to may speak for the class or against it.
+It does not depend on the class or the head: what is attended to may be evidence for the class or against it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from hf_audio.models.transformer_classifier import NUM_SPECIAL_TOKENS
 
 
 def attention_rollout(question: Question) -> np.ndarray:
-    """How much of each cell, `[steps, bands]`, is in what the head pools.
+    """The share of each cell, `[steps, bands]`, in the input of the head.
 
     Raises:
-        InputError: a model without attention, or one that does not hand its weights out.
+        InputError: a model without attention, or one that does not return attention weights.
     """
     joint = rolled_out(attentions_of(question))
     embeddings = _patches_of(question.model)
@@ -33,7 +33,7 @@ def attention_rollout(question: Question) -> np.ndarray:
 
 
 def attentions_of(question: Question) -> list[Tensor]:
-    """Weights of each layer, the first one first: float32 `[heads, tokens, tokens]`.
+    """Attention weights of each layer, from the first to the last: float32 `[heads, tokens, tokens]`.
 
     Raises:
         InputError: see `attention_rollout`.
@@ -42,7 +42,7 @@ def attentions_of(question: Question) -> list[Tensor]:
     with torch.inference_mode(), _eager(question.model):
         try:
             found = question.outputs(question.values, output_attentions=True).attentions
-        except (ValueError, TypeError) as error:  # what our models and those of transformers say that have none
+        except (ValueError, TypeError) as error:  # raised by models without attention, ours and those of transformers
             raise _without(kind) from error
     if not found or any(one is None or one.ndim != 4 or one.shape[-1] != one.shape[-2] for one in found):
         raise _without(kind)
@@ -50,9 +50,9 @@ def attentions_of(question: Question) -> list[Tensor]:
 
 
 def rolled_out(attentions: list[Tensor]) -> Tensor:
-    """Of each token behind the last layer, what share each token in front of the first has in it: `[tokens, tokens]`.
+    """The share of each input token of the first layer in each output token of the last layer, `[tokens, tokens]`.
 
-    A layer is taken for half its attention, the mean over heads, and half the residual connection around it.
+    Each layer counts as half attention, averaged over heads, and half residual connection.
     """
     identity = torch.eye(attentions[0].shape[-1], device=attentions[0].device)
     joint = identity
@@ -63,7 +63,7 @@ def rolled_out(attentions: list[Tensor]) -> Tensor:
 
 
 def _of_patches(question: Question, joint: Tensor, embeddings: nn.Module) -> np.ndarray:
-    """AST's: each cell of the spectrogram has the mean of the patches that it lies in; outside of them it is 0."""
+    """For AST: each cell of the spectrogram gets the mean over the patches that contain it, or 0 if there are none."""
     config = embeddings.config
     pools_tokens = getattr(question.model.config, "pooling", "cls") == "cls"
     pooled = joint[:NUM_SPECIAL_TOKENS] if pools_tokens else joint[NUM_SPECIAL_TOKENS:]
@@ -73,14 +73,14 @@ def _of_patches(question: Question, joint: Tensor, embeddings: nn.Module) -> np.
     size = ((rows - 1) * strides[0] + patch, (columns - 1) * strides[1] + patch)
     cells = torch.stack([shares, torch.ones_like(shares)]).expand(2, patch * patch, -1)
     sums, counts = functional.fold(cells, size, patch, stride=strides)[:, 0].double().cpu()
-    picture = (sums / counts.clamp(min=1)).T  # [frames, bins]
+    image = (sums / counts.clamp(min=1)).T  # [frames, bins]
     grid = question.grid
-    missing = (0, max(0, grid.num_bands - picture.shape[1]), 0, max(0, grid.num_steps - picture.shape[0]))
-    return functional.pad(picture, missing)[: grid.num_steps, : grid.num_bands].numpy()
+    missing = (0, max(0, grid.num_bands - image.shape[1]), 0, max(0, grid.num_steps - image.shape[0]))
+    return functional.pad(image, missing)[: grid.num_steps, : grid.num_bands].numpy()
 
 
 def _of_frames(question: Question, shares: Tensor) -> np.ndarray:
-    """Of encoders whose tokens follow each other in time, evenly over the input: shares over all bands alike."""
+    """For encoders whose tokens are evenly spaced in time: shares are equal over all bands."""
     grid = question.grid
     per_token = -(-grid.size // grid.samples_per_step) / len(shares)
     middles = (np.arange(grid.num_steps) + 0.5) / per_token - 0.5
@@ -89,7 +89,7 @@ def _of_frames(question: Question, shares: Tensor) -> np.ndarray:
 
 
 def _patches_of(model: nn.Module) -> nn.Module | None:
-    """What makes AST's patches; None of other models."""
+    """AST's patch embedding module; None for other models."""
     for module in model.modules():
         if getattr(getattr(module, "config", None), "model_type", None) == AST and hasattr(module, "patch_embeddings"):
             return module
@@ -98,7 +98,7 @@ def _patches_of(model: nn.Module) -> nn.Module | None:
 
 @contextlib.contextmanager
 def _eager(model: nn.Module) -> Iterator[None]:
-    """Fused attention hands out no weights."""
+    """Switches to eager attention, since fused attention does not return weights."""
     backbone = getattr(model, "backbone", None)
     models = [one for one in (model, backbone) if hasattr(one, "set_attn_implementation")]
     before = [one.config._attn_implementation for one in models]

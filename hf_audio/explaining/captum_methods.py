@@ -1,4 +1,4 @@
-"""Gradients, Grad-CAM and occlusion by captum (Kokhlikyan et al. 2020, arXiv 2009.07896), imported here alone."""
+"""Gradients, Grad-CAM and occlusion with captum (Kokhlikyan et al. 2020, arXiv 2009.07896), imported only here."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from hf_audio.explaining.questions import Question
 
 
 def saliency(question: Question) -> Tensor:
-    """|gradient| of the logit by each number of the input, as the input (Simonyan et al. 2014, arXiv 1312.6034)."""
+    """|gradient| of the logit, with the shape of the input (Simonyan et al. 2014, arXiv 1312.6034)."""
     with question.differentiable():
         return _captum().Saliency(question.logit).attribute(_leaf(question))
 
 
 def input_x_gradient(question: Question) -> Tensor:
-    """(input - baseline) x gradient, as the input: what the logit would lose without each number, were it linear."""
+    """(input - baseline) x gradient, with the shape of the input: what the logit would lose without each value, if the
+    model were linear."""
     with question.differentiable():
         gradient = _captum().Saliency(question.logit).attribute(_leaf(question), abs=False)
     return gradient * (question.values - question.baseline)
 
 
 def grad_cam(question: Question) -> Tensor:
-    """What the last feature maps say for the class, where they say it, `[frames, bins]` or `[samples]`, each as the
-    input (Selvaraju et al. 2017, arXiv 1610.02391): maps weighted by the mean of their gradients, positive ones.
+    """The positive part of the last feature maps, weighted by their mean gradients and resized to the time and
+    frequency axes of the input (Selvaraju et al. 2017, arXiv 1610.02391).
 
     Raises:
         InputError: no convolution before the head.
@@ -40,7 +41,7 @@ def grad_cam(question: Question) -> Tensor:
             found = method.attribute(_leaf(question), relu_attributions=True).detach()
         mode = "linear" if found.ndim == 3 else "bilinear"
         large = functional.interpolate(found.float(), size=maps.image_size, mode=mode, align_corners=False)
-        # what a network pads its input to lies behind it
+        # networks that pad their input pad at the end
         size = question.values.shape[-len(maps.image_size) :]
         inside = large[(..., *(slice(length) for length in size))]
         total = inside if total is None else total + inside
@@ -48,11 +49,11 @@ def grad_cam(question: Question) -> Tensor:
 
 
 def occlusion(question: Question, steps: int, bands: int) -> Tensor:
-    """What the logit loses where a patch of the input is as the baseline, as the input (Zeiler and Fergus 2014,
-    arXiv 1311.2901). Patches lie beside each other.
+    """The drop of the logit when a patch of the input is replaced by the baseline, with the shape of the input (Zeiler
+    and Fergus 2014, arXiv 1311.2901). Patches do not overlap.
 
     Args:
-        steps, bands: of a patch.
+        steps, bands: size of a patch.
     """
     values, grid = question.values, question.grid
     size = (steps * grid.samples_per_step,) if grid.is_sound else (steps, bands)

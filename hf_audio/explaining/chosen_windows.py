@@ -1,4 +1,4 @@
-"""The class that is explained, and the windows of the recording with its highest scores."""
+"""The class to explain, and the windows of the recording with its highest scores."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from hf_audio.tagging.tagger import Tagger
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a model says of a whole recording.
+class ModelOutput:
+    """A model's output for a whole recording.
 
     Attributes:
         starts_s: float64 `[windows]`.
@@ -34,12 +34,12 @@ class Heard:
 
 @dataclass(frozen=True)
 class ChosenWindow:
-    """A window that is explained.
+    """A window to explain.
 
     Attributes:
-        start_s: in the recording.
+        start_s: start in the recording.
         sound: float32 `[samples]` or `[2, samples]`, at the model's rate.
-        score: of the class.
+        score: score of the class.
     """
 
     start_s: float
@@ -47,8 +47,8 @@ class ChosenWindow:
     score: float
 
 
-def heard(tagger: Tagger, recording: Recording, settings: TagSettings) -> Heard:
-    """Goes through a recording of any length, in flat memory.
+def model_output(tagger: Tagger, recording: Recording, settings: TagSettings) -> ModelOutput:
+    """Runs the model on a recording of any length, in constant memory.
 
     Raises:
         AudioError: it cannot be decoded, or is silent.
@@ -63,17 +63,17 @@ def heard(tagger: Tagger, recording: Recording, settings: TagSettings) -> Heard:
         raise AudioError("silent")
     found = np.concatenate(logits)
     check_finite(found)
-    return Heard(np.concatenate(starts_s), found, np.array(are_silent), end_s)
+    return ModelOutput(np.concatenate(starts_s), found, np.array(are_silent), end_s)
 
 
-def target_of(tagger: Tagger, said: Heard, name: str | None) -> int:
-    """The class that is named, or else the one that the model gives the recording the highest score.
+def target_of(tagger: Tagger, output: ModelOutput, name: str | None) -> int:
+    """The number of the named class or, without a name, of the class with the highest score for the recording.
 
     Raises:
-        InputError: no class of this name; names the nearest.
+        InputError: there is no class with this name; the message suggests the nearest.
     """
     if name is None:
-        return int(said.logits.astype(np.float64).mean(axis=0).argmax())
+        return int(output.logits.astype(np.float64).mean(axis=0).argmax())
     return place_of(tagger, name)
 
 
@@ -81,7 +81,7 @@ def place_of(tagger: Tagger, name: str) -> int:
     """The number of a class of the model.
 
     Raises:
-        InputError: it has no class of this name; names the nearest.
+        InputError: it has no class with this name; the message suggests the nearest.
     """
     names = tagger.labels.names
     if name not in names:
@@ -89,16 +89,16 @@ def place_of(tagger: Tagger, name: str) -> int:
     return names.index(name)
 
 
-def most_certain(said: Heard, scores: np.ndarray, window_s: float, num_windows: int) -> list[int]:
-    """Windows with the highest scores, in order of time: none that is silent, and none that overlaps a higher one.
+def most_certain(output: ModelOutput, scores: np.ndarray, window_s: float, num_windows: int) -> list[int]:
+    """The windows with the highest scores, in order of time, without silent ones and those that overlap a higher one.
 
     Args:
-        scores: of the class, `[windows]`.
+        scores: scores of the class, `[windows]`.
     """
     chosen: list[int] = []
     for place in np.argsort(-scores, kind="stable"):
-        apart = all(abs(said.starts_s[place] - said.starts_s[other]) >= window_s - 1e-6 for other in chosen)
-        if apart and not said.are_silent[place]:
+        apart = all(abs(output.starts_s[place] - output.starts_s[other]) >= window_s - 1e-6 for other in chosen)
+        if apart and not output.are_silent[place]:
             chosen.append(int(place))
         if len(chosen) == num_windows:
             break
@@ -108,10 +108,10 @@ def most_certain(said: Heard, scores: np.ndarray, window_s: float, num_windows: 
 def chosen_windows(
     tagger: Tagger, recording: Recording, settings: TagSettings, places: list[int], scores: np.ndarray
 ) -> list[ChosenWindow]:
-    """The windows of these numbers, decoded once more.
+    """Decodes the windows with these numbers again.
 
     Raises:
-        InputError: the recording is shorter than it was.
+        InputError: the recording has become shorter.
     """
     found, first, wanted = [], 0, set(places)
     for cut in tagger.cuts(recording, settings):

@@ -1,4 +1,4 @@
-"""Relevance over the spectrogram of a window: red speaks for the class, blue against it; and the curves of checks."""
+"""Plots of relevance over the spectrogram of a window, red for the class and blue against it, and of the checks."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hf_audio.explaining.explanations import ExplainedWindow, Explanation
+from hf_audio.explaining.explained import Explained, ExplainedWindow
 from hf_audio.explaining.methods import Relevance
 from hf_audio.figures.figures import BLUE, GREY, ORANGE, ShownFigure, new_figure, short_name
 from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
-LEFT, RIGHT = 0.07, 0.99  # of the time axis in a plot's width
+LEFT, RIGHT = 0.07, 0.99  # ends of the time axis, as shares of the plot's width
 WIDTH_INCHES, HEIGHT_INCHES = 9.0, 2.4
 FOR, AGAINST = (0.84, 0.10, 0.08), (0.10, 0.35, 0.80)
-STRONG_SHARE = 0.01  # of the cells, the strongest, that have the full color
+STRONG_SHARE = 0.01  # share of the strongest cells, which have the full color
 NUM_TICKS = 5
 
 
 def drawn_window(one: ExplainedWindow, sample_rate: int, found: Relevance | None) -> Figure:
-    """The spectrogram of a window, and over it what a method found, with the time axis from LEFT to RIGHT."""
+    """The spectrogram of a window with the relevance by a method over it, and the time axis from LEFT to RIGHT."""
     figure = ShownFigure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), facecolor="white")
     axis = figure.add_axes((LEFT, 0.18, RIGHT - LEFT, 0.78))
     draw_window(axis, one, sample_rate, found)
@@ -30,8 +30,8 @@ def drawn_window(one: ExplainedWindow, sample_rate: int, found: Relevance | None
     return figure
 
 
-def drawn_explanation(explanation: Explanation) -> Figure:
-    """All windows beside each other, and all methods below each other."""
+def drawn_explanation(explanation: Explained) -> Figure:
+    """A plot with a column per window and a row per method."""
     rows, columns = 1 + len(explanation.methods), len(explanation.windows)
     width, height = 0.8 + 4.8 * columns, 0.8 + 1.4 * rows
     figure = ShownFigure(figsize=(width, height), facecolor="white")
@@ -49,13 +49,13 @@ def drawn_explanation(explanation: Explanation) -> Figure:
 
 
 def draw_window(axis: Axes, one: ExplainedWindow, sample_rate: int, found: Relevance | None) -> None:
-    """Gray what is there, colored what is relevant."""
+    """Draws the spectrogram in gray and the relevance in color."""
     grid, sound = one.question.grid, one.window.sound
     start_s, end_s = one.window.start_s, one.window.start_s + sound.shape[-1] / sample_rate
     if grid.is_sound:
         gray, first_s, last_s, hz = _log_mel(sound, sample_rate)
     else:
-        gray, hz = grid.picture(one.question.values), grid.hz
+        gray, hz = grid.image(one.question.values), grid.hz
         first_s, last_s = grid.first_s - grid.step_s / 2, grid.middles_s[-1] + grid.step_s / 2
     place: dict[str, Any] = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
     extent = (start_s + first_s, start_s + last_s, 0, gray.shape[1])
@@ -79,8 +79,9 @@ def overlay(values: np.ndarray) -> np.ndarray:
     return np.concatenate([colors, opacity[..., None]], axis=-1)
 
 
-def drawn_checks(explanation: Explanation) -> Figure:
-    """Deletion and insertion beside random orders, means over windows, and rank correlations with random weights."""
+def drawn_checks(explanation: Explained) -> Figure:
+    """Deletion and insertion curves with random orders, averaged over windows, and rank correlations with explanations
+    from random weights."""
     methods = explanation.methods
     figure, axes = new_figure(3.2 * len(methods), 4.6, 2, len(methods))
     axes = np.reshape(axes, (2, len(methods)))
@@ -114,7 +115,7 @@ def _draw_curves(axis: Axes, windows: list[ExplainedWindow], name: str) -> None:
 
 
 def _log_mel(sound: np.ndarray, sample_rate: int) -> tuple[np.ndarray, float, float, np.ndarray]:
-    """Of a waveform: the picture `[frames, bins]`, where it begins and ends in seconds, the bins' middles."""
+    """A waveform's spectrogram `[frames, bins]`, its start and end in seconds, and its bins' center frequencies."""
     fbank = KaldiFbank(sample_rate)
     mono = torch.from_numpy(np.ascontiguousarray(np.atleast_2d(sound).mean(axis=0)))
     missing = max(0, fbank.frame_samples - len(mono))

@@ -1,4 +1,4 @@
-"""Explaining from Python, in one call."""
+"""Explanation from Python in one call."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from hf_audio.tagging.tagger import Tagger
 
 
 def explain(tagger: Tagger, sound: Any, sample_rate: int | None = None, **settings: Any) -> Explanation:
-    """Why a model says a class of a sound: relevance over time and frequency, which a notebook shows as a plot.
+    """Explains why a model predicts a class: relevance over time and frequency, which a notebook shows as a plot.
 
         hf_audio.explain(hf_audio.load("runs/mine"), "song.wav", target="violin", methods=["grad_cam"])
 
     Args:
-        tagger: what `hf_audio.load` returned.
-        sound, sample_rate: as of the tagger.
+        tagger: from `hf_audio.load`.
+        sound, sample_rate: as for the tagger.
         settings: fields of `ExplainSettings`: target, methods, num_windows, has_checks ...
 
     Raises:

@@ -1,4 +1,4 @@
-"""The last feature maps of a convolutional network, which Grad-CAM looks at: found by running it once."""
+"""Finds the last feature maps of a convolutional network, for Grad-CAM, by running it once."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 
 
 class FeatureMaps(NamedTuple):
-    """The layer whose output they are, and the size of the image that the first convolution of its network saw."""
+    """The layer with the feature maps as output, and the input size of the network's first convolution."""
 
     layer: nn.Module
     image_size: tuple[int, ...]
 
 
 def feature_maps(question: Question) -> list[FeatureMaps]:
-    """Of each network that a model has side by side, most have one.
+    """The last feature maps of each parallel network of a model; most models have one network.
 
     Raises:
-        InputError: no convolution, or layers of attention behind the last: these maps are then patches of the input.
+        InputError: no convolution, or attention layers after the last one: such maps are patch embeddings of the input.
     """
     model = question.model
     kind = type(model).__name__
@@ -43,7 +43,7 @@ def feature_maps(question: Question) -> list[FeatureMaps]:
 
 
 def _run(question: Question, roots: Iterable[nn.Module]) -> list[FeatureMaps | None]:
-    """Of each root its last module with convolutions within that gives a map of several places."""
+    """For each root, its last module that contains convolutions and outputs a map with more than one position."""
     order: list[tuple[nn.Module, tuple[int, ...], tuple[int, ...]]] = []
     hooks = []
     for module in question.model.modules():
@@ -60,7 +60,7 @@ def _run(question: Question, roots: Iterable[nn.Module]) -> list[FeatureMaps | N
 
 
 def _last_maps(order: list, within: set[nn.Module], ndim: int) -> FeatureMaps | None:
-    """Of what ran in this order: the last map `[batch, channels, ...]` of `ndim` axes behind which nothing attends."""
+    """The last map `[batch, channels, ...]` with `ndim` axes in this order of execution that no attention follows."""
     last, image = None, None
     for module, given, gave in order:
         if module not in within:
@@ -79,7 +79,7 @@ def _has_convolutions(module: nn.Module) -> bool:
 
 
 def _attends(module: nn.Module) -> bool:
-    """A layer of attention over patches or frames, by the names that transformers and timm give them."""
+    """Whether a module is an attention layer over patches or frames, by its class name in transformers and timm."""
     return type(module).__name__.endswith(("Attention", "AttentionPoolLatent")) and not _has_convolutions(module)
 
 

@@ -1,9 +1,9 @@
-"""A model's input as an image of time steps and frequency bands, whatever the order of its axes.
+"""A model's input as an image of time steps and frequency bands, for any order of its axes.
 
-input_values [1, frames, bins], [1, channels, frames, bins]    a cell is a bin of a frame, of all channels together
-input_features [1, bins, frames] (Whisper)                      likewise
-input_values [1, samples]                                       a cell is a step of 10 ms, over all frequencies
-[1, steps, features]                                            a cell is a feature of a step
+input_values [1, frames, bins], [1, channels, frames, bins]    a cell is a bin of a frame, summed over channels
+input_features [1, bins, frames] (Whisper)                     the same
+input_values [1, samples]                                      a cell is a step of 10 ms, over all frequencies
+[1, steps, features]                                           a cell is a feature of a step
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from transformers import FeatureExtractionMixin
 from hf_audio.kinds import Form, kind_of_extractor
 from hf_audio.models.padding import known_frames
 
-STEP_S = 0.010  # of waveforms: about a frame of most features
+STEP_S = 0.010  # for waveforms: the usual hop of features
 
 
 @dataclass(frozen=True)
 class InputGrid:
-    """What the axes of one input are.
+    """The axes of a model's input.
 
     Attributes:
         input_name: "input_values" or "input_features".
-        form: of the features.
-        num_steps: of the sound, without padding; pictures have so many.
-        size: of the input's time axis: steps with padding, or samples.
-        num_bands: 1 of waveforms.
-        step_s, first_s: seconds from one step to the next, and to the middle of the first.
-        hz: float64 `[bands]`, their middles; None where bands are not frequencies.
-        samples_per_step: of waveforms; else 1.
+        form: form of the features.
+        num_steps: number of steps of the sound, without padding.
+        size: length of the input's time axis: steps with padding, or samples.
+        num_bands: number of bands; 1 for waveforms.
+        step_s, first_s: seconds between steps, and up to the middle of the first one.
+        hz: float64 `[bands]`, center frequencies; None if bands are not frequencies.
+        samples_per_step: for waveforms; otherwise 1.
         bins_first: whether the input is `[bins, frames]`.
     """
 
@@ -56,11 +56,11 @@ class InputGrid:
 
     @property
     def middles_s(self) -> np.ndarray:
-        """float64 `[steps]`, the middle of each in the window."""
+        """float64 `[steps]`, the middle of each step in the window."""
         return self.first_s + self.step_s * np.arange(self.num_steps)
 
-    def picture(self, values: Tensor) -> np.ndarray:
-        """Numbers of each place of an input `[1, ...]` → float64 `[steps, bands]`: sums over channels and samples."""
+    def image(self, values: Tensor) -> np.ndarray:
+        """Values with the shape of an input `[1, ...]` → float64 `[steps, bands]`, summed over channels and samples."""
         plane = values[0].detach().double().cpu()
         if self.is_sound:
             steps = -(-self.size // self.samples_per_step)
@@ -71,7 +71,7 @@ class InputGrid:
         return (plane.T if self.bins_first else plane)[: self.num_steps].numpy()
 
     def spread(self, cells: np.ndarray, like: Tensor) -> Tensor:
-        """Cells bool `[n, steps, bands]` → bool that fits n inputs `like` `[1, ...]`; False where padding is."""
+        """Cells, bool `[n, steps, bands]` → bool with the shape of n inputs `like` `[1, ...]`; False in padding."""
         chosen = torch.from_numpy(np.ascontiguousarray(cells))
         if self.is_sound:
             samples = chosen[:, :, 0].repeat_interleave(self.samples_per_step, dim=1)[:, : self.size]
@@ -87,9 +87,9 @@ def grid_of(
     """The grid of one window's input.
 
     Args:
-        extractor: that made it.
-        inputs: of the extractor, of one window.
-        num_samples: of the window's sound, at the extractor's rate.
+        extractor: the extractor that made the input.
+        inputs: its output for one window.
+        num_samples: length of the window's sound, at the extractor's rate.
     """
     kind, values, rate = kind_of_extractor(extractor), inputs[input_name], extractor.sampling_rate
     if values.ndim == 2:

@@ -1,4 +1,4 @@
-"""The relevant part of a sound, to listen to: relevance as a mask of its spectrum over time."""
+"""The relevant part of a sound for listening: the sound's spectrogram, masked by the relevance."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from scipy.ndimage import gaussian_filter
 
 from hf_audio.explaining.grids import InputGrid
 
-FFT_S = 0.064  # of a spectrum: harmonics of low voices are told apart, and a beat stays a beat
-FULL_SHARE = 0.01  # of the cells with relevance, the most relevant ones, that are heard at full level
-SMOOTHING_STEPS, SMOOTHING_BANDS = 2.0, 1.0  # standard deviations; single cells would ring
+FFT_S = 0.064  # resolves the harmonics of low voices, and keeps beats sharp
+FULL_SHARE = 0.01  # share of the most relevant cells, which are played at full level
+SMOOTHING_STEPS, SMOOTHING_BANDS = 2.0, 1.0  # standard deviations; without smoothing, single cells would ring
 
 
 def mask_of(relevance: np.ndarray) -> np.ndarray:
-    """Relevance `[steps, bands]` → levels from 0 to 1: what speaks for the class, by its share of the strongest.
+    """Relevance `[steps, bands]` → levels from 0 to 1, relative to the strongest evidence for the class.
 
-    All 0 where nothing speaks for it.
+    All levels are 0 if there is no evidence for it.
     """
     smooth = gaussian_filter(np.maximum(relevance, 0.0), (SMOOTHING_STEPS, SMOOTHING_BANDS), mode="nearest")
-    speaking = smooth[smooth > 0]
-    if not speaking.size:
+    positive = smooth[smooth > 0]
+    if not positive.size:
         return np.zeros_like(smooth)
-    return np.clip(smooth / np.quantile(speaking, 1 - FULL_SHARE), 0.0, 1.0)
+    return np.clip(smooth / np.quantile(positive, 1 - FULL_SHARE), 0.0, 1.0)
 
 
 def masked_sound(window: np.ndarray, sample_rate: int, grid: InputGrid, relevance: np.ndarray) -> np.ndarray:
-    """What is left of a window where its spectrum is multiplied by the mask of a relevance, as it was, float32.
+    """A window whose spectrogram is multiplied by the mask of a relevance, float32 with the window's shape.
 
-    Where bands are frequencies the mask is one over time and frequency, else over time, of the sum over bands.
+    If bands are frequencies, the mask is over time and frequency. Otherwise it is over time, from the sum over bands.
 
     Args:
         window: `[samples]` or `[2, samples]`.
@@ -53,5 +53,5 @@ def masked_sound(window: np.ndarray, sample_rate: int, grid: InputGrid, relevanc
 
 
 def _at(values: np.ndarray, places: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Values `[places, ...]` between which it is interpolated along the first axis, and which go on beyond the ends."""
+    """Values `[places, ...]`, interpolated linearly along the first axis, and constant beyond its ends."""
     return np.stack([np.interp(wanted, places, column) for column in values.T], axis=1)

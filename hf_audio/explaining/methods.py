@@ -1,4 +1,4 @@
-"""The methods by name: what each computes of a question, and which of them suit a model."""
+"""The methods by name: what each one computes, and which of them suit a model."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ PATCHES_OVER_TIME, PATCHES_OVER_BANDS = 20, 8
 
 
 class MethodSettings(NamedTuple):
-    """What the methods can be told.
+    """Settings of the methods.
 
     Attributes:
-        gradient_steps: of integrated gradients.
-        occlusion_s: seconds of an occluded patch; None is a 20th of the window.
+        gradient_steps: number of steps of integrated gradients.
+        occlusion_s: length of an occluded patch in seconds; None is a 20th of the window.
         occlusion_bands: bands of an occluded patch; None is an eighth of all.
     """
 
@@ -39,12 +39,14 @@ class MethodSettings(NamedTuple):
 
 
 class Relevance(NamedTuple):
-    """What a method found.
+    """The result of a method.
 
     Attributes:
-        values: float64 `[steps, bands]`: high where it speaks for the class, below 0 against it, if `is_signed`.
-        is_signed: whether it tells one from the other.
-        missing_logit: of integrated gradients, how far their sum is from the difference of the logits; else None.
+        values: float64 `[steps, bands]`: high for evidence for the class and, if `is_signed`, below 0 for evidence
+            against it.
+        is_signed: whether the method distinguishes the two.
+        missing_logit: for integrated gradients, how much their sum differs from the difference of the logits; otherwise
+            None.
     """
 
     values: np.ndarray
@@ -53,12 +55,12 @@ class Relevance(NamedTuple):
 
 
 class Method(NamedTuple):
-    """A way to explain.
+    """A method of explanation.
 
     Attributes:
-        explain: from a question to what was found.
-        described: for people.
-        check: raises InputError where it does not suit a question.
+        explain: computes the relevance.
+        described: a description for readers.
+        check: raises InputError if the method does not suit the model.
     """
 
     explain: Callable[[Question, MethodSettings], Relevance]
@@ -67,20 +69,20 @@ class Method(NamedTuple):
 
 
 def _gradient(question: Question, settings: MethodSettings) -> Relevance:
-    return Relevance(question.grid.picture(saliency(question)), False)
+    return Relevance(question.grid.image(saliency(question)), False)
 
 
 def _input_x_gradient(question: Question, settings: MethodSettings) -> Relevance:
-    return Relevance(question.grid.picture(input_x_gradient(question)), True)
+    return Relevance(question.grid.image(input_x_gradient(question)), True)
 
 
 def _integrated_gradients(question: Question, settings: MethodSettings) -> Relevance:
     found, missing_logit = integrated_gradients(question, settings.gradient_steps)
-    return Relevance(question.grid.picture(found), True, missing_logit)
+    return Relevance(question.grid.image(found), True, missing_logit)
 
 
 def _grad_cam(question: Question, settings: MethodSettings) -> Relevance:
-    return Relevance(question.grid.picture(grad_cam(question)), False)
+    return Relevance(question.grid.image(grad_cam(question)), False)
 
 
 def _rollout(question: Question, settings: MethodSettings) -> Relevance:
@@ -88,20 +90,22 @@ def _rollout(question: Question, settings: MethodSettings) -> Relevance:
 
 
 def _occlusion(question: Question, settings: MethodSettings) -> Relevance:
-    return Relevance(question.grid.picture(occlusion(question, *patch_of(question.grid, settings))), True)
+    return Relevance(question.grid.image(occlusion(question, *patch_of(question.grid, settings))), True)
 
 
 METHODS = {
     "gradient": Method(_gradient, "where a small change of the input changes the logit most, up or down"),
-    "input_x_gradient": Method(_input_x_gradient, "what the logit would lose without each part, were the model linear"),
+    "input_x_gradient": Method(
+        _input_x_gradient, "what the logit would lose without each part, if the model were linear"
+    ),
     "integrated_gradients": Method(
-        _integrated_gradients, "what each part adds to the logit on the way from silence to the sound"
+        _integrated_gradients, "what each part adds to the logit on the path from silence to the sound"
     ),
     "grad_cam": Method(
-        _grad_cam, "where the last feature maps of a convolutional network speak for the class", feature_maps
+        _grad_cam, "where the last feature maps of a convolutional network are evidence for the class", feature_maps
     ),
-    "rollout": Method(_rollout, "what attention lets through to the head, whatever the class", attentions_of),
-    "occlusion": Method(_occlusion, "what the logit loses where a patch falls silent"),
+    "rollout": Method(_rollout, "what attention passes on to the head, regardless of the class", attentions_of),
+    "occlusion": Method(_occlusion, "what the logit loses when a patch is silenced"),
 }
 
 
@@ -109,16 +113,17 @@ def patch_of(grid: InputGrid, settings: MethodSettings) -> tuple[int, int]:
     """Steps and bands of an occluded patch.
 
     Raises:
-        InputError: longer than the window, or more bands than there are.
+        InputError: a patch longer than the window, or with more bands than there are.
     """
     if settings.occlusion_bands is not None and grid.is_sound:
         raise InputError("--occlusion_bands has no effect on a model that reads waveforms: leave it out")
     if settings.occlusion_bands is not None and not 1 <= settings.occlusion_bands <= grid.num_bands:
-        raise InputError(f"--occlusion_bands is from 1 to {grid.num_bands}, found {settings.occlusion_bands}")
+        raise InputError(f"--occlusion_bands must be 1 to {grid.num_bands}, found {settings.occlusion_bands}")
     window_s = grid.num_steps * grid.step_s
     if settings.occlusion_s is not None and not grid.step_s <= settings.occlusion_s <= window_s:
         raise InputError(
-            f"--occlusion_s is from {grid.step_s:g} to the window's {window_s:g} s, found {settings.occlusion_s:g}"
+            f"--occlusion_s must be {grid.step_s:g} to {window_s:g} s, the length of the window, found "
+            f"{settings.occlusion_s:g}"
         )
     seconds = settings.occlusion_s
     steps = math.ceil(grid.num_steps / PATCHES_OVER_TIME) if seconds is None else round(seconds / grid.step_s)
@@ -126,7 +131,7 @@ def patch_of(grid: InputGrid, settings: MethodSettings) -> tuple[int, int]:
 
 
 def chosen_methods(names: Sequence[str] | None, question: Question) -> tuple[list[str], dict[str, str]]:
-    """Those that are asked for; by default all that suit the model, and of the others why they do not.
+    """The requested methods; by default all that suit the model, and why the others do not.
 
     Raises:
         InputError: an unknown name, or a method that does not suit the model.

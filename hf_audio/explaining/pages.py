@@ -13,7 +13,7 @@ import soundfile
 from markupsafe import Markup
 
 from hf_audio.explaining.drawing import LEFT, RIGHT, drawn_checks, drawn_window
-from hf_audio.explaining.explanations import ExplainedWindow, Explanation
+from hf_audio.explaining.explained import Explained, ExplainedWindow
 from hf_audio.explaining.listening import masked_sound
 from hf_audio.explaining.methods import METHODS
 from hf_audio.figures.figures import png
@@ -34,23 +34,23 @@ HOW_TO_CHECK = (
 )
 
 
-def explanation_page(explanation: Explanation) -> str:
+def explanation_page(explanation: Explained) -> str:
     """The HTML of a self-contained page."""
     one = explanation
     title = f"Why {one.model} predicts {shown_name(one.target)} for {shown_name(one.name)}"
-    return page(title, *said_of(one), HOW_TO_READ, *_parts(one))
+    return page(title, *summary_of(one), HOW_TO_READ, *_parts(one))
 
 
-def said_of(explanation: Explanation) -> Iterator[str]:
-    """What was explained and what was left out, in sentences."""
-    one, said = explanation, explanation.said
+def summary_of(explanation: Explained) -> Iterator[str]:
+    """Sentences on what was explained and what was left out."""
+    one, output = explanation, explanation.output
     chosen = "the requested class" if one.settings.target else "the class with the highest score"
     score = f"{shown_name(one.target)}, {chosen}, has a score of {one.score:.3f}"
-    yield f"{score} in the whole recording ({said.duration_s:.1f} s)."
+    yield f"{score} in the whole recording ({output.duration_s:.1f} s)."
     starts = ", ".join(f"{window.window.start_s:g} s" for window in one.windows)
-    silent = int(said.are_silent.sum())
+    silent = int(output.are_silent.sum())
     yield (
-        f"Explained windows: {len(one.windows)} of {len(said.starts_s):,}, each {one.window_s:g} s long, starting at "
+        f"Explained windows: {len(one.windows)} of {len(output.starts_s):,}, each {one.window_s:g} s long, starting at "
         f"{starts}. These are the windows with the highest scores that do not overlap."
         f"{f' {silent:,} silent windows are skipped.' if silent else ''}"
     )
@@ -69,23 +69,23 @@ def wav(sound: np.ndarray, sample_rate: int) -> bytes:
     return _encoded(sound, sample_rate, "WAV")
 
 
-def overview_row(folder: str, explanation: Explanation) -> Row:
-    """What `overview_page` has of a recording, whose page lies in a folder below that page's."""
+def overview_row(folder: str, explanation: Explained) -> Row:
+    """The row of a recording in `overview_page`, which links to the recording's page in a subfolder."""
     one = explanation
     good = [name for name, verdict in one.verdicts.items() if verdict.says_something]
-    said = ", ".join(good) if good else ("none" if one.verdicts else "not checked")
+    methods = ", ".join(good) if good else ("none" if one.verdicts else "not checked")
     address = quote(os.fsencode(PurePosixPath(folder) / "index.html"))
     link = Markup('<a href="{}">{}</a>').format(address, shown_name(one.name))
-    return Row((link, shown_name(one.target), f"{one.score:.3f}", str(len(one.windows)), said))
+    return Row((link, shown_name(one.target), f"{one.score:.3f}", str(len(one.windows)), methods))
 
 
 def overview_page(model: str, rows: Sequence[Row]) -> str:
-    """The HTML of a page that links to those of several recordings."""
+    """The HTML of a page that links to the pages of several recordings."""
     heads = ("recording", "class", "score", "windows", "faithful methods")
     return page(f"Explained predictions of {model}", Table(heads, rows))
 
 
-def _parts(explanation: Explanation) -> Iterator[str | Table | Pair]:
+def _parts(explanation: Explained) -> Iterator[str | Table | Pair]:
     rate = explanation.sample_rate
     for one in explanation.windows:
         whole = flac(one.window.sound, rate)
@@ -104,18 +104,18 @@ def _parts(explanation: Explanation) -> Iterator[str | Table | Pair]:
         yield Markup('<span class="axis">{}</span>').format(inline_plot(png(drawn_checks(explanation))))
 
 
-def _verdict(explanation: Explanation, name: str) -> str:
+def _verdict(explanation: Explained, name: str) -> str:
     return f" {explanation.verdicts[name].sentence}" if explanation.verdicts else ""
 
 
 def _missing(one: ExplainedWindow, name: str) -> str:
     missing = one.found[name].missing_logit
     return (
-        "" if missing is None else f" The sum of the relevances is off by {abs(missing):.2g} from the logit difference."
+        "" if missing is None else f" The sum of the relevance differs from the logit difference by {abs(missing):.2g}."
     )
 
 
-def _checks_table(explanation: Explanation) -> Table:
+def _checks_table(explanation: Explained) -> Table:
     heads = ("method", "faithful", "deletion area", "random order", "insertion area", "random order")
     stages = [f"correlation, weights random down to {one.reached}" for one in explanation.stages]
     rows = []

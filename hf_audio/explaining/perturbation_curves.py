@@ -1,8 +1,8 @@
-"""Deletion and insertion (Petsiuk et al. 2018, arXiv 1806.07421): does the score depend on what is called relevant?
+"""Deletion and insertion (Petsiuk et al. 2018, arXiv 1806.07421): does the score depend on the relevant parts?
 
-The window is taken apart into blocks. They are deleted (set to the baseline) or inserted (into the baseline) in the
-order of their relevance, and the score of the class is asked for after each step. The area under the curve is compared
-with that of blocks in random orders: a method that says something deletes faster than those, or inserts faster.
+The window is divided into blocks. They are deleted (set to the baseline) or inserted (into the baseline) in order of
+relevance, and the score of the class is computed after each step. The area under the curve is compared with random
+orders of the blocks: with a faithful method, the score falls or rises faster than with those.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ NUM_STEPS, NUM_ORDERS = 10, 5
 
 
 class Curves(NamedTuple):
-    """Scores after each step, from nothing to everything deleted, and inserted: float64 `[..., points]`."""
+    """Scores after each step of deletion and of insertion, from no blocks to all: float64 `[..., points]`."""
 
     deletion: np.ndarray
     insertion: np.ndarray
 
     @property
     def areas(self) -> tuple[np.ndarray, np.ndarray]:
-        """Under the curves of deletion and of insertion, at equal steps from 0 to 1."""
+        """The areas under the deletion and insertion curves, with equal steps from 0 to 1."""
         return tuple(np.trapezoid(scores, dx=1 / NUM_STEPS, axis=-1) for scores in self)
 
 
 def random_curves(question: Question, seed: int) -> Curves:
-    """Of NUM_ORDERS random orders of the blocks, `[orders, points]`, which all methods are compared with."""
+    """The curves of NUM_ORDERS random orders of the blocks, `[orders, points]`, which all methods are compared with."""
     random, blocks = np.random.default_rng(seed), blocks_of(question)
     found = [_curves_of(question, blocks, random.permutation(blocks.max() + 1)) for _ in range(NUM_ORDERS)]
     return Curves(*map(np.stack, zip(*found, strict=True)))
 
 
 def curves_of(question: Question, relevance: np.ndarray) -> Curves:
-    """Of the blocks in the order of their relevance, the most relevant first.
+    """The curves with blocks in order of relevance, the most relevant first.
 
     Args:
         relevance: `[steps, bands]`.
@@ -58,7 +58,7 @@ def blocks_of(question: Question) -> np.ndarray:
 
 
 def _curves_of(question: Question, blocks: np.ndarray, order: np.ndarray) -> Curves:
-    """Of blocks in an order."""
+    """The curves of one order of the blocks."""
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
     places = place[blocks]
@@ -68,7 +68,7 @@ def _curves_of(question: Question, blocks: np.ndarray, order: np.ndarray) -> Cur
 
 
 def _changed(question: Question, places: np.ndarray, counts: list[int]) -> Iterator[Tensor]:
-    """Inputs with the first blocks deleted, then with these alone."""
+    """Inputs with the first blocks deleted, then inputs with only these."""
     for is_insertion in (False, True):
         for count in counts:
             chosen = question.grid.spread((places < count)[None], question.values)

@@ -1,4 +1,4 @@
-"""What is explained: the logit of one class for one window."""
+"""What an explanation is about: the logit of one class for one window."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from hf_audio.models.padding import known_frames
 from hf_audio.sound_predictor import SoundPredictor
 
 INPUT_NAMES = ("input_values", "input_features")
-QUIET_SHARE = 0.05  # of a window's values that are quieter than what stands for silence
+QUIET_SHARE = 0.05  # quantile of a window's values that serves as silence
 BASELINES = {
-    "quiet": "silence: of waveforms 0, of spectrograms the level that 5 % of the window's values lie below",
-    "mean": "the mean of the training data, which normalized inputs have as 0",
+    "quiet": "silence: 0 for waveforms, the 5 % quantile of the window's values for spectrograms",
+    "mean": "the mean of the training data, which is 0 in normalized inputs",
 }
 
 
 @dataclass(frozen=True)
 class Question:
-    """Why a model gives a class its logit.
+    """The question why a model gives a class its logit for a window.
 
     Attributes:
-        model: in evaluation mode.
-        inputs: what it is given of one window, on its device.
-        target: the class.
+        model: the model, in evaluation mode.
+        inputs: the model's input for one window, on its device.
+        target: the number of the class.
         labels: all classes.
-        grid: what the axes of the input are.
-        baseline: as the input, of which nothing speaks for the class; padding is as in the input.
-        baseline_name: of BASELINES.
-        batch_size: windows at a time.
+        grid: the axes of the input.
+        baseline: an input without evidence for the class, with the same padding as the input.
+        baseline_name: a key of BASELINES.
+        batch_size: windows per forward pass.
     """
 
     model: PreTrainedModel
@@ -57,11 +57,11 @@ class Question:
         return self.inputs[self.grid.input_name]
 
     def of_model(self, model: PreTrainedModel) -> Question:
-        """The same question to another model of the same architecture."""
+        """The same question for another model of the same architecture."""
         return replace(self, model=model)
 
     def outputs(self, values: Tensor, **options: Any) -> Any:
-        """What the model gives, of inputs in place of its own `[n, ...]`; gradients are kept where they are wanted."""
+        """The model's output for other inputs `[n, ...]`, with gradients if they are enabled."""
         others = {
             name: one.expand(len(values), *one.shape[1:]) if len(one) == 1 else one
             for name, one in self.inputs.items()
@@ -70,11 +70,11 @@ class Question:
         return self.model(**{self.grid.input_name: values}, **others, **options)
 
     def logit(self, values: Tensor) -> Tensor:
-        """Of the class, `[n]`."""
+        """The logits of the class, `[n]`."""
         return self.outputs(values).logits[:, self.target].float()
 
     def scores(self, values: Iterator[Tensor]) -> np.ndarray:
-        """Of the class, float64 `[n]`: softmax or sigmoid of the logits of inputs `[1, ...]`, several at a time."""
+        """The scores of the class, float64 `[n]`: softmax or sigmoid of the logits of inputs `[1, ...]`, in batches."""
         found, waiting = [], []
         with torch.inference_mode():
             for one in values:
@@ -88,22 +88,22 @@ class Question:
 
     @contextlib.contextmanager
     def differentiable(self) -> Iterator[None]:
-        """cuDNN goes back through recurrent layers in training alone: without it they do in evaluation too."""
+        """Enables gradients, without cuDNN for recurrent layers, since it supports their backward only in training."""
         is_recurrent = any(isinstance(module, nn.RNNBase) for module in self.model.modules())
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=not is_recurrent):
             yield
 
 
 def ask(predictor: SoundPredictor, window: np.ndarray, target: int, baseline: str | None = None) -> Question:
-    """The question to a model of one window.
+    """The question for one window.
 
     Args:
         window: float32 `[samples]` or `[2, samples]`, at the model's rate.
-        target: the class.
-        baseline: of BASELINES; by default "quiet", and of vectors, which know no silence, "mean".
+        target: the number of the class.
+        baseline: a key of BASELINES; by default "quiet", or "mean" for vectors, which have no silence.
 
     Raises:
-        InputError: a baseline that the model's input does not have.
+        InputError: a baseline that is undefined for the model's input.
     """
     model = predictor.model
     inputs = predictor.inputs([window])
@@ -111,7 +111,7 @@ def ask(predictor: SoundPredictor, window: np.ndarray, target: int, baseline: st
     grid = grid_of(predictor.extractor, inputs, name, window.shape[-1])
     if getattr(model, "reads_num_frames", False):
         known = known_frames(inputs[name], model.config.padding_value)
-        inputs |= {} if known is None else {"num_frames": known}  # a changed input shall not look like a shorter one
+        inputs |= {} if known is None else {"num_frames": known}  # so that changed values are not taken for padding
     chosen = baseline or ("mean" if grid.form is Form.VECTORS else "quiet")
     inputs = {key: value.to(predictor.device) for key, value in inputs.items()}
     values = _baseline(chosen, inputs[name], grid, predictor)
@@ -140,7 +140,7 @@ def _baseline(name: str, values: Tensor, grid: InputGrid, predictor: SoundPredic
 
 
 def _quietest(values: Tensor, grid: InputGrid) -> Tensor:
-    """Of each channel, with axes of 1: what QUIET_SHARE of its values in the sound lie below."""
+    """The QUIET_SHARE quantile of each channel's values within the sound, with time and frequency axes of size 1."""
     real = values[..., : grid.num_steps] if grid.bins_first else values[..., : grid.num_steps, :]
     flat = np.quantile(real.cpu().flatten(-2).numpy(), QUIET_SHARE, axis=-1)
     return torch.from_numpy(np.asarray(flat)).to(values)[..., None, None]

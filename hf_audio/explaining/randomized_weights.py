@@ -1,8 +1,8 @@
-"""Sanity check (Adebayo et al. 2018, arXiv 1810.03292): does an explanation change with the weights of the model?
+"""Sanity check (Adebayo et al. 2018, arXiv 1810.03292): does an explanation depend on the weights of the model?
 
-Layers get random weights one after the other, from the head down to the input, and each time the explanation is
-compared with that of the trained model by Spearman's rank correlation. One that stays the same shows the input, not
-what the model has learned.
+Layers get random weights one after the other, from the head down to the input. After each, the explanation is compared
+with that of the trained model by Spearman's rank correlation. If it stays the same, it shows the input, not what the
+model has learned.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from hf_audio.explaining.questions import Question
 from hf_audio.models.layer_groups import HEAD, layer_groups
 
 MAX_STAGES = 5
-SAME = 0.5  # rank correlation from here on is called the same picture
+SAME = 0.5  # minimum rank correlation of explanations that count as the same
 ALL_OTHERS = "all layers"
 
 
 class Stage(NamedTuple):
-    """Down to where weights are random, and how alike explanations then are.
+    """The lowest layer with random weights, and the similarity of explanations.
 
     Attributes:
         reached: the name of the layer.
-        correlations: Spearman's, by method; 0 where an explanation has become the same everywhere.
+        correlations: Spearman's rank correlations, by method; 0 if an explanation is constant.
     """
 
     reached: str
@@ -44,25 +44,25 @@ class Stage(NamedTuple):
 def correlations_with_random_weights(
     question: Question, found: dict[str, np.ndarray], settings: MethodSettings, seed: int
 ) -> list[Stage]:
-    """Explanations of the same question by models with more and more random weights, compared with those found.
+    """Compares explanations of models with more and more random weights with those of the trained model.
 
     Args:
         found: relevance `[steps, bands]` by method.
-        seed: of the weights.
+        seed: for the random weights.
     """
     stages = []
     for reached, model in randomized(question.model, seed):
-        asked = question.of_model(model)
-        others = {name: METHODS[name].explain(asked, settings).values for name in found}
+        changed = question.of_model(model)
+        others = {name: METHODS[name].explain(changed, settings).values for name in found}
         stages.append(Stage(reached, {name: alike(found[name], others[name]) for name in found}))
     return stages
 
 
 def randomized(model: PreTrainedModel, seed: int) -> Iterator[tuple[str, PreTrainedModel]]:
-    """A copy of a model that has random weights in its head, then in more and more layers below, at last in all.
+    """A copy of a model with random weights in its head, then in more and more layers below, and finally in all.
 
-    Weights are drawn from a normal distribution with the mean and standard deviation of the trained ones of the same
-    tensor, so that numbers stay in their range.
+    Weights are drawn from a normal distribution with the mean and standard deviation of the trained tensor, so that
+    activations stay in their range.
     """
     changed = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(seed)
@@ -73,7 +73,7 @@ def randomized(model: PreTrainedModel, seed: int) -> Iterator[tuple[str, PreTrai
 
 
 def alike(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's rank correlation of how strong two explanations are, whether for or against."""
+    """Spearman's rank correlation of the magnitudes of two explanations."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantInputWarning)
         found = float(spearmanr(np.abs(first).ravel(), np.abs(second).ravel()).statistic)
@@ -88,7 +88,7 @@ def _draw(weights: Parameter, generator: torch.Generator) -> None:
 
 
 def _stages(model: PreTrainedModel) -> Iterator[tuple[str, Sequence[Parameter]]]:
-    """Head first, then the layers below in MAX_STAGES groups at most: the lowest layer's name, and their parameters."""
+    """Lowest layer's name and parameters, first of the head, then of the layers below in up to MAX_STAGES groups."""
     groups = _groups(model)[::-1]
     yield groups[0][0], groups[0][1]
     below = groups[1:]
@@ -98,7 +98,7 @@ def _stages(model: PreTrainedModel) -> Iterator[tuple[str, Sequence[Parameter]]]
 
 
 def _groups(model: PreTrainedModel) -> list[tuple[str, list[Parameter]]]:
-    """The layers from the input on; of networks of which nobody says where layers begin, head and rest."""
+    """The layers from the input to the head; for networks without known layers, the head and all others."""
     try:
         groups = [(group.name, list(group.parameters.values())) for group in layer_groups(model)]
     except InputError:

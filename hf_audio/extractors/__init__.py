@@ -1,1 +1,1 @@
-"""Feature extractors of our own, for what transformers has none: each file is copied to the models that use it."""
+"""Our own feature extractors, for features that transformers lacks: each file is copied to the models that use it."""

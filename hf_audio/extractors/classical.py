@@ -1,12 +1,12 @@
 """174 classical features of music, and spectral entropies: one vector per window, or one every few seconds.
 
-This file and those it imports are copied beside published models, so they import nothing of hf_audio:
+This file and those it imports are copied to published models, so they do not import hf_audio:
 
     extractor = AutoFeatureExtractor.from_pretrained("someone/model", trust_remote_code=True)
     extractor(waveform, sampling_rate=22050, return_tensors="pt")["input_values"]    # [1, steps, 174]
 
-The features are those by which a student project classified GTZAN's genres (github.com/Mathieeeu/data832_projet): means
-over time of what librosa (McFee et al. 2015) computes with its defaults.
+A student project classified GTZAN's genres by these features (github.com/Mathieeeu/data832_projet): means over time of
+librosa's features (McFee et al. 2015) with default settings.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FEATURE_NAMES = (
     "tempo_bpm",
     *(f"mel_{band}_db" for band in range(NUM_MEL_BANDS)),
 )
-# Below this deviation a feature did not vary in training: it is centered only, as scikit-learn's StandardScaler does
+# Features with a smaller standard deviation are constant in training and only centered, as in StandardScaler
 MIN_STD = 1e-4
 
 
@@ -41,15 +41,15 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
     """Waveforms → standardized classical features, see FEATURE_NAMES and `classical_features`.
 
     Args:
-        feature_size: number of features; it follows from the other arguments.
-        sampling_rate: in Hz. librosa resamples files to 22,050 Hz unless told otherwise, and so did the original.
-        padding_value: of steps behind a short waveform's end; 0 is the mean of the training data.
-        step_s: seconds under one vector; None makes one vector of the whole waveform, however long. A rest of less
-            than half a step is left out, unless there is nothing else.
-        num_steps: vectors a waveform is cut or padded to; None pads to the longest of the batch.
-        entropy_frame_s: seconds of a frame whose spectral entropy is added, see `spectral_entropies`; None adds none.
-            As many as frames fit into a step stand behind the other features, so `step_s` must be given.
-        mean, std: of each feature over the training data (one number stands for all); None leaves values as they are.
+        feature_size: number of features; determined by the other arguments.
+        sampling_rate: in Hz. librosa resamples files to 22,050 Hz by default, and so did the original project.
+        padding_value: of steps after a short waveform's end; 0 is the mean of the training data.
+        step_s: seconds per vector; None: one vector for the whole waveform. A remainder of less than half a step is
+            ignored, unless the waveform is shorter than a step.
+        num_steps: number of vectors that a waveform is cut or padded to; None: pad to the longest of the batch.
+        entropy_frame_s: length in seconds of frames whose spectral entropy is added, see `spectral_entropies`; None:
+            none. One entropy per frame in a step follows the other features, so `step_s` is required.
+        mean, std: of each feature over the training data, or one number for all; None: values are unchanged.
     """
 
     model_input_names = ["input_values"]  # noqa: RUF012 - as the stock extractors have it
@@ -75,7 +75,7 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """What each number of a vector is, in order."""
+        """Name of each number of a vector, in order."""
         return feature_names(self.step_s, self.entropy_frame_s)
 
     def __call__(
@@ -91,14 +91,14 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
             `input_values`, float32 `[batch, steps, features]`.
 
         Raises:
-            ValueError: another sampling rate, more than one channel, or no samples.
+            ValueError: wrong sampling rate, more than one channel, or no samples.
         """
         check_sampling_rate(sampling_rate, self.sampling_rate)
         values = self.standardize([self.extract(waveform) for waveform in as_waveforms(raw_speech)])
         return BatchFeature({"input_values": values}, tensor_type=return_tensors)
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
-        """`[samples]` → float32 `[steps, features]`, at most `num_steps`, as measured: not standardized, not padded."""
+        """`[samples]` → float32 `[steps, features]`, at most `num_steps`; not standardized, not padded."""
         step_samples = self.step_samples(len(waveform))
         starts = range(0, self.count_steps(len(waveform)) * step_samples, step_samples)[: self.num_steps]
         steps = [waveform[start : start + step_samples] for start in starts]
@@ -109,7 +109,7 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
         return np.concatenate([features, [spectral_entropies(step, frame_samples, count) for step in steps]], axis=1)
 
     def step_samples(self, num_samples: int) -> int:
-        """Samples under one vector of a waveform of `num_samples`."""
+        """Samples per vector, for a waveform of `num_samples`."""
         return num_samples if self.step_s is None else max(1, round(self.step_s * self.sampling_rate))
 
     def count_steps(self, num_samples: int) -> int:
@@ -118,7 +118,7 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
         return max(1, whole + (2 * rest >= self.step_samples(num_samples)))
 
     def standardize(self, features: Sequence[np.ndarray]) -> np.ndarray:
-        """What `extract` gave, of several waveforms, → float32 `[batch, steps, features]` as the model reads it."""
+        """Outputs of `extract` for several waveforms → float32 `[batch, steps, features]`, the model's input."""
         num_steps = self.num_steps or max(len(steps) for steps in features)
         batch = np.full((len(features), num_steps, self.feature_size), self.padding_value, dtype=np.float32)
         mean = np.asarray(0 if self.mean is None else self.mean, np.float32)
@@ -130,26 +130,26 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
 
 
 def feature_names(step_s: float | None = None, entropy_frame_s: float | None = None) -> tuple[str, ...]:
-    """What each number of a vector is, in order.
+    """Name of each number of a vector, in order.
 
     Raises:
-        ValueError: entropies without a step, or of frames longer than the step.
+        ValueError: entropies without steps, or frames longer than a step.
     """
     if entropy_frame_s is None:
         return FEATURE_NAMES
     if step_s is None or not 0 < entropy_frame_s <= step_s:
         raise ValueError(
-            f"entropy_frame_s {entropy_frame_s:g} needs step_s of at least so many seconds, found {step_s}: how many "
-            "entropies there are must not depend on a clip's length"
+            f"entropy_frame_s {entropy_frame_s:g} needs a step_s of at least this length, found {step_s}, since the "
+            "number of entropies must not depend on a clip's length"
         )
     return (*FEATURE_NAMES, *(f"entropy_{number}" for number in range(round(step_s / entropy_frame_s))))
 
 
 def spectral_entropies(waveform: np.ndarray, frame_samples: int, count: int) -> np.ndarray:
-    """How evenly the energy of each frame is spread over frequency: float32 `[count]`, 0 a tone, 1 white noise.
+    """Spectral entropy of each frame: float32 `[count]`, from 0 for a tone to 1 for white noise.
 
-    Shannon entropy of the power spectrum (Hann window, no overlap) as shares of its sum, over the logarithm of the
-    number of bins; digital silence has 0. Where the sound has fewer than `count` frames, the rest is their mean.
+    Shannon entropy of the power spectrum (Hann window, no overlap) as shares of its sum, divided by the logarithm of
+    the number of bins; 0 for digital silence. If the sound has fewer than `count` frames, the others get their mean.
     """
     whole = max(1, min(count, len(waveform) // frame_samples))
     frames = np.resize(np.pad(waveform, (0, max(0, frame_samples - len(waveform)))), (whole, frame_samples))
@@ -163,14 +163,14 @@ def spectral_entropies(waveform: np.ndarray, frame_samples: int, count: int) -> 
 def classical_features(waveform: np.ndarray, sampling_rate: int) -> np.ndarray:
     """The features of one stretch of sound: float32 `[174]`, in the order of FEATURE_NAMES.
 
-    Frames of 2,048 samples every 512; each feature is its mean over them. In dB relative to 1, with the quietest 80 dB
-    under the loudest, are the 128 mel bands, and with them the 20 MFCCs. Chroma (12, share of each pitch class, of the
-    loudest one) is of the power spectrum, its tuning estimated again for each stretch; spectral contrast (7 bands, in
-    dB) is of the magnitudes. Tonnetz (6) is of that same chroma: librosa's own default would be a chroma by
-    constant-Q transform, which takes four times longer than everything else together. Tempo (1, beats a minute) is
-    the autocorrelation's, over 8 s at most; in a second or two of sound it says little.
+    Each feature is its mean over frames of 2,048 samples every 512. The 128 mel bands, and the 20 MFCCs from them, are
+    in dB relative to 1, with a floor 80 dB below the maximum. Chroma (12, each pitch class relative to the loudest) is
+    computed from the power spectrum, with the tuning estimated for each stretch; spectral contrast (7 bands, in dB)
+    from the magnitudes. Tonnetz (6) uses the same chroma: librosa's default is a chroma from a constant-Q transform,
+    which takes four times longer than everything else together. Tempo (1, in beats per minute) is from the
+    autocorrelation, over at most 8 s; it is unreliable for one or two seconds of sound.
 
-    librosa computes a spectrum for each of these; here one serves all, and the values are the same.
+    librosa computes a spectrum for each of these. Here one spectrum is used for all, with the same values.
     """
     from .compiled_librosa import librosa
 

@@ -1,9 +1,9 @@
-"""librosa, imported by one process at a time: `librosa` of this file is the library.
+"""librosa, imported by one process at a time: import `librosa` from this file.
 
-At its first import on a machine numba compiles functions of librosa, some 20 s, and keeps them on disk. Two processes
-that do so at once can leave a pair there that does not fit, and from then on every use ends in a segmentation fault,
-until librosa's __pycache__ is removed (github.com/numba/numba/issues/10128). So processes stand in line here. This file
-is copied beside published models, so it imports nothing of hf_audio.
+At the first import on a machine, numba compiles functions of librosa for about 20 s and stores them on disk. Two
+processes that do this at once can leave files that do not match, and then every use ends in a segmentation fault until
+librosa's __pycache__ is removed (github.com/numba/numba/issues/10128). So processes wait for each other here. This file
+is copied to published models, so it does not import hf_audio.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pathlib import Path
 
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
-LONGEST_WAIT_S = 600.0  # for some twenty processes that compile one after the other
+LONGEST_WAIT_S = 600.0  # for about twenty processes that compile one after another
 
 
 def own_folder() -> Path:
-    """A folder among the temporary files that is this user's alone: in it nobody else can plant a link, or hold a lock.
+    """A temporary folder that only this user can write to, so that no one else can create links or hold locks in it.
 
     Raises:
-        RuntimeError: someone else has made it first.
+        RuntimeError: it already belongs to another user.
     """
-    user = getattr(os, "getuid", lambda: "user")()  # where there is none, temporary files are each user's own already
+    user = getattr(os, "getuid", lambda: "user")()  # without it, each user has his own temporary files
     folder = Path(tempfile.gettempdir()) / f"librosa-{user}.d"
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
@@ -37,10 +37,10 @@ def own_folder() -> Path:
 
 
 def next_in_line() -> AcquireReturnProxy:
-    """Waits until no other process of this user imports librosa; the caller then may, within `with`.
+    """Waits until no other process of this user imports librosa. Import it within `with` on the result.
 
     Raises:
-        RuntimeError: it takes longer than LONGEST_WAIT_S, or see `own_folder`.
+        RuntimeError: the wait exceeds LONGEST_WAIT_S, or see `own_folder`.
     """
     lock = FileLock(own_folder() / "import.lock")
     try:
@@ -54,6 +54,6 @@ def next_in_line() -> AcquireReturnProxy:
 
 with next_in_line():
     import librosa
-    import librosa.beat  # librosa loads its modules when they are used; this one brings all that are compiled
+    import librosa.beat  # librosa loads modules lazily; this one loads all compiled ones
 
 __all__ = ["librosa"]

@@ -1,6 +1,6 @@
-"""Taking sound apart by other means than mel bands: what lasts from what strikes, and wavelets.
+"""Decompositions other than mel bands: harmonic and percussive parts, and wavelets.
 
-This file is copied beside published models, so it imports nothing of hf_audio.
+This file is copied to published models, so it does not import hf_audio.
 """
 
 from __future__ import annotations
@@ -11,34 +11,34 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-# librosa's floor under the logarithm
+# librosa's floor for the logarithm
 MIN_POWER = 1e-10
 FLOOR_DB = 10 * math.log10(MIN_POWER)
-# Width of both medians of librosa.decompose.hpss, in frames and in FFT bins: two runs of 16 that share their middle
+# Width of both medians of librosa.decompose.hpss, in frames and in FFT bins: two runs of 16 that share one value
 SORTED_RUN = 16
 MEDIAN_WIDTH = 2 * SORTED_RUN - 1
-# The sorted runs of so many values stay in a core's cache
+# The sorted runs of this many values stay in a core's cache
 VALUES_AT_A_TIME = 1 << 15
-# Morlet's wavelets as Torrence and Compo 1998 define them: 6 radians of a wave in one deviation of its envelope
+# Morlet wavelets as in Torrence and Compo 1998: 6 radians of the wave per standard deviation of its envelope
 WAVELET_RADIANS = 6.0
 # from C1, below a bass guitar's lowest note, to a little under half the sampling rate
 LOWEST_WAVELET_HZ, HIGHEST_WAVELET = 32.7, 0.4
-# The envelope of a wavelet has ended after so many deviations: there it is exp(-12.5) of its peak
+# The envelope of a wavelet ends after this many standard deviations, where it is exp(-12.5) of its peak
 WAVELET_DEVIATIONS = 5.0
-# values of a hop that the energy of a slow wavelet is averaged over, at least
-MIN_VALUES_A_HOP = 8
+# minimum number of values per hop that the energy of a slow wavelet is averaged over
+MIN_VALUES_PER_HOP = 8
 
 
 def decibels(power: torch.Tensor) -> torch.Tensor:
-    """Relative to 1, not under FLOOR_DB."""
+    """Decibels relative to 1, at least FLOOR_DB."""
     return power.clamp(min=MIN_POWER).log10_().mul_(10)
 
 
 def harmonic_and_percussive(magnitude: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Takes a magnitude spectrogram `[frames, FFT bins]` apart: what lasts, and what is in all bins at once.
+    """Separates a magnitude spectrogram `[frames, FFT bins]` into its harmonic and percussive parts.
 
-    Medians along time and along frequency (Fitzgerald 2010) as soft masks; equal to `librosa.decompose.hpss` with its
-    defaults: 31 frames, 31 bins, masks of the squares, and half of it each where there is nothing.
+    Medians along time and frequency (Fitzgerald 2010) give soft masks; equal to `librosa.decompose.hpss` with its
+    defaults: 31 frames, 31 bins, masks from squares, and a half each for silence.
     """
     lasting = _running_median(magnitude).square_()
     broad = _running_median(magnitude.T.contiguous()).T.square_()
@@ -48,11 +48,11 @@ def harmonic_and_percussive(magnitude: torch.Tensor) -> tuple[torch.Tensor, torc
 
 
 def _running_median(values: torch.Tensor) -> torch.Tensor:
-    """Median over MEDIAN_WIDTH neighbours along the first axis of `[length, columns]`, mirrored at its ends.
+    """Median over MEDIAN_WIDTH neighbors along the first axis of `[length, columns]`, mirrored at its ends.
 
-    Sorting each neighbourhood by itself takes 25 times longer. Here sorted runs of 2, 4, 8 and 16 neighbours are merged
-    at all places at once, by Batcher's odd-even network (1968) of minima and maxima of whole arrays. Of two sorted
-    runs of 16 that share one value, the 16th or 17th smallest is the median of their 31.
+    Sorting each neighborhood separately takes 25 times longer. Here sorted runs of 2, 4, 8 and 16 neighbors are merged
+    at all places at once, by Batcher's odd-even network (1968) of minima and maxima of whole arrays. For two sorted
+    runs of 16 that share one value, the 16th or 17th smallest is the median of their 31 values.
     """
     length, half = len(values), MEDIAN_WIDTH // 2
     places = torch.arange(-half, length + half, device=values.device) % (2 * length)
@@ -76,11 +76,11 @@ def _median_of_runs(padded: torch.Tensor, length: int) -> torch.Tensor:
     for pair in pairs[1:]:
         torch.maximum(lower, torch.minimum(*pair), out=lower)  # ends as the 16th smallest of the 32
         torch.minimum(upper, torch.maximum(*pair), out=upper)  # and the 17th
-    return torch.where(padded[shift : shift + length] <= lower, upper, lower)  # the shared value counts once
+    return torch.where(padded[shift : shift + length] <= lower, upper, lower)  # count the shared value once
 
 
 def _merged(first: list[torch.Tensor], second: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Two sorted lists of arrays of one power-of-two length → one, sorted at each place."""
+    """Two sorted lists of arrays, of the same power-of-two length → one list, sorted at each place."""
     if len(first) == 1:
         return [torch.minimum(first[0], second[0]), torch.maximum(first[0], second[0])]
     even, odd = _merged(first[0::2], second[0::2]), _merged(first[1::2], second[1::2])
@@ -89,13 +89,13 @@ def _merged(first: list[torch.Tensor], second: list[torch.Tensor]) -> list[torch
 
 
 def scalogram(waveform: torch.Tensor, sampling_rate: int, hop_samples: int, num_wavelets: int) -> torch.Tensor:
-    """Energy of `[samples]` by Morlet wavelets, averaged over a hop around each frame: dB `[frames, wavelets]`.
+    """Energy of `[samples]` in Morlet wavelets, averaged over a hop around each frame: dB `[frames, wavelets]`.
 
-    The wavelet of frequency f lets through exp(-(6 nu / f - 6)^2 / 2) of the frequencies nu > 0 (Torrence and Compo
-    1998, table 1, omega_0 = 6), times 2: a sine of amplitude 1 has 0 dB at its own frequency. The frequencies are
-    spaced geometrically from 32.7 Hz to 0.4 of the sampling rate. Sound above 2 f does not pass, so a slow wavelet's
-    values are computed only as often as that needs, by a shorter inverse FFT. The mean over a hop is then one of fewer
-    values: 0.01 dB away on average, up to 0.7 dB where a sound begins.
+    The wavelet with frequency f has the response 2 exp(-(6 nu / f - 6)^2 / 2) for frequencies nu > 0 (Torrence and
+    Compo 1998, table 1, omega_0 = 6): a sine of amplitude 1 has 0 dB at its own frequency. The frequencies are spaced
+    geometrically from 32.7 Hz to 0.4 of the sampling rate. Frequencies above 2 f are blocked, so values of slow
+    wavelets are computed at a lower rate, by a shorter inverse FFT. The mean over a hop then has fewer values: it
+    differs by 0.01 dB on average, and by up to 0.7 dB at onsets.
     """
     num_frames, lead = 1 + len(waveform) // hop_samples, hop_samples // 2
     slowest_s = WAVELET_DEVIATIONS * WAVELET_RADIANS / (2 * math.pi * LOWEST_WAVELET_HZ)
@@ -118,16 +118,16 @@ def scalogram(waveform: torch.Tensor, sampling_rate: int, hop_samples: int, num_
 def _wavelets(
     sampling_rate: int, hop_samples: int, num_wavelets: int, num_hops: int, device: torch.device
 ) -> list[tuple[int, torch.Tensor]]:
-    """(samples from one computed value to the next, response at the FFT's frequencies from 0 Hz) of each wavelet.
+    """(samples from one computed value to the next, response at the FFT's frequencies from 0 Hz) for each wavelet.
 
-    The response also moves each value into the middle of the samples that it stands for.
+    The response also shifts each value to the center of the samples that it represents.
     """
     num_samples = num_hops * hop_samples
-    divisors = [every for every in range(1, hop_samples // MIN_VALUES_A_HOP + 1) if hop_samples % every == 0] or [1]
+    divisors = [every for every in range(1, hop_samples // MIN_VALUES_PER_HOP + 1) if hop_samples % every == 0] or [1]
     highest_hz = HIGHEST_WAVELET * sampling_rate
     wavelets = []
     for center_hz in np.geomspace(min(LOWEST_WAVELET_HZ, highest_hz / 2), highest_hz, num_wavelets):
-        # half the sampling rate holds all frequencies above 0, whatever the band
+        # half the sampling rate is always enough for all frequencies above 0
         needed_hz = min(2 * center_hz, sampling_rate / 2)
         every = max(every for every in divisors if every == 1 or sampling_rate / every >= needed_hz)
         nu = np.arange(num_samples // max(2, every)) * (sampling_rate / num_samples)
@@ -138,9 +138,9 @@ def _wavelets(
     return wavelets
 
 
-def _quick_size(least: int) -> int:
-    """The first number from `least` on without a factor over 5: an FFT is quick with those."""
-    size = least
+def _quick_size(minimum: int) -> int:
+    """The smallest number from `minimum` on whose prime factors are 2, 3 and 5, for which an FFT is fast."""
+    size = minimum
     while True:
         rest = size
         for factor in (2, 3, 5):

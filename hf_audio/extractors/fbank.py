@@ -1,9 +1,9 @@
-"""Kaldi log-mel filterbanks at any sample rate, by torch alone.
+"""Kaldi log-mel filter banks at any sample rate, computed with torch only.
 
-transformers' ASTFeatureExtractor computes them too, but without torchaudio only for 16 kHz: it then takes 400 samples
-every 160 and an FFT of 512, whatever the rate. Models of other rates are published with FbankFeatureExtractor.
+transformers' ASTFeatureExtractor computes them too, but without torchaudio only for 16 kHz: it then always uses 400
+samples every 160 and an FFT of 512. Models with other rates are published with FbankFeatureExtractor.
 
-This file and those it imports are copied beside published models, so they import nothing of hf_audio:
+This file and those it imports are copied to published models, so they do not import hf_audio:
 
     extractor = AutoFeatureExtractor.from_pretrained("someone/model", trust_remote_code=True)
     extractor(waveform, sampling_rate=22050, return_tensors="pt")["input_values"]    # [1, frames, bins]
@@ -25,14 +25,14 @@ FRAME_S = 0.025
 HOP_S = 0.010
 PREEMPHASIS = 0.97
 LOWEST_HZ = 20.0
-# Kaldi's floor under the logarithm: digital silence becomes log(1.19e-7) = -15.94
+# Kaldi's floor for the logarithm: digital silence becomes log(1.19e-7) = -15.94
 ENERGY_FLOOR = torch.finfo(torch.float32).eps
-# What is worked on together: on a CPU the spectra of 1k frames stay in the cache, a third faster than 8k
+# Frames per batch: on a CPU, the spectra of 1k frames stay in the cache, which is a third faster than with 8k
 FRAMES_AT_A_TIME = {"cpu": 1024, "other": 65_536}
 
 
 class FbankFeatureExtractor(ASTFeatureExtractor):
-    """ASTFeatureExtractor, with its settings, for sound of any sample rate, with torchaudio or without.
+    """ASTFeatureExtractor for any sample rate, with the same settings, with or without torchaudio.
 
     Frames of 25 ms every 10 ms, in whole samples, are cut or padded to `max_length`.
     """
@@ -45,7 +45,7 @@ class FbankFeatureExtractor(ASTFeatureExtractor):
 
 
 def frame_samples_at(sampling_rate: int) -> int:
-    """Samples under one frame."""
+    """Samples per frame."""
     return int(sampling_rate * FRAME_S)
 
 
@@ -61,7 +61,7 @@ def kaldi_log_mel(waveforms: Sequence[torch.Tensor], sampling_rate: int, num_mel
         waveforms: `[samples]` each.
 
     Returns:
-        float32 `[frames, bins]` of each.
+        float32 `[frames, bins]` for each.
 
     Raises:
         ValueError: a waveform is shorter than one frame.
@@ -83,8 +83,8 @@ def kaldi_log_mel(waveforms: Sequence[torch.Tensor], sampling_rate: int, num_mel
 def _log_mel(frames: torch.Tensor, sampling_rate: int, num_mel_bins: int) -> torch.Tensor:
     """`[frames, samples]` of raw audio → `[frames, bins]`.
 
-    The steps before the FFT are kept as Kaldi orders them: folding them into fewer would round differently, and next
-    to a loud tone the quiet bins are nothing but rounding.
+    The steps before the FFT are in Kaldi's order: combining them would round differently, and quiet bins next to a loud
+    tone consist only of rounding errors.
     """
     num_samples = frames.shape[1]
     window, blocks = _tables(num_samples, sampling_rate, num_mel_bins, frames.device)
@@ -104,7 +104,7 @@ def _log_mel(frames: torch.Tensor, sampling_rate: int, num_mel_bins: int) -> tor
 def kaldi_mel_filters(sampling_rate: int, fft_samples: int, num_mel_bins: int) -> torch.Tensor:
     """Triangles of equal height on Kaldi's mel scale, from 20 Hz to half the rate: float32 `[mel bins, FFT bins]`.
 
-    Step by step as torchaudio.compliance.kaldi.get_mel_banks has them, so that they round as there.
+    The steps are those of torchaudio.compliance.kaldi.get_mel_banks, so that rounding is the same.
     """
     lowest, highest = (1127.0 * math.log(1.0 + hz / 700.0) for hz in (LOWEST_HZ, 0.5 * sampling_rate))
     step = (highest - lowest) / (num_mel_bins + 1)

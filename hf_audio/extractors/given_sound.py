@@ -1,6 +1,6 @@
-"""What an extractor is handed: sound of its own sampling rate, one waveform or several, in whatever form.
+"""Checks and converts the input of an extractor: one waveform or several, of any array type, at its sampling rate.
 
-This file is copied beside published models, so it imports nothing of hf_audio.
+This file is copied to published models, so it does not import hf_audio.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ logger = logging.get_logger(__name__)
 
 
 def check_sampling_rate(given: int | None, expected: int) -> None:
-    """Raises ValueError at another sampling rate; warns where none is given."""
+    """Raises ValueError for a wrong sampling rate; warns if none is given."""
     if given is None:
-        logger.warning("Pass the waveform's `sampling_rate`: a wrong one makes wrong features without an error.")
+        logger.warning("Pass the waveform's `sampling_rate`: a wrong rate gives wrong features without an error.")
     elif given != expected:
         raise ValueError(
-            f"This model was trained on sound sampled at {expected} Hz, and this is sampled at {given} Hz: "
+            f"This model was trained on audio sampled at {expected} Hz, and this is sampled at {given} Hz: "
             "resample it first."
         )
 
 
 def as_waveforms(raw_speech, *, may_be_stereo: bool = False) -> list[np.ndarray]:
-    """One waveform or several, of numpy, torch or plain numbers, as a list of float32 `[samples]` or `[2, samples]`.
+    """One or more waveforms, from NumPy, torch or lists, as a list of float32 `[samples]` or `[2, samples]`.
 
-    An array of two dimensions is several waveforms; a stereo one stands in a list.
+    A two-dimensional array is several waveforms; give a stereo waveform in a list.
 
     Raises:
         ValueError: no samples, or too many channels.

@@ -1,14 +1,14 @@
-"""Spectrograms of sound as channels of one tensor: log-mel, left and right, harmonic, percussive, MFCC, wavelets.
+"""Spectrograms as channels of one tensor: log-mel, left and right, harmonic, percussive, MFCC, wavelets.
 
-This file and those it imports are copied beside published models, so they import nothing of hf_audio:
+This file and those it imports are copied to published models, so they do not import hf_audio:
 
     extractor = AutoFeatureExtractor.from_pretrained("someone/model", trust_remote_code=True)
     extractor(waveform, sampling_rate=44100, return_tensors="pt")["input_values"]    # [1, frames, bins]
 
 Log-mel values are those of librosa (McFee et al. 2015), `power_to_db(melspectrogram(...), top_db=None)`: Slaney's mel
-filters, periodic Hann windows, frames centered on multiples of the hop with zeros beyond both ends. Quiet bins end at a
-fixed floor of -100 dB. librosa's own default, 80 dB under the loudest bin, would make every frame depend on the whole
-window, so that a loud drum beat changed what silence looks like.
+filters, periodic Hann windows, frames centered on multiples of the hop with zeros beyond both ends. There is a fixed
+floor of -100 dB. With librosa's default, 80 dB below the loudest bin, all frames would depend on the whole window, so a
+loud drum beat would change the values of silence.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ from .given_sound import as_waveforms, check_sampling_rate
 
 CHANNELS = ("mel", "left", "right", "harmonic", "percussive", "mfcc", "wavelet")
 NORMALIZATIONS = ("dataset", "clip", "none")
-# Below this deviation a channel does not vary: it is centered only
+# Channels with a smaller standard deviation are constant, and only centered
 MIN_STD = 1e-4
-# What is worked on together: on a CPU so much stays in a core's cache
+# Samples per batch: on a CPU, this many stay in a core's cache
 SAMPLES_AT_A_TIME = {"cpu": 1 << 17, "other": 1 << 25}
 
 
 class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
-    """Waveforms → spectrograms in dB, normalized, as many as `channels` has names.
+    """Waveforms → normalized spectrograms in dB, one per name in `channels`.
 
     Args:
-        feature_size: of the values of one frame; `num_mel_bins`, whatever is given.
+        feature_size: values per frame; always `num_mel_bins`, any other value is ignored.
         sampling_rate: in Hz.
-        padding_value: of frames behind a short waveform's end. By default 0 where values are normalized, which is
-            their mean, and else -110 dB, under the floor of -100 dB: no sound has it, not even digital silence.
-        num_mel_bins: mel bands, and so MFCCs and wavelets too: all channels have the same shape.
-        n_fft: samples under one spectrum.
+        padding_value: of frames after a short waveform's end. By default 0 if values are normalized, which is their
+            mean, otherwise -110 dB: below the floor of -100 dB, so no sound has it, not even digital silence.
+        num_mel_bins: number of mel bands, and also of MFCCs and wavelets: all channels have the same shape.
+        n_fft: samples per spectrum.
         hop_samples: samples from one frame to the next.
-        channels: of "mel" (of the mono mix), "left", "right" (a mono waveform serves for both), "harmonic",
-            "percussive" (mel of what median filters take apart), "mfcc" and "wavelet".
-        max_length: frames a waveform is cut or padded to; None pads to the longest of the batch.
-        normalization: "dataset" ((dB - mean) / std), "clip" (the same by each waveform's own frames) or "none".
-        mean, std: of each channel over the training data, in dB, for "dataset"; None leaves values as they are.
+        channels: any of "mel" (of the mono mix), "left", "right" (both equal for mono waveforms), "harmonic",
+            "percussive" (mel of the two parts from median filters), "mfcc" and "wavelet".
+        max_length: number of frames that a waveform is cut or padded to; None: pad to the longest of the batch.
+        normalization: "dataset" ((dB - mean) / std), "clip" (the same with each waveform's own statistics) or "none".
+        mean, std: of each channel over the training data, in dB, for "dataset"; None: values are unchanged.
 
     Raises:
-        ValueError: no such channel or normalization.
+        ValueError: unknown channel or normalization.
     """
 
     model_input_names = ["input_values"]  # noqa: RUF012 - as the stock extractors have it
@@ -90,16 +90,16 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
 
     @property
     def num_channels(self) -> int:
-        """Images of one waveform."""
+        """Number of channels per waveform."""
         return len(self.channels)
 
     @property
     def is_stereo(self) -> bool:
-        """Whether left and right are told apart."""
+        """Whether there are separate channels for left and right."""
         return "left" in self.channels or "right" in self.channels
 
     def num_frames(self, num_samples: int) -> int:
-        """Frames of a waveform of `num_samples`: centered ones, so 431 of 5 s at 44,100 Hz every 512 samples."""
+        """Centered frames in a waveform of `num_samples`: 431 for 5 s at 44,100 Hz every 512 samples."""
         return 1 + num_samples // self.hop_samples
 
     def __call__(
@@ -109,17 +109,18 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         return_tensors: str | None = None,
         **kwargs,
     ) -> BatchFeature:
-        """Spectrograms of one waveform, or of several.
+        """Spectrograms of one or more waveforms.
 
         Args:
-            raw_speech: mono `[samples]`, stereo `[2, samples]`, or a list of them. Where the channels are not left or
-                right, an array of two dimensions is several mono waveforms, as with other extractors.
+            raw_speech: mono `[samples]`, stereo `[2, samples]`, or a list of these. Without channels left or right, a
+                two-dimensional array is several mono waveforms, as with other extractors.
 
         Returns:
-            `input_values`, float32: `[batch, frames, bins]` of one channel, `[batch, channels, frames, bins]` of more.
+            `input_values`, float32: `[batch, frames, bins]` with one channel, otherwise `[batch, channels, frames,
+            bins]`.
 
         Raises:
-            ValueError: another sampling rate, more than two channels of sound, or no samples.
+            ValueError: wrong sampling rate, more than two audio channels, or no samples.
         """
         check_sampling_rate(sampling_rate, self.sampling_rate)
         is_one = self.is_stereo and getattr(raw_speech, "shape", ())[:-1] == (2,)
@@ -137,10 +138,10 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
     def decibels_of(
         self, mono: torch.Tensor, left: torch.Tensor | None = None, right: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Sound of one length on any device, `[batch, samples]` → float32 `[batch, frames, channels, bins]` in dB.
+        """Waveforms `[batch, samples]` on any device → float32 `[batch, frames, channels, bins]` in dB.
 
         Args:
-            left, right: of the channels of that name, `[batch, samples]`.
+            left, right: for the channels with these names, `[batch, samples]`.
         """
         sources = {"mel": mono, "left": left, "right": right}
         wanted = {"mel" if name == "mfcc" else name for name in self.channels}
@@ -162,7 +163,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         )
 
     def _parts(self, sound: torch.Tensor) -> list[torch.Tensor]:
-        """Harmonic and percussive mel of `[1, samples]`: `[1, frames, bins]` in dB each."""
+        """Harmonic and percussive mel spectrogram of `[1, samples]`: `[1, frames, bins]` in dB each."""
         (powers,) = self._powers(sound)
         magnitude = torch.cat(list(powers), dim=1)[0].sqrt_()
         return [decibels(self._mel_of(part.square_()))[None] for part in harmonic_and_percussive(magnitude)]
@@ -171,7 +172,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         return mel_of(power, self.sampling_rate, self.n_fft, self.num_mel_bins)
 
     def _powers(self, sounds: torch.Tensor) -> Iterator[Iterator[torch.Tensor]]:
-        """Power spectra of `[batch, samples]`: of some sounds at a time, some frames at a time,
+        """Power spectra of `[batch, samples]`, in batches of sounds and then of frames:
         `[sounds, frames, n_fft // 2 + 1]`."""
         half, device = self.n_fft // 2, sounds.device
         frames = torch.nn.functional.pad(sounds, (half, half)).unfold(1, self.n_fft, self.hop_samples)
@@ -180,7 +181,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
             yield (_power(piece * _hann(self.n_fft, device)) for piece in some.split(at_a_time, dim=1))
 
     def normalize(self, windows: Sequence[np.ndarray]) -> np.ndarray:
-        """What `extract` gave, of several waveforms, → float32 as the model reads it, see `__call__`."""
+        """Outputs of `extract` for several waveforms → float32, the model's input, see `__call__`."""
         num_frames = self.max_length or max(len(window) for window in windows)
         shape = (len(windows), self.num_channels, num_frames, self.num_mel_bins)
         batch = np.full(shape, self.padding_value, dtype=np.float32)
@@ -191,7 +192,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         return batch[:, 0] if self.num_channels == 1 else batch
 
     def _statistics(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation `[channels, 1, 1]` that a window `[channels, frames, bins]` is normalized by."""
+        """Mean and standard deviation `[channels, 1, 1]` for normalizing a window `[channels, frames, bins]`."""
         if self.normalization == "clip":
             mean = window.mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
             std = varying(window.std(axis=(1, 2), dtype=np.float64))
@@ -201,7 +202,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
 
     @property
     def constants(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation `[channels]` that all windows are normalized by, unless each has its own."""
+        """Mean and standard deviation `[channels]` for normalizing all windows, unless each has its own."""
         is_plain = self.normalization != "dataset"
         mean, std = (
             np.full(self.num_channels, other if is_plain or numbers is None else numbers, dtype=np.float32)
@@ -211,7 +212,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
 
 
 def varying(std: np.ndarray) -> np.ndarray:
-    """Deviations as float32 that can be divided by: 1 where a channel does not vary."""
+    """Standard deviations as float32 for division: 1 if a channel is constant."""
     return np.where(std < MIN_STD, np.float32(1), np.float32(std))
 
 
@@ -233,7 +234,7 @@ def _hann(n_fft: int, device: torch.device) -> torch.Tensor:
 
 @lru_cache(maxsize=8)
 def mel_filters(sampling_rate: int, n_fft: int, num_mel_bins: int) -> np.ndarray:
-    """Slaney's filters, of equal area, as librosa has them: float32 `[n_fft // 2 + 1, mel bins]`."""
+    """Slaney's filters, with equal area, as in librosa: float32 `[n_fft // 2 + 1, mel bins]`."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "At least one mel filter has all zero values")
         filters = mel_filter_bank(

@@ -1,4 +1,4 @@
-"""Addresses on a page: recordings as files next to it, plots inside the page itself."""
+"""Addresses on a page: recordings as files relative to it, plots embedded in it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from urllib.parse import quote
 
 
 def sound_address(path: str | Path, folder: Path, start_s: float = 0.0, end_s: float | None = None) -> str:
-    """Where a page in `folder` finds a stretch of a recording.
+    """The address of a part of a recording, for a page in `folder`.
 
-    The stretch is a media fragment (https://www.w3.org/TR/media-frags/#naming-time).
+    The part is given as a media fragment (https://www.w3.org/TR/media-frags/#naming-time).
     """
     try:
         address = quote(os.fsencode(Path(os.path.relpath(path, folder)).as_posix()))
-    except ValueError:  # another drive of Windows
+    except ValueError:  # another drive on Windows
         address = Path(path).absolute().as_uri()
     if start_s or end_s is not None:
         address += f"#t={start_s:g}" + ("" if end_s is None else f",{end_s:g}")
@@ -23,5 +23,5 @@ def sound_address(path: str | Path, folder: Path, start_s: float = 0.0, end_s: f
 
 
 def png_address(png: bytes) -> str:
-    """A plot as an address that holds it."""
+    """A plot as a data URL."""
     return f"data:image/png;base64,{b64encode(png).decode()}"

@@ -1,4 +1,4 @@
-"""A page with every augmentation on one sound, before and after, to look at and to listen to."""
+"""A page with all augmentations of one sound, with plots and players."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from hf_audio.figures.page import Row, Table, inline_plot, page
 from hf_audio.gray_images import gray_png
 from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
-PEAK = 0.8  # of what is played
-DRAWN_DB = 60.0  # from the loudest to what is white
+PEAK = 0.8  # of the played sounds
+DRAWN_DB = 60.0  # range of the plots, from the loudest value to white
 DECIBELS = 10 / np.log(10)
 LABELS = LabelSpace(("this", "other"), "multi_label_classification")
 
 
 def augmentations_page(sound: np.ndarray, sample_rate: int, name: str, seed: int = 0) -> str:
-    """The HTML of a page that holds everything itself.
+    """The HTML of a self-contained page.
 
     Args:
         sound: `[samples]`, at least 1 s.
         sample_rate: in Hz.
-        name: of the sound, for people.
-        seed: of what is drawn.
+        name: name of the sound, for the title.
+        seed: for all random numbers.
     """
     windows = torch.from_numpy(np.stack([sound, _other(len(sound), sample_rate)])).float()
     fbank = KaldiFbank(sample_rate)
@@ -44,12 +44,12 @@ def augmentations_page(sound: np.ndarray, sample_rate: int, name: str, seed: int
     heads = ("augmentation", "settings", "listen", "log-mel: time to the right, loud is dark")
     return page(
         f"Augmentations of {name}",
-        f"Each one alone, as a training window of {len(sound) / sample_rate:.1f} s gets it; another seed draws others. "
-        "All are played at one peak level: gain is seen in the plot.",
-        Table(heads, [Row(["as it is", "", *one]), Row(["to mix with", "", *other])]),
-        "Of waveforms:",
+        f"Each augmentation alone, as applied to a training window of {len(sound) / sample_rate:.1f} s; another seed "
+        "gives other draws. All are played at the same peak level: gain is visible in the plot.",
+        Table(heads, [Row(["original", "", *one]), Row(["to mix with", "", *other])]),
+        "Augmentations of waveforms:",
         Table(heads, list(_of_waveforms(windows, sample_rate, top_db, seed))),
-        "Of spectrograms, which cannot be played:",
+        "Augmentations of spectrograms, which cannot be played:",
         Table((*heads[:2], heads[3]), list(_of_spectrograms(windows, sample_rate, top_db, seed))),
     )
 
@@ -69,13 +69,13 @@ def _of_spectrograms(windows: Tensor, sample_rate: int, top_db: float, seed: int
     inputs = (features - mean) / (2 * std)
     for name, settings in example_augmentations().items():
         augment = augmentation_for(AugmentConfig(**settings), extractor, LABELS)
-        if augment is not None:  # of a model's patches, no picture
+        if augment is not None:  # None for augmentations of a model's patches
             changed = _augmented(augment, inputs, seed) * (2 * std) + mean
             yield Row((name, _said(settings), _plot(changed[0], top_db)))
 
 
 def _shown(windows: Tensor, sample_rate: int, top_db: float) -> Iterator[tuple[Markup, Markup]]:
-    """Of each waveform a player and a plot."""
+    """A player and a plot for each waveform."""
     for sound, log_mel in zip(windows, KaldiFbank(sample_rate)(windows), strict=True):
         yield _player(sound.numpy(), sample_rate), _plot(log_mel, top_db)
 
@@ -87,13 +87,13 @@ def _augmented(augment: Compose, windows: Tensor, seed: int) -> Tensor:
 
 
 def _other(num_samples: int, sample_rate: int) -> np.ndarray:
-    """A made-up sound to mix with: a bell every half second."""
+    """A synthetic sound to mix with: a bell every half second."""
     seconds = np.arange(num_samples) / sample_rate
     return 0.3 * np.sin(2 * np.pi * 880.0 * seconds) * np.exp(-8 * (seconds % 0.5))
 
 
 def made_up_sound(sample_rate: int, duration_s: float = 3.0) -> np.ndarray:
-    """A melody of plucked tones with overtones, and a breath of noise: float32 `[samples]`."""
+    """A synthetic melody of plucked tones with overtones and a little noise: float32 `[samples]`."""
     seconds = np.arange(round(duration_s * sample_rate)) / sample_rate
     pitch_hz = 220.0 * 2 ** (np.array([0, 4, 7, 12, 7, 4])[(seconds / 0.4).astype(int) % 6] / 12)
     tones = sum(np.sin(2 * np.pi * times * pitch_hz * (seconds % 0.4)) / times for times in range(1, 9))
@@ -102,7 +102,7 @@ def made_up_sound(sample_rate: int, duration_s: float = 3.0) -> np.ndarray:
 
 
 def _said(settings: dict[str, Any]) -> str:
-    """Settings as flags, which may be given as they stand."""
+    """Settings as command-line flags."""
     words = (
         f"--{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in settings.items()
@@ -112,7 +112,7 @@ def _said(settings: dict[str, Any]) -> str:
 
 
 def _player(sound: np.ndarray, sample_rate: int) -> Markup:
-    """An element that holds the sound itself, as FLAC of 16 bits."""
+    """A player with the sound embedded as 16-bit FLAC."""
     file = io.BytesIO()
     peak = max(float(np.abs(sound).max()), 1e-9)
     soundfile.write(file, sound * (PEAK / peak), sample_rate, format="FLAC", subtype="PCM_16")
@@ -121,6 +121,6 @@ def _player(sound: np.ndarray, sample_rate: int) -> Markup:
 
 
 def _plot(log_mel: Tensor, top_db: float) -> Markup:
-    """Natural logarithms of energies `[frames, bins]` as a picture, from `top_db` downwards."""
+    """A plot of log energies `[frames, bins]` (natural logarithm), from `top_db` downwards."""
     shade = np.clip((top_db - log_mel.numpy() * DECIBELS) / DRAWN_DB, 0, 1)
     return inline_plot(gray_png(np.ascontiguousarray((255 * shade).astype(np.uint8).T[::-1])))

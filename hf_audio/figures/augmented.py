@@ -1,4 +1,4 @@
-"""What augmentation does to windows: as they are, and as training sees them."""
+"""Windows before and after augmentation."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NUM_DRAWS = 2
 
 
 def augmented_plot(features: FeatureDataset, augment: Compose | BeforeFeatures, seed: int = 0) -> Figure:
-    """Some training windows in a row, below each what two draws of `augment` make of it; the first channel of each.
+    """A row of training windows, with two draws of `augment` below each; only the first channel is shown.
 
     Args:
         features: log-mel features with a local train split.
-        augment: masks, mixing and the rest, as `augmentation_of` makes it of settings.
-        seed: of the windows and the draws.
+        augment: the augmentation, from `augmentation_of`.
+        seed: for the choice of windows and the draws.
     """
     rows = features.splits["train"]
     chosen = np.random.default_rng(seed).choice(len(rows), min(NUM_WINDOWS, len(rows)), replace=False)

@@ -1,4 +1,4 @@
-"""Clips of a dataset: how long they are, how many classes they have, and which are heard together."""
+"""Plots of a dataset's clips: lengths, number of classes, and co-occurrence of classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NUM_BARS = 40
 
 
 def clip_durations(features: FeatureDataset) -> dict[str, np.ndarray]:
-    """Seconds of each clip that its windows cover, by split: float64 `[clips]`."""
+    """The seconds covered by the windows of each clip, by split: float64 `[clips]`."""
     durations_s = {}
     for split, rows in features.splits.items():
         first: dict[str, float] = defaultdict(lambda: np.inf)
@@ -29,7 +29,7 @@ def clip_durations(features: FeatureDataset) -> dict[str, np.ndarray]:
 
 
 def clip_targets(features: FeatureDataset, split: str) -> np.ndarray:
-    """Classes of each clip of a split: float32 `[clips, classes]`, 1 present, 0 absent, NaN unknown."""
+    """The targets of a split's clips: float32 `[clips, classes]`, 1 present, 0 absent, NaN unknown."""
     targets: dict[str, np.ndarray] = {}
     for row in features.splits[split].select_columns(["clip_id", *features.label_columns]):
         if row["clip_id"] not in targets:
@@ -38,7 +38,7 @@ def clip_targets(features: FeatureDataset, split: str) -> np.ndarray:
 
 
 def duration_plot(durations_s: dict[str, np.ndarray]) -> Figure:
-    """A histogram of clip lengths for each split, on one axis of seconds."""
+    """A histogram of clip lengths for each split, on a common time axis."""
     longest_s = max(float(lengths.max()) for lengths in durations_s.values())
     edges = np.linspace(0, longest_s * 1.02, NUM_BARS + 1)
     figure, axes = new_figure(7, 0.4 + 1.6 * len(durations_s), rows=len(durations_s))
@@ -49,12 +49,12 @@ def duration_plot(durations_s: dict[str, np.ndarray]) -> Figure:
             f"{split}: {len(lengths):,} clips, {total_h:,.2f} h, median {median_s:.1f} s", fontsize=9, loc="left"
         )
         axis.set_xlim(0, edges[-1])
-    np.ravel(axes)[-1].set_xlabel("seconds of a clip")
+    np.ravel(axes)[-1].set_xlabel("seconds per clip")
     return figure
 
 
 def label_count_plot(targets: dict[str, np.ndarray]) -> Figure:
-    """How many clips have no class, one, two ..., of targets `[clips, classes]` by split; unknown ones do not count."""
+    """The number of clips by number of classes, from targets `[clips, classes]` by split; unknown ones do not count."""
     counts = {split: np.bincount((its > 0.5).sum(axis=1)) for split, its in targets.items()}
     largest = max(map(len, counts.values()))
     figure, axes = new_figure(7, 0.6 + 1.7 * len(counts), rows=len(counts))
@@ -66,15 +66,15 @@ def label_count_plot(targets: dict[str, np.ndarray]) -> Figure:
         axis.set_xlim(-0.6, largest - 0.4)
         axis.set_xticks(range(largest))
         axis.margins(y=0.2)
-    np.ravel(axes)[-1].set_xlabel("classes of a clip")
+    np.ravel(axes)[-1].set_xlabel("classes per clip")
     return figure
 
 
 def co_occurrence(targets: np.ndarray) -> np.ndarray:
-    """Of the clips with class i, the share that has class j too: float64 `[classes, classes]`, NaN where there is none.
+    """The share of the clips with class i that also have class j: float64 `[classes, classes]`, NaN without clips.
 
     Args:
-        targets: `[clips, classes]`; clips of which one of the two is unknown do not count.
+        targets: `[clips, classes]`; clips for which one of the two classes is unknown do not count.
     """
     known, present = ~np.isnan(targets), np.nan_to_num(targets) == 1
     both = present.T.astype(float) @ present
@@ -84,7 +84,7 @@ def co_occurrence(targets: np.ndarray) -> np.ndarray:
 
 
 def co_occurrence_plot(shares: np.ndarray, names: tuple[str, ...]) -> Figure:
-    """A square of shares: in the row of a class, what else is in its clips."""
+    """A matrix of shares: the row of a class shows which other classes its clips have."""
     names, shares = names[:MAX_NAMED_CLASSES], shares[:MAX_NAMED_CLASSES, :MAX_NAMED_CLASSES]
     side = 2.2 + 0.3 * len(names)
     figure, axis = new_figure(side + 0.8, side)
@@ -99,7 +99,7 @@ def co_occurrence_plot(shares: np.ndarray, names: tuple[str, ...]) -> Figure:
         share = others[row, column]
         color = "white" if share > 0.6 * largest else "black"
         axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=6, color=color)
-    axis.set_xlabel("is heard too in ... % of them")
-    axis.set_ylabel("of the clips with")
+    axis.set_xlabel("also present in ... % of them")
+    axis.set_ylabel("clips with class")
     figure.colorbar(image, ax=axis, shrink=0.6)
     return figure

@@ -1,15 +1,15 @@
-// The canvas: what is seen of the points, and where.
+// The canvas with the points.
 const COUNT = data.name.length, GREY = "#b9bec6";
 const FEW = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#332288", "#999933", "#000000"];
 const STATE_COLORS = [GREY, "#0072b2", "#e69f00", "#d0021b"];
 const canvas = find("#map"), pen = canvas.getContext("2d");
 const hidden = {class: new Set(), state: new Set(), group: new Set(), split: new Set()};
 const view = {map: 0, coloring: "class", scale: 1, left: 0, top: 0, chosen: -1, marked: new Set(), sought: ""};
-const NONE = data.classes.length;  // the place of "without a class" among the classes
+const NONE = data.classes.length;  // the index of "no class" among the classes
 const classesOf = point => data.labels[point].length ? data.labels[point] : [NONE];
 let shown = [];
 
-// Few kinds have colors that all eyes tell apart; of many, neighbors in the list differ most.
+// A few values get colors that are safe for color-blind readers; with many, neighbors in the list differ most.
 function colorOf(coloring, place) {
   if (coloring === "state") return STATE_COLORS[place];
   if (coloring === "class" && place === NONE) return GREY;
@@ -17,7 +17,7 @@ function colorOf(coloring, place) {
   return total <= FEW.length ? FEW[place] : `hsl(${place * 137.508 % 360} 70% ${38 + place % 3 * 9}%)`;
 }
 
-// Of several classes the first that is chosen gives the color.
+// A point with several classes gets the color of the first one shown.
 function placeOf(coloring, point) {
   if (coloring !== "class") return data[coloring][point];
   return classesOf(point).find(one => !hidden.class.has(one));
@@ -29,10 +29,10 @@ function isShown(point) {
     && (!view.sought || data.name[point].toLowerCase().includes(view.sought));
 }
 
-// CSS pixels of the whole map's side, where nothing is enlarged; asking a browser for sizes is slow.
+// The side of the whole map in CSS pixels, without zoom. Reading sizes from the browser is slow.
 const side = () => Math.min(canvas.clientWidth, canvas.clientHeight) * 0.94;
 
-// Where a point lies on the canvas, in CSS pixels.
+// The position of a point on the canvas, in CSS pixels.
 function placeOnCanvas(point, unit = view.scale * side() / data.side) {
   const map = data.maps[view.map];
   return [view.left + map.x[point] * unit, view.top + (data.side - map.y[point]) * unit];
@@ -101,13 +101,13 @@ function drawChosen(size) {
   ring(view.chosen, size + 4, "#d0021b", 2.5);
 }
 
-// The nearest point that is shown within some pixels, or -1.
+// The nearest shown point within some pixels, or -1.
 function pointAt(x, y, reach = 9) {
   const unit = view.scale * side() / data.side;
-  let best = -1, least = reach * reach;
+  let best = -1, smallest = reach * reach;
   for (const point of shown) {
     const [px, py] = placeOnCanvas(point, unit), distance = (px - x) ** 2 + (py - y) ** 2;
-    if (distance <= least) [best, least] = [point, distance];
+    if (distance <= smallest) [best, smallest] = [point, distance];
   }
   return best;
 }

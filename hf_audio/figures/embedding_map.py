@@ -1,7 +1,7 @@
 """A map of clips as one HTML file: points colored by class, correctness, group or split, which play when clicked.
 
-Points are drawn on a canvas, so that MAX_POINTS of them can be moved and enlarged. Only recordings are loaded, from
-where they lie.
+Points are drawn on a canvas, so that MAX_POINTS of them can be moved and zoomed. Everything is in the file except the
+recordings, which are played from where they are.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from hf_audio.figures.projections import Projection
 from hf_audio.figures.scripted_page import scripted_page, shown_name
 
 MAX_POINTS = 20_000
-MAX_LISTED = 200  # of each list
+MAX_LISTED = 200  # rows per list
 MAX_TEXT = 600
-SIDE = 10_000  # positions are whole numbers from 0 to this
+SIDE = 10_000  # positions are integers from 0 to this
 TITLES = {"pca": "principal components", "tsne": "t-SNE", "umap": "UMAP"}
 NOT_SCORED, RIGHT, PARTLY, WRONG = STATES = ("not scored", "right", "partly right", "wrong")
 
 
 @dataclass(frozen=True)
 class MapPoints:
-    """What is known of the clips that are points.
+    """The clips that are points of the map.
 
     Attributes:
-        clip_ids, groups, splits: of each.
-        labels, unknown: names of classes of each, and of those of which nothing is known.
-        sounds: where the page finds each recording; "" where it does not.
-        decided: names of the classes that a model decided for; None where it did not hear the clip.
-        neighbors: int64 `[points, neighbors]`, rows of the nearest points, -1 where there are none.
+        clip_ids, groups, splits: of each clip.
+        labels, unknown: names of the classes of each clip, and of its unknown classes.
+        sounds: address of each recording; "" if it was not found.
+        decided: names of the classes that a model predicted; None if the clip has no scores.
+        neighbors: int64 `[points, neighbors]`, rows of the nearest points, -1 if there are fewer.
     """
 
     clip_ids: Sequence[str]
@@ -47,12 +47,12 @@ class MapPoints:
 
 @dataclass(frozen=True)
 class Listed:
-    """One list beside the map.
+    """A list next to the map.
 
     Attributes:
-        title, explanation: what it is.
-        rows: rows of points that each is about, the one in question first, and a sentence.
-        num_named: so many of them are named before the sentence.
+        title, explanation: what the list shows.
+        rows: for each entry, the rows of its points, the one in question first, and a sentence.
+        num_named: how many of the points are named before the sentence.
     """
 
     title: str
@@ -68,7 +68,7 @@ def map_page(
 
     Args:
         notes: paragraphs under the title.
-        projections: of the same points; the page switches between them.
+        projections: projections of the points; the page switches between them.
     """
     classes = _Names(name for names in (*points.labels, *filter(None, points.decided)) for name in names)
     groups, splits = _Names(points.groups), _Names(points.splits)
@@ -96,9 +96,9 @@ def map_page(
 
 
 def correctness(given: Sequence[str], decided: Sequence[str] | None, unknown: Sequence[str] = ()) -> str:
-    """One of STATES: whether a model said what was given; partly where it found some of several classes.
+    """One of STATES: whether a model predicted the given classes; partly right if it found some of them.
 
-    What it says of unknown classes counts nowhere.
+    Predictions of unknown classes do not count.
     """
     if decided is None:
         return NOT_SCORED
@@ -109,7 +109,7 @@ def correctness(given: Sequence[str], decided: Sequence[str] | None, unknown: Se
 
 
 class _Names:
-    """Each name once, in order of the alphabet, and by its place."""
+    """Unique names in alphabetical order, with their indices."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.all = sorted(set(names))
@@ -124,9 +124,9 @@ class _Names:
 
 
 def _map(projection: Projection) -> dict[str, object]:
-    """Both axes by the same scale, so that distances stay what they are."""
-    least, reach = projection.points.min(axis=0), np.ptp(projection.points, axis=0).max() or 1.0
-    places = np.round((projection.points - least) / reach * SIDE).astype(int)
+    """Both axes with the same scale, to preserve distances."""
+    lowest, reach = projection.points.min(axis=0), np.ptp(projection.points, axis=0).max() or 1.0
+    places = np.round((projection.points - lowest) / reach * SIDE).astype(int)
     x, y = places.T.tolist()
     return {"title": TITLES[projection.method], "caption": projection.caption, "x": x, "y": y}
 

@@ -1,4 +1,4 @@
-// What stands around the canvas, and what a hand does.
+// The controls around the canvas, and mouse and keyboard events.
 const player = find("#player"), tip = find("#tip");
 
 function refresh() {
@@ -11,8 +11,8 @@ function refresh() {
 const classNames = places => places.map(one => data.classes[one]).join(" + ") || "no class";
 
 function words(point) {
-  const said = data.decided[point] === null ? "" : `; the model said ${classNames(data.decided[point])}: ${data.states[data.state[point]]}`;
-  return `${data.name[point]}: ${classNames(data.labels[point])}${said}; group ${data.groups[data.group[point]]}, ${data.splits[data.split[point]]}`;
+  const predicted = data.decided[point] === null ? "" : `; the model predicts ${classNames(data.decided[point])}: ${data.states[data.state[point]]}`;
+  return `${data.name[point]}: ${classNames(data.labels[point])}${predicted}; group ${data.groups[data.group[point]]}, ${data.splits[data.split[point]]}`;
 }
 
 function choose(point, marked = []) {
@@ -40,13 +40,13 @@ function play(point) {
   });
 }
 
-// Moves the map so that a point is in its middle.
+// Centers the map on a point.
 function show(point) {
   const [x, y] = placeOnCanvas(point);
   move(canvas.clientWidth / 2 - x, canvas.clientHeight / 2 - y);
 }
 
-const MAX_BOXES = 300;  // of a list that can be chosen from: a page with 20,000 boxes is slow
+const MAX_BOXES = 300;  // per list: a page with 20,000 boxes is slow
 function facet(name, title, names) {
   const counts = new Array(names.length).fill(0);
   for (let point = 0; point < COUNT; point++)
@@ -63,7 +63,7 @@ function facet(name, title, names) {
       const swatch = element("span", {className: "swatch"});
       swatch.style.background = view.coloring === name ? colorOf(name, place) : "transparent";
       return element("label", {}, box, swatch, named(names[place]), ` ${counts[place]}`);
-    }), found.length > MAX_BOXES ? `${found.length - MAX_BOXES} more: type a part of the name` : "");
+    }), found.length > MAX_BOXES ? `${found.length - MAX_BOXES} more: type part of the name` : "");
   };
   const all = on => {
     for (const place of places) if (names[place].toLowerCase().includes(sought.value.toLowerCase())) on ? hidden[name].delete(place) : hidden[name].add(place);
@@ -88,7 +88,7 @@ function list(one) {
     }}, ...row.points.slice(0, one.named).flatMap(point => [named(data.name[point]), "; "]), named(row.text));
     return button;
   }));
-  const more = one.total > one.rows.length ? ` The first ${one.rows.length} are here, all in neighbors.csv.` : "";
+  const more = one.total > one.rows.length ? ` The first ${one.rows.length} are shown here; neighbors.csv has all.` : "";
   return element("details", {open: one.total > 0}, element("summary", {}, `${one.title}: ${one.total}`), element("p", {}, one.explanation + more), rows);
 }
 
@@ -98,7 +98,7 @@ find("#method").append(...data.maps.map((map, place) => element("option", {value
 const isScored = data.decided.some(one => one !== null);
 if (!isScored) find("#coloring option[value=state]").remove();
 find("#facets").append(
-  facet("class", "Classes", [...data.classes, "(no class)"]), isScored ? facet("state", "Right or wrong", data.states) : "",
+  facet("class", "Classes", [...data.classes, "(no class)"]), isScored ? facet("state", "Correctness", data.states) : "",
   facet("split", "Splits", data.splits), facet("group", "Groups", data.groups));
 find("#lists").append(...data.lists.map(list));
 find("#method").addEventListener("input", event => {

@@ -1,4 +1,4 @@
-"""Spectrograms of stored windows, whatever kind of features they are."""
+"""Spectrograms of stored windows, for any kind of features."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from hf_audio.data.loading.features_dataset import FeatureDataset
 
 
 def frames_of_rows(features: FeatureDataset) -> Callable[[dict], np.ndarray]:
-    """The function that makes `[frames, bins]` of a row: log-mel of waveforms, the first channel of spectrograms."""
+    """A function from a row to `[frames, bins]`: log-mel for waveforms, the first channel for spectrograms."""
     kind, parameters = features.kind, features.parameters
     return lambda row: kind.frames(kind.decode(row)[: row["num_frames"]], parameters)

@@ -1,4 +1,4 @@
-// Tables as hf_audio/data/tables.py writes and reads them: no cell is a formula to a spreadsheet, names come apart rightly.
+// Reads and writes tables like hf_audio/data/tables.py: no cell is a spreadsheet formula, and names are split correctly.
 const FORMULA = "(?=[' ]*[=+\\-@\\uff1d\\uff0b\\uff0d\\uff20\\t\\r])", CELL = "(?<![^;\\t\\r\\n])";
 const TO_MARK = new RegExp(CELL + FORMULA, "g"), MARK = new RegExp(`${CELL}'${FORMULA}`, "g");
 const NUMBER = /^[-+](?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|inf)?$/;
@@ -13,7 +13,7 @@ function csvText(rows) {
   return rows.map(row => row.map(cell).join(",") + "\n").join("");
 }
 
-// [column names, [[number of the line, {column: value}] ...]]; throws what is wrong in a sentence.
+// [column names, [[line number, {column: value}] ...]]; throws an Error with a sentence for the user.
 function csvRows(text) {
   text = text.replace(/^\uFEFF/, "");
   let line = 1;
@@ -53,7 +53,7 @@ function csvRecords(text, delimiter, line) {
   return records;
 }
 
-// A name that could be taken apart, or for a clip that is left out, makes the cell a JSON list.
+// The cell is a JSON list if a name could be split, or could mean that the clip is left out.
 function namesCell(names) {
   const isPlain = name => name && name === stripped(name) && name[0] !== "[" && !/[;|]/.test(name);
   const isList = !names.every(isPlain) || (names.length === 1 && names[0] === LEAVE_OUT);
@@ -63,8 +63,8 @@ function namesCell(names) {
 function namesInCell(cell) {
   if (!cell.startsWith("[")) return [...new Set(cell.replaceAll("|", ";").split(";").map(stripped).filter(Boolean))];
   let found = null;
-  try { found = JSON.parse(cell); } catch { /* said below */ }
+  try { found = JSON.parse(cell); } catch { /* reported below */ }
   if (!Array.isArray(found) || !found.every(name => typeof name === "string" && name))
-    throw new Error(`${cell.slice(0, 100)} is no JSON list of names, such as ["one; two", "three"]`);
+    throw new Error(`${cell.slice(0, 100)} is not a JSON list of names, such as ["one; two", "three"]`);
   return [...new Set(found)];
 }

@@ -1,7 +1,7 @@
-"""Pages to look and listen through: one template with one style and one script, in which every text is escaped.
+"""HTML pages with plots and players: one template with one style and one script, in which all text is escaped.
 
-A page is one file, which needs no network. Its plots are in it; recordings are played from where they lie, or are in
-it too.
+A page is one file and needs no network. Its plots are embedded. Recordings are embedded too, or played from where they
+are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hf_audio.figures.addresses import sound_address
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell that is sorted by a number, which need not be what it shows; None, an unknown one, is always last."""
+    """A cell that is sorted by a number, which may differ from its text; None is unknown and always comes last."""
 
     text: str
     key: float | None
@@ -32,7 +32,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One row: texts, players and plots, the tags it can be chosen by, and "error", "warning" or "note"."""
+    """One row: texts, players and plots, tags for filtering, and a level: "error", "warning" or "note"."""
 
     cells: Sequence[str | Cell]
     tags: Sequence[str] = ()
@@ -41,11 +41,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that a click on a heading sorts.
+    """A table that can be sorted by clicking on a heading.
 
     Attributes:
-        heads, rows: what it shows.
-        tagged: whether rows can be chosen by their tags.
+        heads, rows: headings and rows.
+        tagged: whether rows can be filtered by their tags.
     """
 
     heads: Sequence[str]
@@ -54,11 +54,11 @@ class Table:
 
     @property
     def tags(self) -> list[tuple[str, int]]:
-        """Each tag and how many rows have it, in order of appearance."""
+        """Each tag and the number of rows with it, in order of appearance."""
         return list(Counter(tag for row in self.rows for tag in dict.fromkeys(row.tags)).items())
 
     def as_markdown(self) -> str:
-        """The table as text."""
+        """The table as Markdown."""
         lines = [self.heads, ["---"] * len(self.heads), *(row.cells for row in self.rows)]
         return "\n".join(
             "| " + " | ".join(printable(cell).replace("|", r"\|") for cell in line) + " |" for line in lines
@@ -67,7 +67,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Pair:
-    """Plots beside each other, each with its caption, under a heading."""
+    """Plots side by side, each with its caption, under a heading."""
 
     heading: str
     sides: Sequence[tuple[Markup, str]]
@@ -75,7 +75,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading, to which the list of contents at the top of the page leads."""
+    """A heading. Main headings are listed in the contents at the top of the page."""
 
     heading: str
     level: int = 2
@@ -87,7 +87,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Plot:
-    """One plot as wide as it is, with what it says in words."""
+    """One plot in full width, with a caption."""
 
     plot: Markup
     caption: str
@@ -95,7 +95,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Headline:
-    """What a page says, in one number and some words."""
+    """The main result of a page: a number and some words."""
 
     number: str
     words: str
@@ -110,28 +110,28 @@ class Details:
 
 
 def page(title: str, *parts: str | Table | Pair | Heading | Plot | Headline | Details) -> str:
-    """The HTML of a page. Texts are paragraphs; those of several lines stay as they are set."""
+    """The HTML of a page. Strings are paragraphs; strings with several lines are preformatted."""
     return _TEMPLATES.get_template("page.html").render(title=title, parts=parts) + "\n"
 
 
 def lines(*elements: str) -> Markup:
-    """Several texts or elements below each other in one cell."""
+    """Several texts or elements on separate lines of one cell."""
     return Markup("<br>").join(one if isinstance(one, Markup) else printable(one) for one in elements)
 
 
 def inline_plot(png: bytes, text: str = "log-mel") -> Markup:
-    """An element that holds the plot itself; `text` is for who cannot see it."""
+    """An image element with the plot embedded; `text` is its alternative text."""
     return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(printable(text), b64encode(png).decode())
 
 
 def timed_plot(png: bytes, described: str, sounds: Sequence[tuple[str, bytes]], left: float, right: float) -> Markup:
-    """A plot over time with players below it: a line follows what is played, and a click on the plot plays from there.
+    """A plot over time with players below it. A line follows playback, and a click on the plot plays from there.
 
     Args:
         png: the plot.
-        described: of the plot, for those who do not see it.
-        sounds: (caption, FLAC) of each player; all are as long as the plot's time axis.
-        left, right: where that axis begins and ends, as shares of the plot's width.
+        described: alternative text of the plot.
+        sounds: (caption, FLAC) for each player; all are as long as the plot's time axis.
+        left, right: start and end of that axis, as shares of the plot's width.
     """
     image = Markup(
         '<span class="axis" data-left="{}" data-right="{}"><img alt="{}" src="data:image/png;base64,{}"><i></i>'
@@ -147,13 +147,13 @@ def timed_plot(png: bytes, described: str, sounds: Sequence[tuple[str, bytes]], 
 
 
 def player(path: str | Path, folder: Path, start_s: float = 0.0, end_s: float | None = None) -> Markup:
-    """An element that plays a stretch of a recording, for a page in `folder`."""
+    """An element that plays a part of a recording, for a page in `folder`."""
     address = sound_address(path, folder, start_s, end_s)
     return Markup('<audio controls preload="none" src="{}"></audio>').format(address)
 
 
 def _shown(value: object) -> object:
-    """Texts without what would turn or hide others; lines stay lines."""
+    """Strings without characters that reorder or hide other text; line breaks are kept."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return "\n".join(map(printable, value.split("\n")))

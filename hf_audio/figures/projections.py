@@ -1,4 +1,4 @@
-"""Windows or clips as points of a plane: principal components, t-SNE, UMAP. Do classes form clusters?"""
+"""Projections of windows or clips to a plane by principal components, t-SNE or UMAP: do classes form clusters?"""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from hf_audio.errors import InputError, unknown_name
 from hf_audio.figures.figures import BLUE, GREY, new_figure, short_name
 
 METHODS = ("pca", "tsne", "umap")
-MAX_COMPONENTS = 50  # t-SNE and UMAP go by these: distances in more dimensions are mostly noise
-NUM_NEIGHBOURS = 30  # t-SNE's perplexity and UMAP's neighbourhood
+MAX_COMPONENTS = 50  # input of t-SNE and UMAP: distances in more dimensions are mostly noise
+NUM_NEIGHBORS = 30  # t-SNE's perplexity and UMAP's number of neighbors
 MIN_POINTS = 8
 MAX_CLASSES = 60
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Points of a plane, and what was lost on the way.
+    """Points of a plane, and the explained variance.
 
     Attributes:
         method: "pca", "tsne" or "umap".
@@ -37,7 +37,7 @@ class Projection:
 
     @property
     def caption(self) -> str:
-        """What the plane shows."""
+        """What the plot shows."""
         two, all_of_them = 100 * self.explained[:2].sum(), 100 * self.explained.sum()
         if self.method == "pca":
             return f"two principal components, {two:.1f} % of the variance"
@@ -47,7 +47,7 @@ class Projection:
 
 @dataclass(frozen=True)
 class Components:
-    """Vectors as their first principal components.
+    """The first principal components of vectors.
 
     Attributes:
         values: float32 `[points, components]`.
@@ -59,7 +59,7 @@ class Components:
 
 
 def project(vectors: np.ndarray, method: str = "pca", seed: int = 0) -> Projection:
-    """Standardizes each number, takes principal components, and lays them out in a plane.
+    """Standardizes vectors, computes principal components, and projects them to a plane.
 
     Args:
         vectors: float32 `[points, numbers]`.
@@ -72,7 +72,7 @@ def project(vectors: np.ndarray, method: str = "pca", seed: int = 0) -> Projecti
 
 
 def require_methods(methods: Iterable[str]) -> None:
-    """Raises InputError for what is not a projection."""
+    """Raises InputError if a name is not in METHODS."""
     for method in methods:
         if method not in METHODS:
             raise unknown_name("projection", method, METHODS)
@@ -95,7 +95,7 @@ def principal_components(vectors: np.ndarray, seed: int = 0) -> Components:
 
 
 def lay_out(components: Components, method: str, seed: int = 0) -> Projection:
-    """Components as points of a plane, by one of METHODS.
+    """Projects components to a plane, by one of METHODS.
 
     Raises:
         InputError: umap-learn is not installed.
@@ -105,7 +105,7 @@ def lay_out(components: Components, method: str, seed: int = 0) -> Projection:
 
 
 def projection_plot(projection: Projection, targets: np.ndarray, names: tuple[str, ...]) -> Figure:
-    """One small plane per class, of the first 60: its points before all others.
+    """One small plot per class, for the first 60: the points of the class in front of all others.
 
     Args:
         targets: `[points, classes]`, 1 where a point has the class.
@@ -131,11 +131,11 @@ def projection_plot(projection: Projection, targets: np.ndarray, names: tuple[st
 
 
 def explained_variance_plot(projection: Projection) -> Figure:
-    """How much of the variance the first so many principal components explain."""
+    """The variance explained by each principal component, and cumulatively."""
     figure, axis = new_figure(6, 3.2)
     numbers = np.arange(1, len(projection.explained) + 1)
     axis.bar(numbers, 100 * projection.explained, color=GREY, label="each component")
-    axis.plot(numbers, 100 * projection.explained.cumsum(), color=BLUE, label="all up to it")
+    axis.plot(numbers, 100 * projection.explained.cumsum(), color=BLUE, label="cumulative")
     axis.set_xlabel("principal component")
     axis.set_ylabel("% of the variance")
     axis.legend(frameon=False, fontsize=9)
@@ -147,7 +147,7 @@ def _two_components(reduced: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _tsne(reduced: np.ndarray, seed: int) -> np.ndarray:
-    perplexity = min(NUM_NEIGHBOURS, (len(reduced) - 1) / 3)
+    perplexity = min(NUM_NEIGHBORS, (len(reduced) - 1) / 3)
     return TSNE(
         perplexity=perplexity, init="pca" if reduced.shape[1] > 1 else "random", random_state=seed
     ).fit_transform(reduced)
@@ -158,6 +158,6 @@ def _umap(reduced: np.ndarray, seed: int) -> np.ndarray:
         from umap import UMAP
     except ImportError:
         raise InputError('UMAP needs umap-learn: pip install "hf_audio[figures]", or leave umap out') from None
-    neighbours = min(NUM_NEIGHBOURS, len(reduced) - 1)
-    # a seed makes UMAP work on one thread, and says so in a warning unless it is asked for one
-    return UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(reduced)
+    num_neighbors = min(NUM_NEIGHBORS, len(reduced) - 1)
+    # with a seed, UMAP uses one thread anyway, and warns unless n_jobs=1 is given
+    return UMAP(n_neighbors=num_neighbors, random_state=seed, n_jobs=1).fit_transform(reduced)

@@ -1,7 +1,7 @@
-"""Pages that are one file and work in a browser alone: a template, its scripts, and data that stay data.
+"""Interactive pages in one file: a template, its scripts, and data that cannot be executed.
 
-Names in the data may be untrusted. They stand in a block of JSON that no browser executes, and scripts write them as
-text alone. The page's policy lets nothing run but the scripts that it was made with, and nothing come from a network.
+Names in the data may be untrusted. They are in a JSON block that browsers do not execute, and scripts only write them
+as text. The page's Content Security Policy allows only its own scripts, and no network access.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from markupsafe import Markup
 from hf_audio.errors import printable
 
 FOLDER = Path(__file__).parent
-MAX_NAME = 200  # letters of a name that are shown
-# https://www.w3.org/TR/CSP3/: recordings are played from this disk, or from where the page itself lies
+MAX_NAME = 200  # characters of a name that are shown
+# https://www.w3.org/TR/CSP3/: recordings are played from local files, or from the origin of the page
 POLICY = (
     "default-src 'none'; script-src '{}'; style-src 'unsafe-inline'; img-src data:; media-src 'self' file:; "
     "base-uri 'none'; form-action 'none'"
@@ -30,9 +30,9 @@ def scripted_page(template: str, title: str, scripts: Sequence[str], data: Mappi
     """The HTML of a page.
 
     Args:
-        template: a file of this folder, whose blocks extend scripted_page.html.
-        scripts: files of this folder, run in this order as one.
-        data: JSON-able, without NaN; what the scripts show.
+        template: a file in this folder that extends scripted_page.html.
+        scripts: files in this folder, joined in this order.
+        data: the data for the scripts; JSON-serializable, without NaN.
     """
     script = "\n".join((FOLDER / name).read_text(encoding="utf-8").strip() for name in ("page_data.js", *scripts))
     script = f'"use strict";\n{script}\n'
@@ -42,7 +42,7 @@ def scripted_page(template: str, title: str, scripts: Sequence[str], data: Mappi
 
 
 def shown_name(name: str) -> str:
-    """A name as a page shows it: nothing in it turns or hides other text, and what is very long is cut."""
+    """A name for a page: without characters that reorder or hide text, and cut if it is very long."""
     name = printable(name)
     return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
 

@@ -1,4 +1,4 @@
-"""How much each classical feature varies, and how much of its variance is between classes."""
+"""The variance of each classical feature, and the share of it between classes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from hf_audio.figures.figures import BLUE, GREY, new_figure
 
 NUM_SHOWN = 40
-# A tempo has a variance of a thousand and a chroma of a hundredth: only shares can be compared
+# Only shares are comparable: the variance of a tempo is about 1,000, that of a chroma feature 0.01.
 TINY = 1e-12
 
 
 class FeatureVariance(NamedTuple):
-    """One feature: its mean, its variance, and the share of it that lies between classes (eta squared)."""
+    """One feature: its mean, its variance, and the share of the variance between classes (eta squared)."""
 
     name: str
     mean: float
@@ -25,13 +25,13 @@ class FeatureVariance(NamedTuple):
 
 
 def feature_variances(vectors: np.ndarray, targets: np.ndarray, names: Sequence[str]) -> list[FeatureVariance]:
-    """Of each feature, the one that tells classes apart best first.
+    """The variances of all features, sorted by how well they separate classes, best first.
 
-    The share between classes is that of the class means' variance, weighted by their windows (eta squared; Fisher
-    1925). A window of several classes counts for each of them.
+    The share between classes is the variance of the class means, weighted by their number of windows (eta squared;
+    Fisher 1925). A window with several classes counts for each of them.
 
     Args:
-        vectors: `[windows, features]`, as measured.
+        vectors: `[windows, features]`, not standardized.
         targets: `[windows, classes]`, 1 where a window has the class.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
@@ -51,7 +51,7 @@ def feature_variances(vectors: np.ndarray, targets: np.ndarray, names: Sequence[
 
 
 def variance_plot(variances: list[FeatureVariance]) -> Figure:
-    """The features that tell classes apart best, and how much of the variance of each is chance."""
+    """The features that separate classes best, with their variance between and within classes."""
     shown = variances[:NUM_SHOWN][::-1]
     figure, axis = new_figure(7, 1.0 + 0.19 * len(shown))
     places = range(len(shown))

@@ -1,4 +1,4 @@
-"""The two plots of a dataset's card: how many clips of each class, and what a window of each class looks like."""
+"""The two plots of a dataset card: the number of clips per class, and a window of each class."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from hf_audio.figures.figures import ShownFigure, short_name
 from hf_audio.kinds import Form, kind_of
 
 MAX_DRAWN_CLASSES = 60
-LARGEST_DEVIATION = 1.5  # of a class's mean, in standard deviations: what is beyond has the strongest color
+MAX_DEVIATION = 1.5  # of a class mean, in standard deviations, which has the strongest color
 
 
 def drawn_classes(folder: Path, manifest: Mapping[str, Any]) -> tuple[Figure, str]:
-    """What the classes of a dataset look like, and a caption for it.
+    """A plot of the classes of a dataset, with a caption.
 
-    Spectrograms of one window of each class, log-mel ones where the sound itself is stored; of vectors, the mean over
-    all training windows of each class.
+    It shows the spectrogram of one window of each class (log-mel if sound is stored) or, for vectors, the mean over all
+    training windows of each class.
     """
     if kind_of(manifest["extractor"]).form is Form.VECTORS:
         return drawn_means(*training_vectors(folder, manifest), manifest)
-    return drawn_windows(dict(one_window_a_class(folder, manifest)), manifest)
+    return drawn_windows(dict(one_window_per_class(folder, manifest)), manifest)
 
 
 def drawn_means(vectors: np.ndarray, targets: np.ndarray, manifest: Mapping[str, Any]) -> tuple[Figure, str]:
-    """Means of vectors `[windows, features]` by class, and a caption; `targets` as of `class_means`."""
+    """A plot of the class means of vectors `[windows, features]`, with a caption; `targets` as in `class_means`."""
     means = class_means(vectors, targets, manifest["label_names"])
     caption = f"Mean of each feature over the training windows of {len(means)} classes"
     return means_plot(means, feature_groups(manifest["extractor"])), caption
 
 
 def drawn_windows(windows: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> tuple[Figure, str]:
-    """Spectrograms of windows as they are stored, by class, and a caption."""
+    """Spectrograms of stored windows by class, with a caption."""
     parameters = manifest["extractor"]
     kind = kind_of(parameters)
     plots = {name: kind.drawn(window, parameters) for name, window in windows.items()}
@@ -48,8 +48,8 @@ def drawn_windows(windows: Mapping[str, np.ndarray], manifest: Mapping[str, Any]
     return windows_plot(plots, kind.frame_s(manifest)), caption
 
 
-def one_window_a_class(folder: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
-    """(class, its first training window as it was stored); only these windows are read."""
+def one_window_per_class(folder: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+    """(class, its first training window as stored); only these windows are read."""
     kind, label_names = kind_of(manifest["extractor"]), manifest["label_names"]
     missing = set(range(min(len(label_names), MAX_DRAWN_CLASSES)))
     for path in _train_shards(folder, manifest):
@@ -68,7 +68,7 @@ def one_window_a_class(folder: Path, manifest: Mapping[str, Any]) -> Iterator[tu
 
 
 def class_means(vectors: np.ndarray, targets: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Mean `[features]` of the windows of each class that has any, in standard deviations from the mean of all.
+    """The mean `[features]` of the windows of each class with windows, in standard deviations from the overall mean.
 
     Args:
         vectors: `[windows, features]`.
@@ -81,7 +81,8 @@ def class_means(vectors: np.ndarray, targets: np.ndarray, names: Sequence[str]) 
 
 
 def training_vectors(folder: Path, manifest: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Each training window's vectors, their mean over steps, and its classes `[windows, classes]`."""
+    """The vectors `[windows, features]` of the training windows, averaged over steps, and their classes `[windows,
+    classes]`."""
     kind, num_classes = kind_of(manifest["extractor"]), len(manifest["label_names"])
     rows = []
     for path in _train_shards(folder, manifest):
@@ -91,13 +92,13 @@ def training_vectors(folder: Path, manifest: Mapping[str, Any]) -> tuple[np.ndar
 
 
 def _train_shards(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
-    """The files of the training windows, as the manifest names them: others may lie beside them."""
+    """The training shards according to the manifest; the folder may contain other files."""
     num_shards = manifest["splits"]["train"]["num_shards"] if "train" in manifest["splits"] else 0
     return [folder / "data" / f"{name}.parquet" for name in shard_names("train", num_shards)]
 
 
 def class_distribution(manifest: Mapping[str, Any]) -> Figure:
-    """Clips of each class, one column of bars a split."""
+    """The number of clips per class, with one bar chart per split."""
     names, splits = manifest["label_names"], manifest["splits"]
     figure = ShownFigure(figsize=(2 + 2.5 * len(splits), min(1.2 + 0.22 * len(names), 60)), layout="constrained")
     axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
@@ -105,7 +106,7 @@ def class_distribution(manifest: Mapping[str, Any]) -> Figure:
         bars = axis.barh(range(len(names)), [facts["label_counts"][name] for name in names], color="#3b6ea5")
         axis.bar_label(bars, fontsize=7, padding=2)
         axis.set_title(f"{split}: {facts['num_clips']:,} clips", fontsize=9)
-        axis.margins(x=0.2)  # room for the numbers, which say more than an axis
+        axis.margins(x=0.2)  # room for the numbers, which replace the axis
         axis.set_xticks([])
         axis.spines[["top", "right", "bottom"]].set_visible(False)
     axes[0].set_yticks(range(len(names)), [short_name(name) for name in names], fontsize=8)
@@ -114,10 +115,10 @@ def class_distribution(manifest: Mapping[str, Any]) -> Figure:
 
 
 def distributions_of_datasets(manifests: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """The share of each dataset's clips that have a class, one column of bars for each; classes by name.
+    """The share of clips per class, with one bar chart per dataset; classes are matched by name.
 
     Args:
-        manifests: by the datasets' names, which have no class in common by necessity.
+        manifests: by dataset name; the datasets need not have common classes.
     """
     names = list(dict.fromkeys(name for manifest in manifests.values() for name in manifest["label_names"]))
     figure = ShownFigure(figsize=(2 + 2.5 * len(manifests), min(1.2 + 0.22 * len(names), 60)), layout="constrained")
@@ -127,10 +128,10 @@ def distributions_of_datasets(manifests: Mapping[str, Mapping[str, Any]]) -> Fig
         num_clips = sum(facts["num_clips"] for facts in splits)
         counts = [sum(facts["label_counts"].get(name, 0) for facts in splits) for name in names]
         bars = axis.barh(range(len(names)), [count / max(1, num_clips) for count in counts], color="#3b6ea5")
-        told = [
+        numbers = [
             f"{count:,}" if name in manifest["label_names"] else "" for name, count in zip(names, counts, strict=True)
         ]
-        axis.bar_label(bars, told, fontsize=7, padding=2)
+        axis.bar_label(bars, numbers, fontsize=7, padding=2)
         axis.set_title(f"{short_name(title)}: {num_clips:,} clips", fontsize=9)
         axis.margins(x=0.2)
         axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -142,7 +143,7 @@ def distributions_of_datasets(manifests: Mapping[str, Mapping[str, Any]]) -> Fig
 
 
 def windows_plot(windows: Mapping[str, np.ndarray], frame_s: float) -> Figure:
-    """Log-mel features `[frames, bins]` by class, every `frame_s` seconds: time to the right, low tones below."""
+    """Log-mel features `[frames, bins]` by class, a frame every `frame_s` seconds; low frequencies at the bottom."""
     columns = min(5, max(1, len(windows)))
     rows = -(-len(windows) // columns) or 1
     figure = ShownFigure(figsize=(2.6 * columns, 1.9 * rows), layout="constrained")
@@ -160,21 +161,21 @@ def windows_plot(windows: Mapping[str, np.ndarray], frame_s: float) -> Figure:
 
 
 def means_plot(means: Mapping[str, np.ndarray], feature_groups: list[tuple[int, int, str]]) -> Figure:
-    """Standardized vectors `[features]` by class: a line per class, blue below the mean of all, red above."""
+    """Standardized vectors `[features]`, one row per class: blue below the overall mean, red above."""
     names = list(means)[:MAX_DRAWN_CLASSES]
     figure = ShownFigure(figsize=(12, 1.4 + 0.22 * len(names)), layout="constrained")
     axis = figure.subplots()
     values = np.stack([means[name] for name in names])
     colors: dict[str, Any] = {
         "cmap": "RdBu_r",
-        "vmin": -LARGEST_DEVIATION,
-        "vmax": LARGEST_DEVIATION,
+        "vmin": -MAX_DEVIATION,
+        "vmax": MAX_DEVIATION,
         "interpolation": "nearest",
     }
     image = axis.imshow(values, aspect="auto", **colors)
     axis.set_yticks(range(len(names)), [short_name(name) for name in names], fontsize=8)
     titles = [names.split("_")[0].strip("`") for _, _, names in feature_groups]
-    middles = [(first + last) / 2 for first, last, _ in feature_groups]  # a single feature may stand beside a hundred
+    middles = [(first + last) / 2 for first, last, _ in feature_groups]  # groups have one feature to a hundred
     axis.set_xticks(middles, titles, fontsize=7, rotation=90)
     axis.vlines([first - 0.5 for first, _, _ in feature_groups[1:]], -0.5, len(names) - 0.5, color="black", lw=0.5)
     figure.colorbar(image, ax=axis, label="standard deviations", pad=0.01)
@@ -182,7 +183,7 @@ def means_plot(means: Mapping[str, np.ndarray], feature_groups: list[tuple[int, 
 
 
 def feature_groups(parameters: Mapping[str, Any]) -> list[tuple[int, int, str]]:
-    """(first, last, names) of the features of a vector that belong together; `parameters` are of the build."""
+    """(first, last, names) of each group of related features in a vector; `parameters` are the extractor's."""
     feature_list = kind_of(parameters).feature_names(parameters)
     prefixes = [name.split("_")[0] for name in feature_list]
     groups = []

@@ -1,6 +1,6 @@
-// What is seen: the list, the clip that is judged, and the commands.
+// The view: the list, the selected clip, and the commands.
 const MAX_CHIPS = 40;
-// Names may hold what turns or hides text; it is written out. Joiners belong to some scripts.
+// Characters in names that reorder or hide text are shown as escapes, except joiners, which some scripts need.
 const plain = text => text.replace(/(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, one => `\\u{${one.codePointAt(0).toString(16)}}`);
 const short = text => { const letters = [...plain(text)]; return named(letters.length > 200 ? letters.slice(0, 199).join("") + "…" : letters.join("")); };
 const names = list => list.length ? list.map(one => plain(one)).join("; ") : "none";
@@ -23,7 +23,7 @@ function makeRow(one) {
 function isShown(one) {
   const [state, tag] = [find("#state").value, find("#tag").value];
   return (!state || stateOf(one) === state) && (!tag || one.tags.includes(tag))
-    && (one.confidence === null || one.confidence >= Number(find("#least").value));
+    && (one.confidence === null || one.confidence >= Number(find("#minimum").value));
 }
 
 const shown = () => order.filter(one => !rows.get(one).hidden);
@@ -38,7 +38,7 @@ function refresh() {
   find("#shown").textContent = `${shown().length} of ${cases.length}`;
   const others = [...decided.keys()].filter(id => !byId.has(id)).length;
   find("#progress").textContent = `Decided: ${cases.length - counts.undecided} (${counts.kept} kept, ${counts.corrected} corrected, ${counts.dropped} dropped)`
-    + (others ? `, and ${others} clips that are not on this page.` : ".");
+    + (others ? `, and ${others} clips on other pages.` : ".");
   if (current) fillPanel();
 }
 
@@ -58,7 +58,7 @@ function choose(one, plays = find("#at-once").checked) {
   if (plays) playNext();
 }
 
-// Plays the first sound; where it plays already, the next or none.
+// Plays the first sound. If one is playing, stops it and plays the next, if any.
 function playNext() {
   const sounds = [...document.querySelectorAll("#sounds audio")], playing = sounds.findIndex(sound => !sound.paused);
   if (playing >= 0) sounds[playing].pause();
@@ -88,11 +88,11 @@ function fillChips() {
     return element("button", {className: state + (isNew ? " suggested" : ""), title: state, onclick: () => turn(name)}, short(name));
   }), all.length > MAX_CHIPS ? `${all.length - MAX_CHIPS} more` : "");
   const text = find("#class").value.trim();
-  find("#hint").textContent = text && !all.length ? "no class is called so; Shift and Enter make it a new one" : "";
+  find("#hint").textContent = text && !all.length ? "no class has this name; Shift and Enter create it" : "";
 }
 
-// Turns one class: the only one where clips have one, else from present to absent and back. Where labels are partial, a
-// click makes what is present unknown and what is unknown absent; a name that is typed is present or absent.
+// Switches a class. In single-label data it becomes the only one; in multi-label data it switches between present and
+// absent. With partial labels, a click goes from present to unknown to absent; typed names are present or absent.
 function turn(name, isTyped = false) {
   const [labels, unknown] = [labelsOf(current), unknownOf(current)], isUnknown = data.isPartial && unknown.includes(name);
   if (!data.isMulti) return decideAndGoOn(() => decide(current, [name]));

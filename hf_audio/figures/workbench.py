@@ -1,7 +1,7 @@
-"""One page to judge clips on: listen, keep, correct or drop each, by mouse or keyboard, and take the corrections along.
+"""A page to review clips: listen, then keep, correct or drop each by mouse or keyboard, and download the corrections.
 
-The page is one file and needs no server. Decisions stay in the browser (localStorage) under a name that pages of the
-same clips share; the table that it gives is what `--label_overrides` reads, and is read by the page again.
+The page is one file and needs no server. Decisions are stored in the browser (localStorage) under a key shared by pages
+of the same clips. The downloaded table is for `--label_overrides`, and the page can load it again.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from hf_audio.errors import printable
 from hf_audio.figures.scripted_page import MAX_NAME, scripted_page
 
 MAX_CASES = 2_000
-MAX_READ_BYTES = 64 << 20  # of a table of corrections that the page reads
+MAX_READ_BYTES = 64 << 20  # of a table of corrections that the page loads
 SCRIPTS = ("overrides_csv.js", "workbench_decisions.js", "workbench.js", "workbench_controls.js")
-MAX_FACT = 500  # letters
+MAX_FACT = 500  # characters
 
 
 @dataclass(frozen=True)
 class Case:
-    """A clip to be judged.
+    """A clip to review.
 
     Attributes:
-        clip_id: exactly as the corpus names it.
-        given, unknown: names of its classes, and of those of which nothing is known.
-        suggested: names of what it may be instead; None where nothing is suggested.
-        suggests_drop: whether to leave it out is suggested instead.
-        confidence: of the suggestion, from 0 to 1; None where there is none.
-        facts: one text for each of the page's heads.
-        sounds: a name and an address of each recording to be heard.
-        plot: an address of an image (data:), or "".
-        tags: what cases can be chosen by.
-        level: "error", "warning" or "note", which colors it; or "".
+        clip_id: exactly as in the corpus.
+        given, unknown: names of its classes, and of its unknown classes.
+        suggested: names of the suggested classes; None if there is no suggestion.
+        suggests_drop: whether the suggestion is to leave it out.
+        confidence: confidence of the suggestion, from 0 to 1; None if there is none.
+        facts: one text per heading of the page.
+        sounds: name and address of each recording.
+        plot: data URL of an image, or "".
+        tags: tags for filtering.
+        level: "error", "warning" or "note", which sets the color; or "".
     """
 
     clip_id: str
@@ -53,17 +53,17 @@ class Case:
 
 @dataclass(frozen=True)
 class Judged:
-    """What the cases are of.
+    """The data that the cases come from.
 
     Attributes:
-        name: of the corpus or the features, which names the file that the page gives.
-        clip_ids: of all clips of the corpus, so that pages of the same clips share what was decided.
-        classes: names.
-        is_multi_label: whether a clip may have none or several.
-        is_partial: whether of some clips it is unknown whether they have a class.
-        features, data: what the commands call the features and the recordings until others are typed.
-        data_flag: the flag that names the recordings.
-        reading: other flags by which a recipe reads them, as a shell takes them.
+        name: name of the corpus or the features, used for the name of the downloaded file.
+        clip_ids: all clips of the corpus, so that pages of the same clips share decisions.
+        classes: names of the classes.
+        is_multi_label: whether a clip may have no class or several.
+        is_partial: whether labels may be unknown.
+        features, data: initial values for the features and the recordings in the commands.
+        data_flag: the flag for the recordings.
+        reading: other flags for a recipe to read them, quoted for a shell.
     """
 
     name: str
@@ -83,9 +83,9 @@ def workbench_page(
     """The HTML of a workbench.
 
     Args:
-        notes: paragraphs under the title; those of several lines stay as they are set.
-        heads: of the facts of each case.
-        cases: the most important first; what is behind MAX_CASES is left out, which `notes` should say.
+        notes: paragraphs under the title; those with several lines are preformatted.
+        heads: headings of the facts of each case.
+        cases: the most important first; those after MAX_CASES are left out, which `notes` should mention.
     """
     data = {
         "notes": ["\n".join(map(printable, note.split("\n"))) for note in notes],
@@ -120,7 +120,7 @@ def _case(one: Case) -> dict[str, Any]:
 
 
 def _fields(judged: Judged) -> list[dict[str, str]]:
-    """What the commands ask for, and what stands in its place until it is typed."""
+    """The fields of the commands, with their initial values."""
     return [
         {"name": "file", "title": "Corrections", "value": f"{_file_name(judged.name)}-overrides.csv"},
         {"name": "features", "title": "Features with the labels as given", "value": judged.features},
@@ -132,26 +132,26 @@ def _fields(judged: Judged) -> list[dict[str, str]]:
 
 
 def _commands(judged: Judged) -> list[tuple[str, str]]:
-    """Titles and commands, with the fields in braces: `flags` as they are, `behind` a -- where there are any."""
+    """Titles and commands, with the fields in braces: `flags` verbatim, `after_dashes` after a --, if there are any."""
     compare = "python scripts/compare_overrides.py {features} {file}"
     train = f"accelerate launch {{recipe}} {judged.data_flag} {{data}}{{flags}}"
     train += " --label_overrides {file} --output_dir {output}"
     commands = [
-        ("A quick model with and without the corrections: is it better than noise?", compare),
+        ("A quick model with and without the corrections: is the difference more than noise?", compare),
         ("Train with the corrections", train),
     ]
     if judged.data_flag == "--data_dir":
-        with_recipe = compare + " --recipe {recipe} --data_dir {data} --seeds 3{behind}"
-        commands.append(("The recipe with and without them, three seeds each", with_recipe))
+        with_recipe = compare + " --recipe {recipe} --data_dir {data} --seeds 3{after_dashes}"
+        commands.append(("The recipe with and without the corrections, three seeds each", with_recipe))
     return commands
 
 
 def _digest(clip_ids: Iterable[str]) -> str:
-    """The same for the same clips in any order."""
+    """A digest of the clips that does not depend on their order."""
     names = sorted(name.encode("utf-8", "surrogatepass") for name in clip_ids)
     return sha256(b"\0".join(names)).hexdigest()[:32]
 
 
 def _file_name(name: str) -> str:
-    """A name as any system takes it for a file."""
+    """A name that is valid as a file name on any system."""
     return re.sub(r"[^\w.-]+", "_", printable(name)).strip("._")[: MAX_NAME // 2] or "clips"

@@ -1,4 +1,4 @@
-// What a hand does: keys, buttons, files, and the commands that the fields make.
+// The controls: keys, buttons, files, and the commands with their fields.
 for (const [name, act] of Object.entries(acts)) find("#" + name).addEventListener("click", act);
 const keys = {g: acts.keep, s: acts.accept, d: acts.drop, u: acts.undo, j: () => go(1), ArrowDown: () => go(1), k: () => go(-1), ArrowUp: () => go(-1), " ": playNext, c: () => find("#class").focus()};
 addEventListener("keydown", event => {
@@ -22,7 +22,7 @@ find("#class").addEventListener("keydown", event => {
   turn(exact ?? (event.shiftKey ? text : first), true);
 });
 
-for (const name of ["#state", "#tag", "#least"]) find(name).addEventListener("input", refresh);
+for (const name of ["#state", "#tag", "#minimum"]) find(name).addEventListener("input", refresh);
 
 find("#download").addEventListener("click", () => {
   if (!decided.size) return said("Nothing is decided yet.");
@@ -36,7 +36,7 @@ find("#import").addEventListener("change", async event => {
   const [file] = event.target.files;
   if (!file) return;
   try {
-    if (file.size > data.maxBytes) throw new Error(`It has ${file.size} bytes, which no table of corrections has.`);
+    if (file.size > data.maxBytes) throw new Error(`It has ${file.size} bytes, which is too large for a table of corrections.`);
     said(`${takeCorrections(new TextDecoder("utf-8", {fatal: true}).decode(await file.arrayBuffer()))} clips were read from ${plain(file.name)}.`);
   } catch (error) {
     said(`${plain(file.name)} was not read: ${plain(error.message)}`);
@@ -47,22 +47,22 @@ find("#import").addEventListener("change", async event => {
 });
 
 find("#accept-all").addEventListener("click", () => {
-  const least = Number(find("#surely").value);
-  const sure = shown().filter(one => stateOf(one) === "undecided" && hasSuggestion(one) && (one.confidence === null || one.confidence >= least));
+  const minimum = Number(find("#surely").value);
+  const sure = shown().filter(one => stateOf(one) === "undecided" && hasSuggestion(one) && (one.confidence === null || one.confidence >= minimum));
   sure.forEach(accept);
   refresh();
   said(`${sure.length} suggestions were accepted.`);
 });
 
 find("#forget-all").addEventListener("click", () => {
-  if (!decided.size || !confirm(`Forget what was decided of ${decided.size} clips?`)) return;
+  if (!decided.size || !confirm(`Forget the decisions on ${decided.size} clips?`)) return;
   decided.clear();
   keep();
   refresh();
   said("All decisions are forgotten.");
 });
 
-// Another page of the same recordings was used.
+// Decisions were made on another page of the same clips.
 addEventListener("storage", event => {
   if (event.key !== data.key) return;
   remember();
@@ -70,22 +70,22 @@ addEventListener("storage", event => {
   refresh();
 });
 
-// Classes that decisions name and the corpus does not have yet.
+// Adds classes of decisions that the corpus does not have.
 function learn() {
   for (const its of decided.values()) for (const name of its.labels) if (!classes.includes(name)) classes.push(name);
 }
 
-// As a shell takes it for one word, whatever is in it.
+// Quotes a text as one word for a shell.
 const word = text => /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 
-// Browsers have no clipboard for pages that come by plain HTTP.
+// Pages over plain HTTP have no access to the clipboard.
 const copied = async text => navigator.clipboard.writeText(text);
 
 function fillCommands() {
   const values = Object.fromEntries([...document.querySelectorAll("#fields input")].map(field => [field.name, field.value || field.placeholder]));
   const flags = values.flags.trim();
   for (const name in values) values[name] = word(values[name]);
-  [values.flags, values.behind] = flags ? [` ${flags}`, ` -- ${flags}`] : ["", ""];
+  [values.flags, values.after_dashes] = flags ? [` ${flags}`, ` -- ${flags}`] : ["", ""];
   find("#commands").replaceChildren(...data.commands.map(one => {
     const text = one.text.replace(/\{(\w+)\}/g, (_, name) => values[name]), shown = element("pre", {}, text);
     const copy = element("button", {onclick: () => copied(text).then(() => said("Copied."), () => getSelection().selectAllChildren(shown))}, "copy");

@@ -1,5 +1,5 @@
-// What was decided of each clip, kept in the browser, written as a table of corrections and read from one.
-// {labels, unknown, drop} by clip_id: what the clip is, whatever page it was decided on.
+// The decisions on clips, which are stored in the browser, and written to and read from a table of corrections.
+// {labels, unknown, drop} by clip_id, including decisions made on other pages.
 const cases = data.cases, byId = new Map(cases.map(one => [one.id, one])), decided = new Map();
 const sameNames = (a, b) => a.length === b.length && a.every(name => b.includes(name));
 const without = (names, others) => names.filter(name => !others.includes(name));
@@ -38,7 +38,7 @@ function keep() {
   try {
     localStorage.setItem(data.key, JSON.stringify([...decided]));
   } catch (error) {
-    said(`This browser keeps nothing of this page (${error.name}): download the corrections before you leave it.`);
+    said(`This browser cannot store the decisions (${error.name}): download the corrections before you leave the page.`);
   }
 }
 
@@ -50,11 +50,11 @@ function remember() {
       if (typeof id === "string" && isNames(its.labels) && isNames(its.unknown)) decided.set(id, {labels: its.labels, unknown: its.unknown, drop: its.drop === true});
     }
   } catch (error) {
-    said(`What this browser kept of this page cannot be read (${error.name}): load the corrections from a file.`);
+    said(`The decisions stored in this browser cannot be read (${error.name}): load the corrections from a file.`);
   }
 }
 
-// Clips of this page first and in its order, then those that came from a file or another page.
+// Clips of this page in its order, followed by those from a file or another page.
 function correctionsText() {
   const order = [...cases.map(one => one.id).filter(id => decided.has(id)), ...[...decided.keys()].filter(id => !byId.has(id))];
   const partial = data.isPartial ? ["unknown"] : [];
@@ -65,14 +65,14 @@ function correctionsText() {
   })]);
 }
 
-// Takes all of a table over, or throws what is wrong in a sentence and takes nothing.
+// Loads a table of corrections, or throws an Error with a sentence for the user and loads nothing.
 function takeCorrections(text) {
   const [columns, rows] = csvRows(text), taken = new Map();
   const column = ["labels", "label"].find(name => columns.includes(name));
   if (!columns.includes("clip_id") || !column) throw new Error(`The file has columns ${columns.join(", ")}; expected clip_id and labels.`);
   for (const [line, row] of rows) {
     const id = row.clip_id, drop = row[column] === LEAVE_OUT;
-    if (!id || taken.has(id)) throw new Error(`Line ${line}: ${id ? `clip ${id} is there twice` : "clip_id is empty"}.`);
+    if (!id || taken.has(id)) throw new Error(`Line ${line}: ${id ? `clip ${id} occurs twice` : "clip_id is empty"}.`);
     const labels = drop ? [] : column === "label" && row.label ? [row.label] : namesInCell(row[column]);
     if (!data.isMulti && !drop && labels.length !== 1) throw new Error(`Line ${line} gives clip ${id} ${labels.length} labels, and every clip here has exactly one.`);
     taken.set(id, {labels, unknown: unknownIn(row, columns, id, line, labels), drop});
@@ -85,10 +85,10 @@ function takeCorrections(text) {
 function unknownIn(row, columns, id, line, labels) {
   const named = columns.includes("unknown") ? namesInCell(row.unknown) : [];
   if (!data.isPartial) {
-    if (named.length) throw new Error(`Line ${line} has unknown classes, and here all are known of every clip.`);
+    if (named.length) throw new Error(`Line ${line} has unknown classes, but in these data all classes are known.`);
     return [];
   }
   if (columns.includes("unknown")) return named;
-  if (!byId.has(id)) throw new Error(`The file has no column unknown, and clip ${id} is not on this page: what is unknown of it would be lost.`);
+  if (!byId.has(id)) throw new Error(`The file has no column unknown, and clip ${id} is not on this page: its unknown classes would be lost.`);
   return without(byId.get(id).unknown, labels);
 }

@@ -16,24 +16,24 @@ from hf_audio.metrics import choose_threshold, mean_of_clips
 AGGREGATIONS = {
     "mean_logits": "sigmoid or softmax of the mean logits, as models are evaluated and published",
     "mean_probability": "mean of the windows' probabilities",
-    "max": "the largest probability of any window: a class that is heard once is heard",
-    "vote": "the share of windows that decide for a class; their mean probability breaks ties as one more vote",
+    "max": "the largest probability of any window: one window is enough for a class",
+    "vote": "the share of windows that predict a class; the mean probability breaks ties, as one extra vote",
     "sum_normalized": "sum over windows, divided by the clip's largest (several labels only; IRMAS: Han et al. 2017)",
-    "attention": "mean of probabilities in which surer windows count more (auto-pool: McFee et al. 2018)",
+    "attention": "mean of probabilities that gives confident windows more weight (auto-pool: McFee et al. 2018)",
 }
-# Of these windows are averaged, so that some can count more than others.
+# These average over windows, so windows can have weights.
 WEIGHABLE = ("mean_logits", "mean_probability", "vote", "sum_normalized", "attention")
-SHARPEST = 10.0
+MAX_SHARPNESS = 10.0
 
 
 class _Windows(NamedTuple):
-    """What aggregations are made of.
+    """The input of an aggregation.
 
     Attributes:
         logits, probabilities: float64 `[windows, classes]`.
         clip: int64 `[windows]`, ascending.
-        weights: float64 `[windows, 1]`, of mean 1 within each clip.
-        counts: int64 `[clips, 1]`, windows of each.
+        weights: float64 `[windows, 1]`, with mean 1 within each clip.
+        counts: int64 `[clips, 1]`, the number of windows of each clip.
         labels: the classes.
     """
 
@@ -59,23 +59,23 @@ def clip_probabilities(
     vote_thresholds: np.ndarray | float | None = None,
     sharpness: float | None = None,
 ) -> np.ndarray:
-    """What a model says of each clip.
+    """A model's scores for each clip.
 
-    All but `sum_normalized` are probabilities: of a single-label task they sum to 1 over classes.
+    All aggregations except `sum_normalized` give probabilities. In a single-label task these sum to 1 over classes.
 
     Args:
         aggregation: one of AGGREGATIONS.
-        window_weights: float `[windows]`, how much each counts within its clip, such as `time_weights`; all alike where
-            None.
-        vote_thresholds: of a window's decisions, one or `[classes]`; 0.5 where None. For `vote` with several labels.
-        sharpness: how much more surer windows count: 0 is their mean, large values their maximum; 1 where None. For
-            `attention`; `fit_sharpness` finds it on validation.
+        window_weights: float `[windows]`, the weight of each window within its clip, such as `time_weights`; None gives
+            all windows the same weight.
+        vote_thresholds: for decisions per window: one, or `[classes]`; None is 0.5. For `vote` with multi-label data.
+        sharpness: how much more weight confident windows have: 0 gives the mean, large values approach the maximum;
+            None is 1. For `attention`; `fit_sharpness` fits it on validation.
 
     Returns:
         float64 `[clips, classes]` in [0, 1].
 
     Raises:
-        InputError: another aggregation; a setting that would not act; weights that are not weights.
+        InputError: unknown aggregation; a setting that would have no effect; invalid weights.
     """
     require_aggregation(aggregation, judged.labels)
     _check_settings(judged.labels, aggregation, window_weights, vote_thresholds, sharpness)
@@ -88,7 +88,7 @@ def clip_probabilities(
 
 
 def require_aggregation(aggregation: str, labels: LabelSpace) -> None:
-    """Raises InputError where there is no such aggregation, or it is not for clips of such labels."""
+    """Raises InputError if there is no such aggregation, or it does not suit this kind of task."""
     if aggregation not in AGGREGATIONS:
         raise unknown_name("aggregation", aggregation, AGGREGATIONS)
     if aggregation == "sum_normalized" and not labels.is_multi_label:
@@ -96,10 +96,10 @@ def require_aggregation(aggregation: str, labels: LabelSpace) -> None:
 
 
 def fitted_settings(aggregation: str, validation: JudgedClips | None) -> dict[str, Any]:
-    """What an aggregation has to be told, found on validation: the settings of `clip_probabilities` beside its name.
+    """The settings of an aggregation, fitted on validation, as keyword arguments of `clip_probabilities`.
 
-    The sharpness of `attention`, and the threshold of windows that `vote` with several labels (best micro F1 of
-    windows); other aggregations have none. Without validation both keep what they are by default, 1 and 0.5.
+    These are the sharpness of `attention`, and the window threshold of `vote` with multi-label data (best micro F1 over
+    windows). Other aggregations have no settings. Without validation, the defaults of 1 and 0.5 apply.
     """
     if validation is None or not len(validation):
         return {}
@@ -112,12 +112,12 @@ def fitted_settings(aggregation: str, validation: JudgedClips | None) -> dict[st
 
 
 def fit_sharpness(validation: JudgedClips, *, window_weights: np.ndarray | None = None) -> float:
-    """The sharpness of `attention` with the smallest log loss on clips that it will not be judged on.
+    """The sharpness of `attention` with the smallest log loss on validation clips.
 
-    0 to 10. Of clips of one window each it is 0, since there is nothing to tell apart.
+    It is between 0 and MAX_SHARPNESS. It is 0 if each clip has one window, since then it has no effect.
 
     Raises:
-        InputError: no class is known of any clip.
+        InputError: no clip has a known label.
     """
     if len(validation.window_logits) == len(validation):
         return 0.0
@@ -128,24 +128,24 @@ def fit_sharpness(validation: JudgedClips, *, window_weights: np.ndarray | None 
     counts = np.ones_like(true) if validation.labels.is_multi_label else true
 
     def log_loss(sharpness: float) -> float:
-        said = _attention(windows, sharpness)[known]
-        return -float(np.log(np.maximum(np.where(true, said, 1 - said)[counts], 1e-12)).mean())
+        scores = _attention(windows, sharpness)[known]
+        return -float(np.log(np.maximum(np.where(true, scores, 1 - scores)[counts], 1e-12)).mean())
 
-    return float(minimize_scalar(log_loss, bounds=(0.0, SHARPEST), method="bounded").x)
+    return float(minimize_scalar(log_loss, bounds=(0.0, MAX_SHARPNESS), method="bounded").x)
 
 
 def _check_settings(labels: LabelSpace, aggregation: str, weights: object, thresholds: object, sharp: Any) -> None:
-    """Raises InputError where a setting would not act."""
+    """Raises InputError if a setting would have no effect."""
     if weights is not None and aggregation not in WEIGHABLE:
         raise InputError(f"Window weights have no effect on {aggregation}: use one of {', '.join(WEIGHABLE)}")
     if thresholds is not None and (aggregation != "vote" or not labels.is_multi_label):
         raise InputError(
-            "Window thresholds only have an effect with the aggregation vote and multi-label data: leave them out"
+            "Window thresholds have an effect only with the aggregation vote and multi-label data: leave them out"
         )
     if sharp is not None and aggregation != "attention":
         raise InputError(f"A sharpness has no effect on {aggregation}: leave it out, or use attention")
     if sharp is not None and not (np.isfinite(sharp) and sharp >= 0):
-        raise InputError(f"A sharpness is 0 (mean) or more (towards the maximum), found {sharp}")
+        raise InputError(f"Found a sharpness of {sharp}, expected 0 (mean) or more (towards the maximum)")
 
 
 def _windows_of(judged: JudgedClips, weights: np.ndarray | None) -> _Windows:
@@ -156,10 +156,10 @@ def _windows_of(judged: JudgedClips, weights: np.ndarray | None) -> _Windows:
     else:
         weights = np.asarray(weights, dtype=np.float64).reshape(-1, 1)
         if len(weights) != len(logits) or not (np.isfinite(weights) & (weights >= 0)).all():
-            raise InputError(f"Found {len(weights)} weights of {len(logits)} windows; each needs one of 0 or more")
+            raise InputError(f"Found {len(weights)} weights for {len(logits)} windows; each needs one of 0 or more")
         means = mean_of_clips(weights, judged.clip_of_window, len(judged))
         if not (means > 0).all():
-            raise InputError("All windows of a clip have the weight 0, which leaves nothing to score")
+            raise InputError("All windows of a clip have weight 0, which leaves nothing to score")
         relative = weights / means[judged.clip_of_window]
     probabilities = judged.labels.probabilities(logits)
     return _Windows(logits, probabilities, judged.clip_of_window, relative, counts, judged.labels)
@@ -179,7 +179,7 @@ def _max(windows: _Windows) -> np.ndarray:
 
 
 def _vote(windows: _Windows, thresholds: np.ndarray | float) -> np.ndarray:
-    """(votes + mean probability) / (windows + 1): votes differ by 1 at least, so the probability breaks ties only."""
+    """(votes + mean probability) / (windows + 1): votes differ by at least 1, so the probability only breaks ties."""
     if windows.labels.is_multi_label:
         votes = windows.probabilities >= thresholds
     else:
@@ -194,13 +194,13 @@ def _sum_normalized(windows: _Windows) -> np.ndarray:
 
 
 def _attention(windows: _Windows, sharpness: float) -> np.ndarray:
-    """Weights e^(sharpness · logit) of each class; single-label windows have one, by the log-odds of their answer."""
+    """Weights e^(sharpness · logit) per class; in a single-label task one per window, from its top class's log-odds."""
     sure = windows.logits
     if not windows.labels.is_multi_label:
         top = windows.probabilities.max(axis=1, keepdims=True)
         sure = np.log(top / np.maximum(1 - top, 1e-12))
     sure = np.where(windows.weights > 0, sure, sure.min())
-    sure = sharpness * (sure - windows.max(sure)[windows.clip])  # of each clip the largest is 0, so nothing overflows
+    sure = sharpness * (sure - windows.max(sure)[windows.clip])  # at most 0, so nothing overflows
     weights = np.exp(sure)
     return windows.mean(weights * windows.probabilities) / windows.mean(weights)
 

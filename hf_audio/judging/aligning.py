@@ -13,31 +13,31 @@ from hf_audio.judging.judged_clips import JudgedClips
 
 
 def aligned(judged: Sequence[JudgedClips]) -> list[JudgedClips]:
-    """The same, with clips and classes in the order of the first.
+    """The same scores, with clips and classes in the order of the first model.
 
     Raises:
-        InputError: none; other classes or another task; other clips; another truth of the same clips.
+        InputError: no models; models that differ in classes, task, clips or labels.
     """
     if not judged:
-        raise InputError("There is no model to compare or combine: give one or more")
+        raise InputError("There is no model to compare or combine: give at least one")
     first = judged[0]
     return [first, *(_like(first, one) for one in judged[1:])]
 
 
 def check_names(judged: Sequence[JudgedClips]) -> None:
-    """Raises InputError where two models have one name, by which results could not tell them apart."""
+    """Raises InputError if two models have the same name, since results are listed by name."""
     names = [one.name for one in judged]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError(f"Two models are called {twice[0]}: give each a name of its own")
+        raise InputError(f"Two models are called {twice[0]}: give each its own name")
 
 
 def _like(first: JudgedClips, other: JudgedClips) -> JudgedClips:
     classes = _places(first.labels.names, other.labels.names, "classes", first.name, other.name)
     if first.labels.problem_type != other.labels.problem_type:
         raise InputError(
-            f"{first.name} is of a {first.labels.problem_type} task and {other.name} of a "
-            f"{other.labels.problem_type} one, so their scores cannot be compared"
+            f"{first.name} was scored on a {first.labels.problem_type} task and {other.name} on a "
+            f"{other.labels.problem_type} task, so their scores cannot be compared"
         )
     clips = _places(_clip_ids(first), _clip_ids(other), "clips", first.name, other.name)
     order = np.argsort(np.argsort(clips)[other.clip_of_window], kind="stable")
@@ -54,8 +54,7 @@ def _like(first: JudgedClips, other: JudgedClips) -> JudgedClips:
         differs = ~((sorted_like.targets == first.targets) | np.isnan(first.targets + sorted_like.targets)).all(axis=1)
         differs |= (np.isnan(sorted_like.targets) != np.isnan(first.targets)).any(axis=1)
         raise InputError(
-            f"{first.name} and {other.name} were scored against different labels for {differs.sum():,} clips, the "
-            "first "
+            f"{first.name} and {other.name} were scored against different labels for {differs.sum():,} clips, first "
             f"{_clip_ids(first)[int(np.argmax(differs))]}: score both on the same data"
         )
     return sorted_like
@@ -66,16 +65,16 @@ def _clip_ids(judged: JudgedClips) -> list[str]:
 
 
 def _places(wanted: Sequence[str], found: Sequence[str], what: str, first: str, other: str) -> np.ndarray:
-    """Where each wanted name is among those found; both must have the same names, each once."""
+    """The position of each wanted name among the found ones; both must have the same names, each once."""
     for names, owner in ((wanted, first), (found, other)):
         if len(set(names)) < len(names):
-            raise InputError(f"{owner} has {len(names) - len(set(names)):,} {what} twice: each must appear once")
+            raise InputError(f"{owner} has {len(names) - len(set(names)):,} duplicate {what}: each must appear once")
     for names, others, owner, lacks in ((wanted, found, first, other), (found, wanted, other, first)):
         known = set(others)
         missing = [name for name in names if name not in known]
         if missing:
             raise InputError(
-                f"{len(missing):,} of the {what} of {owner} are not among those of {lacks}, such as {missing[0]}: "
+                f"{lacks} lacks {len(missing):,} of the {what} of {owner}, such as {missing[0]}: "
                 "score both on the same data and classes"
             )
     place = {name: number for number, name in enumerate(found)}

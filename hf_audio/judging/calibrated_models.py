@@ -1,11 +1,11 @@
-"""A trained classifier saved with calibrated scores: anyone who loads it gets them, the stock pipeline too.
+"""A trained classifier saved with calibrated scores, which the stock pipeline returns too.
 
     facts = calibrate_model("runs/cnn_folder", validation, "temperature", "runs/cnn_calibrated", fitted_on="validation")
 
-It goes to a folder of its own, for report and scores of the run are about the model as it was. Temperature and vector
-scaling become part of the head's weights, in stock classes too; isotonic scaling needs a class of ours. The model's
-config.json says under `calibration` what was fitted, and where several labels may apply the threshold of its decisions
-moves along.
+The model is saved in a new folder, because the report and scores of the run describe the uncalibrated model.
+Temperature and vector scaling become part of the head's weights, also in stock classes; isotonic scaling needs one of
+our classes. `calibration` in config.json holds the fitted scaling. In multi-label models the decision threshold is
+adjusted to match.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from hf_audio.publishing.calibrated_card import write_calibrated_card
 from hf_audio.terminal import named_logger
 
 ADAPTER, ADAPTER_WEIGHTS = "adapter", "adapter_model.safetensors"
-OF_PEFT = "base_model.model."  # in front of the names of weights in an adapter's file
-ENOUGH_CLIPS = 1000  # for isotonic regression, by scikit-learn's user guide
-TOLERANCE = 1e-3  # of logits that are computed in float32 twice
+OF_PEFT = "base_model.model."  # prefix of the weight names in an adapter's file
+ENOUGH_CLIPS = 1000  # for isotonic regression, according to scikit-learn's user guide
+TOLERANCE = 1e-3  # between float32 logits computed in two ways
 
 logger = named_logger(__name__)
 
@@ -54,26 +54,26 @@ def calibrate_model(
     token: str | None = None,
     revision: str | None = None,
 ) -> dict[str, Any]:
-    """Fits a scaling on validation clips and saves the model with it, whole or not at all.
+    """Fits a scaling on validation clips and saves the model with it, completely or not at all.
 
-    A run folder's LoRA adapter is saved beside it, with the scaled head.
+    The LoRA adapter of a run folder is saved too, with the scaled head.
 
     Args:
         name: a run folder or a repository on the Hub.
-        validation: what this very model says of the validation clips, of all of its classes.
-        kind: in SCALINGS.
-        folder: where it is saved; new, or empty.
-        fitted_on: what the clips are, for card and config.json, such as "the validation split of irmas".
+        validation: the same model's scores for the validation clips, over all of its classes.
+        kind: one of SCALINGS.
+        folder: where to save the model; new or empty.
+        fitted_on: a description of the clips for card and config.json, such as "the validation split of irmas".
         token: for a private repository.
         revision: a branch, tag or commit of the repository.
 
     Returns:
-        source, scaling (as config.json says it), before and after (`calibration_facts` of these clips), threshold and
-        old_threshold (None where one class applies), and decisions_changed, the share of these clips.
+        source, scaling (as in config.json), before and after (`calibration_facts` of these clips), threshold and
+        old_threshold (None for single-label models), and decisions_changed, as a share of these clips.
 
     Raises:
-        InputError: a folder that holds something, a model that cannot take the scaling up, clips of other classes, or
-            clips that no scaling can be fitted on.
+        InputError: a folder that is not empty, a model that cannot hold the scaling, clips of other classes, or clips
+            that no scaling can be fitted on.
     """
     if (Path(name) / "model.skops").is_file():
         raise InputError(f"{name} is a classical model, which was already calibrated in training: give a network")
@@ -97,7 +97,7 @@ def calibrate_model(
     checkpoint = Checkpoint(name, token, predictor.commit)
     earlier = _earlier(checkpoint)
     if earlier:
-        logger.warning("%s was already calibrated (%s): its scores are scaled once more", name, ", ".join(earlier))
+        logger.warning("%s was already calibrated (%s): its scores are now scaled again", name, ", ".join(earlier))
         record["calibrated_before"] = earlier
     facts = {
         "source": public_name(name),
@@ -111,13 +111,13 @@ def calibrate_model(
 
 
 def check_calibration(predictor: Predictor, kind: str, folder: str | Path) -> Path:
-    """Finds before clips are scored whether a model can be saved with a kind of scaling, and there.
+    """Checks, before clips are scored, that a model can be saved with a kind of scaling in a folder.
 
     Returns:
-        The folder.
+        The folder, as an absolute path.
 
     Raises:
-        InputError: an unknown kind, a model that cannot take it up, or a folder that holds something.
+        InputError: an unknown kind, a model that cannot hold it, or a folder that is not empty.
     """
     if kind not in SCALINGS:
         raise unknown_name("scaling", kind, SCALINGS)
@@ -127,45 +127,49 @@ def check_calibration(predictor: Predictor, kind: str, folder: str | Path) -> Pa
     folder = Path(os.path.abspath(folder))
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise InputError(
-            f"{folder} already exists: a calibrated model is saved into a folder of its own, since report.json and "
-            "scores/ of a run are about the model as it was; give a new one"
+            f"{folder} already exists: a calibrated model needs a new folder, since the report.json and scores/ of a "
+            "run describe the uncalibrated model; give another one"
         )
     return folder
 
 
 def places_of_classes(predictor: Predictor, found: LabelSpace) -> list[int]:
-    """The places of the model's classes among those of validation clips.
+    """The positions of the model's classes among those of the validation clips.
 
     Raises:
-        InputError: the clips have other classes, or not all.
+        InputError: the clips have other classes, or lack some.
     """
     own = predictor.labels
     if set(own.names) != set(found.names) or own.problem_type != found.problem_type:
         raise InputError(
-            f"{predictor.name} has {len(own)} classes ({'several' if own.is_multi_label else 'one'} at a time) and the "
-            f"validation clips {len(found)} ({'several' if found.is_multi_label else 'one'}): a calibration that is "
-            "saved with a model is fitted on all of its classes, so leave out the map of classes"
+            f"{predictor.name} has {len(own)} classes ({_task(own)}) and the validation clips {len(found)} "
+            f"({_task(found)}): a calibration that is saved with a model is fitted on all of its classes, so leave out "
+            "the label map"
         )
     return [found.label2id[name] for name in own.names]
 
 
+def _task(labels: LabelSpace) -> str:
+    return "multi-label" if labels.is_multi_label else "single-label"
+
+
 def _require_same_by_window(kind: str, validation: JudgedClips, has_adapter: bool) -> None:
-    """Raises InputError where curves would not be what was fitted once they are in the model."""
+    """Raises InputError if curves inside the model would act differently from the fitted ones."""
     if kind != "isotonic":
         return
     num_windows = np.bincount(validation.clip_of_window).max(initial=1)
     if num_windows > 1:
         raise InputError(
-            f"Isotonic scaling is fitted on the mean logits of clips of up to {num_windows:,} windows, and a model "
-            "would apply it to each window before the mean, which is another thing: save temperature or vector, for "
-            "which both are the same"
+            f"Isotonic scaling was fitted on the mean logits of clips with up to {num_windows:,} windows, but a model "
+            "would apply it to each window before the mean, which gives other scores: save temperature or vector, "
+            "where the order makes no difference"
         )
     if has_adapter:
-        raise InputError("A LoRA adapter has no place for isotonic scaling: save temperature or vector, or remove it")
+        raise InputError("A LoRA adapter cannot hold isotonic scaling: save temperature or vector, or remove it")
 
 
 def _scale(predictor: Predictor, scaling: Scaling) -> None:
-    """Puts the scaling into the model, and sees that its answers are scaled by it and by nothing else."""
+    """Puts the scaling into the model, and checks on noise that its logits are scaled exactly so."""
     rate = predictor.sample_rate
     noise = 0.1 * np.random.default_rng(0).standard_normal(round(rate * (predictor.usage.window_s or 1.0)))
     inputs = predictor.inputs([noise.astype(np.float32)])
@@ -176,13 +180,13 @@ def _scale(predictor: Predictor, scaling: Scaling) -> None:
     found = predictor.logits(inputs)
     if not np.allclose(found, wanted, rtol=TOLERANCE, atol=TOLERANCE):
         raise InputError(
-            f"{predictor.name} is a {type(predictor.model).__name__} whose output is not that of its head, so no "
+            f"{predictor.name} is a {type(predictor.model).__name__} that changes the output of its head, so no "
             "calibration can be saved with it"
         )
 
 
 def _earlier(checkpoint: Checkpoint) -> list[str]:
-    """The kinds of scaling that its config.json, which may be untrusted, says it has had; "unknown" of others."""
+    """The earlier scalings according to config.json, which may be untrusted; "unknown" for kinds not in SCALINGS."""
     found = checkpoint.settings.get("calibration")
     if not found:
         return []
@@ -193,7 +197,7 @@ def _earlier(checkpoint: Checkpoint) -> list[str]:
 
 
 def _decisions(predictor: Predictor, scaling: Scaling, logits: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
-    """The threshold before and after, and the share of clips that are answered otherwise."""
+    """The threshold before and after, and the share of clips whose prediction changes."""
     labels, new = scaling.labels, scaling.probabilities(logits)
     old = labels.probabilities(logits)
     if not labels.is_multi_label:
@@ -209,10 +213,10 @@ def _decisions(predictor: Predictor, scaling: Scaling, logits: np.ndarray, targe
 def _save(
     predictor: Predictor, checkpoint: Checkpoint, facts: dict[str, Any], folder: Path, adapter: Path | None
 ) -> None:
-    """Writes everything into a folder beside, which then gets the name."""
+    """Writes everything into a temporary folder, which is then renamed."""
     unfinished = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
-    work = unfinished / folder.name  # the card calls the model by the last name
+    shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
+    work = unfinished / folder.name  # the card takes the model's name from the folder
     work.mkdir(parents=True)
     try:
         save_model(predictor.model, work)
@@ -233,7 +237,7 @@ def _save(
 
 
 def _save_training_data(checkpoint: Checkpoint, folder: Path) -> None:
-    """The digests of what it was trained on go along, so that it is not judged on that either."""
+    """Copies the digests of the training data, so that evaluation on them is refused for this model too."""
     path = checkpoint.path(TRAINING_DATA, optional=True)
     if path is not None:
         read_training_data(path)
@@ -241,13 +245,13 @@ def _save_training_data(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def _save_adapter(predictor: Predictor, source: Path, folder: Path) -> None:
-    """The adapter of a run folder, whose head is that of the merged model."""
+    """Saves the adapter of a run folder with the head of the merged model."""
     tensors, state = load_file(source / ADAPTER_WEIGHTS), predictor.model.state_dict()
     for name, weights in state.items():
         if is_of_head(name) and f"{OF_PEFT}{name}" in tensors:
             tensors[f"{OF_PEFT}{name}"] = weights.contiguous()
         elif is_of_head(name):
-            raise InputError(f"The adapter in {source} does not hold {name} of the head: remove it and try again")
+            raise InputError(f"The adapter in {source} lacks {name} of the head: remove the adapter and try again")
     folder.mkdir()
     write_atomically(folder / ADAPTER_WEIGHTS, save(tensors, metadata={"format": "pt"}))
     for name in ("adapter_config.json", "README.md"):

@@ -1,8 +1,8 @@
 """Calibration: whether 80% of the predictions with a probability of 0.8 are correct.
 
-Where one class applies, an answer is a clip's most probable class and right or wrong. Where several may, each class of
-each clip is an answer of its own: the class's probability, and whether the clip has it. Unknown labels, and clips of
-which no class is known where one must apply, count nowhere.
+In single-label tasks, an answer is a clip's most probable class, which is right or wrong. In multi-label tasks, each
+class of each clip is an answer: the probability of the class, and whether the clip has it. Unknown labels do not count,
+nor do single-label clips whose class is unknown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
 
 NUM_BINS = 15  # as in Guo et al. 2017
-SMALLEST = np.finfo(np.float64).eps  # of a probability in the log loss, as scikit-learn clips it
+MIN_PROBABILITY = np.finfo(np.float64).eps  # in the log loss, as in scikit-learn
 
 
 class Answers(NamedTuple):
@@ -28,25 +28,25 @@ class Answers(NamedTuple):
 def calibration_facts(
     probabilities: np.ndarray, targets: np.ndarray, labels: LabelSpace, num_bins: int = NUM_BINS
 ) -> dict[str, Any]:
-    """Calibration of clips' probabilities, ready for JSON; None where there is no answer to judge.
+    """Calibration of the probabilities of clips, ready for JSON; values are None if there are no answers.
 
     Args:
         probabilities: float64 `[clips, classes]`.
         targets: float32 `[clips, classes]`, NaN where unknown.
         labels: the classes, and whether one or several apply.
-        num_bins: of the expected calibration errors and of the reliability diagram.
+        num_bins: for the expected calibration errors and the reliability diagram.
 
     Returns:
-        ece: expected calibration error, the mean distance of confidence and accuracy over bins of equal width, weighted
-            by their answers (Guo et al. 2017, arXiv 1706.04599).
-        adaptive_ece: the same over bins of equally many answers, those of one confidence in one bin (Nguyen and
+        ece: expected calibration error, the mean distance between confidence and accuracy over bins of equal width,
+            weighted by their number of answers (Guo et al. 2017, arXiv 1706.04599).
+        adaptive_ece: the same over bins with equal numbers of answers, where equal confidences share a bin (Nguyen and
             O'Connor 2015, arXiv 1508.05154).
-        brier: mean squared error of the probabilities; where one class applies summed over classes, so 0 to 2.
-        log_loss: mean negative log-likelihood, in nats; where several apply, of each class of each clip.
+        brier: mean squared error of the probabilities; in single-label tasks summed over classes, so 0 to 2.
+        log_loss: mean negative log-likelihood, in nats; in multi-label tasks per class and clip.
         overconfidence: mean confidence minus accuracy.
-        num: answers.
-        bins: of the bins of equal width that have answers: confidence (mean), accuracy, num.
-        per_class: of each class: ece and brier of its own probability, clip by clip.
+        num: number of answers.
+        bins: for each non-empty bin of equal width: confidence (mean), accuracy, num.
+        per_class: for each class: ece and brier of its probability over clips.
 
     Raises:
         InputError: shapes that do not match, or numbers that are not probabilities.
@@ -71,7 +71,7 @@ def calibration_facts(
 
 
 def answers(probabilities: np.ndarray, targets: np.ndarray, labels: LabelSpace) -> Answers:
-    """The answers that are judged; see the head of this module."""
+    """The answers that count; see the module's docstring."""
     known = known_targets(targets, labels)
     if labels.is_multi_label:
         is_known = ~np.isnan(known)
@@ -82,8 +82,8 @@ def answers(probabilities: np.ndarray, targets: np.ndarray, labels: LabelSpace) 
 
 
 def known_targets(targets: np.ndarray, labels: LabelSpace) -> np.ndarray:
-    """float64 `[clips, classes]` of 0, 1 and NaN. Where one class applies, a clip that has it lacks all others, and one
-    of which no class is known is NaN altogether."""
+    """float64 `[clips, classes]` of 0, 1 and NaN. In single-label tasks, a clip with a known class has none of the
+    others, and a clip without one is NaN for all classes."""
     targets = np.asarray(targets, dtype=np.float64)
     known = np.where(np.isnan(targets), np.nan, targets > 0.5)
     if labels.is_multi_label:
@@ -112,12 +112,12 @@ def checked_probabilities(
 
 
 def _equal_width(confidence: np.ndarray, num_bins: int) -> np.ndarray:
-    """The bin of each answer, of which each holds its upper edge and the first 0 too."""
+    """The bin of each answer. A bin includes its upper edge; the first one also includes 0."""
     return np.clip(np.ceil(confidence * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
 
 
 def _equal_mass(confidence: np.ndarray, num_bins: int) -> np.ndarray:
-    """The bin of each answer by how many are below it: equal confidences share one."""
+    """The bin of each answer by the number of answers below it: equal confidences share a bin."""
     num_below = np.searchsorted(np.sort(confidence), confidence, side="left")
     return num_below * num_bins // max(1, len(confidence))
 
@@ -146,7 +146,7 @@ def _brier(probabilities: np.ndarray, known: np.ndarray, labels: LabelSpace) -> 
 
 
 def _log_loss(probabilities: np.ndarray, known: np.ndarray, labels: LabelSpace) -> float | None:
-    clipped = np.clip(probabilities, SMALLEST, 1 - SMALLEST)
+    clipped = np.clip(probabilities, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     with_class, without = known == 1, (known == 0) & labels.is_multi_label
     total = -np.log(clipped[with_class]).sum() - np.log1p(-clipped[without]).sum()
     num = with_class.sum() + without.sum()

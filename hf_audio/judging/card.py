@@ -1,6 +1,6 @@
-"""Results of a report in a model's card: model-index metadata, which the Hub shows, and a table with intervals.
+"""Adds the results of a report to a model card: model-index metadata, which the Hub shows, and a table with intervals.
 
-The rest of the card stays as it is, including other results. Writing the same report twice changes nothing.
+The rest of the card is unchanged, including other results. Writing the same report twice changes nothing.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from huggingface_hub.utils import yaml_dump
 
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import parse_yaml, read_text
+from hf_audio.judging.conditions import condition_name
 from hf_audio.judging.page_cells import interval_words
-from hf_audio.judging.plots import condition_name
 from hf_audio.markdown import Markdown, escaped, one_plain_line, table
 from hf_audio.metrics import METRIC_NAMES
 from hf_audio.privacy import is_repo_id, write_published
@@ -33,20 +33,20 @@ INDEX_BLOCK = re.compile(r"^model-index[ \t]*:.*(?:\r?\n(?:[ \t-].*|))*", re.MUL
 
 
 def write_card(place: str | Path, report: Mapping[str, Any], model: str, *, token: str | None = None) -> str:
-    """Puts the results of one model of a report into its card.
+    """Writes the results of one model of a report into its card.
 
     Args:
         place: the model's folder, or its repository on the Hub, "name" or "namespace/name".
-        report: what `judge` returned.
+        report: from `judge`.
         model: the model's name in the report.
-        token: for the Hub; None takes HF_TOKEN or the one of `hf auth login`.
+        token: for the Hub; None uses HF_TOKEN or the token of `hf auth login`.
 
     Returns:
-        Where the card is: a path or an address.
+        The location of the card: a path or an address.
 
     Raises:
-        InputError: no such folder or repository, a card that cannot be read or holds a token, a model-index that is not
-            as the Hub reads it, or what `HubRepo` raises.
+        InputError: no such folder or repository, a card that cannot be read or contains a token, a model-index that the
+            Hub would reject, or an error of `HubRepo`.
     """
     folder = Path(place)
     if folder.is_dir():
@@ -57,7 +57,7 @@ def write_card(place: str | Path, report: Mapping[str, Any], model: str, *, toke
     repo = HubRepo(str(place), "model", token)
     if repo.is_private() is None:
         raise InputError(
-            f"There is no model {repo.repo_id} on the Hub that this token may read: check its name, or push it"
+            f"There is no model {repo.repo_id} on the Hub that this token can read: check its name, or push it"
         )
     with tempfile.TemporaryDirectory() as taken:
         repo.download(CARD, Path(taken), MAX_CARD_BYTES)
@@ -68,7 +68,7 @@ def write_card(place: str | Path, report: Mapping[str, Any], model: str, *, toke
 
 
 def _rewrite(folder: Path, report: Mapping[str, Any], model: str, name: str) -> bool:
-    """Writes the card in a folder, which may have none; whether it has changed."""
+    """Writes the card in a folder, which may have none; returns whether it changed."""
     path = folder / CARD
     old = read_text(path, MAX_CARD_BYTES) if path.exists() else ""
     new = with_results(old, report, model, name)
@@ -78,14 +78,14 @@ def _rewrite(folder: Path, report: Mapping[str, Any], model: str, name: str) -> 
 
 
 def with_results(card: str, report: Mapping[str, Any], model: str, name: str) -> str:
-    """The text of a card with the results of a model in it.
+    """The text of a card with the results of a model added.
 
     Args:
-        card: as it is; may be empty.
-        name: of the model, for a card that does not say it.
+        card: its current text; may be empty.
+        name: name of the model, for a card that does not have it.
 
     Raises:
-        InputError: its metadata is not YAML or its model-index not as the Hub reads it.
+        InputError: its metadata is not YAML, or its model-index is invalid.
     """
     found = REGEX_YAML_BLOCK.search(card)
     block, body = (found[2], card[found.end() :]) if found else ("", card)
@@ -96,30 +96,30 @@ def with_results(card: str, report: Mapping[str, Any], model: str, name: str) ->
 
 
 def _known_index(metadata: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """The card's own model-index; an empty one where it has none."""
+    """The card's model-index; an empty one if it has none."""
     index = metadata.get("model-index")
     if not index:
         return [{"name": name, "results": []}]
     try:
         model_index_to_eval_results(index)
         if not all(isinstance(one["metrics"], list) for one in index[0].get("results") or []):
-            raise TypeError("metrics are no list")
+            raise TypeError("metrics are not a list")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
-            f"The model-index of {CARD} is not as the Hub reads it ({one_line(error)}): fix it, or take it out"
+            f"The Hub cannot read the model-index of {CARD} ({one_line(error)}): fix it, or remove it"
         ) from error
     return index
 
 
 def _results(report: Mapping[str, Any], model: str) -> list[dict[str, Any]]:
-    """What the report says of a model, in the form of a model-index."""
+    """The results of a model in the form of a model-index."""
     data, settings = report["data"], report["settings"]
     results = []
     for name, interval in report["models"][model]["metrics"].items():
         if name not in HUB_METRICS or interval["value"] is None:
             continue
         args: dict[str, Any] = {"aggregation": settings["aggregation"], "num_clips": data["num_clips"]}
-        args["num_classes"] = len(data["classes"])  # of the data, perhaps not all: a model may lack some
+        args["num_classes"] = len(data["classes"])  # may be fewer than in the data: a model may lack some
         if interval["low"] is not None:
             args |= {
                 "confidence": settings["confidence"],
@@ -143,12 +143,12 @@ def _results(report: Mapping[str, Any], model: str) -> list[dict[str, Any]]:
             )
         )
     if not results:
-        raise InputError(f"The report has no metric of {model} for a card: its data have no known labels")
+        raise InputError(f"The report has no metric of {model} for a card, because its data have no known labels")
     return eval_results_to_model_index(model, results)[0]["results"]
 
 
 def _merged(index: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """An index in which results on the same data have new metrics; results that others vouch for stay beside them."""
+    """The index with the new metrics for the same data; results verified by others are kept as separate entries."""
     results = [*(index[0].get("results") or [])]
     for one in new:
         places = [place for place, other in enumerate(results) if _identity(other) == _identity(one)]
@@ -170,7 +170,7 @@ def _identity(result: Mapping[str, Any]) -> tuple:
 
 
 def _with_index(block: str, metadata: Mapping[str, Any], index: list[dict[str, Any]]) -> str:
-    """A card's YAML with another model-index; of the rest each letter stays, where the index can be cut out."""
+    """A card's YAML with another model-index; everything else is kept verbatim if the old index can be cut out."""
     wanted = {**metadata, "model-index": index}
     written = yaml_dump({"model-index": index}, sort_keys=False).strip()
     lines = block.replace("\r\n", "\n")
@@ -185,7 +185,7 @@ def _with_index(block: str, metadata: Mapping[str, Any], index: list[dict[str, A
 
 
 def _with_section(body: str, report: Mapping[str, Any], model: str) -> str:
-    """A card's text with the table of results on these data, in the place of an earlier one."""
+    """A card's text with the table of results on these data, which replaces an earlier one."""
     data = report["data"]
     identity = [data.get("dataset_id") or data["name"], data.get("config"), data["split"], data.get("revision")]
     key = hashlib.sha256(repr(identity).encode()).hexdigest()[:12]
@@ -220,7 +220,7 @@ def _section(report: Mapping[str, Any], model: str) -> Markdown:
 
 
 def _robustness(found: Mapping[str, Any] | None, percent: str) -> Markdown:
-    """The main metric on degraded versions of the same recordings; nothing where none were evaluated."""
+    """The main metric on degraded versions of the same recordings; empty if none were evaluated."""
     if not found or not found["conditions"]:
         return Markdown("")
     metric = found["metric"]
@@ -234,7 +234,7 @@ def _robustness(found: Mapping[str, Any] | None, percent: str) -> Markdown:
 
 
 def _notes(report: Mapping[str, Any], model: str) -> list[str]:
-    """The notes of a report that concern a model: all except those that concern another model."""
+    """The notes of a report that concern a model: all except those about other models only."""
     of_models = {name: one.get("told", ()) for name, one in report["models"].items()}
     of_others = {note for name, told in of_models.items() for note in told if name != model}
     return [note for note in report["notes"] if note in of_models[model] or note not in of_others]

@@ -1,16 +1,16 @@
-"""The mapping of a model's classes to the data's: by a label map, by name, or by AudioSet's synonyms.
+"""The mapping between a model's classes and those of the data: by a label map, by name, or by AudioSet's synonyms.
 
-    violin: Violin, fiddle            in a label map: the data's class, and the model's that is it
-    guitar:                           any of these is it
+    violin: Violin, fiddle            in a label map: a class of the data, and the model's class for it
+    guitar:                           any of these counts as guitar
       - Acoustic guitar
       - Electric guitar
-    noise: null                       is left out
+    noise: null                       left out
     MIT/ast-finetuned-audioset:       lines for one of several models, by its name
       voice: Singing
 
-Names are the same by themselves where they differ in case, spaces, hyphens or Unicode form alone, or where one of them
-lists synonyms between commas, as AudioSet's ontology does ("Violin, fiddle"), and one of these is the other. What is
-not told apart by that is not guessed: it is left out, and said.
+Without a label map, two names match if they differ only in case, spaces, hyphens or Unicode form, or if one of them is
+a comma-separated list of synonyms, as in AudioSet's ontology ("Violin, fiddle"), and the other is one of these.
+Ambiguous names are not guessed: they are left out, with a note.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from hf_audio.preparation.label_map import MAX_MAP_BYTES
 
 MAX_LOG_ODDS = 30.0
 SHOWN = 12
-JOIN = " / "  # between the names of classes that are one
+JOIN = " / "  # between the names of classes that are merged
 
-GivenMap = dict[str, list[str] | None]  # the data's class: the model's that are it, None for what is left out
+GivenMap = dict[str, list[str] | None]  # a class of the data: the model's classes for it, None to leave it out
 
 
 @dataclass(frozen=True)
 class ClassMapping:
-    """The classes that a model is judged by.
+    """The classes that a model is evaluated on.
 
     Attributes:
-        labels: those of the data that are mapped, with the data's kind of task; data classes that the map brought
-            together are one, "violin / viola".
-        of_data: of each the data's classes.
-        of_model: of each the model's.
-        told: what was done, a sentence each.
+        labels: the mapped classes of the data, with the data's kind of task; classes that the label map merges are one
+            class here, "violin / viola".
+        of_data: for each, the positions of the data's classes.
+        of_model: for each, the positions of the model's classes.
+        told: notes for readers, one sentence each.
     """
 
     labels: LabelSpace
@@ -55,25 +55,25 @@ class ClassMapping:
     told: tuple[str, ...]
 
     def targets(self, targets: np.ndarray) -> np.ndarray:
-        """float32 `[clips, data's classes]` → `[clips, classes]`: of classes that are one, any that is there counts,
-        and NaN where none is known to be there and something is unknown."""
+        """float32 `[clips, data's classes]` → `[clips, classes]`. A merged class is present if any of its parts is, and
+        NaN if no part is known to be present and some part is unknown."""
         columns = [targets[:, list(places)] for places in self.of_data]
         found = [np.where((one > 0.5).any(axis=1), 1.0, one.sum(axis=1) * 0.0) for one in columns]
         return np.stack(found, axis=1).astype(np.float32)
 
     def as_names(self, model_labels: LabelSpace) -> dict[str, list[str]]:
-        """Of each class the model's that are it."""
+        """The names of the model's classes for each class."""
         its = ([model_labels.names[place] for place in places] for places in self.of_model)
         return dict(zip(self.labels.names, its, strict=True))
 
     def logits(self, logits: np.ndarray, model_labels: LabelSpace) -> np.ndarray:
         """A model's float32 `[windows, model's classes]` → `[windows, classes]`, for the data's kind of task.
 
-        Where each clip has one class, the softmax of these is the model's own among the classes that are judged. A
-        model with one class at a time that is asked for several gives the log-odds of its own softmax. Of several
-        classes that are one, probabilities of one at a time are added, and of several at a time the highest counts.
+        For single-label data, the softmax of these is the model's softmax restricted to the evaluated classes. A
+        single-label model on multi-label data gives the log-odds of its own softmax. For merged classes, a single-label
+        model's probabilities are added, and a multi-label model's largest logit counts.
         """
-        logits = np.where(np.isfinite(logits), logits, np.nan).astype(np.float64)  # JudgedClips says it
+        logits = np.where(np.isfinite(logits), logits, np.nan).astype(np.float64)  # JudgedClips refuses NaN
         if self.labels.is_multi_label and not model_labels.is_multi_label:
             probabilities = model_labels.probabilities(logits)
             found = [_log_odds(probabilities[:, list(places)].sum(axis=1)) for places in self.of_model]
@@ -88,14 +88,14 @@ class ClassMapping:
 def map_classes(
     model_labels: LabelSpace, data_labels: LabelSpace, given: GivenMap | None = None, *, model: str, data: str
 ) -> ClassMapping:
-    """Maps the classes of data to a model's.
+    """Maps the classes of the data to those of a model.
 
     Args:
-        given: of a label map, see `read_given_map`; other classes are mapped by their names.
-        model, data: names, for messages.
+        given: the entries of a label map, see `read_given_map`; other classes are mapped by name.
+        model, data: names for messages.
 
     Raises:
-        InputError: no class is mapped, or one alone where each clip has one class.
+        InputError: no class is mapped, or only one for single-label data.
     """
     given = given or {}
     by_name = _by_name(model_labels.names, [name for name in data_labels.names if name not in given])
@@ -118,15 +118,15 @@ def map_classes(
 
 
 def read_given_map(path: str | Path, data_labels: LabelSpace, models: Mapping[str, LabelSpace]) -> dict[str, GivenMap]:
-    """The lines of a label map that hold for each model.
+    """The entries of a label map that apply to each model.
 
     Args:
-        path: of the YAML file.
-        data_labels: classes of the data, which its lines begin with.
-        models: the classes of each, by its name.
+        path: the YAML file.
+        data_labels: the classes of the data, the keys of the map.
+        models: the classes of each model, by its name.
 
     Raises:
-        InputError: it cannot be read, or names a class or a model that is not there.
+        InputError: the file cannot be read, or names an unknown class or model.
     """
     content = read_yaml(path, MAX_MAP_BYTES)
     own = {name: part for name, part in content.items() if isinstance(part, Mapping)}
@@ -141,19 +141,19 @@ def read_given_map(path: str | Path, data_labels: LabelSpace, models: Mapping[st
 
 
 def plain(name: str) -> str:
-    """A class's name without case, and with one space where there are spaces, hyphens or underlines."""
+    """A class name in lower case, with runs of spaces, hyphens and underscores as one space."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     return re.sub(r"[\s_-]+", " ", folded).strip()
 
 
 def spellings(name: str) -> set[str]:
-    """The plain names that a class goes by: its own and, of synonyms between commas, each."""
+    """The plain names of a class: the whole name, and each of its comma-separated synonyms."""
     return {plain(one) for one in (name, *name.split(","))}
 
 
 @dataclass(frozen=True)
 class _ByName:
-    """Of the data's classes the model's of the same name, and of those that were not clear what they may be."""
+    """For the classes of the data: the model's class of the same name, or the candidates if that is ambiguous."""
 
     names: dict[str, tuple[str]]
     unclear: dict[str, list[str]]
@@ -178,21 +178,21 @@ def _by_name(model_names: Sequence[str], data_names: Iterable[str]) -> _ByName:
     for name, (its,) in found.items():
         users[its].append(name)
     for its, names in users.items():
-        if len(names) > 1:  # they cannot be told apart, and whether they are one is not for us to say
+        if len(names) > 1:  # whether these are one class is for the user to decide
             best = [name for name in names if name == its]
             unclear |= {name: [its] for name in names if name not in best}
     return _ByName({name: its for name, its in found.items() if name not in unclear}, unclear)
 
 
 def _check_apart(found: Mapping[tuple[str, ...], Sequence[str]], model: str) -> None:
-    """Refuses a class of the model that is a part of two classes of the data."""
+    """Refuses a class of the model that is mapped to two classes of the data."""
     user_of: dict[str, str] = {}
     for its, names in found.items():
         for one in its:
             if user_of.setdefault(one, names[0]) != names[0]:
                 raise InputError(
-                    f"{one!r} of {model} is said to be {user_of[one]!r} and {names[0]!r}: give both of these the same "
-                    "lines in --label_map, which makes one class of them, or give it to one alone"
+                    f"{one!r} of {model} is mapped to both {user_of[one]!r} and {names[0]!r}: give both the same "
+                    "lines in --label_map, which merges them into one class, or map it to one of them only"
                 )
 
 
@@ -204,32 +204,32 @@ def _told(
     data_labels: LabelSpace,
     model: str,
 ) -> Iterable[str]:
-    """What readers must know of a mapping, a sentence each; nothing where all classes are the same."""
+    """Notes on a mapping for readers, one sentence each; none if all classes have the same names."""
     mapped = {name for names in found.values() for name in names}
     others = [
-        f"{' and '.join(map(repr, names))} as {' or '.join(map(repr, its))}"
+        f"{' and '.join(map(repr, names))} to {' or '.join(map(repr, its))}"
         for its, names in found.items()
         if list(its) != list(names)
     ]
     if others:
-        yield f"{model} is asked for {_some(others)}."
+        yield f"Classes mapped to those of {model}: {_some(others)}."
     left_out = [name for name in data_labels.names if name in given and given[name] is None]
     if left_out:
         yield f"The label map leaves out {_some(map(repr, left_out))}."
     for name, choices in unclear.items():
         yield (
             f"{name!r} could be {_some(map(repr, choices))} of {model}"
-            f"{' as other classes are' if len(choices) == 1 else ''}, and is left out: --label_map says what it is."
+            f"{', as could other classes' if len(choices) == 1 else ''}, and is left out: map it with --label_map."
         )
     missing = [name for name in data_labels.names if name not in mapped and name not in unclear and name not in given]
     if missing:
         yield (
-            f"{model} has no class like {_some(map(repr, missing))}: left out; --label_map maps what has another name."
+            f"{model} has no class named {_some(map(repr, missing))}: left out; use --label_map if it has another name."
         )
     used = {name for its in found for name in its}
     unused = len(model_labels) - len(used)
     if unused:
-        yield f"{unused} of the {len(model_labels)} classes of {model} are none of the data's and are not asked for."
+        yield f"{unused} of the {len(model_labels)} classes of {model} do not occur in the data and are ignored."
     yield from _told_of_tasks(model_labels, data_labels, model)
 
 
@@ -237,10 +237,10 @@ def _told_of_tasks(model_labels: LabelSpace, data_labels: LabelSpace, model: str
     if model_labels.problem_type == data_labels.problem_type:
         return
     if data_labels.problem_type == SINGLE_LABEL:
-        yield f"{model} judges each class by itself, and each clip here has one: the highest is taken."
+        yield f"{model} scores each class separately, but each clip here has one class: the highest score is taken."
     elif data_labels.problem_type == MULTI_LABEL:
         yield (
-            f"{model} has one class at a time, and clips here may have several: its softmax is each class's score, so "
+            f"{model} predicts one class at a time, but clips here may have several: the scores are its softmax, so "
             "classes that sound together share it."
         )
 
@@ -248,7 +248,7 @@ def _told_of_tasks(model_labels: LabelSpace, data_labels: LabelSpace, model: str
 def _nothing_shared(
     model_labels: LabelSpace, data_labels: LabelSpace, num_found: int, model: str, data: str
 ) -> InputError:
-    shared = "no class" if not num_found else "one class only"
+    shared = "no class" if not num_found else "only one class"
     example = f"{data_labels.names[0]}: {model_labels.names[0]}"
     return InputError(
         f"{model} ({_some(model_labels.names, 5)}) and {data} ({_some(data_labels.names, 5)}) share {shared} by name: "
@@ -265,8 +265,8 @@ def _checked(
         is_list = isinstance(names, list) and names and all(isinstance(one, str) for one in names)
         if not isinstance(name, str) or not (value is None or is_list):
             raise InputError(
-                f"{path} maps {name!r} to {value!r}, expected a class of the model, a list of them, or null: put names "
-                'that YAML reads as something else (yes, no, on, 1) in quotation marks, "no"'
+                f"{path} maps {name!r} to {value!r}, expected a class of the model, a list of them, or null: quote "
+                'names that YAML reads as something else (yes, no, on, 1), "no"'
             )
         if name not in data_labels.names:
             raise _not_there(path, "class of the data", name, data_labels.names)
@@ -281,13 +281,13 @@ def _not_there(path: str | Path, what: str, name: object, names: Iterable[str]) 
     names = sorted(names)
     guess = nearest_name(str(name), names)
     hint = f"did you mean {guess!r}?" if guess else f"there are: {_some(names, 20)}"
-    return InputError(f"{path} names {name!r}, which is no {what}: {hint}")
+    return InputError(f"{path} names {name!r}, which is not a {what}: {hint}")
 
 
-def _some(names: Iterable[str], most: int = SHOWN) -> str:
+def _some(names: Iterable[str], max_shown: int = SHOWN) -> str:
     names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    more = f" and {len(names) - max_shown} more" if len(names) > max_shown else ""
+    return ", ".join(names[:max_shown]) + more
 
 
 def _log_odds(probabilities: np.ndarray) -> np.ndarray:

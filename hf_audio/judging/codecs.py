@@ -1,4 +1,4 @@
-"""Compressed sound, by the usual bit rates and qualities, and the bit rate that was measured."""
+"""Lossy compression of sound at usual bit rates and qualities, with the measured bit rate."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import soxr
 
 from hf_audio.augment.waveform.codec import PEAK, encoded
 
-# Hz that each codec takes
+# Sample rates in Hz that each codec accepts.
 RATES = {
     "mp3": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
     "vorbis": (8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000),
     "opus": (8_000, 12_000, 16_000, 24_000, 48_000),
 }
 OPUS_KBIT = (6.0, 256.0)
-# Samples before the sound, of LAME's encoder and the decoder. Files of few bits have no header that says so.
+# Samples that LAME's encoder and the decoder add before the sound. Files with low bit rates have no header with it.
 MP3_DELAY = 1105
 
 
 class Coded(NamedTuple):
-    """A sound `[samples]` as it came out, and how many kbit/s its file has."""
+    """The decoded sound `[samples]`, and the bit rate of its file in kbit/s."""
 
     sound: np.ndarray
     kbit_per_s: float
 
 
 def coded(codec: str, strength: float, sample_rate: int, sound: np.ndarray) -> Coded:
-    """A sound there and back, of the same length and as loud.
+    """A sound after encoding and decoding, with the same length and level.
 
     Args:
-        codec: of RATES.
-        strength: kbit/s of mp3 (constant) and opus (on average, less where there is little to say); the quality of
-            vorbis, 0 to 10 as oggenc has it.
-        sample_rate: of the sound in Hz; it is encoded at the lowest rate of the codec that loses nothing.
+        codec: a key of RATES.
+        strength: kbit/s for mp3 (constant) and opus (on average, less for simple sounds); the quality for vorbis, 0 to
+            10 as in oggenc.
+        sample_rate: of the sound, in Hz; it is encoded at the lowest rate of the codec that is not below it.
         sound: float32 `[samples]`.
     """
     rate = coded_rate(codec, sample_rate)
@@ -51,12 +51,12 @@ def coded(codec: str, strength: float, sample_rate: int, sound: np.ndarray) -> C
 
 
 def coded_rate(codec: str, sample_rate: int) -> int:
-    """The lowest rate of a codec from `sample_rate` on in Hz, or its highest."""
+    """The lowest rate of a codec in Hz that is not below `sample_rate`, or its highest rate."""
     return next((one for one in RATES[codec] if one >= sample_rate), RATES[codec][-1])
 
 
 def bit_rates(codec: str, sample_rate: int) -> tuple[float, float]:
-    """The lowest and the highest of mp3 or opus in kbit/s, of one channel at a sample rate in Hz."""
+    """The minimum and maximum of mp3 or opus in kbit/s, for one channel at a sample rate in Hz."""
     if codec == "opus":
         return OPUS_KBIT
     rate = coded_rate(codec, sample_rate)
@@ -64,18 +64,18 @@ def bit_rates(codec: str, sample_rate: int) -> tuple[float, float]:
 
 
 def of_length(sound: np.ndarray, num_samples: int) -> np.ndarray:
-    """`[..., num_samples]`, float32: resampling there and back may give a sample more or less."""
+    """`[..., num_samples]`, float32: resampling back and forth may add or remove a sample."""
     missing = max(0, num_samples - sound.shape[-1])
     widths = [(0, 0)] * (sound.ndim - 1) + [(0, missing)]
     return np.pad(sound[..., :num_samples], widths).astype(np.float32, copy=False)
 
 
 def _compression(codec: str, strength: float, rate: int) -> float:
-    """libsndfile's level, which goes from 0 to 1 through what a codec has."""
+    """libsndfile's compression level, which spans a codec's range from 0 to 1."""
     if codec == "vorbis":
         return 1 - strength / 10
-    least, most = bit_rates(codec, rate)
-    return (most - strength) / (most - least)
+    minimum, maximum = bit_rates(codec, rate)
+    return (maximum - strength) / (maximum - minimum)
 
 
 def _resampled(sound: np.ndarray, rate: int, other: int) -> np.ndarray:

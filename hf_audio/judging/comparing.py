@@ -30,27 +30,27 @@ def compare(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Each pair of models by a paired bootstrap over groups and by McNemar's test, all of them by mean ranks.
+    """Compares each pair of models by a paired bootstrap over groups and McNemar's test, and all by mean ranks.
 
-    Both models of a pair are scored on the same draws, so that clips that are hard for both do not blur what differs.
+    Both models of a pair are scored on the same draws, so clips that are hard for both do not hide a difference.
 
     Args:
-        models: probabilities and decisions, `[clips, classes]`, of each name; two or more.
+        models: probabilities and decisions, `[clips, classes]`, by model name; two or more.
         targets: `[clips, classes]`, NaN where unknown.
         groups: int64 `[clips]`.
-        metric: one of METRICS, that differences are of.
+        metric: one of METRICS, to compare models by.
 
     Returns:
-        "models": an Interval of each; "pairs": "first", "second", "difference" (Interval of first - second), "p",
-        "p_holm", "better" (the name of the better one where p_holm < 1 - confidence, else None), and "mcnemar" as
-        `mcnemar` has it, with "p_clips_holm" and "p_groups_holm"; "ranks": see `mean_ranks`, None of two models;
+        "models": an Interval for each; "pairs": "first", "second", "difference" (Interval of first - second), "p",
+        "p_holm", "better" (the name of the better one if p_holm < 1 - confidence, else None), and "mcnemar" as from
+        `mcnemar`, with "p_clips_holm" and "p_groups_holm"; "ranks": see `mean_ranks`, None for two models;
         "metric", "by" ("group" or "clip"), "num_groups", "num_draws", "confidence". Holm's correction is over pairs.
 
     Raises:
-        InputError: one model, another metric, or as `intervals`.
+        InputError: fewer than two models, an unknown metric, or an error of `intervals`.
     """
     check_draws(num_draws, confidence)
-    _check(models, metric, fewest=2)
+    _check(models, metric, min_models=2)
     groups = numbered(groups)
     redrawn = _redrawn(models, targets, labels, groups, ranked=metric in RANKING_METRICS)
     num_groups = int(groups.max()) + 1
@@ -92,27 +92,27 @@ def mean_ranks(
     metric: str,
     confidence: float = 0.95,
 ) -> dict[str, Any]:
-    """Three or more models by their mean rank over groups, with Friedman's test and Nemenyi's critical difference.
+    """Ranks three or more models over groups, with Friedman's test and Nemenyi's critical difference.
 
-    Each group ranks the models by its own clips. Rankings of classes' clips need many clips, so groups rank by LRAP
-    where `metric` is one of RANKING_METRICS. Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets",
-    JMLR 7 (2006).
+    Each group ranks the models by the score on its own clips. RANKING_METRICS need many clips, so groups use LRAP in
+    their place. Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7 (2006).
 
     Returns:
-        "mean_ranks" of each name, 1 is best; "critical_difference": what two mean ranks must differ by; "together":
-        lists of names that do not differ by so much, best first; "friedman_p": of no difference at all, None where no
-        group ranks them; "metric" that groups rank by; "num_groups" that rank, "num_left_out" where it is undefined.
+        "mean_ranks" by name, 1 is best; "critical_difference": by how much two mean ranks must differ; "together":
+        lists of names that do not differ by that much, best first; "friedman_p": p of no difference between the models,
+        None if no group ranks them; "metric" that groups use; "num_groups" that rank, "num_left_out" where the metric
+        is undefined.
 
     Raises:
-        InputError: fewer than three models, another metric, shapes that differ.
+        InputError: fewer than three models, an unknown metric, shapes that differ.
     """
-    _check(models, metric, fewest=3)
+    _check(models, metric, min_models=3)
     return _ranks(_redrawn(models, targets, labels, numbered(groups), ranked=False), metric, confidence)
 
 
-def _check(models: Models, metric: str, *, fewest: int) -> None:
-    if len(models) < fewest:
-        raise InputError(f"Found {len(models)} models ({', '.join(models)}); this compares {fewest} or more")
+def _check(models: Models, metric: str, *, min_models: int) -> None:
+    if len(models) < min_models:
+        raise InputError(f"Found {len(models)} models ({', '.join(models)}); this compares {min_models} or more")
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
 
@@ -126,7 +126,7 @@ def _redrawn(
 def _drawn(
     redrawn: Mapping[str, RedrawnMetrics], metric: str, num_groups: int, num_draws: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Of each model the metric of each draw; the draws are the same for all."""
+    """The metric of each draw, by model; the draws are the same for all models."""
     chunk, parts = min(one.chunk() for one in redrawn.values()), {name: [] for name in redrawn}
     for counts in drawn_counts(num_groups, num_draws, chunk, seed):
         for name, one in redrawn.items():
@@ -135,12 +135,12 @@ def _drawn(
 
 
 def _right(decisions: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """bool `[clips]`: whether all classes that are known of a clip are decided as they are."""
+    """bool `[clips]`: whether all known classes of a clip are decided correctly."""
     return (((np.asarray(decisions) > 0) == (targets > 0.5)) | np.isnan(targets)).all(axis=1)
 
 
 def _correct(pairs: list[dict[str, Any]], metric: str, confidence: float) -> None:
-    """Adds p values of all pairs together, and which model is better."""
+    """Adds p values corrected over all pairs, and which model is better."""
     for pair, p in zip(pairs, holm([one["p"] for one in pairs]), strict=True):
         pair["p_holm"] = p
         first_is_higher = (pair["difference"].value or 0) > 0
@@ -174,7 +174,7 @@ def _ranks(redrawn: Mapping[str, RedrawnMetrics], metric: str, confidence: float
 
 
 def _together(names: Sequence[str], ranks: np.ndarray, critical: float) -> list[list[str]]:
-    """The longest runs of neighboring ranks that differ by no more than is critical, of two or more."""
+    """The longest runs of two or more neighboring ranks that differ by at most the critical difference."""
     order = np.argsort(ranks, kind="stable")
     ends = np.searchsorted(ranks[order], ranks[order] + critical, side="right")
     starts = [start for start in range(len(order)) if start == 0 or ends[start] > ends[start - 1]]

@@ -1,4 +1,4 @@
-"""The degradations that recordings are evaluated with, as a command asks for them, and their description."""
+"""The degradations to evaluate recordings with, parsed from a command's arguments, and their description."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from hf_audio.judging.degradations import DEGRADATIONS, Around
 
 
 class Condition(NamedTuple):
-    """A degradation of DEGRADATIONS and how strong it is, in its unit."""
+    """A degradation of DEGRADATIONS and its strength, in its unit."""
 
     degradation: str
     strength: float
 
 
-def conditions_of(asked: Sequence[str], around: Around) -> tuple[list[Condition], dict[str, str]]:
-    """The conditions that are asked for, or all that act here.
+def conditions_of(degradations: Sequence[str], around: Around) -> tuple[list[Condition], dict[str, str]]:
+    """The requested conditions, or all that have an effect.
 
     Args:
-        asked: a degradation with strengths, "white_noise=20,10", or without, which are then its usual ones; none for
-            all.
-        around: what the model hears, and the background.
+        degradations: names with strengths, "white_noise=20,10", or without, which uses the default strengths; an empty
+            sequence requests all.
+        around: the model's input format, and the background.
 
     Returns:
-        Conditions, and of those that nobody asked for and that would change nothing, why.
+        The conditions, and why others that were not requested by strength are left out: they would have no effect.
 
     Raises:
-        InputError: another degradation, a strength that is not a number, or one that would change nothing.
+        InputError: an unknown degradation, a strength that is not a number, or one that would have no effect.
     """
     conditions, left_out = [], {}
-    for text in asked or DEGRADATIONS:
+    for text in degradations or DEGRADATIONS:
         name, has_strengths, given = text.partition("=")
         if name not in DEGRADATIONS:
             raise unknown_name("degradation", name, DEGRADATIONS)
@@ -39,13 +39,13 @@ def conditions_of(asked: Sequence[str], around: Around) -> tuple[list[Condition]
         for strength in _strengths(name, given) if has_strengths else found.strengths:
             why = found.idle(strength, around)
             if why and given:
-                raise InputError(f"{name}={strength:g} would have no effect here: {why}")
+                raise InputError(f"{name}={strength:g} cannot be used here: {why}")
             if why:
                 left_out[f"{name} {strength:g} {found.unit}".strip()] = why
             else:
                 conditions.append(Condition(name, strength))
-        if asked and name not in {condition.degradation for condition in conditions}:
-            raise InputError(f"{name} cannot act here: {found.idle(found.strengths[0], around)}")
+        if degradations and name not in {condition.degradation for condition in conditions}:
+            raise InputError(f"{name} cannot be used here: {found.idle(found.strengths[0], around)}")
     return list(dict.fromkeys(conditions)), left_out
 
 
@@ -57,10 +57,10 @@ def _strengths(name: str, given: str) -> list[float]:
 
 
 def notes_of(table: Mapping[str, Any]) -> list[str]:
-    """What a reader of the table must know, one sentence each."""
-    idle = [_named(row) for row in table["conditions"] if not row["num_changed"]]
+    """Notes on the table for its reader, one sentence each."""
+    idle = [condition_name(row) for row in table["conditions"] if not row["num_changed"]]
     clipped = [
-        f"{_named(row)} cuts off {row['clipped_share']:.1%} of the samples"
+        f"{condition_name(row)} cuts off {row['clipped_share']:.1%} of the samples"
         for row in table["conditions"]
         if row.get("clipped_share")
     ]
@@ -70,5 +70,6 @@ def notes_of(table: Mapping[str, Any]) -> list[str]:
     return notes + [f"{one[0].upper()}{one[1:]}." for one in clipped]
 
 
-def _named(row: Mapping[str, Any]) -> str:
+def condition_name(row: Mapping[str, Any]) -> str:
+    """The name of a degradation in tables: "white noise 10 dB SNR"."""
     return f"{row['degradation'].replace('_', ' ')} {row['strength']:g} {row['unit']}".strip()

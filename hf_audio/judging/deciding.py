@@ -1,4 +1,4 @@
-"""From probabilities to decisions: the largest of single-label tasks, thresholds of others, chosen on validation."""
+"""From probabilities to decisions: the largest in single-label tasks, else thresholds chosen on validation."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.metrics import choose_threshold, decide
 
-# Below so many validation clips of a class, its own best threshold would be that of a few clips.
+# With fewer validation clips of a class, the best threshold of the class would depend on single clips.
 MIN_CLIPS = 5
 
 
 def choose_thresholds(
     probabilities: np.ndarray, targets: np.ndarray, labels: LabelSpace, per_class: bool = False
 ) -> np.ndarray:
-    """Thresholds of the best F1 on validation clips, never to be chosen on those that are judged.
+    """Thresholds with the best F1 on validation clips. Never choose them on the clips that are evaluated.
 
     Args:
         probabilities, targets: `[clips, classes]` of validation.
-        per_class: a threshold for each class (best F1 of the class) rather than one for all (best micro F1). Classes of
-            `sharing_a_threshold` have too few clips for one of their own, and take that of all.
+        per_class: one threshold per class (best F1 of the class) instead of one for all (best micro F1). Classes of
+            `sharing_a_threshold` have too few clips, and use the common one.
 
     Returns:
-        float64 `[classes]`; 0.5 throughout for single-label tasks, where thresholds decide nothing.
+        float64 `[classes]`; all 0.5 for single-label tasks, which do not use thresholds.
 
     Raises:
         InputError: thresholds per class for a single-label task.
@@ -48,17 +48,17 @@ def choose_thresholds(
 
 
 def sharing_a_threshold(targets: np.ndarray, labels: LabelSpace) -> tuple[str, ...]:
-    """Classes with fewer than MIN_CLIPS validation clips that have them, or that are known not to have them."""
+    """Classes with fewer than MIN_CLIPS validation clips that have them, or that are known to lack them."""
     targets = np.asarray(targets)
     fewer = np.minimum((targets > 0.5).sum(axis=0), (targets <= 0.5).sum(axis=0))
     return tuple(name for name, count in zip(labels.names, fewer, strict=True) if count < MIN_CLIPS)
 
 
 def decisions_of(probabilities: np.ndarray, labels: LabelSpace, thresholds: np.ndarray | Sequence[float]) -> np.ndarray:
-    """int8 `[clips, classes]`: the largest score, or every score at its class's threshold or above.
+    """int8 `[clips, classes]`: the largest score, or each score that reaches its class's threshold.
 
     Raises:
-        InputError: not one threshold in [0, 1] for each class.
+        InputError: the thresholds are not one number in [0, 1] per class.
     """
     thresholds = np.asarray(thresholds, dtype=np.float64)
     if thresholds.shape != (len(labels),) or not ((thresholds >= 0) & (thresholds <= 1)).all():

@@ -1,4 +1,4 @@
-"""Metrics of predictions with intervals, for many parts of the clips and much faster than all metrics."""
+"""Intervals of the metrics of decisions, for many subsets of the clips; much faster than all metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hf_audio.judging.redrawn_metrics import RedrawnMetrics, drawn_counts
 
 
 def decision_metrics_of(labels: LabelSpace) -> tuple[str, ...]:
-    """Those of a part of the clips, the main one first: few clips do not say much of an order of scores."""
+    """The metrics for a subset of the clips, the main one first. Ranking metrics need more clips than a subset has."""
     return ("f1_micro", "f1_macro") if labels.is_multi_label else ("accuracy", "f1_macro")
 
 
@@ -27,7 +27,7 @@ def decision_intervals(
     confidence: float,
     seed: int,
 ) -> dict[str, Interval]:
-    """What `intervals` says of `decision_metrics_of` some clips, `rows` of `[clips, classes]`; at least one clip."""
+    """The intervals of `decision_metrics_of` over some clips: `rows` of `[clips, classes]`, at least one."""
     redrawn = _redrawn(judged, probabilities, decisions, rows)
     names, whole = decision_metrics_of(judged.labels), redrawn.of_all().metrics
     draws = drawn_counts(redrawn.num_groups, num_draws, redrawn.chunk(), seed)
@@ -41,7 +41,7 @@ def decision_intervals(
 def main_decision_metric(
     judged: JudgedClips, probabilities: np.ndarray, decisions: np.ndarray, rows: np.ndarray
 ) -> float | None:
-    """The first of `decision_metrics_of` some clips; None where it is undefined, or of no clips."""
+    """The first of `decision_metrics_of` over some clips; None if it is undefined or there are no clips."""
     if not len(rows):
         return None
     name = decision_metrics_of(judged.labels)[0]

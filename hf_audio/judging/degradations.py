@@ -1,8 +1,8 @@
 """Degradations of recordings: noise, codecs, levels, rooms, microphones.
 
-Each kind makes of sounds the same sounds in a worse state, of one strength for all. They are the steps of
-`augment/waveform` with numbers that are given in place of drawn ones. What is random depends only on the key of a sound
-and is the same at all strengths, so that strengths differ in nothing else.
+Each kind degrades sounds with the same strength for all. Most are the steps of `augment/waveform` with given numbers
+in place of random ones. Randomness depends only on the key of a sound and is the same at all strengths, so conditions
+of one kind differ only in strength.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from hf_audio.augment.waveform.sounds import SoundPool
 from hf_audio.augment.waveform.step import KEYS, WaveformStep
 from hf_audio.judging.codecs import bit_rates, coded, of_length
 
-PIECE_S = 30.0  # longer sounds are changed piece by piece: signal-to-noise ratios hold in each
-ROWS_AT_A_TIME = 16
+PIECE_S = 30.0  # longer sounds are changed in pieces of this length, each with the signal-to-noise ratio
+BATCH_SIZE = 16
 
 
 class Around(NamedTuple):
-    """What a degradation knows beside the sounds: their rate in Hz, whether the model tells left from right, and the
-    recordings of a background, if any were given."""
+    """The context of a degradation: the sample rate in Hz, whether the model reads stereo, and background recordings,
+    if any were given."""
 
     sample_rate: int
     is_stereo: bool = False
@@ -44,7 +44,7 @@ class Around(NamedTuple):
 
 
 class Degraded(NamedTuple):
-    """Sounds in a worse state, `[samples]` or `[2, samples]` each, and numbers of each that say what acted."""
+    """Degraded sounds, `[samples]` or `[2, samples]` each, and measurements per sound."""
 
     sounds: list[np.ndarray]
     facts: Mapping[str, np.ndarray] = MappingProxyType({})
@@ -58,11 +58,11 @@ class Degradation:
     """One kind of degradation.
 
     Attributes:
-        unit: of its strength.
-        strengths: those that are tried where nobody asks for others, the mildest first.
+        unit: unit of its strength.
+        strengths: the default strengths, the mildest first.
         meaning: one line for --help.
-        change: sounds, a key for each (see `uniform_noise`), a strength and what is around → sounds.
-        idle: says why a strength would change nothing here, or cannot be; None where it acts.
+        change: sounds, a key for each (see `uniform_noise`), a strength and the context → sounds.
+        idle: the reason why a strength would have no effect or is invalid; None if it can be used.
     """
 
     unit: str
@@ -73,9 +73,9 @@ class Degradation:
 
 
 def _by_rows(change: Callable[[Tensor, Tensor, Tensor, float, Around], Tensor]) -> Change:
-    """A change of pieces `[rows, samples]` with their lengths and keys `[rows]` as one of sounds.
+    """Makes a change of pieces `[rows, samples]`, with their lengths and keys `[rows]`, into a change of sounds.
 
-    Channels and pieces of a sound are rows of their own.
+    Each piece of each channel is a row.
     """
 
     def changed(sounds: Sequence[np.ndarray], keys: Sequence[int], strength: float, around: Around) -> Degraded:
@@ -103,11 +103,11 @@ def _in_batches(
     strength: float,
     around: Around,
 ) -> list[np.ndarray]:
-    """The pieces in their order, neighbors in length changed together."""
+    """The changed pieces in their order; pieces of similar length are batched."""
     order = sorted(range(len(pieces)), key=lambda place: len(pieces[place]))
     found: list[Any] = [None] * len(pieces)
-    for first in range(0, len(order), ROWS_AT_A_TIME):
-        places = order[first : first + ROWS_AT_A_TIME]
+    for first in range(0, len(order), BATCH_SIZE):
+        places = order[first : first + BATCH_SIZE]
         lengths = torch.tensor([len(pieces[place]) for place in places])
         values = pad_sequence([torch.from_numpy(np.ascontiguousarray(pieces[place])) for place in places], True)
         new = change(values.float(), lengths, torch.tensor([keys[place] for place in places]), strength, around)
@@ -121,7 +121,7 @@ def _like(sound: np.ndarray, channels: list[np.ndarray]) -> np.ndarray:
 
 
 def _stepped(step: WaveformStep, values: Tensor, lengths: Tensor, numbers: type, *given: Any) -> Tensor:
-    """What a step of augmentation makes of all rows with given numbers, one for all or one for each."""
+    """Applies an augmentation step to all rows with given numbers, one for all or one per row."""
     of_rows = [torch.as_tensor(one, dtype=torch.float32).expand(len(values)) for one in given]
     drawn = numbers(torch.ones(len(values)), *of_rows)
     return step.apply(Windows.of(values, values.new_zeros(len(values), 1), lengths), drawn).values
@@ -151,14 +151,14 @@ def _low_pass(values: Tensor, lengths: Tensor, keys: Tensor, frequency_hz: float
 
 
 def _gain(sounds: Sequence[np.ndarray], keys: Sequence[int], gain_db: float, around: Around) -> Degraded:
-    """What is louder than full scale is cut off there, as a file of 16 bits has it."""
+    """Samples beyond full scale are clipped, as in a 16-bit file."""
     louder = [sound * np.float32(10 ** (gain_db / 20)) for sound in sounds]
     cut_off = np.array([float((np.abs(sound) > 1).mean()) for sound in louder])
     return Degraded([np.clip(sound, -1, 1) for sound in louder], {"clipped_share": cut_off})
 
 
 def _codec(name: str, sounds: Sequence[np.ndarray], keys: Sequence[int], strength: float, around: Around) -> Degraded:
-    """Channels one by one: what they cost together is said."""
+    """Channels are encoded separately; the bit rate is their sum."""
     channels = [channel for sound in sounds for channel in np.atleast_2d(sound)]
     with ThreadPoolExecutor(min(NUM_THREADS, len(channels))) as threads:
         found = iter(list(threads.map(partial(coded, name, strength, around.sample_rate), channels)))
@@ -176,42 +176,42 @@ def _sample_rate(sounds: Sequence[np.ndarray], keys: Sequence[int], rate: float,
 
 
 def _shift(sounds: Sequence[np.ndarray], keys: Sequence[int], shift_s: float, around: Around) -> Degraded:
-    """The beginning is not heard: so much of it, and at most half of the sound."""
+    """Removes the beginning, at most half of the sound."""
     lost = [min(round(shift_s * around.sample_rate), sound.shape[-1] // 2) for sound in sounds]
     shifted = [sound[..., count:] for sound, count in zip(sounds, lost, strict=True)]
     return Degraded(shifted, {"shifted_s": np.array(lost) / around.sample_rate})
 
 
 def _mono(sounds: Sequence[np.ndarray], keys: Sequence[int], strength: float, around: Around) -> Degraded:
-    """Both channels are their mean."""
+    """Replaces both channels by their mean."""
     return Degraded([sound if sound.ndim == 1 else np.stack([sound.mean(axis=0)] * 2) for sound in sounds])
 
 
-def _within(least: float, most: float) -> Callable[[float, Around], str | None]:
+def _within(minimum: float, maximum: float) -> Callable[[float, Around], str | None]:
     def idle(strength: float, around: Around) -> str | None:
-        return None if least <= strength <= most else f"strengths go from {least:g} to {most:g}"
+        return None if minimum <= strength <= maximum else f"strengths go from {minimum:g} to {maximum:g}"
 
     return idle
 
 
 def _needs_background(strength: float, around: Around) -> str | None:
-    return _within(-60, 60)(strength, around) if around.background else "no recordings of a background were given"
+    return _within(-60, 60)(strength, around) if around.background else "no background recordings were given"
 
 
 def _needs_lower_rate(strength: float, around: Around) -> str | None:
     if 1_000 <= strength < around.sample_rate:
         return None
-    return f"the model hears {around.sample_rate:,} Hz, and rates from 1,000 Hz to below that change what it hears"
+    return f"the model reads sound at {around.sample_rate:,} Hz, and only rates from 1,000 Hz to below that change it"
 
 
 def _needs_lower_frequency(strength: float, around: Around) -> str | None:
     if 20 <= strength < around.sample_rate / 2:
         return None
-    return f"the model hears up to {around.sample_rate / 2:,.0f} Hz, and filters from 20 Hz to below that act"
+    return f"the model reads up to {around.sample_rate / 2:,.0f} Hz, and only cutoffs from 20 Hz to below that act"
 
 
 def _needs_stereo(strength: float, around: Around) -> str | None:
-    return None if around.is_stereo else "the model hears the mean of all channels anyway"
+    return None if around.is_stereo else "the model reads the mean of all channels anyway"
 
 
 def _needs_gain(strength: float, around: Around) -> str | None:
@@ -228,19 +228,19 @@ def _needs_bit_rate(name: str) -> Callable[[float, Around], str | None]:
 SNRS_DB = (30.0, 20.0, 10.0, 0.0)
 DEGRADATIONS = {
     "white_noise": Degradation(
-        "dB SNR", SNRS_DB, "hiss, as loud at all frequencies", _by_rows(partial(_noise, 0.0)), _within(-60, 60)
+        "dB SNR", SNRS_DB, "hiss, equally loud at all frequencies", _by_rows(partial(_noise, 0.0)), _within(-60, 60)
     ),
     "pink_noise": Degradation(
-        "dB SNR", SNRS_DB[1:], "noise as loud in each octave", _by_rows(partial(_noise, 1.0)), _within(-60, 60)
+        "dB SNR", SNRS_DB[1:], "noise, equally loud in all octaves", _by_rows(partial(_noise, 1.0)), _within(-60, 60)
     ),
     "brown_noise": Degradation(
         "dB SNR", (10.0, 0.0), "rumble, as of traffic and wind", _by_rows(partial(_noise, 2.0)), _within(-60, 60)
     ),
     "background": Degradation(
-        "dB SNR", SNRS_DB[1:], "recordings that are given, behind the sound", _by_rows(_background), _needs_background
+        "dB SNR", SNRS_DB[1:], "given recordings in the background", _by_rows(_background), _needs_background
     ),
     "reverb": Degradation(
-        "s RT60", (0.3, 1.0), "a synthetic room, as much reflected as direct", _by_rows(_reverb), _within(0.05, 10)
+        "s RT60", (0.3, 1.0), "a synthetic room, equal reflected and direct sound", _by_rows(_reverb), _within(0.05, 10)
     ),
     "low_pass": Degradation(
         "Hz", (4_000.0, 1_000.0), "a dull microphone or loudspeaker", _by_rows(_low_pass), _needs_lower_frequency
@@ -248,26 +248,26 @@ DEGRADATIONS = {
     "mp3": Degradation(
         "kbit/s",
         (32.0,),
-        "MP3 at a constant bit rate, there and back",
+        "MP3 compression at a constant bit rate",
         partial(_codec, "mp3"),
         _needs_bit_rate("mp3"),
     ),
     "vorbis": Degradation(
-        "quality", (0.0,), "Ogg Vorbis of quality 0 to 10, there and back", partial(_codec, "vorbis"), _within(0, 10)
+        "quality", (0.0,), "Ogg Vorbis compression, quality 0 to 10", partial(_codec, "vorbis"), _within(0, 10)
     ),
     "opus": Degradation(
         "kbit/s",
         (16.0, 6.0),
-        "Opus at a mean bit rate, there and back",
+        "Opus compression at an average bit rate",
         partial(_codec, "opus"),
         _needs_bit_rate("opus"),
     ),
     "sample_rate": Degradation(
-        "Hz", (22_050.0, 16_000.0, 8_000.0), "a lower rate, there and back", _sample_rate, _needs_lower_rate
+        "Hz", (22_050.0, 16_000.0, 8_000.0), "resampling to a lower rate and back", _sample_rate, _needs_lower_rate
     ),
     "gain": Degradation(
-        "dB", (-30.0, -12.0, 6.0, 12.0), "quieter or louder, cut off at full scale", _gain, _needs_gain
+        "dB", (-30.0, -12.0, 6.0, 12.0), "quieter or louder, clipped at full scale", _gain, _needs_gain
     ),
-    "shift": Degradation("s", (0.1, 0.5), "the beginning is not heard", _shift, _within(0.001, 60)),
-    "mono": Degradation("", (1.0,), "both channels are their mean", _mono, _needs_stereo),
+    "shift": Degradation("s", (0.1, 0.5), "the beginning is removed", _shift, _within(0.001, 60)),
+    "mono": Degradation("", (1.0,), "both channels are replaced by their mean", _mono, _needs_stereo),
 }

@@ -1,7 +1,7 @@
-"""More windows of a clip than it was trained with: denser and shifted ones, and what each of them speaks for.
+"""Denser or shifted windows of a clip than in training, and weights for them.
 
-Windows that overlap say much of the same twice, and one that reaches behind a clip's end says little. `time_weights`
-gives each the time that it speaks for, so that every moment of a clip counts once.
+Overlapping windows are redundant, and a window that reaches past the end of a clip has little content. `time_weights`
+weights each window by the time it covers, so that each moment of a clip counts once.
 """
 
 from __future__ import annotations
@@ -17,22 +17,21 @@ from hf_audio.judging.aligning import aligned
 from hf_audio.judging.judged_clips import JudgedClips
 from hf_audio.windows import window_starts
 
-# Windows are cut at frames or samples: their starts differ by less from where a rule in seconds has them.
-ROUNDING_S = 0.02
-SAME_ANSWER = 1e-2
+ROUNDING_S = 0.02  # maximum difference of starts to a rule in seconds: windows are cut at frames or samples
+SAME_LOGITS = 1e-2
 
 
 def time_weights(judged: JudgedClips, window_s: float) -> np.ndarray:
-    """Seconds of its clip that each window speaks for: where n windows overlap, each has 1 / n of the time.
+    """Seconds of its clip that each window accounts for: where n windows overlap, each gets 1 / n of the time.
 
-    A clip begins with its first window. What reaches behind its end, which was padded, counts nothing. For
-    `clip_probabilities(..., window_weights=...)`; of a clip the weights sum to the time that windows cover.
+    A clip begins with its first window. Padding after its end does not count. The weights of a clip sum to the time
+    that its windows cover. For `clip_probabilities(..., window_weights=...)`.
 
     Returns:
         float64 `[windows]`.
 
     Raises:
-        InputError: windows of no length, or a clip of several windows whose duration is unknown.
+        InputError: a length that is not positive, or a clip with several windows and unknown duration.
     """
     if not 0 < window_s < np.inf:
         raise InputError(f"window_s must be above 0, found {window_s}")
@@ -50,10 +49,10 @@ def time_weights(judged: JudgedClips, window_s: float) -> np.ndarray:
 
 
 def at_hop(judged: JudgedClips, window_s: float, hop_s: float) -> JudgedClips:
-    """Of densely cut windows those that a larger hop would have had, so that one scoring tells what a hop is worth.
+    """The subset of dense windows that a larger hop would have, so that one scoring can compare hops.
 
     Raises:
-        InputError: a window of that hop was not scored; a clip of several windows whose duration is unknown.
+        InputError: a window at that hop was not scored; a clip with several windows and unknown duration.
     """
     firsts = np.searchsorted(judged.clip_of_window, np.arange(len(judged) + 1))
     ends, kept = _clip_ends_s(judged), []
@@ -65,24 +64,24 @@ def at_hop(judged: JudgedClips, window_s: float, hop_s: float) -> JudgedClips:
         wanted = starts[0] + np.array(_starts_s(ends[clip] - starts[0], window_s, hop_s))
         nearest = np.abs(starts[:, None] - wanted).argmin(axis=0)
         off = np.abs(starts[nearest] - wanted)
-        off[-1] -= (starts[1] - starts[0]) / 2  # the one against the end, which dense windows have where it adds enough
+        off[-1] -= (starts[1] - starts[0]) / 2  # the last one is aligned to the end; dense windows may not have it
         if (off > ROUNDING_S).any():
             raise InputError(
                 f"{judged.name} has no window at {wanted[int(np.argmax(off))]:g} s of "
-                f"{judged.clips['clip_id'][clip].as_py()}: windows every {hop_s:g} s are not among those that were "
-                "scored; take a multiple of their hop"
+                f"{judged.clips['clip_id'][clip].as_py()}: windows every {hop_s:g} s are not a subset of the scored "
+                "ones; give a multiple of their hop"
             )
         kept.append(first + np.unique(nearest))
-    return _of_windows(judged, np.concatenate(kept))
+    return judged.with_windows(np.concatenate(kept))
 
 
 def joined_windows(judged: Sequence[JudgedClips]) -> JudgedClips:
-    """One model's answers to windows that were cut in several ways (shifted, by other hops), as those of one scoring.
+    """Joins one model's scores for windows that were cut in several ways (shifted, other hops) into one scoring.
 
-    A window that several have counts once.
+    A window that occurs several times counts once.
 
     Raises:
-        InputError: other clips or classes, or other answers to the same window, as of two models.
+        InputError: other clips or classes, or different scores for the same window, as from two models.
     """
     models = aligned(judged)
     clip, starts, logits = (
@@ -93,20 +92,20 @@ def joined_windows(judged: Sequence[JudgedClips]) -> JudgedClips:
     clip, starts, logits = clip[order], starts[order], logits[order]
     again = np.append(False, (np.diff(clip) == 0) & (np.diff(starts) < 1e-3))
     before = np.flatnonzero(again) - 1
-    differs = np.abs(logits[again] - logits[before]).max(axis=1, initial=0) > SAME_ANSWER
+    differs = np.abs(logits[again] - logits[before]).max(axis=1, initial=0) > SAME_LOGITS
     if differs.any():
         place = before[int(np.argmax(differs))]
         clip_id = models[0].clips["clip_id"][int(clip[place])].as_py()
         raise InputError(
-            f"Two answers to the window at {starts[place]:g} s of {clip_id} differ: windows are joined of one model "
-            "and the same sound; several models are an ensemble"
+            f"There are two different scores for the window at {starts[place]:g} s of {clip_id}: only windows of one "
+            "model and the same sound can be joined; for several models, use an ensemble"
         )
     whole = dataclasses.replace(models[0], clip_of_window=clip, window_starts_s=starts, window_logits=logits)
-    return _of_windows(whole, np.flatnonzero(~again))
+    return whole.with_windows(~again)
 
 
 def _clip_ends_s(judged: JudgedClips) -> np.ndarray:
-    """float64 `[clips]`, where each ends in its recording; infinite for those of one window and unknown duration."""
+    """float64 `[clips]`, the end of each in its recording; infinite for clips of one window and unknown duration."""
     counts = np.bincount(judged.clip_of_window, minlength=len(judged))
     durations = judged.clips["duration_s"].to_numpy(zero_copy_only=False).astype(np.float64)
     unknown = np.isnan(durations)
@@ -114,19 +113,14 @@ def _clip_ends_s(judged: JudgedClips) -> np.ndarray:
     if asked.any():
         clip_id = judged.clips["clip_id"][int(np.argmax(asked))].as_py()
         raise InputError(
-            f"The duration of {int(asked.sum()):,} clips is unknown, the first {clip_id}: their last windows cannot "
-            "be placed; use the windows as they are"
+            f"The duration of {int(asked.sum()):,} clips is unknown, first {clip_id}, so the end of their last windows "
+            "is unknown too: use all windows with equal weights"
         )
     begins = judged.window_starts_s[np.cumsum(counts) - counts]
     return begins + np.where(unknown, np.inf, durations)
 
 
 def _starts_s(duration_s: float, window_s: float, hop_s: float) -> list[float]:
-    """The rule of `windows`, in ms."""
+    """`window_starts`, computed in ms."""
     duration, window, hop = (max(1, round(1000 * one)) for one in (duration_s, window_s, hop_s))
     return [start / 1000 for start in window_starts(duration, window, hop)]
-
-
-def _of_windows(judged: JudgedClips, rows: np.ndarray) -> JudgedClips:
-    names = ("clip_of_window", "window_starts_s", "window_logits")
-    return dataclasses.replace(judged, **{name: getattr(judged, name)[rows] for name in names})

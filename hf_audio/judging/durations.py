@@ -1,8 +1,7 @@
-"""Scores against the length of a recording: of short and long clips, of their first seconds, and of joined clips."""
+"""Scores by the length of a recording: for short and long clips, for their first seconds, and for joined clips."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from hf_audio.judging.judged_clips import JudgedClips
 
 EDGES_S = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 SECONDS = (10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0)
-ROUNDING_S = 0.05  # a clip of 9.98 s is one of 10 s: frames and resampling cut off as much
+ROUNDING_S = 0.05  # a clip of 9.98 s counts as 10 s: cutting at frames and resampling can remove as much
 
 Aggregate = Callable[[JudgedClips], np.ndarray]
 
@@ -33,22 +32,22 @@ def by_duration(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Scores of clips by their own duration.
+    """Scores of clips by their duration.
 
     Args:
         probabilities, decisions: `[clips, classes]`.
-        edges_s: where bins end and begin, ascending; below the first and from the last on are bins too.
+        edges_s: the edges of the bins, ascending; there are also bins below the first and above the last.
 
     Returns:
         For JSON, a row for each bin that has clips: `from_s` and `to_s` (None without a limit), `num_clips` and
-        `metrics`; clips of unknown duration are a row with None for both, if there are any.
+        `metrics`. Clips of unknown duration, if any, have a row with None for both limits.
 
     Raises:
-        InputError: edges that do not ascend.
+        InputError: edges that are not ascending.
     """
     check_draws(num_draws, confidence)
     if list(edges_s) != sorted(set(edges_s)) or not edges_s:
-        raise InputError(f"Found the durations {list(edges_s)}, expected ascending seconds: {list(EDGES_S)}")
+        raise InputError(f"Found the durations {list(edges_s)}, expected ascending seconds such as {list(EDGES_S)}")
     durations_s = _durations_s(judged)
     place = np.searchsorted(np.array(edges_s), durations_s + ROUNDING_S, side="right")
     found = []
@@ -77,17 +76,17 @@ def by_seconds_heard(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Scores where only the first seconds of each clip are heard, beside those of the same clips heard to their end.
+    """Scores from the first seconds of each clip, compared with those of the same clips in full.
 
     Args:
         thresholds: float `[classes]`, the same for all lengths.
-        window_s: of the model's windows.
-        seconds: how much is heard: those windows that end by then, and the first in any case.
+        window_s: length of the model's windows.
+        seconds: how many seconds to use: the windows that end by then, and always the first one.
         aggregate: from windows to clips; see `aggregation.clip_probabilities`.
 
     Returns:
-        For JSON, a row for each length that some clips have: `seconds`, `num_clips` (at least so long), `metrics`, and
-        `whole`, the metrics of the same clips heard to their end.
+        For JSON, a row for each length that some clips reach: `seconds`, `num_clips` (at least this long), `metrics`,
+        and `whole`, the metrics of the same clips in full.
     """
     check_draws(num_draws, confidence)
     durations_s, found = _durations_s(judged), []
@@ -97,7 +96,7 @@ def by_seconds_heard(
         if not len(rows):
             continue
         is_heard = (starts_s + window_s <= length_s + ROUNDING_S) | (starts_s == 0)
-        beginning = _of_windows(judged, is_heard).take(rows)
+        beginning = judged.with_windows(is_heard).take(rows)
         row = {"seconds": float(length_s)} | _judged(beginning, thresholds, aggregate, num_draws, confidence, seed)
         whole = _judged(judged.take(rows), thresholds, aggregate, num_draws, confidence, seed)
         found.append(row | {"whole": whole["metrics"]})
@@ -114,11 +113,11 @@ def by_seconds_joined(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Scores of long recordings that are made of short clips, see `joined_clips`.
+    """Scores of long recordings made by joining short clips, see `joined_clips`.
 
     Returns:
-        For JSON, a row for each length that clips were enough for: `seconds`, `num_clips`, `num_parts` (clips in each,
-        on average) and `metrics`.
+        For JSON, a row for each length for which there are enough clips: `seconds`, `num_clips`, `num_parts` (the mean
+        number of clips in each) and `metrics`.
     """
     check_draws(num_draws, confidence)
     found = []
@@ -131,15 +130,15 @@ def by_seconds_joined(
 
 
 def joined_clips(judged: JudgedClips, seconds: float, *, seed: int = 0) -> tuple[JudgedClips, int]:
-    """Clips one behind the other, until each of these is so long; every clip is used once at most.
+    """Joins clips one after the other into recordings of a minimum length. Each clip is used at most once.
 
-    Of a single-label task all clips of one have the same class. Of several labels any clips are put together, and the
-    whole has what any of them has: what is absent from it is absent from all, else unknown. Clips of one group lie
-    beside each other, and the whole is of the group of its first clip, so that intervals know what belongs together.
+    In single-label tasks, all clips of a recording have the same class. In multi-label tasks, any clips are joined: the
+    recording has a class if any of its clips has it, lacks it if all lack it, and otherwise it is unknown. Clips of a
+    group are joined in sequence, and the recording gets the group of its first clip, so that intervals resample groups.
 
     Returns:
-        The clips, windows in their order with starts as if each clip began where the last one ended, and how many clips
-        they were made of; clips that are left over, and whose duration is unknown, are in none.
+        The joined clips, where the window starts of each clip continue from the end of the previous one, and the number
+        of clips used. Leftover clips and those of unknown duration are not used.
     """
     durations_s = _durations_s(judged)
     order = _grouped_order(judged, seed)
@@ -191,13 +190,13 @@ def _put_together(judged: JudgedClips, parts: Sequence[np.ndarray], durations_s:
 
 
 def _any_of(targets: np.ndarray) -> np.ndarray:
-    """What a whole has of `[parts, classes]`."""
+    """The targets `[classes]` of a joined recording, from those of its parts `[parts, classes]`."""
     has, unknown = (targets > 0.5).any(axis=0), np.isnan(targets).any(axis=0)
     return np.where(has, 1.0, np.where(unknown, np.nan, 0.0))
 
 
 def _grouped_order(judged: JudgedClips, seed: int) -> np.ndarray:
-    """All clips, groups in a random order and each group's in their own."""
+    """All clips, with groups in random order and the clips of a group in their own order."""
     place = np.random.default_rng(seed).permutation(judged.num_groups)
     return np.argsort(place[judged.groups], kind="stable")
 
@@ -231,16 +230,6 @@ def _durations_s(judged: JudgedClips) -> np.ndarray:
 
 
 def _first_of_clips(judged: JudgedClips) -> np.ndarray:
-    """Where the first window of each clip starts, float64 `[clips]`: a clip may be a stretch of its recording."""
+    """The start of each clip's first window, float64 `[clips]`: a clip may begin anywhere in its recording."""
     first = np.searchsorted(judged.clip_of_window, np.arange(len(judged)))
     return judged.window_starts_s[first]
-
-
-def _of_windows(judged: JudgedClips, kept: np.ndarray) -> JudgedClips:
-    """Some of the windows, of each clip at least one."""
-    return dataclasses.replace(
-        judged,
-        window_logits=judged.window_logits[kept],
-        clip_of_window=judged.clip_of_window[kept],
-        window_starts_s=judged.window_starts_s[kept],
-    )

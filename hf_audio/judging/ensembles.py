@@ -1,4 +1,4 @@
-"""Ensembles: the mean of the probabilities of several models, or weights fitted on validation."""
+"""Ensembles: the mean of the probabilities of several models, with equal weights or weights fitted on validation."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from hf_audio.judging.aligning import aligned, check_names
 from hf_audio.judging.judged_clips import JudgedClips
 
 WEIGHTS = {
-    "mean": "all models count the same",
+    "mean": "all models have the same weight",
     "validation": "weights with the smallest log loss on validation; a model that adds nothing gets 0",
 }
-# Nearer 0 or 1 no probability of an ensemble goes, so that its logits are finite.
-NEAREST = 1e-12
+MIN_PROBABILITY = 1e-12  # of an ensemble, and 1 minus this is the maximum, so that its logits are finite
 
 
 class Ensemble(NamedTuple):
-    """What several models say together.
+    """The combined scores of several models.
 
     Attributes:
-        judged: as one model's, with a window for each clip.
-        weights: of each model's name, 0 to 1; they sum to 1.
+        judged: in the form of one model's scores, with one window per clip.
+        weights: by model name, 0 to 1; they sum to 1.
     """
 
     judged: JudgedClips
@@ -46,15 +45,15 @@ def ensemble(
     """The weighted mean of the probabilities of two or more models.
 
     Args:
-        judged: of each model the same clips, joined by clip_id.
+        judged: the same clips for each model, joined by clip_id.
         weights: one of WEIGHTS.
-        validation: for "validation", of the same models, by name, clips that the ensemble is not judged on.
-        aggregation: from windows to clips, of every model.
-        name: of the ensemble.
+        validation: for "validation", the scores of the same models (by name) for clips that are not evaluated.
+        aggregation: from windows to clips, for each model.
+        name: name of the ensemble.
 
     Raises:
-        InputError: fewer than two models, other clips or classes, no validation or one that would not act, scores that
-            are not probabilities.
+        InputError: fewer than two models, models with other clips or classes, validation that is missing or would have
+            no effect, scores that are not probabilities.
     """
     if weights not in WEIGHTS:
         raise unknown_name("kind of weights", weights, WEIGHTS)
@@ -72,7 +71,7 @@ def ensemble(
 
 
 def require_ensemble(aggregation: str) -> None:
-    """Raises InputError where clips' scores are not probabilities, of which ensembles are made."""
+    """Raises InputError if an aggregation does not give probabilities, which ensembles need."""
     if aggregation == "sum_normalized":
         raise InputError(
             "Scores of sum_normalized are not probabilities, which an ensemble needs: use another aggregation, or "
@@ -81,31 +80,31 @@ def require_ensemble(aggregation: str) -> None:
 
 
 def best_weights(probabilities: Sequence[np.ndarray], targets: np.ndarray, labels: LabelSpace) -> np.ndarray:
-    """The weights of several models, 0 or more with a sum of 1, with the smallest log loss of their weighted mean.
+    """The model weights that minimize the log loss of the weighted mean; 0 or more, with a sum of 1.
 
-    Convex, so that there is no better place elsewhere: the loss is -log of a weighted mean of what each model gives to
-    the truth.
+    The problem is convex, so the minimum is global: the loss is -log of a weighted mean of the probabilities that the
+    models give to the truth.
 
     Args:
-        probabilities: of each model `[clips, classes]`, of validation.
+        probabilities: `[clips, classes]` of validation, for each model.
         targets: `[clips, classes]`, NaN where unknown.
 
     Returns:
         float64 `[models]`.
 
     Raises:
-        InputError: nothing is known of any clip.
+        InputError: no clip has a known label.
     """
     true = targets > 0.5
     counts = ~np.isnan(targets) if labels.is_multi_label else true
     if not counts.any():
-        raise InputError("No validation clip has known labels, so there is nothing to fit the weights of the models on")
+        raise InputError("No validation clip has known labels, so the weights of the models cannot be fitted")
     of_truth = np.stack([np.where(true, one, 1 - one)[counts] for one in probabilities], axis=1)
-    of_truth = np.maximum(of_truth, NEAREST)
+    of_truth = np.maximum(of_truth, MIN_PROBABILITY)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        said = of_truth @ weights
-        return -float(np.log(said).mean()), -(of_truth / said[:, None]).mean(axis=0)
+        mean = of_truth @ weights
+        return -float(np.log(mean).mean()), -(of_truth / mean[:, None]).mean(axis=0)
 
     num = len(probabilities)
     of_sum = {"type": "eq", "fun": lambda weights: weights.sum() - 1, "jac": np.ones_like}
@@ -131,7 +130,7 @@ def _check(
     if (weights == "validation") != (validation is not None):
         problem = "need validation clips, and there are none" if validation is None else "do not need validation clips"
         raise InputError(
-            f"Weights by {weights!r} {problem}: give the clips of a validation split with 'validation' only"
+            f"Weights by {weights!r} {problem}: give the clips of a validation split only with 'validation'"
         )
     require_ensemble(aggregation)
 
@@ -141,15 +140,16 @@ def _best_weights(validation: Sequence[JudgedClips], names: Sequence[str], aggre
     of_name = {one.name: one for one in validation}
     if set(of_name) != set(names):
         raise InputError(
-            f"Validation clips are of {', '.join(of_name)}, the models are {', '.join(names)}: give the same"
+            f"The validation scores are of {', '.join(of_name)} and the models are {', '.join(names)}: give the same "
+            "models for both"
         )
     models = aligned([of_name[name] for name in names])
     return best_weights([clip_probabilities(one, aggregation) for one in models], models[0].targets, models[0].labels)
 
 
 def _as_judged(first: JudgedClips, probabilities: np.ndarray, name: str) -> JudgedClips:
-    """Logits of which sigmoid or softmax are the probabilities."""
-    probabilities = np.clip(probabilities, NEAREST, 1 - NEAREST)
+    """Scores whose sigmoid or softmax is `probabilities`."""
+    probabilities = np.clip(probabilities, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     logits = np.log(probabilities)
     if first.labels.is_multi_label:
         logits -= np.log1p(-probabilities)

@@ -1,4 +1,4 @@
-"""Evaluation from Python, in one call: models and data by their names, and what is found as tables."""
+"""Evaluation from Python in one call, with models and data by name and results as tables."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from hf_audio.config import DataConfig
 from hf_audio.errors import InputError, unknown_name
-from hf_audio.judging.asking import Asked
 from hf_audio.judging.evaluation_data import EvaluationData, features_data, is_features, recordings_data
+from hf_audio.judging.evaluation_request import EvaluationRequest
 from hf_audio.judging.evaluation_run import Evaluation, evaluate_models
 from hf_audio.terminal import show
 
@@ -30,21 +30,22 @@ def evaluate(
     split: str | None = None,
     **settings: Any,
 ) -> Evaluation:
-    """What one model, or several beside each other, are worth on any data whose classes can be mapped to theirs.
+    """Evaluates one or several models on any data whose classes can be mapped to theirs.
 
         hf_audio.evaluate("runs/mine", "runs/mine/features")
         hf_audio.evaluate(["runs/a", "someone/ast-irmas"], hf_audio.DataConfig(data_dir="recordings"), split="test")
 
     Args:
-        models: run folders, or audio classifiers of the Hub.
-        data: a feature dataset or recordings: a folder, a dataset of the Hub, or a DataConfig that says more.
+        models: run folders, or audio classifiers on the Hub.
+        data: a feature dataset or recordings: a folder, a dataset of the Hub, or a DataConfig for further settings.
         split: by default test, or the only one.
         settings: the flags of `hf-audio evaluate`: label_map, protocol, allow_training_data; window_s, hop_s and
-            num_threads of recordings; device, bf16, batch_size, token, revision; aggregation, thresholds, metric,
+            num_threads for recordings; device, bf16, batch_size, token, revision; aggregation, thresholds, metric,
             num_draws, confidence, seed, ensemble, risk, coverage.
 
     Raises:
-        InputError: no such model, data, split or setting; data that a model was trained on; one that would do nothing.
+        InputError: no such model, data, split or setting; data that a model was trained on; a setting that would have
+            no effect.
     """
     known = (*OF_MODELS, *OF_COMPUTING, *OF_JUDGING)
     for name in settings:
@@ -53,11 +54,13 @@ def evaluate(
     chosen = _data(data, settings).chosen(split)
     names = [models] if isinstance(models, str | os.PathLike) else list(models)
     if settings.get("revision") and len(names) > 1:
-        raise InputError(f"revision is of one model, and {len(names)} are given: evaluate that one by itself")
+        raise InputError(f"revision applies to one model, and {len(names)} were given: evaluate that model alone")
     of_models, computing, judging = (
         {name: settings[name] for name in group if name in settings} for group in (OF_MODELS, OF_COMPUTING, OF_JUDGING)
     )
-    return evaluate_models([os.fspath(one) for one in names], chosen, Asked(**of_models), computing, **judging)
+    return evaluate_models(
+        [os.fspath(one) for one in names], chosen, EvaluationRequest(**of_models), computing, **judging
+    )
 
 
 def _data(data: str | Path | DataConfig, settings: dict[str, Any]) -> EvaluationData:

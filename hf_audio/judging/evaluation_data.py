@@ -1,7 +1,7 @@
-"""The data that models are evaluated on: a feature dataset, or recordings of a folder, table, corpus or dataset.
+"""The data that models are evaluated on: a feature dataset, or recordings from a folder, table, corpus or dataset.
 
-features_data("USER/irmas-fbank")                        windows as they are stored
-recordings_data(DataConfig(dataset="marsyas/gtzan"))     sound, cut by each model's own rule and extractor
+features_data("USER/irmas-fbank")                        stored windows
+recordings_data(DataConfig(dataset="marsyas/gtzan"))     sound, with each model's own windows and extractor
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ ALL, VALIDATION, TEST = "all", "validation", "test"
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """Clips whose classes are known.
+    """Labeled clips.
 
     Attributes:
-        name: for people; without a path of this machine.
-        clips: an index: of features the one that they have, of recordings one with their audio. `split` is train,
-            validation, test, the name of a fold, or null.
+        name: for people; without local paths.
+        clips: an index: that of the feature dataset, or one with the audio of recordings. `split` is train, validation,
+            test, the name of a fold, or null.
         labels: the classes.
         corpus: title of the corpus.
-        source, revision: the dataset of the Hub that they are, or that their recordings are of, and its commit; empty
-            where there is none.
-        groups_known: whether it is known what belongs together.
-        features: where windows are stored; None where recordings are heard.
-        split: the one that is evaluated, ALL for all clips; see `chosen`.
+        source, revision: the dataset of the Hub with these features or recordings, and its commit; empty if there is
+            none.
+        groups_known: whether groups are known.
+        features: the stored windows; None for recordings.
+        split: the evaluated split, ALL for all clips; see `chosen`.
     """
 
     name: str
@@ -58,12 +58,12 @@ class EvaluationData:
 
     @property
     def splits(self) -> list[str]:
-        """The names of its splits or folds; none where there are no splits."""
+        """The names of its splits or folds; an empty list if there are none."""
         return names_in(self.clips["split"])
 
     @property
     def evaluated(self) -> pa.Table:
-        """The clips that scores are of, without those that thresholds are chosen on."""
+        """The clips to score, without the validation clips that thresholds are chosen on."""
         return of_split(self.clips, self.split)
 
     def targets(self) -> np.ndarray:
@@ -71,13 +71,13 @@ class EvaluationData:
         return targets_of(self.clips, self.labels)
 
     def chosen(self, split: str | None = None) -> EvaluationData:
-        """The clips of one split and, where there are any, those of validation, to choose thresholds by.
+        """The clips of one split and those of validation, if any, to choose thresholds on.
 
         Args:
-            split: by default test, or the only split, or all clips where there are no splits. ALL takes every clip.
+            split: by default test, or the only split, or all clips if there are no splits. ALL uses all clips.
 
         Raises:
-            InputError: no such split; several and none of them test; nothing to tell apart among its clips.
+            InputError: no such split; several splits and none of them test; a split with a single class or no labels.
         """
         split = self._named(split)
         if split == ALL:
@@ -96,7 +96,7 @@ class EvaluationData:
             split = TEST if TEST in splits else splits[0] if len(splits) == 1 else None
             if split is None:
                 raise InputError(
-                    f"{self.name} has the splits {', '.join(splits)} and none is called test: give one as --split, or "
+                    f"{self.name} has the splits {', '.join(splits)}, none of which is test: give one as --split, or "
                     f"{ALL} for all clips"
                 )
         if split not in (*splits, ALL):
@@ -105,7 +105,7 @@ class EvaluationData:
 
 
 def features_data(source: str | Path, *, token: str | None = None, revision: str | None = None) -> EvaluationData:
-    """A feature dataset, of a folder or the Hub.
+    """A feature dataset from a folder or the Hub.
 
     Raises:
         InputError: see `load_features`.
@@ -114,8 +114,9 @@ def features_data(source: str | Path, *, token: str | None = None, revision: str
     stored = {clip_id for rows in features.splits.values() for clip_id in rows.unique("clip_id")}
     clips = features.clips()
     corpus = features.manifest["corpus"]
+    name = public_name(str(source))
     return EvaluationData(
-        public_name(str(source)),
+        features.name if name == "features" else name,  # of RUN/features, the run's
         clips.filter(is_one_of(clips["clip_id"], stored)),
         features.labels,
         features.corpus,
@@ -129,14 +130,14 @@ def features_data(source: str | Path, *, token: str | None = None, revision: str
 def recordings_data(
     data: DataConfig, *, token: str | None = None, tell: Callable[[str], object] | None = None
 ) -> EvaluationData:
-    """Recordings with the splits and folds that they have; nothing is drawn.
+    """Recordings with their existing splits and folds; none are drawn.
 
     Args:
-        data: what says where they are and how they are read.
-        tell: takes the paragraph on how a folder, table or dataset was read.
+        data: where the recordings are and how to read them.
+        tell: called with the paragraph on how a folder, table or dataset was read.
 
     Raises:
-        InputError: see `read_corpus`; several corpora.
+        InputError: see `read_corpus`; more than one corpus.
     """
     require_one_corpus(data)
     clips, understanding, card = read_corpus(data, token)
@@ -150,7 +151,7 @@ def recordings_data(
 
 
 def is_features(data: DataConfig, token: str | None = None) -> bool:
-    """Whether a dataset holds features that were built already.
+    """Whether a dataset holds features.
 
     Raises:
         InputError: see `source_of`.
@@ -159,7 +160,7 @@ def is_features(data: DataConfig, token: str | None = None) -> bool:
 
 
 def targets_of(clips: pa.Table, labels: LabelSpace) -> np.ndarray:
-    """float32 `[clips, classes]` of an index, NaN where unknown."""
+    """The targets of an index, float32 `[clips, classes]`, NaN where unknown."""
     targets = np.zeros((len(clips), len(labels)), dtype=np.float32)
     targets[labels.places(clips["labels"])] = 1.0
     targets[labels.places(clips["unknown"])] = np.nan
@@ -167,13 +168,13 @@ def targets_of(clips: pa.Table, labels: LabelSpace) -> np.ndarray:
 
 
 def judged_columns(clips: pa.Table, about: pa.Table) -> pa.Table:
-    """The clips of an index as `JudgedClips` has them: clip_id, group, split, and what `about_clips` says of them."""
+    """The clips of an index in the form of `JudgedClips`: clip_id, group, split, and the columns of `about_clips`."""
     columns = {name: clips[name].cast(pa.string()) for name in ("clip_id", "group", "split")}
     return pa.table(columns | {name: about[name] for name in about.column_names if name != "clip_id"})
 
 
 def _check_classes(data: EvaluationData) -> None:
-    """Refuses clips that no model can be told apart by."""
+    """Refuses clips on which models cannot be compared: none, unlabeled ones, or all of one class."""
     clips = data.evaluated
     present = names_in(clips["labels"])
     if not len(clips):

@@ -1,4 +1,4 @@
-"""The report of an evaluation: the results of `judge`, what was asked of each model, and the data."""
+"""The report of an evaluation: the results of `judge`, with the data and settings of each model."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def judged_report(
     aggregation: str = "mean_logits",
     **judging: Any,
 ) -> dict[str, Any]:
-    """The report of `judge`, with an ensemble of the models as one more.
+    """The report of `judge`, with an ensemble of the models as an additional model.
 
     Args:
-        data, notes, judging: of `judge`.
-        ensemble: how models are weighed, see `ensembles.WEIGHTS`; None does without.
+        data, notes, judging: arguments of `judge`.
+        ensemble: the weights of an ensemble, see `ensembles.WEIGHTS`; None for no ensemble.
 
     Raises:
         InputError: see `judge` and `ensemble`.
@@ -64,7 +64,7 @@ def judged_report(
 
 
 def said_of(data: EvaluationData) -> dict[str, Any]:
-    """Of the data, for report and card."""
+    """The description of the data for report and card."""
     return {
         "name": data.corpus if data.features is not None else data.name,
         "corpus": data.corpus,
@@ -76,7 +76,7 @@ def said_of(data: EvaluationData) -> dict[str, Any]:
 
 
 def recordings_of(data: EvaluationData) -> dict[str, Recording]:
-    """Where clips lie that are files on this machine."""
+    """The files of clips that are on this machine, by clip_id."""
     if data.features is not None:
         return {}
     clips = data.evaluated

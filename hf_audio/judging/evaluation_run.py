@@ -1,4 +1,4 @@
-"""One evaluation from its models and data to its report."""
+"""One evaluation, from models and data to the report."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from hf_audio.data.index.columns import names_in
 from hf_audio.errors import InputError
 from hf_audio.html_parts import html_lines, html_table
-from hf_audio.judging.asking import Asked, check_judging, check_model
 from hf_audio.judging.calibrated_models import calibrate_model
 from hf_audio.judging.card import write_card
 from hf_audio.judging.class_mapping import JOIN, GivenMap, read_given_map
 from hf_audio.judging.evaluation_data import VALIDATION, EvaluationData
 from hf_audio.judging.evaluation_report import judged_report, recordings_of, said_of
+from hf_audio.judging.evaluation_request import EvaluationRequest, check_judging, check_model
 from hf_audio.judging.judged_clips import JudgedClips
 from hf_audio.judging.page import write_page
 from hf_audio.judging.page_cells import interval_text
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """What was found.
+    """The result of an evaluation.
 
     Attributes:
-        report: see `judge`, and what else was asked.
-        models: what each says.
-        split: that was evaluated.
-        places: of each model, by its name, its folder or name on the Hub.
-        recordings: where clips can be heard on this machine, by their ids.
+        report: from `judge`, with further requested results.
+        models: the scores of each model.
+        split: the evaluated split.
+        places: each model's folder or name on the Hub, by its name.
+        recordings: files of the clips on this machine, by clip_id.
     """
 
     report: dict[str, Any]
@@ -57,7 +57,7 @@ class Evaluation:
     recordings: dict[str, Recording] = field(default_factory=dict)
 
     def as_json(self) -> str:
-        """The report as a text."""
+        """The report as a string."""
         return json.dumps(self.report, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -73,14 +73,14 @@ class Evaluation:
         return pandas.DataFrame(rows, columns=["model", "metric", "value", "low", "high"])
 
     def write(self, folder: str | Path) -> Path:
-        """Writes what `hf-audio evaluate` writes: report.json, MODEL/scores/, and a page, whose path is returned.
+        """Writes report.json, MODEL/scores/ and a page, as `hf-audio evaluate` does, and returns the page's path.
 
         Raises:
             InputError: a report already exists, or the folder cannot be written.
         """
         folder = Path(folder)
         if (folder / "report.json").exists():
-            raise InputError(f"{folder} holds a report already: remove it, or give another folder")
+            raise InputError(f"{folder} already holds a report: remove it, or give another folder")
         page = write_page(folder, self.report, self.recordings)
         for one in self.models:
             write_judged(folder / one.judged.name, one, self.split)
@@ -104,62 +104,63 @@ class Evaluation:
         return f"{data['num_clips']:,} clips of {data['split']}, {confidence:.0%} intervals by {data['drawn_by']}"
 
     def write_cards(self, token: str | None = None) -> list[str]:
-        """Puts the results into the models' cards; where these are."""
+        """Adds the results to the models' cards, and returns their locations."""
         return [write_card(place, self.report, name, token=token) for name, place in self.places.items()]
 
 
 def evaluate_models(
     models: Sequence[str],
     data: EvaluationData,
-    asked: Asked,
+    request: EvaluationRequest,
     options: Mapping[str, Any],
     *,
     keep: Callable[[Sequence[ScoredModel]], object] = lambda scored: None,
     **judging: Any,
 ) -> Evaluation:
-    """Asks models of folders or the Hub about data, and judges what they say.
+    """Runs models from folders or the Hub on data, and evaluates their scores.
 
     Args:
         models: run folders, or names on the Hub.
-        data: of one split, see `EvaluationData.chosen`.
-        options: of `load_model`: token, revision, device ...
-        keep: is given the scores once all models were asked, before they are judged, so that hours of scoring are not
-            lost to what is found out then.
-        judging: of `judge`, and `ensemble`: see `judged_report`.
+        data: one split, see `EvaluationData.chosen`.
+        request: further settings.
+        options: arguments of `load_model`: token, revision, device ...
+        keep: called with the scores after all models have run and before the evaluation, so that an error there does
+            not lose hours of scoring.
+        judging: arguments of `judge`, and `ensemble`: see `judged_report`.
 
     Raises:
-        InputError: see `score`, `judge` and their kin.
+        InputError: an error of `score`, `judge` or any other step.
     """
-    protocol = protocol_named(asked.protocol) if asked.protocol else None
+    protocol = protocol_named(request.protocol) if request.protocol else None
     if protocol:
         require_protocol(protocol, data, data.labels, len(data.evaluated))
         judging |= {"protocol": protocol.facts(), "aggregation": protocol.aggregation, "metric": protocol.metric}
-    check_judging(data.name, data.splits, data.split, data.labels, calibrate=asked.calibrate, **judging)
+    check_judging(data.name, data.splits, data.split, data.labels, calibrate=request.calibrate, **judging)
     names, token = unique_names(models), options.get("token")
     predictors = {name: load_model(model, name, **options) for model, name in names.items()}
     places = {name: model for model, name in names.items()}
-    known = _known_of_training(predictors, places, data, asked.allow_training_data, token)
-    maps = read_given_map(asked.label_map, data.labels, _labels(predictors)) if asked.label_map else {}
+    known = _known_of_training(predictors, places, data, request.allow_training_data, token)
+    maps = read_given_map(request.label_map, data.labels, _labels(predictors)) if request.label_map else {}
     for name, predictor in predictors.items():
-        check_model(predictor, data, asked, maps.get(name))
-    scored = _scored(predictors, data, asked, maps, known, token)
+        check_model(predictor, data, request, maps.get(name))
+    scored = _scored(predictors, data, request, maps, known, token)
     keep(scored)
     if protocol:
-        judged = scored[0].judged  # of which classes and clips may have been left out
+        judged = scored[0].judged  # scoring may have left out classes and clips
         require_protocol(protocol, data, judged.labels, len(judged.of_split(data.split)))
-    unknown, told = _unknown(predictors, scored, asked, token)
+    unknown, told = _unknown(predictors, scored, request, token)
     notes = [*dict.fromkeys(told for one in scored for told in one.told), *told]
     report = judged_report(scored, data.split, said_of(data), notes, unknown=unknown, **judging)
-    _add_robustness(report, predictors, scored, data, asked, token)
-    _add_calibration(report, scored, places, data, asked, options)
+    _add_robustness(report, predictors, scored, data, request, token)
+    _add_calibration(report, scored, places, data, request, options)
     return Evaluation(report, scored, data.split, places, recordings_of(data))
 
 
 def evaluate_stored(folders: Sequence[str], split: str | None, **judging: Any) -> Evaluation:
-    """Judges stored scores, of runs or of an evaluation, without their models.
+    """Evaluates the stored scores of runs or of an earlier evaluation, without the models.
 
     Args:
-        split: that is evaluated; by default the one that they were made for.
+        split: the split to evaluate; by default the one that was evaluated when the scores were made.
 
     Raises:
         InputError: see `read_judged` and `judge`.
@@ -168,11 +169,11 @@ def evaluate_stored(folders: Sequence[str], split: str | None, **judging: Any) -
     found = [read_judged(folder, name) for folder, name in names.items()]
     splits = {its for _, its in found}
     if split is None and len(splits) > 1:
-        raise InputError(f"The scores were made for the splits {', '.join(sorted(splits))}: give one as --split")
+        raise InputError(f"The scores are for different splits ({', '.join(sorted(splits))}): give one as --split")
     split = split or splits.pop()
     scored = in_common([one for one, _ in found])
     judged = scored[0].judged
-    check_judging("what is stored", names_in(judged.clips["split"]), split, judged.labels, **judging)
+    check_judging("the stored data", names_in(judged.clips["split"]), split, judged.labels, **judging)
     notes = list(dict.fromkeys(told for one in scored for told in one.told))
     report = judged_report(scored, split, {"name": "stored scores"}, notes, **judging)
     return Evaluation(report, scored, split)
@@ -181,21 +182,21 @@ def evaluate_stored(folders: Sequence[str], split: str | None, **judging: Any) -
 def _scored(
     predictors: Mapping[str, Predictor],
     data: EvaluationData,
-    asked: Asked,
+    request: EvaluationRequest,
     maps: Mapping[str, GivenMap],
     known: Mapping[str, tuple[str, ...]],
     token: str | None,
 ) -> list[ScoredModel]:
-    """What the models say, by the clips and classes that all of them have."""
+    """The scores of the models, restricted to their common clips and classes."""
     found = []
     for name, predictor in predictors.items():
-        one = score(predictor, data, given=maps.get(name), **_hearing(asked, token))
+        one = score(predictor, data, given=maps.get(name), **_hearing(request, token))
         found.append(one._replace(told=(*known[name], *one.told)))
     return in_common(found)
 
 
-def _hearing(asked: Asked, token: str | None) -> dict[str, Any]:
-    return {"window_s": asked.window_s, "hop_s": asked.hop_s, "num_threads": asked.num_threads, "token": token}
+def _hearing(request: EvaluationRequest, token: str | None) -> dict[str, Any]:
+    return {"window_s": request.window_s, "hop_s": request.hop_s, "num_threads": request.num_threads, "token": token}
 
 
 def _labels(predictors: Mapping[str, Predictor]) -> dict[str, Any]:
@@ -209,7 +210,7 @@ def _known_of_training(
     allow: bool,
     token: str | None,
 ) -> dict[str, tuple[str, ...]]:
-    """What must be told of each model's training data; refuses models that know the data."""
+    """Notes on each model's training data; refuses models that were trained on these data."""
     known, overlaps = {}, False
     for name, predictor in predictors.items():
         found = training_overlap(name, Checkpoint(places[name], token, predictor.commit), data)
@@ -224,18 +225,18 @@ def _known_of_training(
 
 
 def _unknown(
-    predictors: Mapping[str, Predictor], scored: Sequence[ScoredModel], asked: Asked, token: str | None
+    predictors: Mapping[str, Predictor], scored: Sequence[ScoredModel], request: EvaluationRequest, token: str | None
 ) -> tuple[dict[str, JudgedClips], list[str]]:
-    """What each model says of sounds of none of the classes, and what of these was left out."""
-    if asked.unknown is None:
+    """The scores of each model for sounds of none of the classes, and notes on sounds that were left out."""
+    if request.unknown is None:
         return {}, []
-    data, told = without_known(asked.unknown, _names_of_judged(scored))
-    hearing = _hearing(asked, token) if data.features is None else {}
+    data, told = without_known(request.unknown, _names_of_judged(scored))
+    hearing = _hearing(request, token) if data.features is None else {}
     return {one.judged.name: score_unknown(predictors[one.judged.name], one, data, **hearing) for one in scored}, told
 
 
 def _names_of_judged(scored: Sequence[ScoredModel]) -> set[str]:
-    """What the judged classes are called in the data, each by itself where several are one, and in the models."""
+    """All names of the evaluated classes: in the data, of each part of merged classes, and in the models."""
     of_data = {part for name in scored[0].judged.labels.names for part in (name, *name.split(JOIN))}
     return of_data | {name for one in scored for names in one.facts["classes"].values() for name in names}
 
@@ -245,10 +246,10 @@ def _add_robustness(
     predictors: Mapping[str, Predictor],
     scored: Sequence[ScoredModel],
     data: EvaluationData,
-    asked: Asked,
+    request: EvaluationRequest,
     token: str | None,
 ) -> None:
-    if asked.robustness is None:
+    if request.robustness is None:
         return
     settings = report["settings"]
     for one in scored:
@@ -258,10 +259,10 @@ def _add_robustness(
             one,
             data,
             facts["thresholds"],
-            asked=asked.robustness,
+            degradations=request.robustness,
             aggregation=settings["aggregation"],
             told=facts["aggregation_told"],
-            num_clips=asked.robustness_clips,
+            num_clips=request.robustness_clips,
             **{name: settings[name] for name in ("num_draws", "confidence", "seed")},
             token=token,
         )
@@ -273,19 +274,19 @@ def _add_calibration(
     scored: Sequence[ScoredModel],
     places: Mapping[str, str],
     data: EvaluationData,
-    asked: Asked,
+    request: EvaluationRequest,
     options: Mapping[str, Any],
 ) -> None:
-    """Saves the model with a scaling that is fitted on validation."""
-    if asked.calibrate is None:
+    """Saves the model with a scaling fitted on validation."""
+    if request.calibrate is None:
         return
     for one in scored:
         validation = one.judged.of_split(VALIDATION)
         found = calibrate_model(
             places[one.judged.name],
             validation,
-            asked.calibrate,
-            asked.calibrated_model,
+            request.calibrate,
+            request.calibrated_model,
             fitted_on=f"the validation split of {data.name}",
             token=options.get("token"),
             revision=one.facts["commit"],

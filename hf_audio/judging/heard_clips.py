@@ -1,7 +1,7 @@
-"""Clips of recordings as a model reads them: each stretch is decoded once, and windows of several clips are batched.
+"""Runs a model on the clips of recordings. Each clip is decoded once, and windows of several clips are batched.
 
-Recordings are files, rows of Parquet, Arrow or tar files, on this disk or on the Hub (`data/recordings/in_turn.py`);
-windows are cut by the model's own rule and made into inputs by its own extractor, as `hf-audio tag` does it.
+Recordings are files or rows of Parquet, Arrow or tar files, on disk or on the Hub (`data/recordings/in_turn.py`).
+Windows and features are the model's own, as in `hf-audio tag`.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from hf_audio.tagging.sounds import Recording
 from hf_audio.tagging.tagger import Tagger
 from hf_audio.terminal import progress
 
-MAX_HELD_BYTES = 256 << 20  # of recordings that do not lie in files of their own
+MAX_HELD_BYTES = 256 << 20  # of recordings held in memory because they are not separate files
 MAX_TOGETHER = 4096  # clips
 
 
 class HeardClips(NamedTuple):
-    """What a model says of the windows of clips.
+    """A model's logits for the windows of clips.
 
     Attributes:
-        rows: int64 `[clips]`, the places of those that could be read among all that were asked for, ascending.
+        rows: int64 `[clips]`, the rows of the readable clips among all given ones, ascending.
         logits: float32 `[windows, model's classes]`.
-        clip_of_window: int64 `[windows]`, places in `rows`, ascending.
+        clip_of_window: int64 `[windows]`, positions in `rows`, ascending.
         starts_s: float64 `[windows]`, in the recording.
-        durations_s: float64 `[clips]`, of the stretches that were heard.
-        unreadable: clip_id and reason of all others.
-        window_s, hop_s: of the windows.
+        durations_s: float64 `[clips]`, decoded length of each.
+        unreadable: clip_id and reason for each of the others.
+        window_s, hop_s: length and hop of the windows.
     """
 
     rows: np.ndarray
@@ -63,16 +63,16 @@ def heard_clips(
     num_threads: int | None = None,
     token: str | None = None,
 ) -> HeardClips:
-    """Asks a model for its logits of every window of some clips.
+    """Computes a model's logits for all windows of clips.
 
     Args:
-        clips: of an index, with where their sound is.
+        clips: rows of an index with audio.
         window_s, hop_s: by default as the model was trained.
-        num_threads: that read; by default one for each core.
+        num_threads: threads that read; by default one per core.
         token: Hub token, for recordings there.
 
     Raises:
-        InputError: mixtures, windows that cannot be, a container that is damaged, or no recording that can be read.
+        InputError: mixtures, invalid windows, a damaged container, or no readable recording.
     """
     if len(without_mixtures(clips)) < len(clips):
         raise InputError("Mixtures have no recordings: evaluate on features that contain them")
@@ -107,7 +107,7 @@ class _Stretch(NamedTuple):
 
 
 def _together(ordered: pa.Table, token: str | None, scratch: Path) -> Iterator[list[_Stretch]]:
-    """The clips in their order, as many at once as may be held; of one held recording, one stretch at a time."""
+    """The clips in their order, in batches that fit in memory, with at most one clip per recording held in memory."""
     waiting: list[_Stretch] = []
     num_bytes = 0
     source: Any
@@ -116,7 +116,7 @@ def _together(ordered: pa.Table, token: str | None, scratch: Path) -> Iterator[l
         if is_held:
             num_bytes += source.seek(0, io.SEEK_END)
         for number, clip in enumerate(clips):
-            # threads would move the same place in it
+            # threads would share its file position
             if waiting and (len(waiting) >= MAX_TOGETHER or num_bytes > MAX_HELD_BYTES or (is_held and number)):
                 yield waiting
                 waiting, num_bytes = [], 0
@@ -128,7 +128,7 @@ def _together(ordered: pa.Table, token: str | None, scratch: Path) -> Iterator[l
 def _answers(
     tagger: Tagger, together: Sequence[_Stretch], settings: TagSettings, num_threads: int | None
 ) -> Iterator[tuple[int, Any]]:
-    """The place of each stretch, and what the model says of it or why it cannot be read."""
+    """The position of each clip in the batch, with the model's output or the reason why it cannot be read."""
     readable = []
     for place, one in enumerate(together):
         if isinstance(one.source, AudioError):

@@ -1,9 +1,9 @@
-"""All results of a report for one model, each part computed by the module it is named after."""
+"""All results of a report for one model, each computed by the module it is named after."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from hf_audio.errors import InputError
 from hf_audio.judging.calibration import calibration_facts
@@ -11,35 +11,33 @@ from hf_audio.judging.deciding import decisions_of
 from hf_audio.judging.durations import by_duration, by_seconds_heard, by_seconds_joined
 from hf_audio.judging.intervals import intervals
 from hf_audio.judging.judged_clips import JudgedClips
+from hf_audio.judging.model_answers import ModelAnswers
 from hf_audio.judging.out_of_class import known_against_unknown
 from hf_audio.judging.per_class import confused_pairs, confusion, curves
 from hf_audio.judging.per_clip import per_clip
 from hf_audio.judging.scaling import fit_scaling
-from hf_audio.judging.selective import answered_facts, choose_sureness, risk_coverage
+from hf_audio.judging.selective import answered_facts, choose_confidence, risk_coverage
 from hf_audio.judging.slices import slices, unsliced, worst_groups
 from hf_audio.metrics import mean_of_clips
 
-if TYPE_CHECKING:
-    from hf_audio.judging.report import Answers
-
-DEFAULT_COVERAGE = 0.8  # of the clips that are answered, where nothing else is asked
+DEFAULT_COVERAGE = 0.8  # share of clips to answer, if neither risk nor coverage is given
 
 
 class Drawn(NamedTuple):
-    """How intervals are drawn."""
+    """Settings of the bootstrap."""
 
     num_draws: int
     confidence: float
     seed: int
 
     def for_parts(self) -> Drawn:
-        """Fewer draws for the intervals of many parts of the clips: enough for a plot, and for the confidence."""
+        """Fewer draws for the intervals of many subsets of the clips: enough for a plot and for the confidence."""
         needed = round(10 / (1 - self.confidence))
         return self._replace(num_draws=min(self.num_draws, max(needed, 200)))
 
 
-class Asked(NamedTuple):
-    """What a report is to say beside scores: of answering only when sure at a risk or coverage, and intervals."""
+class ReportSettings(NamedTuple):
+    """Settings of a report: the risk or coverage of selective prediction, and the bootstrap."""
 
     risk: float | None
     coverage: float | None
@@ -47,28 +45,28 @@ class Asked(NamedTuple):
 
 
 def model_facts(
-    answers: Answers,
-    asked: Asked,
+    answers: ModelAnswers,
+    request: ReportSettings,
     *,
     aggregation: str,
     unknown: JudgedClips | None = None,
     robustness: Mapping[str, Any] | None = None,
     window_s: float | None = None,
 ) -> dict[str, Any]:
-    """Everything of one model; parts that the data do not allow are None.
+    """All results of one model; those that the data do not allow are None.
 
     Args:
-        unknown: what the model says of sounds that have none of the classes.
-        robustness: of its recordings in worse states, as `robustness` says it.
-        window_s: length of its windows.
+        unknown: the model's scores for sounds that have none of the classes.
+        robustness: results on degraded recordings, from `robustness`.
+        window_s: length of the model's windows.
 
     Raises:
-        InputError: an answer when sure is asked for without validation.
+        InputError: a risk or coverage without validation.
     """
     judged, probabilities, decisions = answers.judged, answers.probabilities, answers.decisions
     labels, of_clips = judged.labels, (probabilities, decisions, judged.targets, judged.labels)
-    drawn = intervals(*of_clips, judged.groups, **asked.drawn._asdict())
-    few = asked.drawn.for_parts()._asdict()
+    drawn = intervals(*of_clips, judged.groups, **request.drawn._asdict())
+    few = request.drawn.for_parts()._asdict()
     of_lengths = {**few, "aggregate": answers.aggregate}
     clip_ids = judged.clips["clip_id"].to_pylist()
     thresholds = dict(zip(labels.names, answers.thresholds, strict=True)) if labels.is_multi_label else None
@@ -84,7 +82,7 @@ def model_facts(
         "calibration": _calibration(answers, aggregation),
         "scaled": _scaled(answers, aggregation),
         "risk_coverage": risk_coverage(*of_clips),
-        "answered": _answered(answers, asked),
+        "answered": _answered(answers, request),
         "per_clip": per_clip(*of_clips),
         "slices": slices(judged, probabilities, decisions, **few),
         "unsliced": unsliced(judged),
@@ -98,25 +96,25 @@ def model_facts(
 
 
 def _logits(judged: JudgedClips) -> Any:
-    """Mean logits of each clip, float64 `[clips, classes]`."""
+    """Mean logits per clip, float64 `[clips, classes]`."""
     return mean_of_clips(judged.window_logits, judged.clip_of_window, len(judged))
 
 
-def _calibration(answers: Answers, aggregation: str) -> dict[str, Any] | None:
-    """None where clips' scores are not probabilities."""
+def _calibration(answers: ModelAnswers, aggregation: str) -> dict[str, Any] | None:
+    """None if the scores of clips are not probabilities."""
     judged = answers.judged
     if aggregation == "sum_normalized":
         return None
     return calibration_facts(answers.probabilities, judged.targets, judged.labels)
 
 
-def _scaled(answers: Answers, aggregation: str) -> dict[str, Any]:
-    """What a temperature that is fitted on validation makes of the calibration, or the reason why there is none."""
+def _scaled(answers: ModelAnswers, aggregation: str) -> dict[str, Any]:
+    """Calibration after temperature scaling fitted on validation, or the reason why there is none."""
     judged, validation = answers.judged, answers.validation
     if validation is None:
         return {"reason": "there is no validation split to fit a temperature on"}
     if aggregation != "mean_logits":
-        return {"reason": f"it applies to mean logits, and clips are scored by {aggregation}"}
+        return {"reason": f"it applies to mean logits, but clips are scored by {aggregation}"}
     try:
         scaling = fit_scaling("temperature", _logits(validation), validation.targets, validation.labels)
     except InputError as error:
@@ -125,24 +123,24 @@ def _scaled(answers: Answers, aggregation: str) -> dict[str, Any]:
     return {**scaling.facts(), "calibration": calibration_facts(scaled, judged.targets, judged.labels)}
 
 
-def _answered(answers: Answers, asked: Asked) -> dict[str, Any] | None:
-    """What answering only when sure is worth, by a confidence chosen on validation; None without validation."""
+def _answered(answers: ModelAnswers, request: ReportSettings) -> dict[str, Any] | None:
+    """Results of selective prediction with a confidence chosen on validation; None without validation."""
     validation = answers.validation
     if validation is None:
-        if asked.risk is not None or asked.coverage is not None:
+        if request.risk is not None or request.coverage is not None:
             raise InputError(
                 'The confidence below which a model answers "don\'t know" is chosen on a validation split, which these '
                 "data lack: leave out the risk or coverage, or give data with a validation split"
             )
         return None
-    coverage = DEFAULT_COVERAGE if asked.risk is None and asked.coverage is None else asked.coverage
+    coverage = DEFAULT_COVERAGE if request.risk is None and request.coverage is None else request.coverage
     probabilities = answers.aggregate(validation)
     decisions = decisions_of(probabilities, validation.labels, answers.thresholds)
     of_validation = (probabilities, decisions, validation.targets, validation.labels)
-    sureness = choose_sureness(*of_validation, risk=asked.risk, coverage=coverage)
+    chosen = choose_confidence(*of_validation, risk=request.risk, coverage=coverage)
     judged = answers.judged
-    facts = answered_facts(answers.probabilities, answers.decisions, judged.targets, judged.labels, sureness.threshold)
-    return {"asked_risk": asked.risk, "asked_coverage": coverage, "on_validation": sureness, **facts}
+    facts = answered_facts(answers.probabilities, answers.decisions, judged.targets, judged.labels, chosen.threshold)
+    return {"asked_risk": request.risk, "asked_coverage": coverage, "on_validation": chosen, **facts}
 
 
 def _out_of_class(judged: JudgedClips, unknown: JudgedClips | None) -> dict[str, Any] | None:

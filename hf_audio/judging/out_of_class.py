@@ -1,13 +1,13 @@
 """Out-of-class detection: whether a model's scores separate known clips from sounds of none of its classes.
 
-    max_probability   of a class (Hendrycks and Gimpel 2017, arXiv 1610.02136)
-    entropy           of the answer, negated; where several classes may apply the sum over their yes and no
-    max_logit         of a class (Hendrycks et al. 2022, arXiv 1911.11132)
-    energy            log of the sum of the exponentials (Liu et al. 2020, arXiv 2010.03759); where several classes may
-                      apply the sum over classes of log(1 + exp) (Wang et al. 2021, arXiv 2107.02363)
+    max_probability   largest probability (Hendrycks and Gimpel 2017, arXiv 1610.02136)
+    entropy           negative entropy; in multi-label tasks summed over the binary decisions
+    max_logit         largest logit (Hendrycks et al. 2022, arXiv 1911.11132)
+    energy            log of the sum of the exponentials (Liu et al. 2020, arXiv 2010.03759); in multi-label tasks the
+                      sum over classes of log(1 + exp) (Wang et al. 2021, arXiv 2107.02363)
 
-Each score is larger for sounds that the model takes for known. A model of several classes that says no to all is as
-sure by its entropy as one that says yes, so entropy may be below chance there; that is a finding, not a mistake.
+Each score is larger for sounds that seem known to the model. In multi-label tasks, a confident "no" to all classes has
+as little entropy as a confident "yes", so entropy may be below chance there. That is a finding, not an error.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sklearn.metrics import roc_auc_score
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
 
-KEPT = 0.95  # of the known sounds, at the threshold whose false positives are counted
+TRUE_POSITIVE_RATE = 0.95  # at which false positives are counted
 
 
-def knownness(logits: np.ndarray, labels: LabelSpace) -> dict[str, np.ndarray]:
-    """float64 `[clips]` by the name of a score, of clips' logits `[clips, classes]`."""
+def in_class_scores(logits: np.ndarray, labels: LabelSpace) -> dict[str, np.ndarray]:
+    """Each score, float64 `[clips]` by name, from logits `[clips, classes]`."""
     logits = np.asarray(logits, dtype=np.float64)
     energy = np.logaddexp(0, logits).sum(axis=1) if labels.is_multi_label else logsumexp(logits, axis=1)
     return {
@@ -38,22 +38,22 @@ def knownness(logits: np.ndarray, labels: LabelSpace) -> dict[str, np.ndarray]:
 def known_against_unknown(
     known: np.ndarray, unknown: np.ndarray, labels: LabelSpace, *, are_logits: bool = True
 ) -> dict[str, Any]:
-    """How well scores tell sounds of the model's classes from others, ready for JSON.
+    """How well scores separate sounds of the model's classes from others, ready for JSON.
 
     Args:
-        known: clips' logits `[clips, classes]` of sounds that have one of the classes.
-        unknown: those of sounds that have none.
+        known: logits `[clips, classes]` of sounds that have one of the classes.
+        unknown: logits of sounds that have none.
         labels: the classes, and whether one or several apply.
-        are_logits: False where both are probabilities, which have no max_logit and no energy.
+        are_logits: False if both are probabilities, which have no max_logit and no energy.
 
     Returns:
-        num_known, num_unknown, and scores: of each by its name
+        num_known, num_unknown, and scores, by name:
             roc_auc: the probability that a known sound has a higher score than an unknown one; 0.5 is chance.
-            fpr_at_95_tpr: the share of unknown sounds that are taken for known where 95 % of the known ones are.
-            threshold: that keeps these 95 %.
+            fpr_at_95_tpr: the share of unknown sounds that are accepted when 95 % of the known ones are.
+            threshold: the score at which 95 % of the known ones are accepted.
 
     Raises:
-        InputError: no clips of either kind, other classes, or numbers that are not finite.
+        InputError: no known or no unknown clips, shapes that do not match the classes, or numbers that are not finite.
     """
     known, unknown = (np.asarray(one, dtype=np.float64) for one in (known, unknown))
     for name, one in (("known", known), ("unknown", unknown)):
@@ -64,12 +64,12 @@ def known_against_unknown(
             )
         if not np.isfinite(one).all():
             raise InputError(f"The model's scores for {name} sounds are not finite and cannot be compared")
-    scored = knownness if are_logits else _of_probabilities
+    scored = in_class_scores if are_logits else _of_probabilities
     of_known, of_unknown = scored(known, labels), scored(unknown, labels)
     return {
         "num_known": len(known),
         "num_unknown": len(unknown),
-        "scores": {name: _told_apart(of_known[name], of_unknown[name]) for name in of_known},
+        "scores": {name: _separation(of_known[name], of_unknown[name]) for name in of_known},
     }
 
 
@@ -80,9 +80,9 @@ def _of_probabilities(probabilities: np.ndarray, labels: LabelSpace) -> dict[str
     return {"max_probability": probabilities.max(axis=1), "entropy": -entropy.sum(axis=1)}
 
 
-def _told_apart(known: np.ndarray, unknown: np.ndarray) -> dict[str, float]:
+def _separation(known: np.ndarray, unknown: np.ndarray) -> dict[str, float]:
     is_known = np.repeat([1, 0], [len(known), len(unknown)])
-    threshold = np.sort(known)[::-1][int(np.ceil(KEPT * len(known))) - 1]
+    threshold = np.sort(known)[::-1][int(np.ceil(TRUE_POSITIVE_RATE * len(known))) - 1]
     return {
         "roc_auc": float(roc_auc_score(is_known, np.concatenate([known, unknown]))),
         "fpr_at_95_tpr": float((unknown >= threshold).mean()),

@@ -1,4 +1,4 @@
-"""The HTML page of a report, for readers who listen and look: one file, which works offline."""
+"""The HTML page of a report, with plots and players: one file, which works offline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hf_audio.metrics import METRIC_NAMES, main_metrics
 from hf_audio.privacy import write_published
 
 PAGE = "index.html"
-MAX_DETAILED = 6  # models that have a section of their own
+MAX_DETAILED = 6  # models with their own section
 
 __all__ = ["PAGE", "Recording", "write_page"]
 
@@ -30,17 +30,17 @@ def write_page(
     *,
     embed_sounds: bool = False,
 ) -> Path:
-    """Writes index.html into a folder, of what `judge` returned or report.json holds.
+    """Writes index.html into a folder, from a report of `judge` or report.json.
 
     Args:
-        recordings: where clips can be heard, by clip_id.
-        embed_sounds: put excerpts into the page, so that it can be sent; else clips are played from where they lie.
+        recordings: the files of clips, by clip_id.
+        embed_sounds: embed excerpts in the page, so that it can be sent; otherwise clips are played from their files.
 
     Returns:
         The path of the page.
 
     Raises:
-        InputError: excerpts are asked for and there are no recordings, or a folder that cannot be written.
+        InputError: excerpts without recordings, or a folder that cannot be written.
     """
     folder = Path(folder)
     if embed_sounds and not recordings:
@@ -59,7 +59,7 @@ def write_page(
 
 
 def _in_order(value: Any, classes: Sequence[str]) -> Any:
-    """Metrics and classes in their own order, which a report that was written down and read again has lost."""
+    """Restores the order of metrics and classes, which a report loses when it is written and read again."""
     if isinstance(value, list | tuple):
         return [_in_order(one, classes) for one in value]
     if not isinstance(value, Mapping):

@@ -12,7 +12,7 @@ from hf_audio.metrics import METRIC_NAMES
 
 
 def comparison_parts(found: Mapping[str, Any] | None) -> Iterator[Any]:
-    """The parts of a page about what `compare` found; none of one model."""
+    """The parts of a page about the results of `compare`; empty for one model."""
     if not found:
         return
     yield Heading("Comparison of the models", 3)
@@ -33,8 +33,8 @@ def comparison_parts(found: Mapping[str, Any] | None) -> Iterator[Any]:
     difference = f"difference in {METRIC_NAMES[found['metric']]}"
     yield Table(["first", "second", difference, "p", "p (McNemar)", "better"], rows)
     yield (
-        "p is the probability of so large a difference by chance alone, estimated by resampling the "
-        f"{found['by']}s for both models together. McNemar's test only uses the clips that exactly one of the two "
+        "p is the probability of a difference this large by chance alone, estimated by resampling the "
+        f"{found['by']}s for both models together. McNemar's test uses only the clips that exactly one of the two "
         "models got entirely right. Both are corrected for the number of pairs (Holm)."
     )
     ranks = found["ranks"]
@@ -47,7 +47,7 @@ def comparison_parts(found: Mapping[str, Any] | None) -> Iterator[Any]:
 
 
 def _verdicts(found: Mapping[str, Any]) -> Iterator[str]:
-    """One sentence per pair on which model is better; nothing for more than 3 pairs, which the table shows."""
+    """One sentence per pair on which model is better; none for more than 3 pairs, which only the table shows."""
     if len(found["pairs"]) > 3:
         return
     for one in found["pairs"]:
@@ -59,7 +59,7 @@ def _verdicts(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def p_cell(p: float | None) -> Cell:
-    """A probability under chance alone."""
+    """A p value."""
     if p is None:
         return Cell("–", None)
     return Cell("< 0.001" if p < 0.001 else f"{p:.3f}", p)

@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 
 from hf_audio.figures.page import Cell, Details, Heading, Plot, Row, Table
 from hf_audio.judging import plots
-from hf_audio.judging.conditions import notes_of
+from hf_audio.judging.conditions import condition_name, notes_of
 from hf_audio.judging.page_cells import interval_cell, number_cell, plot_part
 from hf_audio.judging.playing import Sounds
 from hf_audio.metrics import METRIC_NAMES
 
-MAX_ROWS = 100  # of slices, the worst first
+MAX_ROWS = 100  # slices in the table, the worst first
 OF_CLASSES = {
     "f1": "F1",
     "precision": "precision",
@@ -231,7 +231,7 @@ def _robustness(facts: Mapping[str, Any], metric: str) -> Iterator[Any]:
     rows = [
         Row(
             [
-                plots.condition_name(one),
+                condition_name(one),
                 *(interval_cell(one["metrics"][key]) for key in clean),
                 Cell(f"{one['same_decisions']:.1%}", one["same_decisions"]),
             ]
@@ -249,7 +249,7 @@ def _out_of_class(facts: Mapping[str, Any]) -> Iterator[Any]:
         return
     yield Heading("Out-of-class sounds", 3)
     yield (
-        "How well the model's outputs show that a sound belongs to none of its classes, measured on "
+        "How well the model's output shows that a sound belongs to none of its classes, measured on "
         f"{found['num_known']:,} sounds of its classes and {found['num_unknown']:,} other sounds."
     )
     rows = [

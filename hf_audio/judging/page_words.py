@@ -1,4 +1,4 @@
-"""What scores mean, in words for readers who do not know the metrics."""
+"""The meaning of scores, for readers who do not know the metrics."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _OF_VALUE = {
 
 
 def metric_words(metric: str, value: float | None) -> str:
-    """What a value of a metric means, in a sentence."""
+    """The meaning of a metric's value, as one sentence."""
     if value is None:
         return "It is undefined here: no clip is known to have any of the classes."
     return _OF_VALUE[metric].format(percent=f"{100 * value:.0f}")

@@ -1,7 +1,7 @@
 """Results per class: curves over all thresholds, and confusions.
 
 Arrays are `probabilities` float64 `[clips, classes]`, `decisions` int8 `[clips, classes]` and `targets` float32
-`[clips, classes]`, NaN where unknown; unknown clip-class pairs count nowhere.
+`[clips, classes]`, NaN where unknown; unknown clip-class pairs do not count.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from sklearn import metrics
 
 from hf_audio.data.index.labels import LabelSpace
 
-MAX_POINTS = 200  # of a curve: more than a plot of any size shows
-MICRO = "micro"  # the key of the curves of all clip-class pairs together
+MAX_POINTS = 200  # of a curve: more than a plot can show
+MICRO = "micro"  # the key of the curves over all clip-class pairs
 
 
 def curves(probabilities: np.ndarray, targets: np.ndarray, labels: LabelSpace) -> dict[str, Any]:
-    """ROC, precision-recall and F1-by-threshold curves of each class and of all clip-class pairs together.
+    """ROC, precision-recall and F1-by-threshold curves for each class and for all clip-class pairs together.
 
     Returns:
         {"classes": {name: curves or None}, "micro": curves or None}, where curves are {"roc": [[false positive rate,
-        true positive rate] ...], "precision_recall": [[recall, precision] ...], "f1": [[threshold, F1 of deciding for
-        scores >= threshold] ...]}, each of at most MAX_POINTS points. None where positives or negatives are missing.
+        true positive rate] ...], "precision_recall": [[recall, precision] ...], "f1": [[threshold, F1 for scores >=
+        threshold] ...]}, each with at most MAX_POINTS points. None if positives or negatives are missing.
     """
     probabilities, targets = np.asarray(probabilities, np.float64), np.asarray(targets)
     known = ~np.isnan(targets)
@@ -49,7 +49,7 @@ def _curves_of(is_true: np.ndarray, scores: np.ndarray) -> dict[str, list[list[f
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> list[list[float]]:
-    """At most MAX_POINTS points of a curve, evenly spaced along it, with both ends and the highest."""
+    """At most MAX_POINTS points of a curve, evenly spaced along it, with both ends and the maximum."""
     if len(x) > MAX_POINTS:
         length = np.append(0.0, np.cumsum(np.hypot(np.diff(x), np.diff(y))))
         wanted = np.linspace(0.0, length[-1], MAX_POINTS - 2)
@@ -59,14 +59,14 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> list[list[float]]:
 
 
 def confusion(decisions: np.ndarray, targets: np.ndarray, labels: LabelSpace) -> dict[str, Any]:
-    """What was decided, given what is true.
+    """The decisions, given the truth.
 
-    With one label per clip, `counts` is the confusion matrix. With several, it counts the clips of a class that were
-    decided to have (also) the other.
+    In single-label tasks, `counts` is the confusion matrix. In multi-label tasks, it counts the clips of a class for
+    which the other class was decided (too).
 
     Returns:
-        classes; counts, int `[true class][decided class]`; clips, int `[true class][decided class]`: how many clips of
-        the true class count there, fewer than it has where the other is not known of all.
+        classes; counts, int `[true class][decided class]`; clips, int `[true class][decided class]`: the clips of the
+        true class for which the decided class is known.
     """
     true, decided, known = _truth(decisions, targets)
     return {
@@ -86,14 +86,14 @@ def confused_pairs(
     max_pairs: int = 20,
     max_clips: int = 3,
 ) -> list[dict[str, Any]]:
-    """The classes that are most often taken for another, each pair with the clips in which the model was surest of it.
+    """The most frequent confusions between two classes, with the clips in which the model was most confident of it.
 
-    A clip counts for the pair (true, decided) where the true class was missed and another, which it is known not to
-    have, was decided in its place: off the diagonal of the confusion matrix, where clips have one label.
+    A clip counts for the pair (true, decided) if the true class was missed and another class, which it is known to
+    lack, was decided. In single-label tasks these are the off-diagonal entries of the confusion matrix.
 
     Returns:
-        Most frequent first: true, decided; num, the clips; share of the clips of the true class; clip_ids, at most
-        `max_clips`, by how much higher the wrong class was scored than the right one.
+        Most frequent first: true, decided; num, the number of clips; share of the clips of the true class; clip_ids, at
+        most `max_clips`, sorted by how much higher the wrong class was scored than the right one.
     """
     true, decided, known = _truth(decisions, targets)
     missed, false = true & ~decided & known, decided & ~true
@@ -118,11 +118,11 @@ def confused_pairs(
 
 
 def _truth(decisions: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What is true, decided and known, bool `[clips, classes]`; the unknown is neither true nor decided."""
+    """True, decided and known classes, bool `[clips, classes]`; unknown ones are neither true nor decided."""
     known = ~np.isnan(targets)
     return (np.asarray(targets) > 0.5) & known, (np.asarray(decisions) > 0) & known, known
 
 
 def _together(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """In how many clips a class of `one` and a class of `other` are together, int `[classes, classes]`."""
+    """The number of clips with a class of `one` and a class of `other`, int `[classes, classes]`."""
     return np.rint(one.T.astype(np.float64) @ other.astype(np.float64)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Scores per clip and their distribution: whether all clips are half correct, or half of them entirely wrong."""
+"""Scores per clip and their distribution, which shows if all clips are half correct or half of them entirely wrong."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hf_audio.data.index.labels import LabelSpace
 
 NUM_BINS = 20
 MEASURES = {
-    "hamming": "share of a clip's classes that are decided right",
-    "f1": "F1 of a clip's classes; 1 where it has none and none was decided",
-    "accuracy": "1 where all of a clip's classes are decided right, else 0",
+    "hamming": "share of a clip's classes that are decided correctly",
+    "f1": "F1 over a clip's classes; 1 if it has none and none was decided",
+    "accuracy": "1 if all of a clip's classes are decided correctly, else 0",
     "true_probability": "mean probability of the classes that a clip has",
 }
 
@@ -20,10 +20,10 @@ MEASURES = {
 def clip_scores(
     probabilities: np.ndarray, decisions: np.ndarray, targets: np.ndarray, labels: LabelSpace
 ) -> dict[str, np.ndarray]:
-    """MEASURES of each clip over its known classes, float64 `[clips]`; NaN of a clip of which nothing is known.
+    """MEASURES of each clip over its known classes, float64 `[clips]`; NaN for a clip without known classes.
 
-    Their means over clips are `accuracy` and `f1_samples` of `classification_metrics`, and where all is known one minus
-    its `hamming_loss`. `true_probability` is NaN too of a clip that has no class.
+    Their means over clips are `accuracy` and `f1_samples` of `classification_metrics` and, if all labels are known, one
+    minus its `hamming_loss`. `true_probability` is also NaN for a clip that has no class.
 
     Args:
         probabilities, decisions, targets: `[clips, classes]`.
@@ -33,12 +33,12 @@ def clip_scores(
     true, decided = (targets > 0.5) & known, (decisions > 0) & known
     num_known, num_true = known.sum(axis=1), true.sum(axis=1)
     num_right, num_hits = ((decided == true) & known).sum(axis=1), (decided & true).sum(axis=1)
-    is_asked = num_known > 0
+    is_known = num_known > 0
     f1 = _ratio(2 * num_hits, num_true + decided.sum(axis=1), of_nothing=1.0)
     return {
         "hamming": _ratio(num_right, num_known),
-        "f1": np.where(is_asked, f1, np.nan),
-        "accuracy": np.where(is_asked, (num_right == num_known).astype(np.float64), np.nan),
+        "f1": np.where(is_known, f1, np.nan),
+        "accuracy": np.where(is_known, (num_right == num_known).astype(np.float64), np.nan),
         "true_probability": _ratio((probabilities * true).sum(axis=1), num_true),
     }
 
@@ -46,13 +46,12 @@ def clip_scores(
 def per_clip(
     probabilities: np.ndarray, decisions: np.ndarray, targets: np.ndarray, labels: LabelSpace
 ) -> dict[str, Any]:
-    """How the scores of clips are distributed.
+    """The distribution of the scores of clips.
 
     Returns:
-        For JSON: of each of MEASURES `num_clips`, `mean`, `std`, `quartiles` (None where there are no clips) and `bins`
-        of [0, 1] with `low`, `high` and `num`; the last holds its upper end too. `by_num_labels`: the same means of
-        clips by how many classes they have, and how many were decided of these on average; of clips of which all is
-        known.
+        For JSON: for each of MEASURES `num_clips`, `mean`, `std`, `quartiles` (None if there are no clips) and `bins`
+        of [0, 1] with `low`, `high` and `num`; the last one includes its upper end. `by_num_labels`: the means by the
+        number of classes of a clip, with the mean number of decided classes, over fully annotated clips.
     """
     scores = clip_scores(probabilities, decisions, targets, labels)
     return {name: _distribution(values[~np.isnan(values)]) for name, values in scores.items()} | {

@@ -14,13 +14,13 @@ from hf_audio.data.recordings.audio import AudioError, read_audio
 from hf_audio.figures.page import lines, player
 from hf_audio.html_parts import html_player
 
-MAX_EXCERPTS = 80  # of 10 s about 60 kB each, and a third more as text
+MAX_EXCERPTS = 80  # of 10 s, about 60 kB each, and a third more in base64
 EXCERPT_S = 10.0
-SAMPLE_RATE = 22_050  # which any browser plays as MP3
+SAMPLE_RATE = 22_050  # a rate at which any browser plays MP3
 
 
 class Recording(NamedTuple):
-    """Where a clip can be heard: a file, and the stretch of it that is the clip."""
+    """The file of a clip, and the start and end of the clip in it."""
 
     path: str | Path
     start_s: float = 0.0
@@ -28,12 +28,12 @@ class Recording(NamedTuple):
 
 
 class Sounds:
-    """Players for a page in a folder.
+    """Players for a page.
 
     Args:
         recordings: by clip_id; clips without one have no player.
-        folder: of the page.
-        embed: put the first EXCERPT_S seconds of the first MAX_EXCERPTS clips into the page; others have no player.
+        folder: the folder of the page.
+        embed: embed the first EXCERPT_S seconds of the first MAX_EXCERPTS clips in the page; others have no player.
     """
 
     def __init__(self, recordings: Mapping[str, Recording], folder: Path, embed: bool) -> None:
@@ -42,7 +42,7 @@ class Sounds:
         self.num_left_out = 0
 
     def players(self, clip_ids: Sequence[str]) -> Markup:
-        """The clips' names, each with its player, below each other."""
+        """The clips' names, each with its player, on separate lines."""
         return lines(*(part for clip_id in clip_ids for part in (clip_id, self._player(clip_id)) if part))
 
     def _player(self, clip_id: str) -> str:
@@ -59,7 +59,7 @@ class Sounds:
         return self.excerpts[clip_id]
 
     def words(self) -> str:
-        """What the reader must know of what can be played; nothing where all can be."""
+        """A note on what can be played; empty if all clips can."""
         if not self.recordings:
             return "The clips cannot be played here, because the page was made without their recordings."
         if self.num_left_out:
@@ -68,7 +68,7 @@ class Sounds:
 
 
 def _excerpt(recording: Recording) -> str:
-    """A player that holds the beginning of a clip; an empty one of what cannot be decoded."""
+    """A player with the beginning of a clip; an empty string if it cannot be decoded."""
     end_s = recording.start_s + EXCERPT_S
     end_s = end_s if recording.end_s is None else min(end_s, recording.end_s)
     try:

@@ -1,4 +1,4 @@
-"""The plots of a report, each drawn from the report's own numbers; None where it has none to draw."""
+"""The plots of a report, drawn from the report's numbers. A plot without data is None."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hf_audio.figures.figures import BLUE, GREY, ORANGE, new_figure, short_name
+from hf_audio.judging.conditions import condition_name
 from hf_audio.metrics import METRIC_NAMES
 
-MAX_CLASSES = 40  # in a plot: more names could not be read
+MAX_CLASSES = 40  # in a plot: more names would be illegible
 MAX_SLICES = 25
 CLIP_SCORES = {
     "hamming": "share of correct classes",
@@ -40,7 +41,7 @@ def plot_models(report: Mapping[str, Any], metrics: Sequence[str]) -> Figure:
 
 
 def plot_classes(per_class: Mapping[str, Mapping[str, Any]]) -> Figure | None:
-    """F1 of each class with its interval, best first; of many classes those at both ends."""
+    """F1 of each class with its interval, best first; if there are many classes, only the best and the worst."""
     known = sorted((one for one in per_class.items() if one[1]["f1"]["value"] is not None), key=_by_f1)
     if not known:
         return None
@@ -59,7 +60,7 @@ def _by_f1(one: tuple[str, Mapping[str, Any]]) -> float:
 
 
 def plot_confusion(confusion: Mapping[str, Any], is_multi_label: bool) -> Figure | None:
-    """What was decided, given what is true; of many classes those that are confused most."""
+    """The decisions, given the truth; if there are many classes, only the most confused ones."""
     names, counts = confusion["classes"], np.array(confusion["counts"], dtype=float)
     clips = np.array(confusion["clips"], dtype=float)
     mistakes = counts - np.diag(np.diag(counts))
@@ -109,7 +110,7 @@ def plot_curves(curves: Mapping[str, Any]) -> Figure | None:
 
 
 def plot_f1_by_threshold(curves: Mapping[str, Any], thresholds: Mapping[str, float]) -> Figure | None:
-    """F1 of each class by the threshold that decides, and where the thresholds were put."""
+    """F1 of each class by decision threshold, with the chosen thresholds."""
     drawn = {name: one for name, one in curves["classes"].items() if one}
     if not drawn:
         return None
@@ -126,7 +127,7 @@ def plot_f1_by_threshold(curves: Mapping[str, Any], thresholds: Mapping[str, flo
 
 
 def plot_reliability(calibration: Mapping[str, Any], scaled: Mapping[str, Any] | None = None) -> Figure | None:
-    """Accuracy at each confidence, and the number of predictions there."""
+    """Accuracy and number of predictions at each confidence."""
     if not calibration["bins"]:
         return None
     figure, (axes, counts) = new_figure(6.0, 6.0, rows=2)
@@ -145,7 +146,7 @@ def plot_reliability(calibration: Mapping[str, Any], scaled: Mapping[str, Any] |
 
 
 def plot_risk_coverage(facts: Mapping[str, Any], answered: Mapping[str, Any] | None = None) -> Figure | None:
-    """The share of wrong answers where only the surest are given."""
+    """The share of wrong answers if only the most confident ones are given."""
     if not facts["coverage"]:
         return None
     figure, axes = new_figure(7.0, 3.6)
@@ -161,7 +162,7 @@ def plot_risk_coverage(facts: Mapping[str, Any], answered: Mapping[str, Any] | N
 
 
 def plot_per_clip(facts: Mapping[str, Any]) -> Figure | None:
-    """How the scores of single clips are distributed."""
+    """The distribution of the scores of single clips."""
     drawn = {name: facts[name] for name in CLIP_SCORES if facts[name]["num_clips"]}
     if not drawn:
         return None
@@ -176,7 +177,7 @@ def plot_per_clip(facts: Mapping[str, Any]) -> Figure | None:
 
 
 def plot_slices(slices: Sequence[Mapping[str, Any]], metric: str, of_all: float | None) -> Figure | None:
-    """The main metric of parts of the clips with its interval, the surely worst first."""
+    """The main metric of slices of the clips with its interval, those with the clearest drop first."""
     shown = [one for one in slices if one["metrics"].get(metric, {}).get("value") is not None][:MAX_SLICES]
     if not shown:
         return None
@@ -192,7 +193,7 @@ def plot_slices(slices: Sequence[Mapping[str, Any]], metric: str, of_all: float 
 
 
 def plot_lengths(curves: Mapping[str, Sequence[Mapping[str, Any]]], metric: str) -> Figure | None:
-    """A metric by seconds, a line for each way in which clips become that long."""
+    """A metric by seconds, with one line per way to vary the length of clips."""
     drawn = [
         (name, known)
         for name, rows in curves.items()
@@ -207,13 +208,13 @@ def plot_lengths(curves: Mapping[str, Sequence[Mapping[str, Any]]], metric: str)
     axes.set(xscale="log", ylim=(0, 1.02), xlabel="seconds", ylabel=METRIC_NAMES[metric])
     shown = sorted({one["seconds"] for _, rows in drawn for one in rows})
     axes.set_xticks(shown, [f"{seconds:g}" for seconds in shown])
-    axes.minorticks_off()  # which a logarithmic axis would label 2×10¹
+    axes.minorticks_off()  # a logarithmic axis would label them as 2×10¹
     axes.legend(frameon=False, fontsize=9)
     return figure
 
 
 def plot_robustness(table: Mapping[str, Any], metric: str) -> Figure | None:
-    """The metric in each worse state of the recordings, beside that of the recordings as they are."""
+    """The metric under each degradation, and on the original recordings."""
     rows = [one for one in table["conditions"] if one["metrics"].get(metric, {}).get("value") is not None]
     if not rows:
         return None
@@ -229,7 +230,7 @@ def plot_robustness(table: Mapping[str, Any], metric: str) -> Figure | None:
 
 
 def plot_ranks(ranks: Mapping[str, Any]) -> Figure:
-    """Models by their mean ranks; bars join those that do not differ by the critical difference (Demsar 2006)."""
+    """Models by mean rank; bars connect those that differ by less than the critical difference (Demšar 2006)."""
     names = sorted(ranks["mean_ranks"], key=ranks["mean_ranks"].get)
     together = ranks["together"] or []
     figure, axes = new_figure(7.0, 0.9 + 0.24 * (len(names) + len(together)))
@@ -245,17 +246,12 @@ def plot_ranks(ranks: Mapping[str, Any]) -> Figure:
 
 
 def slice_value(row: Mapping[str, Any]) -> str:
-    """The value that the clips of a slice share, as shown in tables."""
+    """The common value of the clips of a slice, as shown in tables."""
     return "not known" if row["value"] is None else str(row["value"])
 
 
-def condition_name(row: Mapping[str, Any]) -> str:
-    """The name of a degradation in tables: "white noise 10 dB SNR"."""
-    return f"{row['degradation'].replace('_', ' ')} {row['strength']:g} {row['unit']}".strip()
-
-
 def _with_errors(values: Sequence[Mapping[str, float | None]]) -> tuple[list[float], np.ndarray]:
-    """Values, and how far their intervals reach to both sides; not at all where they have none."""
+    """Values, and the distances to both ends of their intervals; 0 for those without one."""
     ends = [(one["value"], one["low"], one["high"]) for one in values]
     errors = [(0, 0) if low is None else (max(value - low, 0), max(high - value, 0)) for value, low, high in ends]
     return [value for value, _, _ in ends], np.transpose(errors)

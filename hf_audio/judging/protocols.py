@@ -1,8 +1,8 @@
-"""Standard evaluation protocols of corpora, by name, so that scores can be compared with published ones.
+"""Standard evaluation protocols of corpora, by name, for scores that are comparable with published ones.
 
-A protocol sets the metric, how window scores are aggregated per clip, and the split that is tested. It applies only to
-its own corpus and to all clips of the official split. To test on a part of that or on another split, give the same
-flags without --protocol.
+A protocol sets the metric, how window scores are aggregated per clip, and the test split. It applies only to its own
+corpus and to all clips of the official split. To test on a subset or on another split, give the same flags without
+--protocol.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.judging.evaluation_data import EvaluationData
 
-# clips of each official split; of FMA, whose audio some clips lack, the fewest that any complete copy has
+# Clips of each official split. A complete copy of FMA may lack FMA_WITHOUT_AUDIO of them, which have no audio.
 NUM_OPENMIC = {"test": 5085}
 NUM_FMA = {"fma_small": {"validation": 800, "test": 800}, "fma_medium": {"validation": 2505, "test": 2573}}
 FMA_WITHOUT_AUDIO = 6
@@ -27,6 +27,7 @@ NUM_ESC50_FOLD = 400
 NUM_URBANSOUND8K_FOLDS = dict(
     zip((f"fold{number}" for number in range(1, 11)), (873, 888, 925, 990, 936, 823, 838, 806, 816, 837), strict=True)
 )
+NOT_TESTED = "it does not test on split {}"
 ESC50_FILE = re.compile(r"(?:^|/)(?P<fold>[1-5])-[0-9]+-[A-Z]-[0-9]+\.\w+$")
 URBANSOUND8K_FILE = re.compile(r"(?:^|/)(?P<fold>fold[0-9]+)/[0-9]+-[0-9]+-[0-9]+-[0-9]+\.\w+$")
 WORD_FILE = re.compile(r"(?:^|/)\w+/(?P<speaker>[0-9a-z]+)_nohash_[0-9]+\.\w+$")
@@ -37,13 +38,13 @@ class Protocol:
     """How a corpus is evaluated.
 
     Attributes:
-        name: by which it is asked for.
+        name: name of the protocol.
         corpus: title of the corpus.
-        metric: the main one, as `hf_audio.metrics` calls it.
-        aggregation: from windows to clips, as `judging.aggregation` calls it.
+        metric: the main metric, by its name in `hf_audio.metrics`.
+        aggregation: from windows to clips, by its name in `judging.aggregation`.
         split: the official split, in words.
-        said: what a reader of a score by it must know, in a sentence.
-        fault: of clips that are evaluated, why they are not the official split; "" where they are.
+        said: a note for readers of the score, as one sentence.
+        fault: why the evaluated clips are not the official split; "" if they are.
     """
 
     name: str
@@ -60,10 +61,10 @@ class Protocol:
 
 
 def protocol_named(name: str) -> Protocol:
-    """The protocol of a name.
+    """The protocol with a name.
 
     Raises:
-        InputError: there is none, which names the nearest.
+        InputError: there is none; the message suggests the nearest name.
     """
     if name not in PROTOCOLS:
         raise unknown_name("protocol", name, PROTOCOLS)
@@ -71,18 +72,18 @@ def protocol_named(name: str) -> Protocol:
 
 
 def require_protocol(protocol: Protocol, data: EvaluationData, judged: LabelSpace, num_judged: int) -> None:
-    """Refuses a protocol's name where something else is judged than it says.
+    """Checks that an evaluation follows a protocol.
 
     Args:
-        data: of one split, see `EvaluationData.chosen`.
-        judged: the classes that are judged, of those of the data.
-        num_judged: clips of the evaluated split that are judged.
+        data: one split, see `EvaluationData.chosen`.
+        judged: the evaluated classes, out of those of the data.
+        num_judged: the number of evaluated clips.
 
     Raises:
-        InputError: another corpus, other clips, or fewer clips or classes than there are.
+        InputError: another corpus, other clips, or missing clips or classes.
     """
     if data.corpus != protocol.corpus:
-        raise _not_it(protocol, f"{data.name} is read as {data.corpus!r} and not as {protocol.corpus!r}")
+        raise _not_it(protocol, f"{data.name} is read as {data.corpus!r}, not as {protocol.corpus!r}")
     fault = protocol.fault(data)
     if fault:
         raise _not_it(protocol, fault)
@@ -90,7 +91,7 @@ def require_protocol(protocol: Protocol, data: EvaluationData, judged: LabelSpac
         left_out = [name for name in data.labels.names if name not in judged.names]
         raise _not_it(protocol, f"classes are left out ({', '.join(left_out[:5])})")
     if num_judged < len(data.evaluated):
-        raise _not_it(protocol, f"{num_judged:,} of its {len(data.evaluated):,} clips are judged")
+        raise _not_it(protocol, f"only {num_judged:,} of its {len(data.evaluated):,} clips are evaluated")
 
 
 def told(protocol: Protocol) -> str:
@@ -109,33 +110,33 @@ def _clip_ids(data: EvaluationData) -> list[str]:
     return data.evaluated["clip_id"].to_pylist()
 
 
-def _num_fault(data: EvaluationData, expected: int | None, least: int | None = None) -> str:
-    """In words, that a split has another number of clips than the official one."""
+def _num_fault(data: EvaluationData, expected: int | None, minimum: int | None = None) -> str:
+    """In words, that a split has another number of clips than the official one; "" if it does not."""
     found = len(data.evaluated)
     if expected is None:
-        return f"split {data.split} is not tested on by it"
-    if (expected if least is None else least) <= found <= expected:
+        return NOT_TESTED.format(data.split)
+    if (expected if minimum is None else minimum) <= found <= expected:
         return ""
-    return f"split {data.split} has {found:,} clips and the official one {expected:,}"
+    return f"split {data.split} has {found:,} clips and the official one has {expected:,}"
 
 
 def _irmas(data: EvaluationData) -> str:
     names = set(irmas.INSTRUMENTS)
     if set(data.labels.names) != names:
-        return f"it has {len(names)} instruments and the data {len(data.labels)}"
+        return f"it has {len(names)} instruments and the data have {len(data.labels)}"
     return _num_fault(data, irmas.NUM_CLIPS["test"] if data.split == "test" else None)
 
 
 def _openmic(data: EvaluationData) -> str:
     if set(data.labels.names) != set(openmic.INSTRUMENTS):
-        return f"it has {len(openmic.INSTRUMENTS)} instruments and the data {len(data.labels)}"
+        return f"it has {len(openmic.INSTRUMENTS)} instruments and the data have {len(data.labels)}"
     return _num_fault(data, NUM_OPENMIC.get(data.split))
 
 
 def _gtzan(data: EvaluationData) -> str:
     listed = {name for name, split in gtzan.split_of_tracks().items() if split == data.split}
     if data.split == "train" or not listed:
-        return f"split {data.split} is not tested on by it"
+        return NOT_TESTED.format(data.split)
     found = {match["name"] for one in _clip_ids(data) if (match := re.search(gtzan.TRACK, one))}
     if len(found) < len(data.evaluated) or found - listed:
         return f"{len(data.evaluated) - len(found & listed):,} clips are not in the list of the {data.split} tracks"
@@ -144,18 +145,18 @@ def _gtzan(data: EvaluationData) -> str:
 
 
 def _fma(data: EvaluationData) -> str:
-    """Which subset it is, is known by its size."""
+    """The subset is identified by its size."""
     sizes = [of_split[data.split] for of_split in NUM_FMA.values() if data.split in of_split]
     faults = [_num_fault(data, size, size - FMA_WITHOUT_AUDIO) for size in sizes]
     if "" in faults:
         return ""
-    return faults[0] if faults else f"split {data.split} is not tested on by it"
+    return faults[0] if faults else NOT_TESTED.format(data.split)
 
 
 def _esc50(data: EvaluationData) -> str:
     folds = {match["fold"] for one in _clip_ids(data) if (match := ESC50_FILE.search(one))}
     if len(folds) != 1 or not all(ESC50_FILE.search(one) for one in _clip_ids(data)):
-        return f"the clips are of {len(folds)} folds and not of one, as their file names say"
+        return f"the clips are from {len(folds)} folds, not one, according to their file names"
     return _num_fault(data, NUM_ESC50_FOLD)
 
 
@@ -163,17 +164,17 @@ def _urbansound8k(data: EvaluationData) -> str:
     found = [URBANSOUND8K_FILE.search(one) for one in _clip_ids(data)]
     folds = {match["fold"] for match in found if match}
     if len(folds) != 1 or not all(found):
-        return f"the clips are of {len(folds)} folds and not of one, as their folders say"
+        return f"the clips are from {len(folds)} folds, not one, according to their folders"
     return _num_fault(data, NUM_URBANSOUND8K_FOLDS.get(folds.pop()))
 
 
 def _speech_commands(data: EvaluationData) -> str:
     if set(data.labels.names) != set(speech_commands.WORDS):
-        return f"it has {len(speech_commands.WORDS)} words and the data {len(data.labels)}"
+        return f"it has {len(speech_commands.WORDS)} words and the data have {len(data.labels)}"
     found = [WORD_FILE.search(one) for one in _clip_ids(data)]
     others = [match for match in found if not match or speech_commands.split_of_speaker(match["speaker"]) != data.split]
     if others:
-        return f"{len(others):,} clips are of speakers of another split"
+        return f"{len(others):,} clips are from speakers of another split"
     return _num_fault(data, NUM_SPEECH_COMMANDS.get(data.split))
 
 

@@ -1,8 +1,8 @@
-"""Every metric of many bootstrap resamples at once, for intervals and comparisons.
+"""All metrics of many bootstrap resamples at once, for intervals and comparisons.
 
-A set is how often each group is in it. Decisions are counted per group once; clips are sorted once per class, and what
-a ranking needs of a set are sums over groups between neighbouring positives, which a sparse matrix has. Numbers equal
-those of `hf_audio.metrics` on clips that were copied as often as they were drawn.
+A resample, called a set here, is given by how often it contains each group. Decisions are counted per group once. Clips
+are sorted once per class; the ranking metrics of a set then need only sums over groups between neighboring positives,
+which are products with a sparse matrix. The results equal those of `hf_audio.metrics` on copied clips.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ DECISION_METRICS = ("accuracy", "f1_micro", "f1_macro", "f1_samples", "hamming_l
 RANKING_METRICS = ("mean_average_precision", "roc_auc_macro")
 METRICS = (*DECISION_METRICS, "lrap", *RANKING_METRICS)
 OF_CLASSES = ("precision", "recall", "f1", "average_precision", "roc_auc")
-# What a chunk of sets may take: intervals of a million clips need no more memory than those of a thousand.
+# Memory for a chunk of sets: intervals of a million clips need no more than those of a thousand.
 CHUNK_BYTES = 48 << 20
 
 
 class Values(NamedTuple):
-    """Metrics of several sets; NaN where undefined.
+    """Metrics of several sets; NaN if undefined.
 
     Attributes:
-        metrics: float64 `[sets]` of each name.
-        per_class: float64 `[sets, classes]` of each of OF_CLASSES.
+        metrics: float64 `[sets]` by name.
+        per_class: float64 `[sets, classes]` for each of OF_CLASSES.
     """
 
     metrics: dict[str, np.ndarray]
@@ -38,17 +38,17 @@ class Values(NamedTuple):
 
 
 class RedrawnMetrics:
-    """The metrics of one model's clips in sets of groups.
+    """The metrics of one model on sets of groups.
 
     Args:
         probabilities: float `[clips, classes]`.
         decisions: 0 or 1, `[clips, classes]`.
         targets: `[clips, classes]`, NaN where unknown.
-        groups: int64 `[clips]`, from 0 on.
-        ranked: whether metrics of RANKING_METRICS are wanted, which take most of the time.
+        groups: int64 `[clips]`, from 0.
+        ranked: whether to compute RANKING_METRICS, which take most of the time.
 
     Raises:
-        InputError: shapes differ, no clips, or scores that are not finite.
+        InputError: shapes that differ, no clips, or scores that are not finite.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class RedrawnMetrics:
         self.num_groups_with = _num_groups_with(true, groups)
 
     def of(self, counts: np.ndarray) -> Values:
-        """Metrics of sets, `counts` `[sets, groups]` of how often each has each group."""
+        """Metrics of sets, given by `counts` `[sets, groups]`: how often each contains each group."""
         counts = np.asarray(counts, dtype=np.float64)
         found = _of_decisions(counts @ self._sums, len(self.labels))
         if self._rankings:
@@ -89,23 +89,23 @@ class RedrawnMetrics:
         return found
 
     def of_all(self) -> Values:
-        """Metrics of the clips as they are: one set, which has each group once."""
+        """Metrics of the original clips: one set, which contains each group once."""
         return self.of(np.ones((1, self.num_groups)))
 
     def of_each_group(self) -> Values:
-        """Metrics of each group by itself, as many sets as there are groups: all but RANKING_METRICS."""
+        """Metrics of each group on its own, with one set per group: all except RANKING_METRICS."""
         return _of_decisions(self._sums, len(self.labels))
 
     def chunk(self) -> int:
-        """How many sets `of` may be given at once for the memory of CHUNK_BYTES."""
+        """The number of sets that `of` can process at once in CHUNK_BYTES of memory."""
         rows = max((one.num_rows for one in self._rankings), default=0)
         return max(1, CHUNK_BYTES // (8 * (4 * self.num_groups + 3 * rows + self._sums.shape[1])))
 
 
 def drawn_counts(num_groups: int, num_draws: int, chunk: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each group is in sets of as many groups, drawn with replacement: int64 `[up to chunk, groups]` each.
+    """How often each group occurs in sets drawn with replacement: chunks of int64 `[up to chunk, groups]`.
 
-    The sets are the same whatever the chunk is.
+    The sets do not depend on the chunk size.
     """
     random = np.random.default_rng(seed)
     for first in range(0, num_draws, chunk):
@@ -122,13 +122,13 @@ def _check(
     if shapes != {(len(groups), len(labels))} or not len(groups):
         raise InputError(
             f"Found scores, decisions and targets of shapes {probabilities.shape}, {decisions.shape} and "
-            f"{targets.shape} with {len(groups)} groups; all must be of the same clips, one or more, and the "
+            f"{targets.shape} with {len(groups)} groups; all must be for the same clips, at least one, and the "
             f"{len(labels)} classes"
         )
     if not np.isfinite(probabilities).all():
-        raise InputError("The model's scores are not finite and cannot be compared: its training has diverged")
+        raise InputError("The model's scores are not finite and cannot be compared: its training diverged")
     if groups.dtype.kind not in "iu" or groups.min() < 0:
-        raise InputError(f"Groups are numbers from 0 on, found {groups.dtype} from {groups.min()} on")
+        raise InputError(f"Groups must be integers from 0, found {groups.dtype} from {groups.min()}")
 
 
 def _sums_of_groups(
@@ -139,7 +139,7 @@ def _sums_of_groups(
     groups: np.ndarray,
     num_groups: int,
 ) -> np.ndarray:
-    """All that adds up over clips, float64 `[groups, 7 + 3 · classes]`; see `_of_decisions` for the columns."""
+    """All quantities that add up over clips, float64 `[groups, 7 + 3 · classes]`; columns as in `_of_decisions`."""
     num_classes = true.shape[1]
     sums, step = np.zeros((num_groups, 7 + 3 * num_classes)), max(1, CHUNK_BYTES // (64 * num_classes))
     for first in range(0, len(groups), step):
@@ -154,29 +154,29 @@ def _columns_of_clips(
     probabilities: np.ndarray, decided: np.ndarray, true: np.ndarray, known: np.ndarray
 ) -> np.ndarray:
     hits = decided & true
-    is_asked, wrong = known.any(axis=1), decided != true
+    is_known, wrong = known.any(axis=1), decided != true
     named = decided.sum(axis=1) + true.sum(axis=1)
     f1_of_clips = np.where(named > 0, 2 * hits.sum(axis=1) / np.maximum(named, 1), 1.0)
     ranking, is_ranked = _ranking_precision(probabilities, true, known)
     alone = (
-        *(is_asked, is_asked & ~wrong.any(axis=1), is_asked * f1_of_clips),
+        *(is_known, is_known & ~wrong.any(axis=1), is_known * f1_of_clips),
         *(known.sum(axis=1), wrong.sum(axis=1), is_ranked, ranking),
     )
     return np.column_stack((*alone, hits, decided, true)).astype(np.float64)
 
 
 def _of_decisions(sums: np.ndarray, num_classes: int) -> Values:
-    asked, right, f1_of_clips, pairs, wrong, ranked, ranking = sums[:, :7].T
+    judged, right, f1_of_clips, pairs, wrong, ranked, ranking = sums[:, :7].T
     hits, decided, support = np.split(sums[:, 7:], 3, axis=1)
     occurs = support > 0
     f1 = np.where(occurs, 2 * hits / np.maximum(decided + support, 1), np.nan)
     totals = decided.sum(axis=1) + support.sum(axis=1)
     return Values(
         {
-            "accuracy": _ratio(right, asked),
+            "accuracy": _ratio(right, judged),
             "f1_micro": np.where(totals > 0, 2 * hits.sum(axis=1) / np.maximum(totals, 1), 0.0),
             "f1_macro": _mean_of_defined(f1),
-            "f1_samples": _ratio(f1_of_clips, asked),
+            "f1_samples": _ratio(f1_of_clips, judged),
             "hamming_loss": _ratio(wrong, pairs),
             "lrap": _ratio(ranking, ranked),
         },
@@ -193,13 +193,13 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def _mean_of_defined(values: np.ndarray) -> np.ndarray:
-    """Mean over classes of `[sets, classes]`, of those that are defined; NaN where none is."""
+    """Mean over the defined classes of `[sets, classes]`; NaN if none is defined."""
     defined = ~np.isnan(values)
     return _ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1))
 
 
 def _ranking_precision(probabilities: np.ndarray, true: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each clip's label ranking average precision, and whether it counts (`ranking_scores` says which do)."""
+    """Each clip's label ranking average precision, and whether it counts (see `ranking_scores`)."""
     counts = true.any(axis=1) & (known.all(axis=1) | (known & ~true).any(axis=1))
     places = rankdata(np.where(known, -probabilities, np.inf), method="max", axis=1)
     places_among_true = rankdata(np.where(true, -probabilities, np.inf), method="max", axis=1)
@@ -208,19 +208,20 @@ def _ranking_precision(probabilities: np.ndarray, true: np.ndarray, known: np.nd
 
 
 def _num_groups_with(true: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """int64 `[classes]`: how many groups have a clip of each class."""
+    """int64 `[classes]`: the number of groups with a clip of each class."""
     clip, number = np.nonzero(true)
     pairs = np.unique(groups[clip] * true.shape[1] + number)
     return np.bincount(pairs % true.shape[1], minlength=true.shape[1])
 
 
 class _Ranking(NamedTuple):
-    """One class's clips in the order of their scores, the highest first.
+    """The clips of all groups, sorted by the score of one class, highest first.
 
     Attributes:
-        positives: `[levels, groups]`, how many clips of the class each group has at each score that such a clip has.
-        others: `[2 · levels + 1, groups]`, how many other clips: above the first of these scores, at it, between it and
-            the next, at that ...
+        positives: `[levels, groups]`, the number of clips of the class in each group at each level, a score that a clip
+            of the class has.
+        others: `[2 · levels + 1, groups]`, the number of other clips above the first level, at it, between it and the
+            next, at that ...
     """
 
     positives: csr_array
@@ -243,7 +244,7 @@ class _Ranking(NamedTuple):
         return self.others.shape[0]
 
     def of(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Average precision and ROC AUC of sets, of counts `[groups, sets]`; NaN where undefined."""
+        """Average precision and ROC AUC of sets, from counts `[groups, sets]`; NaN if undefined."""
         positives, others = self.positives @ counts, self.others @ counts
         np.cumsum(others, axis=0, out=others)
         above, up_to = others[0:-1:2], others[1::2]

@@ -1,63 +1,31 @@
-"""The evaluation of one or several models on the same clips, as one report of plain values.
+"""The evaluation of one or several models on the same clips, as a report of plain values.
 
     report = judge(models, split="test", data={"name": "IRMAS"})
     write_json(folder / "report.json", report)
     write_page(folder, report)
 
-A report holds every number that its page shows, and says how each came about.
+A report holds all numbers that its page shows, and how they were computed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError, unknown_name
-from hf_audio.judging.aggregation import clip_probabilities, fitted_settings
 from hf_audio.judging.comparing import compare
-from hf_audio.judging.deciding import choose_thresholds, decisions_of
 from hf_audio.judging.judged_clips import JudgedClips
-from hf_audio.judging.model_facts import Asked, Drawn, model_facts
+from hf_audio.judging.model_answers import ModelAnswers, model_answers
+from hf_audio.judging.model_facts import Drawn, ReportSettings, model_facts
 from hf_audio.metrics import choose_threshold, classification_metrics, main_metrics
 from hf_audio.privacy import public_value
 
-THRESHOLDS = {
-    "validation": "the one with the best micro F1 on validation; without validation the model's own",
-    "per_class": "one per class, each with the best F1 of its class on validation",
-    "model": "the one in the model's config, else 0.5",
-}
 VALIDATION = "validation"
-Aggregate = Callable[[JudgedClips], np.ndarray]
-FEW_GROUPS = 20  # intervals from drawing fewer are rough
-
-
-class Answers(NamedTuple):
-    """What one model says of the clips that are judged.
-
-    Attributes:
-        judged: the clips.
-        validation: the model's clips of validation; None where the data have none.
-        probabilities: float64 `[clips, classes]`.
-        decisions: int8 `[clips, classes]`.
-        thresholds: float64 `[classes]`.
-        thresholds_from: where they come from, in words.
-        aggregate: from windows to probabilities, told what it needs to be told.
-        told: that, by name.
-    """
-
-    judged: JudgedClips
-    validation: JudgedClips | None
-    probabilities: np.ndarray
-    decisions: np.ndarray
-    thresholds: np.ndarray
-    thresholds_from: str
-    aggregate: Aggregate
-    told: dict[str, Any]
+FEW_GROUPS = 20  # with fewer, intervals are rough
 
 
 def judge(
@@ -80,47 +48,48 @@ def judge(
     robustness: Mapping[str, Mapping[str, Any]] | None = None,
     windows_s: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """The report of some models on the clips of one split, which must be the same clips for all of them.
+    """The report of models on the clips of one split, which must be the same for all models.
 
     Args:
-        models: what each says of the clips of the split and, where the data have them, of validation, which thresholds
-            and calibration are fitted on.
-        split: that is judged.
-        data: what is said of the data: name; dataset_id, config and revision on the Hub; question, what was asked.
+        models: the scores of each model on the clips of the split and, if the data have them, of validation, which
+            thresholds and calibration are fitted on.
+        split: the split to evaluate.
+        data: a description of the data: name; dataset_id, config and revision on the Hub; question, an introduction.
         aggregation: from windows to clips, in AGGREGATIONS.
-        thresholds: where those of multi-label decisions come from, in THRESHOLDS.
-        own_thresholds: of models by their names.
-        metric: the main one; by default the task's.
-        protocol: of the corpus, as the protocols of this package say it.
-        notes: sentences that the reader must know.
+        thresholds: source of the thresholds for multi-label decisions, in THRESHOLDS.
+        own_thresholds: the models' own thresholds, by model name.
+        metric: the main metric; by default that of the task.
+        protocol: `Protocol.facts` of the corpus.
+        notes: sentences for the reader.
         num_draws, confidence, seed: of the bootstrap.
-        risk, coverage: for which of the two the confidence is chosen below which a model says "don't know".
-        unknown: by model what it says of sounds that have none of the classes.
-        robustness: by model what became of its scores in worse recordings.
-        windows_s: by model how long its windows are.
+        risk, coverage: one of the two determines the confidence below which a model answers "don't know".
+        unknown: by model, the scores for sounds that have none of the classes.
+        robustness: by model, the results on degraded recordings.
+        windows_s: by model, the length of its windows.
 
     Returns:
-        JSON-able: data, settings, metric, baseline, models (by name: all that is known of one), comparison (None of
+        For JSON: data, settings, protocol, metric, baseline, models (all results by model name), comparison (None for
         one model), notes.
 
     Raises:
-        InputError: no models or clips, other clips or classes, one class only, or settings that do not act.
+        InputError: no models or clips, clips or classes that differ between models, a single class, or settings that
+            would have no effect.
     """
     clips = _same_clips(models, split)
-    labels, asked = clips[0].labels, Asked(risk, coverage, Drawn(num_draws, confidence, seed))
+    labels, request = clips[0].labels, ReportSettings(risk, coverage, Drawn(num_draws, confidence, seed))
     metric = known_metric(metric, labels)
     validation = [model.of_split(VALIDATION) if split != VALIDATION else None for model in models]
     answers = {
-        one.name: _answers(one, held_out if held_out else None, aggregation, thresholds, own_thresholds or {})
+        one.name: model_answers(one, held_out if held_out else None, aggregation, thresholds, own_thresholds or {})
         for one, held_out in zip(clips, validation, strict=True)
     }
     given = {"unknown": unknown, "robustness": robustness, "window_s": windows_s}
     facts = {}
     for name, one in answers.items():
         of_model: dict[str, Any] = {key: (by_name or {}).get(name) for key, by_name in given.items()}
-        facts[name] = model_facts(one, asked, aggregation=aggregation, **of_model)
-    settings = {"aggregation": aggregation, **asked.drawn._asdict()}
-    settings["num_draws_of_parts"] = asked.drawn.for_parts().num_draws  # of slices and durations
+        facts[name] = model_facts(one, request, aggregation=aggregation, **of_model)
+    settings = {"aggregation": aggregation, **request.drawn._asdict()}
+    settings["num_draws_of_parts"] = request.drawn.for_parts().num_draws  # of slices and durations
     report = {
         "data": {**public_value(data or {}), **_data_facts(clips[0], split)},
         "settings": settings | ({"thresholds": thresholds} if labels.is_multi_label else {}),
@@ -128,14 +97,14 @@ def judge(
         "metric": metric,
         "baseline": _baseline(clips[0], validation[0]),
         "models": facts,
-        "comparison": _comparison(answers, metric, asked.drawn),
+        "comparison": _comparison(answers, metric, request.drawn),
         "notes": [*notes, *_notes(answers)],
     }
     return ready_for_json(report)
 
 
 def ready_for_json(value: Any) -> Any:
-    """Plain values of NumPy's and of intervals; what is not a number is None."""
+    """Converts NumPy values and named tuples to plain ones; numbers that are not finite become None."""
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, np.ndarray | np.generic):
@@ -148,15 +117,15 @@ def ready_for_json(value: Any) -> Any:
 
 
 def _same_clips(models: Sequence[JudgedClips], split: str) -> list[JudgedClips]:
-    """The clips of the split, of each model.
+    """The clips of the split for each model.
 
     Raises:
-        InputError: there are none, or those of two models differ.
+        InputError: there are none, or models have different ones.
     """
     if not models:
-        raise InputError("There is no model to evaluate: name one or more")
+        raise InputError("There is no model to evaluate: name at least one")
     if len({model.name for model in models}) < len(models):
-        raise InputError("Two models have the same name: give each model a name of its own")
+        raise InputError("Two models have the same name: give each model its own name")
     clips = [model.of_split(split) for model in models]
     first = clips[0]
     if not len(first):
@@ -173,52 +142,12 @@ def _same_clips(models: Sequence[JudgedClips], split: str) -> list[JudgedClips]:
 
 
 def known_metric(metric: str | None, labels: LabelSpace) -> str:
-    """The metric that is asked for, or the task's main one; raises InputError where there is none of its name."""
+    """The requested metric, or the main one of the task; raises InputError if there is no metric with that name."""
     main = main_metrics(labels.problem_type)
     known = tuple(dict.fromkeys((*main, "accuracy", "f1_micro", "f1_samples", "lrap", "hamming_loss")))
     if metric is not None and metric not in known:
         raise unknown_name("metric", metric, known)
     return metric or known[0]
-
-
-def _answers(
-    judged: JudgedClips,
-    validation: JudgedClips | None,
-    aggregation: str,
-    thresholds: str,
-    own: Mapping[str, float],
-) -> Answers:
-    labels, told = judged.labels, fitted_settings(aggregation, validation)
-    aggregate: Callable[[JudgedClips], np.ndarray] = partial(clip_probabilities, aggregation=aggregation, **told)
-    probabilities = aggregate(judged)
-    chosen, source = np.full(len(labels), 0.5), "the class with the largest score"
-    if thresholds not in THRESHOLDS:
-        raise unknown_name("source of thresholds", thresholds, THRESHOLDS)
-    if labels.is_multi_label or thresholds == "per_class":
-        chosen, source = _thresholds(judged.name, validation, aggregate, thresholds, own, labels)
-    decisions = decisions_of(probabilities, labels, chosen)
-    return Answers(judged, validation, probabilities, decisions, chosen, source, aggregate, told)
-
-
-def _thresholds(
-    name: str,
-    validation: JudgedClips | None,
-    aggregate: Aggregate,
-    asked: str,
-    own: Mapping[str, float],
-    labels: LabelSpace,
-) -> tuple[np.ndarray, str]:
-    """Thresholds `[classes]`, and where they come from."""
-    if asked == "per_class" and validation is None:
-        raise InputError("Thresholds per class need a validation split, which these data lack: use the model's own")
-    if asked != "model" and validation is not None:
-        probabilities = aggregate(validation)
-        chosen = choose_thresholds(probabilities, validation.targets, labels, per_class=asked == "per_class")
-        of = "one threshold per class" if asked == "per_class" else "one threshold for all classes"
-        return chosen, f"{of}, with the best F1 on validation"
-    if name in own:
-        return np.full(len(labels), own[name]), "the model's own threshold"
-    return np.full(len(labels), 0.5), "0.5, since there is no validation split and the model has no threshold"
 
 
 def _data_facts(judged: JudgedClips, split: str) -> dict[str, Any]:
@@ -253,16 +182,16 @@ def _baseline(judged: JudgedClips, validation: JudgedClips | None) -> dict[str, 
     }
 
 
-def _comparison(answers: Mapping[str, Answers], metric: str, drawn: Drawn) -> dict[str, Any] | None:
+def _comparison(answers: Mapping[str, ModelAnswers], metric: str, drawn: Drawn) -> dict[str, Any] | None:
     if len(answers) < 2:
         return None
     judged = next(iter(answers.values())).judged
-    said = {name: (one.probabilities, one.decisions) for name, one in answers.items()}
-    return compare(said, judged.targets, judged.labels, judged.groups, metric=metric, **drawn._asdict())
+    scores = {name: (one.probabilities, one.decisions) for name, one in answers.items()}
+    return compare(scores, judged.targets, judged.labels, judged.groups, metric=metric, **drawn._asdict())
 
 
-def _notes(answers: Mapping[str, Answers]) -> list[str]:
-    """What limits the numbers, in sentences."""
+def _notes(answers: Mapping[str, ModelAnswers]) -> list[str]:
+    """Limitations of the results, one sentence each."""
     first = next(iter(answers.values()))
     judged, notes = first.judged, []
     if not judged.groups_known:

@@ -2,8 +2,8 @@
 
     robustness(predictor, recordings, labels=labels)["conditions"]    a row per degradation and strength
 
-Every recording is read once and heard in all conditions. What is random depends on the seed and the clip's id, whatever
-clips there are beside it, so the same command gives the same table.
+Each recording is read once and scored under all conditions. Randomness depends only on the seed and the clip's id, so
+the same command gives the same table.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from hf_audio.sound_predictor import SoundPredictor
 from hf_audio.terminal import progress
 from hf_audio.windows import SampleWindows
 
-BLOCK_S = 600.0  # of sound at the model's rate, which is held while it is heard in all conditions: 38 MB at 16 kHz
+BLOCK_S = 600.0  # of sound at the model's rate, held in memory for all conditions: 38 MB at 16 kHz
 CLEAN = "clean"
 
 
@@ -40,7 +40,7 @@ class Recorded(NamedTuple):
     """A clip with its recording.
 
     Attributes:
-        clip_id, group: as in the clips' table.
+        clip_id, group: as in the table of clips.
         target: float32 `[classes]`, NaN where unknown.
         samples: floats in [-1, 1], `[samples]` or `[channels, samples]`.
         sample_rate: in Hz.
@@ -58,7 +58,7 @@ def robustness(
     recordings: Iterable[Recorded],
     labels: LabelSpace | None = None,
     *,
-    asked: Sequence[str] = (),
+    degradations: Sequence[str] = (),
     of_logits: Callable[[np.ndarray], np.ndarray] | None = None,
     aggregate: Callable[[JudgedClips], np.ndarray] = clip_probabilities,
     thresholds: np.ndarray | None = None,
@@ -69,44 +69,44 @@ def robustness(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """A model's scores on recordings as they are, and on the same recordings in each of many worse states.
+    """A model's scores on recordings, and on degraded versions of the same recordings.
 
-    Sounds are changed at the model's own rate, as it hears them: a signal-to-noise ratio is of what it can hear. Noise,
-    codecs and rooms leave the sound as loud as it was; only gain changes its level.
+    Sounds are degraded at the model's sample rate, so signal-to-noise ratios count only what the model can hear. Noise,
+    codecs and rooms keep the level of the sound; only gain changes it.
 
     Args:
         predictor: a trained classifier.
-        recordings: read one by one.
+        recordings: consumed one by one.
         labels: the classes of the targets; by default the model's.
-        asked: which degradations and strengths, see `conditions_of`.
-        of_logits: from the model's logits `[windows, model's classes]` to those of `labels`; needed where these differ.
+        degradations: degradations with strengths, see `conditions_of`.
+        of_logits: from the model's logits `[windows, model's classes]` to those of `labels`; needed if these differ.
         aggregate: from windows to clips; see `aggregation.clip_probabilities`.
-        thresholds: float `[classes]` of several labels; by default the model's own.
+        thresholds: float `[classes]` for multi-label tasks; by default the model's own.
         background: recordings for the degradation of that name, at the model's rate.
         windows: how sounds are cut; by default as the model was trained.
-        num_recordings: how many there are, for the progress bar.
-        num_draws, confidence: of bootstrap intervals, over groups.
-        seed: of all that is random.
+        num_recordings: the number of recordings, for the progress bar.
+        num_draws, confidence: of bootstrap intervals over groups.
+        seed: for all randomness.
 
     Returns:
-        For JSON: `clean` and `conditions`, each with `metrics` (Interval each), and of conditions what acted:
+        For JSON: `clean` and `conditions`, each with `metrics` (an Interval each). Each condition also has
         `degradation`, `strength`, `unit`, `change` (of the main metric, an Interval of paired draws), `same_decisions`
-        (share of clips that are answered as the clean ones are), `num_changed` (clips whose sound is another at all),
-        and means such as `kbit_per_s` or `clipped_share`; `mean`, of each metric over all conditions; `left_out`, what
-        would have changed nothing, with why.
+        (the share of clips with the same decisions as without degradation), `num_changed` (clips whose sound changed at
+        all), and means such as `kbit_per_s` or `clipped_share`. `mean` is the mean of each metric over all conditions,
+        and `left_out` lists conditions that would have no effect, with the reason.
 
     Raises:
-        InputError: no recordings; degradations that cannot act; labels that are not the model's; answers that are not
-            finite.
+        InputError: no recordings; degradations that would have no effect; other labels than the model's without
+            `of_logits`; scores that are not finite.
     """
     check_draws(num_draws, confidence)
     labels = labels or predictor.labels
     if of_logits is None and labels != predictor.labels:
-        raise InputError(f"{predictor.name} has other classes than the recordings: give a mapping of the classes")
+        raise InputError(f"{predictor.name} and the recordings have different classes: give a mapping of the classes")
     if thresholds is None:
         thresholds = np.full(len(labels), predictor.decision_threshold)
     around = Around(predictor.sample_rate, predictor.is_stereo, background)
-    conditions, left_out = conditions_of(asked, around)
+    conditions, left_out = conditions_of(degradations, around)
     windows = windows or predictor.windows
     heard = _Heard(
         predictor, labels, of_logits or (lambda logits: logits), aggregate, windows, around, conditions, seed
@@ -120,7 +120,7 @@ def robustness(
 
 
 def _blocks(recordings: Iterable[Recorded], sample_rate: int) -> Iterator[list[Recorded]]:
-    """As many recordings as are held at once; a longer one by itself."""
+    """Blocks of recordings that are held in memory together; a longer recording is a block on its own."""
     block, seconds = [], 0.0
     for one in recordings:
         length_s = np.shape(one.samples)[-1] / one.sample_rate
@@ -134,7 +134,7 @@ def _blocks(recordings: Iterable[Recorded], sample_rate: int) -> Iterator[list[R
 
 
 class _Heard:
-    """What a model says of each clip in each condition, as far as they were heard."""
+    """Accumulates a model's probabilities for each clip under each condition."""
 
     def __init__(
         self,
@@ -156,24 +156,24 @@ class _Heard:
         self.facts: dict[Condition, dict[str, list[np.ndarray]]] = {one: {} for one in conditions}
 
     def hear(self, block: Sequence[Recorded]) -> Iterator[int]:
-        """Some clips, in all conditions: says after each how many sounds were heard."""
+        """Scores a block of clips under all conditions, and yields the number of sounds after each condition."""
         sounds = [self.predictor.heard(one.samples, one.sample_rate) for one in block]
         keys = [_key(self.seed, one.clip_id) for one in block]
         self.clip_ids += [one.clip_id for one in block]
         self.groups += [one.group for one in block]
         self.targets += [one.target for one in block]
-        self.probabilities[CLEAN].append(self._said(block, sounds))
+        self.probabilities[CLEAN].append(self._scores(block, sounds))
         yield len(sounds)
         for condition in self.conditions:
             change = DEGRADATIONS[condition.degradation].change
             worse = change(sounds, keys, condition.strength, self.around)
-            self.probabilities[condition].append(self._said(block, worse.sounds))
+            self.probabilities[condition].append(self._scores(block, worse.sounds))
             changed = [not np.array_equal(*pair) for pair in zip(sounds, worse.sounds, strict=True)]
             for name, values in {**worse.facts, "changed": np.array(changed)}.items():
                 self.facts[condition].setdefault(name, []).append(values)
             yield len(sounds)
 
-    def _said(self, block: Sequence[Recorded], sounds: Sequence[np.ndarray]) -> np.ndarray:
+    def _scores(self, block: Sequence[Recorded], sounds: Sequence[np.ndarray]) -> np.ndarray:
         """float64 `[clips, classes]`."""
         rule, rate = self.windows, self.predictor.sample_rate
         windows = [rule.cut(sound) for sound in sounds]
@@ -196,7 +196,7 @@ class _Heard:
     def table(self, thresholds: np.ndarray, num_draws: int, confidence: float) -> dict[str, Any]:
         """See `robustness`."""
         if not self.clip_ids:
-            raise InputError("There are no recordings to measure robustness on: give a split that has some")
+            raise InputError("There are no recordings to measure robustness on: give a split with recordings")
         targets = np.stack(self.targets)
         groups = pa.array(self.groups).dictionary_encode().indices.to_numpy().astype(np.int64)
         names = main_metrics(self.labels.problem_type)
@@ -235,14 +235,14 @@ class _Heard:
 
 
 def _key(seed: int, clip_id: str) -> int:
-    """Of all that is random of a clip, an integer below 2^24."""
+    """The key for all randomness of a clip, an integer below 2^24."""
     return int(np.random.default_rng((seed, clip_key(clip_id))).integers(KEYS))
 
 
 def _change(
     worse: RedrawnMetrics, clean: RedrawnMetrics, name: str, num_draws: int, confidence: float, seed: int
 ) -> Interval:
-    """How much a metric of the same clips changes: both are redrawn alike, so what clips share does not count."""
+    """How much a metric changes, with paired draws, so that the variation between clips cancels."""
     drawn = [
         worse.of(counts).metrics[name] - clean.of(counts).metrics[name]
         for counts in drawn_counts(clean.num_groups, num_draws, clean.chunk(), seed)

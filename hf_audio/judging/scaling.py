@@ -1,13 +1,13 @@
-"""Scaling of logits that makes probabilities calibrated, fitted on validation clips.
+"""Scaling of logits for calibrated probabilities, fitted on validation clips.
 
-    temperature   one number that all logits are divided by (Guo et al. 2017, arXiv 1706.04599). No decision changes:
-                  a threshold moves along
-    vector        a slope and a bias per class; of several classes this is Platt's scaling of each. Slopes are above 0
-    isotonic      behind the temperature a rising curve through the shares that came true (Zadrozny and Elkan 2002), by
-                  scikit-learn: one per class where several may apply, else one of all classes together, so that the
+    temperature   divides all logits by one number (Guo et al. 2017, arXiv 1706.04599). No decision changes, since
+                  thresholds are adjusted to match
+    vector        a slope above 0 and a bias per class; in multi-label tasks this is Platt scaling of each class
+    isotonic      after the temperature, a rising curve fitted to the observed frequencies (Zadrozny and Elkan 2002)
+                  by scikit-learn: one per class in multi-label tasks, else one for all classes together, so that the
                   best class stays the best (Zhang et al. 2020, arXiv 2003.07329). It needs many clips
 
-The first two are linear in the logits, so the mean over a clip's windows may be taken before or after.
+The first two are linear in the logits, so it makes no difference whether a clip's mean is taken before or after.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from hf_audio.judging.calibration import known_targets
 from hf_audio.models.logit_curves import MIN_RISE
 
 SCALINGS = ("temperature", "vector", "isotonic")
-MAX_TEMPERATURE = 100.0  # and its inverse the least
-# Of the vector: standard deviations of a normal prior of each class's slope (its logarithm, around the temperature's)
-# and bias. Without it a class whose few clips are parted without an error would get an infinite slope.
+MAX_TEMPERATURE = 100.0  # the minimum is its inverse
+# Vector scaling: standard deviations of a normal prior on each class's slope (its logarithm, around the temperature's)
+# and bias. Without it, a class whose few clips are perfectly separated would get an infinite slope.
 SLOPE_STD, BIAS_STD = 0.5, 3.0
 MAX_KNOTS = 256  # of a curve
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Rising curves of line segments.
+    """Rising piecewise linear curves.
 
     Attributes:
-        knots: float64 `[curves, points]`, rising; shorter ones repeat their last point.
-        values: float64 `[curves, points]`, what logits become there; beyond the ends the curve is flat.
+        knots: float64 `[curves, points]`, rising; shorter curves repeat their last point.
+        values: float64 `[curves, points]`, the scaled logits there; beyond the ends the curve is flat.
     """
 
     knots: np.ndarray
     values: np.ndarray
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
-        """`[..., classes]`, each by its own curve, or all by the one there is."""
+        """`[..., classes]`, scaled by one curve per class, or by the only one."""
         places = [min(index, len(self.knots) - 1) for index in range(logits.shape[-1])]
         columns = [
             np.interp(logits[..., index], self.knots[place], self.values[place]) for index, place in enumerate(places)
@@ -57,15 +57,16 @@ class Curves:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How logits become those of calibrated probabilities.
+    """A fitted scaling from logits to calibrated ones.
 
     Attributes:
-        kind: in SCALINGS.
+        kind: one of SCALINGS.
         labels: the classes, in the order of the logits.
-        num_clips: that it was fitted on.
-        slopes, biases: float64 `[classes]`: what logits are multiplied with, and what is added.
-        curves: what comes behind, of isotonic alone. Where one class applies they are of log-probabilities.
-        as_temperature: names of classes that had no clip with, or none without them: they got the temperature alone.
+        num_clips: number of clips that it was fitted on.
+        slopes, biases: float64 `[classes]`: logits are multiplied by the slopes, then the biases are added.
+        curves: applied after that, only for isotonic. In single-label tasks they act on log-probabilities.
+        as_temperature: names of classes that are only scaled by the temperature, since all or none of the clips have
+            them.
     """
 
     kind: str
@@ -78,36 +79,36 @@ class Scaling:
 
     @property
     def temperature(self) -> float | None:
-        """What logits are divided by; None where that is not all."""
+        """The number that logits are divided by; None for other kinds than temperature."""
         return float(1 / self.slopes[0]) if self.kind == "temperature" else None
 
     def logits(self, logits: np.ndarray) -> np.ndarray:
-        """float64 `[..., classes]` of logits of this shape."""
+        """Scaled logits, float64 `[..., classes]`, from logits of this shape."""
         scaled = np.asarray(logits, dtype=np.float64) * self.slopes + self.biases
         if self.curves is None:
             return scaled
         return self.curves(scaled if self.labels.is_multi_label else log_softmax(scaled, axis=-1))
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """float64 `[..., classes]` of logits of this shape."""
+        """Calibrated probabilities, float64 `[..., classes]`, from logits of this shape."""
         return self.labels.probabilities(self.logits(logits))
 
     def thresholds(self, thresholds: np.ndarray | float) -> np.ndarray:
-        """Where thresholds `[classes]`, or one of all classes, of the probabilities so far come to lie: float64
-        `[classes]`, by which no decision changes. Of one, all are equal by the temperature alone.
+        """The thresholds, float64 `[classes]`, that give the same decisions on the scaled probabilities as `thresholds`
+        (`[classes]`, or one for all) give on the unscaled ones. Temperature maps one threshold to one threshold.
 
         Raises:
-            ValueError: where one class applies, nothing is decided by a threshold.
+            ValueError: single-label tasks have no thresholds.
         """
         if not self.labels.is_multi_label:
-            raise ValueError("thresholds are of several labels")
+            raise ValueError("thresholds are for multi-label tasks")
         before = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), len(self.labels))
         inside = np.clip(before, 1e-300, 1 - 1e-16)
         moved = self.labels.probabilities(self.logits(logit(inside)))
         return np.where((before > 0) & (before < 1), moved, before)
 
     def facts(self) -> dict[str, Any]:
-        """What a report and a config.json say of it, ready for JSON."""
+        """The scaling as stored in a report and config.json."""
         facts: dict[str, Any] = {"kind": self.kind, "num_clips": self.num_clips}
         if self.kind == "temperature":
             return {**facts, "temperature": self.temperature}
@@ -122,17 +123,17 @@ class Scaling:
 
 
 def fit_scaling(kind: str, logits: np.ndarray, targets: np.ndarray, labels: LabelSpace) -> Scaling:
-    """The scaling that makes validation clips most likely. Never to be called with clips it will be judged on.
+    """The scaling that maximizes the likelihood of validation clips. Never fit it on the clips that are evaluated.
 
     Args:
-        kind: in SCALINGS.
-        logits: float64 `[clips, classes]`, the mean over each clip's windows.
-        targets: float32 `[clips, classes]`, NaN where unknown, which counts nowhere.
+        kind: one of SCALINGS.
+        logits: float64 `[clips, classes]`, the mean over the windows of each clip.
+        targets: float32 `[clips, classes]`, NaN where unknown, which does not count.
         labels: the classes, and whether one or several apply.
 
     Raises:
-        InputError: an unknown kind, shapes that do not match, no labeled clips, or clips that leave no temperature the
-            best: all are answered right, or no better than by chance.
+        InputError: an unknown kind, shapes that do not match, no labeled clips, or clips without a best temperature:
+            all are predicted correctly, or no better than by chance.
     """
     if kind not in SCALINGS:
         raise unknown_name("scaling", kind, SCALINGS)
@@ -153,7 +154,7 @@ def fit_scaling(kind: str, logits: np.ndarray, targets: np.ndarray, labels: Labe
 
 
 def _checked(logits: np.ndarray, targets: np.ndarray, labels: LabelSpace) -> tuple[np.ndarray, np.ndarray]:
-    """Both float64, of the clips of which something is known."""
+    """Logits and targets of the clips with a known label, float64 `[clips, classes]`."""
     logits, targets = np.asarray(logits, dtype=np.float64), np.asarray(targets)
     if logits.shape != targets.shape or logits.shape[1:] != (len(labels),):
         raise InputError(
@@ -175,13 +176,13 @@ def _loss(logits: np.ndarray, known: np.ndarray, labels: LabelSpace) -> float:
 
 
 def _slope_of_loss(logits: np.ndarray, known: np.ndarray, labels: LabelSpace) -> np.ndarray:
-    """Its derivative by each logit, 0 where nothing is known."""
+    """The derivative of `_loss` with respect to each logit, 0 where the label is unknown."""
     found = expit(logits) if labels.is_multi_label else softmax(logits, axis=1)
     return np.nan_to_num(found - known)
 
 
 def _inverse_temperature(logits: np.ndarray, known: np.ndarray, labels: LabelSpace) -> float:
-    """What all logits are best multiplied with. The loss is convex in it, so that there is one best place."""
+    """The best factor for all logits. The loss is convex in it, so there is one minimum."""
 
     def loss(log_slope: float) -> float:
         return _loss(np.exp(log_slope) * logits, known, labels)
@@ -192,18 +193,18 @@ def _inverse_temperature(logits: np.ndarray, known: np.ndarray, labels: LabelSpa
         raise InputError(
             "No temperature can be fitted: all validation clips have the same score for all classes; train longer"
         )
-    for end, reason in ((most, "are all answered right"), (-most, "are answered no better than by chance")):
+    for end, reason in ((most, "are all predicted correctly"), (-most, "are predicted no better than by chance")):
         if loss(end) <= loss(found) + 1e-9 * len(logits):
             better = "smaller" if end > 0 else "larger"
             raise InputError(
-                f"No temperature fits: the {len(logits):,} validation clips {reason}, so that {better} ones are always "
-                "better; fit on more clips, or leave the scores as they are"
+                f"No temperature can be fitted: the {len(logits):,} validation clips {reason}, so a {better} one is "
+                "always better; fit on more clips, or leave the scores unscaled"
             )
     return float(np.exp(found))
 
 
 def _vector(logits: np.ndarray, known: np.ndarray, labels: LabelSpace, slope: float) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes and biases `[classes]` that are most likely, given their prior around one slope for all."""
+    """The most likely slopes and biases `[classes]`, given their prior around a common slope."""
     start = np.log(slope)
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
@@ -223,17 +224,17 @@ def _vector(logits: np.ndarray, known: np.ndarray, labels: LabelSpace, slope: fl
 
 
 def _one_sided(known: np.ndarray) -> np.ndarray:
-    """Bool `[classes]`: those that no clip is known to have, or none to lack."""
+    """bool `[classes]`: classes that no clip is known to have, or that none is known to lack."""
     return ~((known == 1).any(axis=0) & (known == 0).any(axis=0))
 
 
 def _of_classes(logits: np.ndarray, known: np.ndarray, one_sided: np.ndarray) -> Curves:
-    """A curve per class, from its logit to the logit of its share."""
+    """A curve per class, from its logit to the logit of its observed frequency."""
     curves = []
     for index, is_one_sided in enumerate(one_sided):
         rows = ~np.isnan(known[:, index])
         if is_one_sided:
-            ends = np.array([-64.0, 64.0])  # beyond which a sigmoid is 0 or 1
+            ends = np.array([-64.0, 64.0])  # beyond these, a sigmoid is 0 or 1
             curves.append((ends, (1 - MIN_RISE) * ends))
         else:
             curves.append(_curve(logits[rows, index], known[rows, index], logit))
@@ -241,15 +242,15 @@ def _of_classes(logits: np.ndarray, known: np.ndarray, one_sided: np.ndarray) ->
 
 
 def _shared(logits: np.ndarray, known: np.ndarray) -> Curves:
-    """One curve for all classes, from log-probabilities to the logarithm of the share."""
+    """One curve for all classes, from log-probabilities to the logarithm of the observed frequency."""
     return _padded([_curve(log_softmax(logits, axis=1).ravel(), known.ravel(), np.log)])
 
 
 def _curve(scores: np.ndarray, came_true: np.ndarray, scale) -> tuple[np.ndarray, np.ndarray]:
-    """Knots, and `scale` of the share that came true there. No share is nearer to 0 and 1 than half an answer is."""
+    """Knots, and `scale` of the frequency observed there, which is at least half an answer away from 0 and 1."""
     fitted = IsotonicRegression(out_of_bounds="clip").fit(scores, came_true)
-    least = 0.5 / len(scores)
-    knots, shares = fitted.X_thresholds_, np.clip(fitted.y_thresholds_, least, 1 - least)
+    margin = 0.5 / len(scores)
+    knots, shares = fitted.X_thresholds_, np.clip(fitted.y_thresholds_, margin, 1 - margin)
     if len(knots) > MAX_KNOTS:
         kept = np.unique(np.linspace(0, len(knots) - 1, MAX_KNOTS).round().astype(np.int64))
         knots, shares = knots[kept], shares[kept]

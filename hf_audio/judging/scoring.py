@@ -1,10 +1,10 @@
-"""Runs a model on data: its scores of every window as `JudgedClips`, from stored features or recordings.
+"""Runs a model on stored features or recordings, and returns its scores for all windows as `JudgedClips`.
 
     model = load_model("someone/ast-irmas")
     scored = score(model, features_data("USER/irmas-fbank").chosen("test"))
     scored.judged, scored.told
 
-Any class of AutoModelForAudioClassification is taken, ours or stock, of a folder or the Hub, with its own extractor.
+Any model of AutoModelForAudioClassification can be used, ours or stock, from a folder or the Hub, with its extractor.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from hf_audio.privacy import public_name
 
 
 class Windows(NamedTuple):
-    """What a model says of the windows of some clips, in the model's own classes.
+    """A model's logits for the windows of clips, in the model's own classes.
 
     Attributes:
         logits: float32 `[windows, model's classes]`.
         clip_of_window: int64 `[windows]`, rows of the clips, ascending.
         starts_s: float64 `[windows]`, in the recording.
-        about: a row for each clip, see `about_clips`.
-        told: what could not be heard, a sentence each.
+        about: a row per clip, see `about_clips`.
+        told: notes on clips that could not be scored, one sentence each.
     """
 
     logits: np.ndarray
@@ -47,14 +47,14 @@ class Windows(NamedTuple):
 
 
 class ScoredModel(NamedTuple):
-    """A model's answers, and how they came about.
+    """A model's scores, and how they were computed.
 
     Attributes:
-        judged: the clips of the evaluated split, and of validation where there is one.
-        threshold: the model's own, of several labels.
-        facts: for the report, JSON-able: its commit, windows, and which of its classes each class is.
-        told: what readers must know, a sentence each.
-        of_logits: the model's own logits `[windows, model's classes]` → those of the judged classes; None of stored
+        judged: the clips of the evaluated split, and of validation if there is one.
+        threshold: the model's own decision threshold, for multi-label tasks.
+        facts: for the report, ready for JSON: the model's commit, windows, and its classes for each evaluated class.
+        told: notes for readers, one sentence each.
+        of_logits: the model's logits `[windows, model's classes]` → those of the evaluated classes; None for stored
             scores.
     """
 
@@ -66,12 +66,12 @@ class ScoredModel(NamedTuple):
 
 
 def load_model(model: str, name: str | None = None, **options: Any) -> Predictor:
-    """A trained classifier.
+    """Loads a trained classifier.
 
     Args:
         model: a run folder, or a model's name on the Hub.
-        name: as tables show it; by default the public one, without a path of this machine.
-        options: as of `Predictor.load`.
+        name: name in tables; by default the public one, without local paths.
+        options: arguments of `Predictor.load`.
 
     Raises:
         InputError: no such model, or one without a trained head.
@@ -96,18 +96,18 @@ def score(
     num_threads: int | None = None,
     token: str | None = None,
 ) -> ScoredModel:
-    """What a model says of data, in the data's classes.
+    """A model's scores on data, in the classes of the data.
 
     Args:
-        data: of one split, see `EvaluationData.chosen`.
-        given: lines of a label map for this model; other classes are mapped by name.
-        window_s, hop_s: of recordings, windows other than the model was trained on.
-        num_threads: that read recordings; by default one for each core.
+        data: one split, see `EvaluationData.chosen`.
+        given: the entries of a label map for this model; other classes are mapped by name.
+        window_s, hop_s: for recordings, other windows than the model was trained on.
+        num_threads: threads that read recordings; by default one per core.
         token: Hub token, for recordings there.
 
     Raises:
-        InputError: see `map_classes`; features that the model does not read, or windows that were given beside stored
-            ones; no recording that can be read; answers that are not finite.
+        InputError: see `map_classes`; features that the model cannot read, or window settings for stored features; no
+            readable recording; scores that are not finite.
     """
     mapping = map_classes(predictor.labels, data.labels, given, model=predictor.name, data=data.name)
     settings: dict[str, Any] = {"window_s": window_s, "hop_s": hop_s, "num_threads": num_threads, "token": token}
@@ -132,7 +132,7 @@ def windows_of(
     num_threads: int | None = None,
     token: str | None = None,
 ) -> tuple[pa.Table, Windows, dict[str, float]]:
-    """The clips that a model has an answer to, what it says of their windows, and how these were cut.
+    """The clips that can be scored, the model's logits for their windows, and how these were cut.
 
     Args:
         window_s, hop_s, num_threads, token: see `score`.
@@ -145,8 +145,8 @@ def windows_of(
         return _of_recordings(predictor, data, **settings)
     if window_s is not None or hop_s is not None:
         raise InputError(
-            f"--window_s and --hop_s would do nothing here: the windows of {data.name} are already stored; leave "
-            "them out, or evaluate on the recordings"
+            f"--window_s and --hop_s would do nothing here: the windows of {data.name} are already stored; leave them "
+            "out, or evaluate on the recordings"
         )
     return _of_features(predictor, data)
 
@@ -159,10 +159,10 @@ def judged_clips(
     data_labels: LabelSpace,
     windows: Windows,
 ) -> tuple[JudgedClips, list[str]]:
-    """Answers in the model's classes as answers in the data's; what had to be left out is said.
+    """Maps scores from the model's classes to those of the data, with notes on clips that are left out.
 
     Raises:
-        InputError: the answers are not finite, or no clip has a class that is judged.
+        InputError: the scores are not finite, or no clip has an evaluated class.
     """
     targets = mapping.targets(targets_of(clips, data_labels))
     logits = mapping.logits(windows.logits, model_labels)
@@ -172,7 +172,7 @@ def judged_clips(
 
 
 def with_class(judged: JudgedClips) -> tuple[JudgedClips, list[str]]:
-    """The clips that can be answered right: where each has one class, those whose class is judged; and what was said.
+    """The clips that can be predicted correctly, with notes: in single-label tasks, those with an evaluated class.
 
     Raises:
         InputError: there are none.
@@ -183,14 +183,14 @@ def with_class(judged: JudgedClips) -> tuple[JudgedClips, list[str]]:
     if answerable.all():
         return judged, []
     if not answerable.any():
-        raise InputError(f"No clip has a class of {judged.name}: give a --label_map, or other data")
+        raise InputError(f"No clip has one of the classes of {judged.name}: give a --label_map, or other data")
     num_left_out = int((~answerable).sum())
-    told = f"{num_left_out:,} of {len(judged):,} clips are of classes that {judged.name} is not judged by: left out."
+    told = f"{num_left_out:,} of {len(judged):,} clips have classes that {judged.name} is not evaluated on: left out."
     return judged.take(np.flatnonzero(answerable)), [told]
 
 
 def _of_features(predictor: Predictor, data: EvaluationData) -> tuple[pa.Table, Windows, dict[str, float]]:
-    """The clips that have windows, what is said of these, and how they were cut."""
+    """The clips with stored windows, the logits of these, and how they were cut."""
     features = data.features
     wanted = [split for split in features.splits if data.split in (ALL, split) or split == VALIDATION]
     found = [predictor.window_logits(features, split) for split in wanted]
@@ -198,7 +198,7 @@ def _of_features(predictor: Predictor, data: EvaluationData) -> tuple[pa.Table, 
     clips = data.clips.take(pa.array(places_of(about["clip_id"], data.clips["clip_id"].to_pylist())))
     clip_ids = pa.array([clip_id for one in found for clip_id in one.clip_ids], pa.string())
     rows = places_of(clip_ids, about["clip_id"].to_pylist())
-    order = np.argsort(rows, kind="stable")  # clips as the index lists them, windows as they come
+    order = np.argsort(rows, kind="stable")  # clips in the order of the index, each with its windows in theirs
     starts_s = np.concatenate([one.starts_s for one in found])[order]
     logits = np.concatenate([one.values for one in found])[order]
     cut = {"window_s": features.window_s, "hop_s": features.manifest["hop_s"]}
@@ -208,20 +208,18 @@ def _of_features(predictor: Predictor, data: EvaluationData) -> tuple[pa.Table, 
 def _of_recordings(
     predictor: Predictor, data: EvaluationData, **settings: Any
 ) -> tuple[pa.Table, Windows, dict[str, float]]:
-    """The clips that can be heard, what is said of their windows, and how these were cut."""
+    """The readable clips, the logits of their windows, and how these were cut."""
     heard = heard_clips(predictor, data.clips, **settings)
     told = []
     if predictor.usage.window_s is None and settings.get("window_s") is None:
         told.append(
-            f"{predictor.name} does not say what windows it was trained on: {heard.window_s:g} s are taken; --window_s "
-            "says it otherwise."
+            f"{predictor.name} does not specify the windows it was trained on: {heard.window_s:g} s are used; set "
+            "others with --window_s."
         )
     if heard.unreadable:
         name, reason = heard.unreadable[0]
         more = "first " if len(heard.unreadable) > 1 else ""
-        told.append(
-            f"{len(heard.unreadable):,} of {len(data.clips):,} clips cannot be judged, {more}{name} ({reason})."
-        )
+        told.append(f"{len(heard.unreadable):,} of {len(data.clips):,} clips cannot be read, {more}{name} ({reason}).")
     clips = data.clips.take(pa.array(heard.rows))
     about = about_clips(clips, heard.durations_s)
     windows = Windows(heard.logits, heard.clip_of_window, heard.starts_s, about, tuple(told))

@@ -1,9 +1,9 @@
 """Selective prediction: how often a model is wrong on its most confident clips, and when to answer "don't know".
 
-How sure it is of a clip is what it expects of its own answer: the probability of the class that it names or, where
-several may apply, the mean over classes of the probability that its yes or no is right. The risk is the same counted:
-the share of wrong answers, or of wrong yes and no (the Hamming loss). What is expected is worth as much as the
-probabilities are, so calibrated ones are to be given.
+The confidence in a clip is the expected accuracy of its answer: the probability of the predicted class or, in
+multi-label tasks, the mean over classes of the probability that the decision is correct. The risk is the measured
+error: the share of wrong answers, or of wrong decisions (the Hamming loss). Confidence is only as good as the
+probabilities, so give calibrated ones.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.judging.calibration import checked_probabilities, known_targets
 
-MAX_POINTS = 200  # of a curve that is written down
+MAX_POINTS = 200  # of a curve in a report
 
 
-class Sureness(NamedTuple):
-    """From which confidence on clips are answered, and what share of clips that was and how many of it were wrong."""
+class ConfidenceThreshold(NamedTuple):
+    """The minimum confidence of answered clips, with the share of clips answered and the share of these that is wrong,
+    on validation."""
 
     threshold: float
     coverage: float
@@ -28,7 +29,7 @@ class Sureness(NamedTuple):
 
 
 def confidence_of(probabilities: np.ndarray, decisions: np.ndarray, labels: LabelSpace) -> np.ndarray:
-    """float64 `[clips]`: how sure a model is of its answer to each.
+    """The model's confidence in its answer for each clip, float64 `[clips]`.
 
     Args:
         probabilities: float64 `[clips, classes]`.
@@ -43,17 +44,17 @@ def confidence_of(probabilities: np.ndarray, decisions: np.ndarray, labels: Labe
 def risk_coverage(
     probabilities: np.ndarray, decisions: np.ndarray, targets: np.ndarray, labels: LabelSpace
 ) -> dict[str, Any]:
-    """The risk on the surest clips, of one clip to all of them (El-Yaniv and Wiener 2010).
+    """The risk on the most confident clips, from one clip to all (El-Yaniv and Wiener 2010).
 
-    Clips of which nothing is known count nowhere. Clips of equal confidence come together.
+    Clips without known labels do not count. Clips of equal confidence are added together.
 
     Returns:
-        coverage, risk, threshold: lists of up to 200 points: of the share of clips that is answered, its risk, and the
-            lowest confidence among it.
+        coverage, risk, threshold: lists of up to 200 points: the share of clips answered, its risk, and the lowest
+            confidence in it.
         aurc: area under the curve, the mean risk over all coverages (Geifman and El-Yaniv 2017, arXiv 1705.08500).
-        best_aurc: that of a model which is surest where it is right; the risk at full coverage is that of one whose
-            confidence says nothing.
-        num: clips. All others are empty or None where there is none.
+        best_aurc: the AURC if all right answers were more confident than all wrong ones. If confidence carried no
+            information, AURC would be the risk at full coverage.
+        num: number of clips. If it is 0, all others are empty or None.
 
     Raises:
         InputError: shapes that do not match, or numbers that are not probabilities.
@@ -73,17 +74,17 @@ def risk_coverage(
     }
 
 
-def require_sureness(risk: float | None, coverage: float | None) -> None:
-    """Raises InputError where not one of the two is asked for, or it is no such number; see `choose_sureness`."""
-    asked = [one for one in (risk, coverage) if one is not None]
-    if len(asked) != 1 or not 0 <= asked[0] <= 1 or coverage == 0:
+def check_selective(risk: float | None, coverage: float | None) -> None:
+    """Raises InputError unless exactly one of the two is given, in its range; see `choose_confidence`."""
+    given = [one for one in (risk, coverage) if one is not None]
+    if len(given) != 1 or not 0 <= given[0] <= 1 or coverage == 0:
         raise InputError(
             f"Selective prediction needs a risk from 0 to 1, or a coverage above 0 up to 1; found risk {risk} and "
-            f"coverage {coverage}: give one of them"
+            f"coverage {coverage}: give one of the two"
         )
 
 
-def choose_sureness(
+def choose_confidence(
     probabilities: np.ndarray,
     decisions: np.ndarray,
     targets: np.ndarray,
@@ -91,21 +92,20 @@ def choose_sureness(
     *,
     risk: float | None = None,
     coverage: float | None = None,
-) -> Sureness:
-    """The confidence below which to say "don't know": for the largest coverage at a risk, or the least risk at a
-    coverage. To be called with validation clips, never with those it will be judged on.
+) -> ConfidenceThreshold:
+    """The confidence below which to answer "don't know", for the largest coverage at a risk, or the lowest risk at a
+    coverage. Choose it on validation clips, never on the clips that are evaluated.
 
-    It lies halfway between two clips' confidences, so that it does not depend on a single clip.
+    It is halfway between the confidences of two clips, so that it does not depend on a single clip.
 
     Args:
         risk: at most this share of the answers may be wrong, 0 to 1.
         coverage: at least this share of the clips must be answered, above 0 up to 1.
 
     Raises:
-        InputError: both or neither are asked for, or no such number; no labeled clips, or a risk that no part of them
-            stays below.
+        InputError: both or neither are given, or out of range; no labeled clips, or a risk that cannot be reached.
     """
-    require_sureness(risk, coverage)
+    check_selective(risk, coverage)
     confidence, losses = _confidence_and_losses(probabilities, decisions, targets, labels)
     if not len(losses):
         raise InputError("No validation clip has a known label, so there is nothing to choose a confidence on")
@@ -115,25 +115,25 @@ def choose_sureness(
         if not fits.size:
             raise InputError(
                 f"No confidence keeps the risk on validation at {risk:g}: the lowest is {risks.min():.3f}, with "
-                f"{coverages[risks.argmin()]:.1%} of {len(losses):,} clips answered; ask for a risk from there on"
+                f"{coverages[risks.argmin()]:.1%} of {len(losses):,} clips answered; give a risk of at least that"
             )
         place = int(fits[-1])
     else:
         fits = np.flatnonzero(coverages >= coverage - 1e-12)
-        largest_first = fits[::-1]  # of equal risks the one with the largest coverage
+        largest_first = fits[::-1]  # among equal risks, choose the largest coverage
         place = int(largest_first[risks[largest_first].argmin()])
     below = thresholds[place + 1] if place + 1 < len(thresholds) else 0.0
-    return Sureness(float((thresholds[place] + below) / 2), float(coverages[place]), float(risks[place]))
+    return ConfidenceThreshold(float((thresholds[place] + below) / 2), float(coverages[place]), float(risks[place]))
 
 
 def answered_facts(
     probabilities: np.ndarray, decisions: np.ndarray, targets: np.ndarray, labels: LabelSpace, threshold: float
 ) -> dict[str, Any]:
-    """What a threshold that was chosen on validation does to other clips, ready for JSON.
+    """The effect of a threshold chosen on validation on other clips, ready for JSON.
 
     Returns:
-        threshold, num (clips with a known label), num_answered, coverage, risk (of those answered; None of none), and
-        risk_of_all, which it would be if all were answered.
+        threshold, num (clips with a known label), num_answered, coverage, risk (of answered clips; None if there are
+        none), and risk_of_all, the risk if all clips were answered.
     """
     confidence, losses = _confidence_and_losses(probabilities, decisions, targets, labels)
     answered = losses[confidence >= threshold]
@@ -150,7 +150,7 @@ def answered_facts(
 def _confidence_and_losses(
     probabilities: np.ndarray, decisions: np.ndarray, targets: np.ndarray, labels: LabelSpace
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of each clip with a known label, both float64 `[clips]`."""
+    """Confidence and loss of each clip with a known label, both float64 `[clips]`."""
     probabilities, targets = checked_probabilities(probabilities, targets, labels)
     decided = np.asarray(decisions) > 0
     if decided.shape != probabilities.shape:
@@ -167,7 +167,7 @@ def _confidence_and_losses(
 
 
 def _curve(confidence: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Coverage, risk and lowest confidence wherever a threshold can part clips, the surest first."""
+    """Coverage, risk and lowest confidence at each possible threshold, most confident first."""
     order = np.argsort(-confidence, kind="stable")
     sorted_confidence = confidence[order]
     ends = np.flatnonzero(np.append(np.diff(sorted_confidence) < 0, True))

@@ -1,4 +1,4 @@
-"""Several models on the same data: a name for each, and the clips and classes they are compared on."""
+"""Several models on the same data: unique names, and the clips and classes that they are compared on."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from hf_audio.privacy import public_name
 
 
 def unique_names(models: Sequence[str]) -> dict[str, str]:
-    """A name for each model, by what was given: its public one, with the folders before it that tell apart those of
-    one name.
+    """A unique name for each given model: its public name, with as many parent folders as needed.
 
     Raises:
         InputError: a model is given twice.
@@ -29,7 +28,7 @@ def unique_names(models: Sequence[str]) -> dict[str, str]:
     places = [os.path.abspath(os.path.expanduser(model)) for model in models]
     for place, name in zip(places, short, strict=True):
         if places.count(place) > 1:
-            raise InputError(f"{name} is given twice as a model: give each model once")
+            raise InputError(f"The model {name} was given twice: give each model once")
     found = dict(zip(models, short, strict=True))
     num_parts = 2
     while len(set(found.values())) < len(models):
@@ -42,20 +41,20 @@ def unique_names(models: Sequence[str]) -> dict[str, str]:
 
 
 def in_common(models: Sequence[ScoredModel]) -> list[ScoredModel]:
-    """Several models judged by the same clips and classes: those that all of them have.
+    """Restricts the scores of several models to their common clips and classes.
 
     Raises:
-        InputError: they have no class in common, or one where each clip has one; or no clip; or they know other labels
-            of the same clips.
+        InputError: too few common classes (one, or two for single-label data), no common clips, or different labels for
+            the same clips.
     """
     first = models[0].judged
     names = [name for name in first.labels.names if all(name in one.judged.labels.names for one in models)]
-    least = 1 if first.labels.is_multi_label else 2
+    min_classes = 1 if first.labels.is_multi_label else 2
     shown = ", ".join(one.judged.name for one in models)
-    if len(names) < least:
+    if len(names) < min_classes:
         raise InputError(
-            f"{shown} share {len(names)} of the data's classes, and are compared by {least} or more: evaluate them one "
-            "by one, or give a --label_map"
+            f"{shown} share {len(names)} of the data's classes, but a comparison needs at least {min_classes}: "
+            "evaluate them separately, or give a --label_map"
         )
     cut = [_of_classes(one, names) for one in models]
     clip_ids = [one.judged.clips["clip_id"].to_pylist() for one in cut]
@@ -83,7 +82,7 @@ def _of_classes(scored: ScoredModel, names: Sequence[str]) -> ScoredModel:
     )
     judged, told = with_class(judged)
     if left_out:
-        told = [f"{judged.name} is not judged by {', '.join(left_out)}, which another model does not have.", *told]
+        told = [f"{judged.name} is not evaluated on {', '.join(left_out)}, which another model lacks.", *told]
     classes = scored.facts.get("classes", {})
     facts = {**scored.facts, "classes": {name: its for name, its in classes.items() if name in names}}
     of_all = scored.of_logits
@@ -99,7 +98,7 @@ def _of_clips(scored: ScoredModel, clip_ids: Sequence[str]) -> ScoredModel:
     if len(rows) < len(judged):
         told = (
             *told,
-            f"{len(judged) - len(rows):,} clips of {judged.name} are left out: another model has none of them.",
+            f"{len(judged) - len(rows):,} clips of {judged.name} are left out, because another model lacks them.",
         )
     judged = judged.take(np.sort(rows))
     if (np.diff(rows) < 0).any():

@@ -1,4 +1,4 @@
-"""Scores on slices of the data: by each column of metadata, and by group."""
+"""Scores on slices of the data: by column of metadata, and by group."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from hf_audio.judging.decision_intervals import decision_intervals, decision_met
 from hf_audio.judging.intervals import Interval, check_draws
 from hf_audio.judging.judged_clips import JudgedClips
 
-OWN = ("clip_id", "group", "duration_s")  # no metadata: every clip's own, and what has modules of its own
-MIN_CLIPS = 10  # in a slice, below which its score says nothing
-MAX_VALUES = 50  # of a column of texts
-NUM_QUANTILES = 4  # that numbers are put into
+OWN = ("clip_id", "group", "duration_s")  # not metadata; groups and durations are reported elsewhere
+MIN_CLIPS = 10  # in a slice: scores of fewer are meaningless
+MAX_VALUES = 50  # of a column of strings
+NUM_QUANTILES = 4  # bins for numbers
 
 
 class _Slice(NamedTuple):
@@ -35,29 +35,29 @@ def slices(
     decisions: np.ndarray,
     *,
     columns: Sequence[str] | None = None,
-    fewest_clips: int = MIN_CLIPS,
+    min_clips: int = MIN_CLIPS,
     num_draws: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """How good a model is on the clips of each value of each column, the surely worst first.
+    """A model's scores on the clips of each value of each column, those with the clearest drop first.
 
-    Texts and whole numbers of few values make a slice of each value, other numbers quarters of the clips; of a column
-    of lists, a clip is in the slice of every value that it has. Clips without a value are a slice of their own.
+    Strings and numbers with few values give a slice per value, other numbers give quarters of the clips. With a column
+    of lists, a clip is in the slice of each of its values. Clips without a value form one slice.
 
-    The order is by the upper end of the intervals: a slice of few clips that may be fair lies behind one of many that
-    is not. Of 40 slices one lies below the score of all by chance, where intervals are of 95 %.
+    Slices are sorted by the upper end of their intervals, so a small slice that may be fine comes after a large one
+    that is not. With 95 % intervals, about 1 in 40 slices is below the overall score by chance.
 
     Args:
         probabilities, decisions: `[clips, classes]`.
-        columns: of the clips' table; by default all that tell clips apart, see `unsliced` for the others.
-        fewest_clips: of a slice that is listed.
+        columns: of the table of clips; by default all usable ones, see `unsliced` for the others.
+        min_clips: minimum size of a slice.
         num_draws, confidence, seed: of the bootstrap over groups.
 
     Returns:
-        For JSON: `column`, `value` (None of clips that have none), `num_clips`, `num_groups`, `metrics` (an Interval
-        each, without ends where a slice is of one group), `rest` (the main metric of the other clips) and `is_below`
-        (whether the main metric of all clips lies above the interval).
+        For JSON: `column`, `value` (None for clips without one), `num_clips`, `num_groups`, `metrics` (an Interval
+        each, without ends if a slice is in one group), `rest` (the main metric of the other clips) and `is_below`
+        (whether the interval is below the main metric of all clips).
 
     Raises:
         InputError: no such column.
@@ -67,7 +67,7 @@ def slices(
     drawn: dict[str, Any] = {"num_draws": num_draws, "confidence": confidence, "seed": seed}
     whole = main_decision_metric(judged, probabilities, decisions, everything)
     found = []
-    for one in _slices(judged, columns, fewest_clips):
+    for one in _slices(judged, columns, min_clips):
         metrics = decision_intervals(judged, probabilities, decisions, one.rows, **drawn)
         high = metrics[name].high
         others = np.setdiff1d(everything, one.rows)
@@ -85,29 +85,29 @@ def slices(
     return sorted(found, key=lambda row: _badness(row["metrics"][name]))
 
 
-def unsliced(judged: JudgedClips, fewest_clips: int = MIN_CLIPS) -> dict[str, str]:
-    """Columns that no slices are made of, and why."""
+def unsliced(judged: JudgedClips, min_clips: int = MIN_CLIPS) -> dict[str, str]:
+    """Columns that give no slices, and why."""
     return {
-        name: _why_not(judged.clips[name], fewest_clips)
+        name: _why_not(judged.clips[name], min_clips)
         for name in judged.clips.column_names
-        if name not in OWN and _why_not(judged.clips[name], fewest_clips)
+        if name not in OWN and _why_not(judged.clips[name], min_clips)
     }
 
 
-def worst_groups(judged: JudgedClips, decisions: np.ndarray, most: int = 20) -> list[dict[str, Any]]:
-    """The groups that cost the most: songs, speakers or uploads with the most clips that are not all right.
+def worst_groups(judged: JudgedClips, decisions: np.ndarray, max_groups: int = 20) -> list[dict[str, Any]]:
+    """The groups (songs, speakers, uploads) with the most wrong clips. A clip is wrong if any of its decisions is.
 
     Returns:
-        For JSON, the largest `num_wrong` first and of as many the smaller group: `group`, `num_clips`, `num_wrong`,
-        `share` of all wrong clips, `mistaken` (the commonest mistake: classes it has and classes decided, and how many
-        clips) and `clip_ids` of the wrong ones. None of them where no clip is wrong.
+        For JSON, sorted by descending `num_wrong`, then ascending size: `group`, `num_clips`, `num_wrong`, `share` of
+        all wrong clips, `mistaken` (the most common mistake: true classes, decided classes and number of clips) and
+        `clip_ids` of the wrong clips. Groups without wrong clips are not listed.
     """
     known = ~np.isnan(judged.targets)
     true, decided = (judged.targets > 0.5) & known, (decisions > 0) & known
     wrong = np.flatnonzero((true != decided).any(axis=1))
     sizes = np.bincount(judged.groups, minlength=judged.num_groups)
     errors = np.bincount(judged.groups[wrong], minlength=judged.num_groups)
-    order = np.lexsort((sizes, -errors))[:most]
+    order = np.lexsort((sizes, -errors))[:max_groups]
     clip_ids, groups = judged.clips["clip_id"], judged.clips["group"]
     found = []
     for number in order[errors[order] > 0]:
@@ -118,65 +118,65 @@ def worst_groups(judged: JudgedClips, decisions: np.ndarray, most: int = 20) -> 
                 "num_clips": int(sizes[number]),
                 "num_wrong": len(its),
                 "share": len(its) / len(wrong),
-                "mistaken": _commonest(judged.labels, true[its], decided[its]),
+                "mistaken": _most_common_mistake(judged.labels, true[its], decided[its]),
                 "clip_ids": clip_ids.take(pa.array(its)).to_pylist(),
             }
         )
     return found
 
 
-def _commonest(labels: LabelSpace, true: np.ndarray, decided: np.ndarray) -> dict[str, Any]:
+def _most_common_mistake(labels: LabelSpace, true: np.ndarray, decided: np.ndarray) -> dict[str, Any]:
     def named(row: np.ndarray) -> tuple[str, ...]:
         return tuple(labels.names[place] for place in np.flatnonzero(row))
 
     pairs = Counter((named(one), named(other)) for one, other in zip(true, decided, strict=True))
-    (has, said), count = pairs.most_common(1)[0]
-    return {"true": list(has), "decided": list(said), "num_clips": count}
+    (true_names, decided_names), count = pairs.most_common(1)[0]
+    return {"true": list(true_names), "decided": list(decided_names), "num_clips": count}
 
 
 def _badness(interval: Interval) -> tuple[bool, float]:
-    """Slices without an interval come last, the worst of them first."""
+    """Sort key: slices without an interval come last, the worst of them first."""
     known = [one for one in (interval.high, interval.value) if one is not None]
     return interval.high is None, known[0] if known else np.inf
 
 
-def _slices(judged: JudgedClips, columns: Sequence[str] | None, fewest_clips: int) -> Iterator[_Slice]:
+def _slices(judged: JudgedClips, columns: Sequence[str] | None, min_clips: int) -> Iterator[_Slice]:
     names = [name for name in judged.clips.column_names if name not in OWN]
     for name in columns or ():
         if name not in names:
             raise unknown_name("column", name, names)
     for name in names if columns is None else columns:
         column = judged.clips[name]
-        if _why_not(column, fewest_clips) is None:
+        if _why_not(column, min_clips) is None:
             for value, rows in _values(column).items():
-                if len(rows) >= fewest_clips:
+                if len(rows) >= min_clips:
                     yield _Slice(name, value, rows)
 
 
-def _why_not(column: pa.ChunkedArray, fewest_clips: int) -> str | None:
-    """Why no slices are made of a column; None where they are."""
+def _why_not(column: pa.ChunkedArray, min_clips: int) -> str | None:
+    """Why a column gives no slices; None if it does."""
     if column.null_count == len(column):
         return "it is empty"
     kind = column.type
-    if pa.types.is_nested(kind) and not _is_list_of_texts(kind):
+    if pa.types.is_nested(kind) and not _is_list_of_strings(kind):
         return f"it is of type {kind}"
     values = _values(column)
     if len(values) < 2:
         return "all clips have the same value"
     if len(values) > MAX_VALUES:
         return f"it has {len(values):,} values, more than {MAX_VALUES}"
-    if max(map(len, values.values())) < fewest_clips:
-        return f"no value has {fewest_clips} clips"
+    if max(map(len, values.values())) < min_clips:
+        return f"no value has {min_clips} clips"
     return None
 
 
-def _is_list_of_texts(kind: pa.DataType) -> bool:
+def _is_list_of_strings(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) and pa.types.is_string(kind.value_type)
 
 
 def _values(column: pa.ChunkedArray) -> dict[str | None, np.ndarray]:
-    """The rows of each value, ascending, and of None those without one; of lists a row may be in several."""
-    if _is_list_of_texts(column.type):
+    """The ascending rows of each value, and of None for those without one. A list gives its row several values."""
+    if _is_list_of_strings(column.type):
         lists = column.combine_chunks()
         found = _rows_of(pc.list_flatten(lists), pc.list_parent_indices(lists).to_numpy())
         empty = pc.fill_null(pc.equal(pc.list_value_length(lists), 0), True).to_numpy(zero_copy_only=False)

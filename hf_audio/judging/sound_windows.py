@@ -1,4 +1,4 @@
-"""Windows of many sounds of different lengths, batched through a model."""
+"""Runs a model on windows of different lengths in batches."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hf_audio.tagging.blocks import joined
 
 
 def logits_of_windows(predictor: SoundPredictor, windows: Sequence[np.ndarray]) -> np.ndarray:
-    """What `SoundPredictor.waveform` says of each, in fewer forwards: float32 `[windows, classes]`.
+    """The logits of `SoundPredictor.waveform` for each window, in fewer forward passes: float32 `[windows, classes]`.
 
-    Short windows, each of another length, are made into inputs one by one, since an extractor may pad the shorter ones
-    of a batch as nothing else would be padded. Inputs of one shape are then heard together.
+    The features of windows with different lengths are extracted separately, since an extractor may pad the shorter
+    ones of a batch differently from how it pads a single window. Inputs of the same shape are then batched.
 
     Args:
         windows: `[samples]` or `[2, samples]` at the model's rate.
@@ -42,11 +42,11 @@ def logits_of_windows(predictor: SoundPredictor, windows: Sequence[np.ndarray]) 
     return found
 
 
-def _runs(windows: Sequence[np.ndarray], order: Sequence[int], most: int) -> list[list[int]]:
-    """Neighbors of one shape, at most so many."""
+def _runs(windows: Sequence[np.ndarray], order: Sequence[int], max_length: int) -> list[list[int]]:
+    """Runs of neighbors with the same shape."""
     runs: list[list[int]] = []
     for place in order:
-        if runs and len(runs[-1]) < most and windows[runs[-1][-1]].shape == windows[place].shape:
+        if runs and len(runs[-1]) < max_length and windows[runs[-1][-1]].shape == windows[place].shape:
             runs[-1].append(place)
         else:
             runs.append([place])

@@ -1,6 +1,6 @@
-"""Judged clips in the Parquet files that runs have too: FOLDER/scores/clips.parquet and windows.parquet.
+"""Stored scores in the same Parquet files as those of runs: FOLDER/scores/clips.parquet and windows.parquet.
 
-So scores that were made once, of a run or of another model, are judged again without the model.
+They can be evaluated again without the model.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from hf_audio.judging.scoring import ScoredModel
 from hf_audio.metrics import WindowScores
 from hf_audio.stored_scores import CLIPS, FOLDER, WINDOWS, StoredScores, read_logits, read_scores, write_scores
 
-TOLERANCE = 1e-3  # of logits: a mean of float32 by another hand
+TOLERANCE = 1e-3  # between means of float32 logits that were computed in different ways
 
 
 def write_judged(folder: Path, scored: ScoredModel, split: str) -> None:
-    """Writes what a model said.
+    """Writes the scores of a model.
 
     Args:
-        folder: gets `scores/`.
-        split: the evaluated one.
+        folder: `scores/` is created in it.
+        split: the evaluated split.
 
     Raises:
-        InputError: a name holds a token.
+        InputError: a name contains a token.
     """
     judged = scored.judged
     splits = dict.fromkeys(judged.clips["split"].to_pylist())
@@ -40,14 +40,14 @@ def write_judged(folder: Path, scored: ScoredModel, split: str) -> None:
 
 
 def read_judged(path: str | Path, name: str | None = None) -> tuple[ScoredModel, str]:
-    """What a model said, and the split that was evaluated; the files may be untrusted.
+    """Reads the scores of a model and the name of the evaluated split. The files may be untrusted.
 
     Args:
-        path: a run folder, or its scores/clips.parquet, with windows.parquet beside it.
-        name: of the model; by default that of the folder.
+        path: a run folder, or its scores/clips.parquet, with windows.parquet in the same folder.
+        name: name of the model; by default that of the folder.
 
     Raises:
-        InputError: other files, or two that do not belong together.
+        InputError: files of another kind, or two that do not belong together.
     """
     path = Path(path)
     clips_file = path / FOLDER / CLIPS if path.is_dir() else path
@@ -98,7 +98,7 @@ def _targets(stored: StoredScores) -> np.ndarray:
 
 
 def _check_means(judged: JudgedClips, stored: StoredScores, path: Path) -> None:
-    """Refuses windows of another run than the clips, whose logits are their mean."""
+    """Refuses windows from another run than the clips: the logits of a clip must be the mean of its windows."""
     counts = np.bincount(judged.clip_of_window, minlength=len(judged))
     if not counts.all():
         raise _apart(path)
@@ -108,4 +108,4 @@ def _check_means(judged: JudgedClips, stored: StoredScores, path: Path) -> None:
 
 
 def _apart(path: Path) -> InputError:
-    return InputError(f"{path} and the {WINDOWS} beside it are of different scores: give both as one run wrote them")
+    return InputError(f"{path} and the {WINDOWS} beside it do not match: give both files from the same run")

@@ -1,7 +1,7 @@
-"""Whether a model was trained on the data it is evaluated on, in which case its scores are inflated.
+"""Checks whether a model was trained on the data it is evaluated on, which inflates its scores.
 
-A run of hf_audio leaves digests of its training and validation clips and groups beside the model
-(`data/loading/training_digests.py`). What others published says at most in its card which datasets it was trained on.
+A run of hf_audio stores digests of its training and validation clips and groups with the model
+(`data/loading/training_digests.py`). Other models at most name their training datasets in the card.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ INSTEAD = "evaluate on another --split or on other data, or add --allow_training
 
 
 class Found(NamedTuple):
-    """What is known of a model's training and the data that it is evaluated on.
+    """What is known about the overlap of a model's training data and the evaluated data.
 
     Attributes:
-        refusal: why it should not be evaluated on them, a clause; "" where nothing speaks against it.
-        told: what readers must know besides, a sentence each.
+        refusal: why the model should not be evaluated on these data, as a clause; "" if there is no reason.
+        told: further notes for readers, one sentence each.
     """
 
     refusal: str = ""
@@ -34,53 +34,52 @@ class Found(NamedTuple):
 
 
 def training_overlap(name: str, checkpoint: Checkpoint, data: EvaluationData) -> Found:
-    """What of the evaluated clips a model was trained on, as far as that can be known.
+    """Which of the evaluated clips a model was trained on, as far as this is known.
 
     Args:
-        name: of the model, for messages.
-        checkpoint: of the model.
-        data: of one split, see `EvaluationData.chosen`.
+        name: name of the model, for messages.
+        checkpoint: the model.
+        data: one split, see `EvaluationData.chosen`.
 
     Raises:
-        InputError: a file beside the model that is damaged.
+        InputError: the file with the digests is damaged.
     """
     path = checkpoint.path(TRAINING_DATA, optional=True)
     if path is not None:
         return _of_digests(name, read_training_data(path), data)
-    here = {data.source.casefold(), data.name.casefold()}  # the Hub has no two names that differ by case alone
+    here = {data.source.casefold(), data.name.casefold()}  # names on the Hub are unique regardless of case
     in_card = datasets_in_card(checkpoint)
     named = [one for one in in_card if one.casefold() in here]
     if not in_card:
-        return Found(told=(f"Nothing beside {name} says what it was trained on: it may know these clips.",))
+        return Found(told=(f"The training data of {name} are unknown: it may have been trained on these clips.",))
     if not named:
         return Found()
     if data.split in (ALL, "train"):
-        return Found(f"the card of {name} names {named[0]} as what it was trained on")
-    return Found(told=(f"The card of {name} names {named[0]} as its training data, and not which of its splits.",))
+        return Found(f"the card of {name} names {named[0]} as its training data")
+    return Found(told=(f"The card of {name} names {named[0]} as its training data, but not which split of it.",))
 
 
 def check_training_data(found: Found, name: str, data: EvaluationData, *, allow: bool) -> tuple[str, ...]:
-    """What must be told of a model's training data, a sentence each.
+    """Notes on a model's training data for readers, one sentence each.
 
     Args:
-        allow: evaluate on what it was trained on, and say so.
+        allow: accept an overlap, with a note.
 
     Raises:
-        InputError: it was trained on what it is evaluated on.
+        InputError: the model was trained on the evaluated data.
     """
     if not found.refusal:
         return found.told
     if not allow:
         raise InputError(
-            f"{_capital(found.refusal)}, so its scores on {data.name} ({data.split}) say nothing of other recordings: "
-            f"{INSTEAD}"
+            f"{_capital(found.refusal)}, so its scores on {data.name} ({data.split}) would be inflated: {INSTEAD}"
         )
     return (f"{_capital(found.refusal)}: the scores of {name} are inflated.", *found.told)
 
 
 def _of_digests(name: str, trained: TrainedOn, data: EvaluationData) -> Found:
     if trained.source and data.source and trained.source != data.source:
-        return Found()  # recordings of another dataset, whatever they are called
+        return Found()  # recordings of another dataset, even if names are equal
     clips = data.evaluated
     clip_ids, groups = (np.array(clips[column].to_pylist(), dtype=object) for column in ("clip_id", "group"))
     seen = trained.holds("train clips", clip_ids)
@@ -103,8 +102,8 @@ def _of_digests(name: str, trained: TrainedOn, data: EvaluationData) -> Found:
     num_seen = int(trained.holds("train clips", held_out).sum())
     if num_seen:
         told.append(
-            f"{name} was trained on {num_seen:,} of the {len(held_out):,} validation clips: what is chosen on them "
-            "(thresholds, calibration, weights) fits clips that it knows, and others less."
+            f"{name} was trained on {num_seen:,} of the {len(held_out):,} validation clips: thresholds, calibration "
+            "and weights that are fitted on them may not suit new clips."
         )
     return Found(told=tuple(told))
 

@@ -1,4 +1,4 @@
-"""The scores of a model for sounds of none of its classes, to compare with those of known sounds."""
+"""The scores of a model for sounds that have none of its classes, to compare with those of known sounds."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from hf_audio.predictor import Predictor
 
 
 def without_known(data: EvaluationData, names: Iterable[str]) -> tuple[EvaluationData, list[str]]:
-    """The clips of all splits that have none of the classes that are judged, and what was left out, in words.
+    """The clips of all splits that have none of the evaluated classes, with notes on those left out.
 
     Args:
-        names: of these classes, in the data that are judged and in the models; with synonyms between commas.
+        names: all names of these classes, in the evaluated data and in the models, with comma-separated synonyms.
 
     Raises:
         InputError: no clip is left.
@@ -40,18 +40,19 @@ def without_known(data: EvaluationData, names: Iterable[str]) -> tuple[Evaluatio
     told = []
     if known:
         told.append(
-            f"{len(data.clips) - len(clips):,} clips of {data.name} are left out, for {', '.join(known)} are judged."
+            f"{len(data.clips) - len(clips):,} clips of {data.name} are left out, because they have evaluated classes "
+            f"({', '.join(known)})."
         )
     return dataclasses.replace(data, clips=clips, split=ALL), told
 
 
 def score_unknown(predictor: Predictor, scored: ScoredModel, data: EvaluationData, **settings: Any) -> JudgedClips:
-    """What a model says of such sounds, in the classes that it is judged by.
+    """A model's scores for such sounds, in the evaluated classes.
 
     Args:
-        scored: the model on the data that it is judged by.
+        scored: the model's scores on the evaluated data.
         data: see `without_known`.
-        settings: `window_s`, `hop_s`, `num_threads` and `token`, as of `score`.
+        settings: `window_s`, `hop_s`, `num_threads` and `token` of `score`.
 
     Raises:
         InputError: see `score`.

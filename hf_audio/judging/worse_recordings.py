@@ -1,4 +1,4 @@
-"""The robustness table of a model on degraded versions of its evaluation recordings."""
+"""The robustness table of a model, on degraded versions of the evaluated recordings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def robustness_of(
     data: EvaluationData,
     thresholds: Mapping[str, float] | None,
     *,
-    asked: Sequence[str] = (),
+    degradations: Sequence[str] = (),
     aggregation: str = "mean_logits",
     told: Mapping[str, Any] = MappingProxyType({}),
     num_clips: int,
@@ -42,21 +42,21 @@ def robustness_of(
     seed: int = 0,
     token: str | None = None,
 ) -> dict[str, Any]:
-    """See `robustness`; of some of the clips of the evaluated split, from all over it.
+    """`robustness` on a sample of the clips of the evaluated split, spread over all of it.
 
     Args:
-        thresholds: of each class, of several labels.
-        asked: degradations and strengths; none for all.
-        aggregation, told: from windows to clips, and what it was told, as in the report.
-        num_clips: at most about so many clips, for each is heard in every state.
+        thresholds: by class, for multi-label tasks.
+        degradations: degradations with strengths; an empty sequence for all.
+        aggregation, told: from windows to clips, with its fitted settings, as in the report.
+        num_clips: the approximate maximum number of clips, since each is scored under all conditions.
 
     Raises:
         InputError: the data are features; or see `robustness`.
     """
     if data.features is not None:
         raise InputError(
-            f"{data.name} holds features, and only recordings can be degraded: leave out --robustness, or evaluate "
-            "on the recordings"
+            f"{data.name} holds features, but only recordings can be degraded: leave out --robustness, or evaluate on "
+            "the recordings"
         )
     judged = scored.judged.of_split(data.split)
     clips = data.evaluated
@@ -68,7 +68,7 @@ def robustness_of(
         predictor,
         _recorded(predictor, clips, judged, token),
         labels,
-        asked=asked,
+        degradations=degradations,
         of_logits=scored.of_logits,
         aggregate=partial(clip_probabilities, aggregation=aggregation, **told),
         windows=predictor.windows_of(scored.facts["window_s"], scored.facts["hop_s"]),
@@ -81,7 +81,7 @@ def robustness_of(
 
 
 def _recorded(predictor: Predictor, clips: pa.Table, judged: JudgedClips, token: str | None) -> Iterator[Recorded]:
-    """The clips with their sound at the model's rate; those that are silent or broken are left out, which is said."""
+    """The clips with their sound at the model's rate. Silent or damaged ones are left out, with a message."""
     row_of = dict(zip(clips["clip_id"].to_pylist(), clips["judged row"].to_pylist(), strict=True))
     ordered = clips.drop(["judged row"]).take(pa.array(reading_order(clips)))
     rate, stereo, left_out = predictor.sample_rate, predictor.is_stereo, []

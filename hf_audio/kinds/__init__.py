@@ -1,10 +1,10 @@
-"""Kinds of features: each module in this folder is one, and is found by its name without a registry to edit.
+"""Kinds of features: each module in this folder is a kind, found by its name, so there is no registry to edit.
 
-A module has KIND, a `Kind`: its settings and what makes its windows, how they are stored, checked and read back,
-batches for models, images, and what cards say. Nothing else in the package tells kinds apart by their names.
+A module has KIND, a `Kind`: its settings, how windows are made, stored, checked and read back, batches for models,
+images, and texts for cards. No other code depends on the names of kinds.
 
-Modules whose name starts with an underscore serve the kinds and are none themselves. A kind from elsewhere is put into
-KINDS by its name, when its module is imported.
+Modules whose names start with an underscore only serve the kinds. A third-party kind adds itself to KINDS when its
+module is imported.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ KINDS: dict[str, Kind] = {
 
 
 def kind_named(name: str) -> Kind:
-    """The kind of this name.
+    """The kind with this name.
 
     Raises:
         InputError: there is none; names the nearest.
@@ -56,21 +56,21 @@ def kind_named(name: str) -> Kind:
 
 
 def kind_of(parameters: Mapping[str, Any]) -> Kind:
-    """The kind that an extractor with these `parameters` makes.
+    """The kind of an extractor with these `parameters`.
 
     Raises:
-        InputError: it is not known here.
+        InputError: the kind is unknown.
     """
     return kind_named(parameters["kind"])
 
 
 def kind_of_extractor(extractor: FeatureExtractionMixin) -> Kind:
-    """The kind that a published extractor makes; those of no kind of their own read waveforms."""
+    """The kind of a published extractor; extractors of no other kind read waveforms."""
     name = type(extractor).__name__
     kinds = (kind for kind in KINDS.values() if name in [one.__name__ for one in kind.published])
     return next(kinds, KINDS["waveform"])
 
 
 def names_of(form: Form) -> str:
-    """The kinds of one form, in words: "fbank or spectrogram"."""
+    """The names of the kinds of a form: "fbank or spectrogram"."""
     return " or ".join(name for name, kind in KINDS.items() if kind.form is form)

@@ -1,4 +1,4 @@
-"""Extractors whose windows are cut out of the sound and looked at one by one, as a published extractor hears them."""
+"""Extractors that cut waveforms into windows and process each on its own, as published extractors do."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from hf_audio.windows import cut_windows
 
 
 class CutSound(ABC):
-    """What such a `WindowExtractor` has in common with the others; `sample_rate` and `frame_samples` are its own."""
+    """Base class of such a `WindowExtractor`; `sample_rate` and `frame_samples` are its own."""
 
     sample_rate: int
 
     @property
     @abstractmethod
     def frame_samples(self) -> int:
-        """Samples of the shortest waveform that is used."""
+        """Minimum number of samples of a waveform."""
 
     @abstractmethod
     def count(self, num_samples: int) -> int:
-        """Frames (samples, steps) of at least `frame_samples` samples."""
+        """Frames (samples, steps) of `num_samples`, which is at least `frame_samples`."""
 
     @abstractmethod
     def extract(self, sound: np.ndarray) -> np.ndarray:
-        """The window of sound `[samples]` or `[2, samples]`: float32 `[frames, ...]`."""
+        """Features float32 `[frames, ...]` of a window `[samples]` or `[2, samples]`."""
 
     @abstractmethod
     def to_feature_extractor(self, max_length: Any, mean: Any, std: Any) -> FeatureExtractionMixin:
@@ -50,9 +50,9 @@ class CutSound(ABC):
     def windows(
         self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
     ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
-        """The windows of each waveform `[samples]` or `[2, samples]`: (start in seconds, what `extract` makes of it).
+        """The windows of each waveform `[samples]` or `[2, samples]`: (start in seconds, output of `extract`).
 
-        Each is made when it is asked for: overlapping windows of an hour would take gigabytes.
+        Windows are computed lazily: overlapping windows of an hour would take gigabytes.
         """
         size, hop = self.window_samples(window_s, hop_s)
         for waveform in waveforms:
@@ -63,5 +63,5 @@ class CutSound(ABC):
 
     @cached_property
     def published(self) -> FeatureExtractionMixin:
-        """The published extractor, without statistics: what it makes of a window is what is stored."""
+        """The published extractor without statistics, whose output is stored."""
         return self.to_feature_extractor(None, None, None)

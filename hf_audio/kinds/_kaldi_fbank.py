@@ -1,4 +1,4 @@
-"""What makes the windows of kind "fbank": Kaldi's log-mel filterbanks."""
+"""The extractor of kind "fbank": Kaldi's log-mel filter banks."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ from hf_audio.kinds._mel_middles import kaldi_middles_hz
 from hf_audio.windows import cut_windows
 
 NORMALIZATIONS = ("dataset", "none")
-LOWEST_RATE, MIN_BINS = 1000, 4  # below, filters are empty
-STOCK_RATE = 16_000  # the only one at which the stock extractor needs no torchaudio to compute the same
+LOWEST_RATE, MIN_BINS = 1000, 4  # below these, filters are empty
+STOCK_RATE = 16_000  # the only rate at which the stock extractor computes the same without torchaudio
 
 
 @dataclass(frozen=True)
 class KaldiFbank:
-    """Log-mel filterbank energies of mono waveforms in [-1, 1], un-normalized.
+    """Log-mel filter bank energies of mono waveforms in [-1, 1], not normalized.
 
-    25 ms Hann windows every 10 ms, per-frame mean removal, pre-emphasis of 0.97, power spectrum, triangular mel
-    filters from 20 Hz to half the sample rate, natural logarithm: `torchaudio.compliance.kaldi.fbank` with the
-    arguments that ASTFeatureExtractor gives it, without its mean and standard deviation. Frames are independent of
-    each other, so a slice of a recording's frames equals the frames of the cut recording.
+    25 ms Hann windows every 10 ms, mean removal per frame, pre-emphasis of 0.97, power spectrum, triangular mel filters
+    from 20 Hz to half the sample rate, natural logarithm: `torchaudio.compliance.kaldi.fbank` with
+    ASTFeatureExtractor's arguments, without its mean and standard deviation. Frames are independent of each other, so a
+    slice of a recording's frames equals the frames of the cut recording.
 
     Args:
         sample_rate: in Hz.
-        num_mel_bins: mel filters.
-        normalization: of what models read: "dataset", by the training data's mean and standard deviation, or "none".
+        num_mel_bins: number of mel filters.
+        normalization: of the model's input: "dataset", by the training data's mean and standard deviation, or "none".
 
     Raises:
-        InputError: another normalization, for the stock extractor knows no other, or too few samples or bins.
+        InputError: another normalization, which the stock extractor does not have, or too low a rate or number of bins.
     """
 
     sample_rate: int = 16_000
     num_mel_bins: int = 128
     normalization: str = "dataset"
 
-    times_real_time = 1000.0  # a core makes features of this many seconds of sound in one second
+    times_real_time = 1000.0  # seconds of audio that a core processes per second
     is_stereo = False
     slow_imports = ()
 
     def __post_init__(self) -> None:
         if self.normalization == "clip":
             raise InputError(
-                "fbank features cannot be normalized by their own clip, since the AST's extractor does not do that: "
-                "give --features spectrogram, or --normalization dataset or none"
+                "fbank features cannot be normalized per clip, because AST's extractor cannot do that: give --features "
+                "spectrogram, or --normalization dataset or none"
             )
         if self.normalization not in NORMALIZATIONS:
             raise unknown_name("normalization", self.normalization, NORMALIZATIONS)
@@ -71,7 +71,7 @@ class KaldiFbank:
 
     @property
     def frame_samples(self) -> int:
-        """Samples under one frame, and so the shortest waveform that has a frame at all."""
+        """Samples per frame, which is also the minimum length of a waveform."""
         return frame_samples_at(self.sample_rate)
 
     @property
@@ -81,12 +81,12 @@ class KaldiFbank:
 
     @property
     def middles_hz(self) -> np.ndarray:
-        """Middle frequency of each bin, float64 `[bins]`."""
+        """Center frequency of each bin, float64 `[bins]`."""
         return kaldi_middles_hz(self.sample_rate, self.num_mel_bins)
 
     @property
     def parameters(self) -> dict[str, float | int | str]:
-        """Everything that decides the values, for a manifest."""
+        """All settings that determine the values, for a manifest."""
         return {
             "kind": "fbank",
             "sampling_rate": self.sample_rate,
@@ -99,7 +99,7 @@ class KaldiFbank:
         }
 
     def num_frames(self, num_samples: int) -> int:
-        """Frames that fit wholly into `num_samples`; 0 below one frame."""
+        """Whole frames in `num_samples`."""
         return max(0, 1 + (num_samples - self.frame_samples) // self.hop_samples)
 
     def window_frames(self, window_s: float) -> int:
@@ -115,16 +115,16 @@ class KaldiFbank:
     def windows(
         self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
     ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
-        """The windows of each waveform `[samples]`, cut out of its features: (start in seconds, `[frames, bins]`)."""
+        """The windows of each waveform `[samples]`, cut from its features: (start in seconds, `[frames, bins]`)."""
         size, hop = self.window_frames(window_s), round(hop_s * self.sample_rate / self.hop_samples)
         frame_s = fbank_frame_s(self.sample_rate)
         for features in self([torch.from_numpy(waveform) for waveform in waveforms]):
             yield ((start * frame_s, window) for start, window in cut_windows(features.numpy(), size, hop))
 
     def to_feature_extractor(self, max_length: int, mean: float, std: float) -> ASTFeatureExtractor:
-        """What computes the same from a waveform: at 16 kHz the stock extractor, at other rates our own.
+        """The published extractor that computes the same from a waveform: the stock one at 16 kHz, our own otherwise.
 
-        Without torchaudio, the stock one computes something else at other rates.
+        Without torchaudio, the stock extractor computes something else at other rates.
         """
         return published_extractor(self.sample_rate)(
             sampling_rate=self.sample_rate,
@@ -154,7 +154,7 @@ class KaldiFbank:
 
 
 def published_extractor(sample_rate: int) -> type[ASTFeatureExtractor]:
-    """The class that is published with features of this rate."""
+    """The extractor class that is published with features of this rate."""
     return ASTFeatureExtractor if sample_rate == STOCK_RATE else FbankFeatureExtractor
 
 

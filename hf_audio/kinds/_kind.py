@@ -1,4 +1,4 @@
-"""What everything else knows of a kind of feature."""
+"""The interface of a kind of features."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hf_audio.windows import SampleWindows
 
 
 class Form(Enum):
-    """What a window is to a model or a plot, whatever its numbers mean: models say which form they read."""
+    """The form of a window, for models and plots. Models declare which form they read."""
 
     IMAGE = "an image: [frames, bins], or [frames, channels, bins]"
     SOUND = "sound: [samples]"
@@ -26,16 +26,16 @@ class Form(Enum):
 
 
 class WindowExtractor(Protocol):
-    """What makes the features of a dataset; a dataclass whose fields are the settings of its kind.
+    """Computes the features of a dataset; a dataclass whose fields are the settings of its kind.
 
     Attributes:
-        sample_rate: of the waveforms it wants, in Hz.
-        frame_samples: samples of the shortest clip that can be used.
+        sample_rate: of its input, in Hz.
+        frame_samples: minimum number of samples of a clip.
         hop_samples: samples from one frame to the next.
-        times_real_time: about how many seconds of sound one core gets through in one second.
-        is_stereo: whether it wants left and right, `[2, samples]`, in place of mono `[samples]`.
-        slow_imports: modules that it imports at its first window, which worker processes shall share.
-        parameters: everything that decides the values: `kind`, `sampling_rate` and more.
+        times_real_time: approximate seconds of audio that a core processes per second.
+        is_stereo: whether its input is stereo `[2, samples]` instead of mono `[samples]`.
+        slow_imports: modules that it imports for its first window; worker processes should share them.
+        parameters: all settings that determine the values: `kind`, `sampling_rate` and more.
     """
 
     @property
@@ -60,7 +60,7 @@ class WindowExtractor(Protocol):
     def parameters(self) -> dict[str, Any]: ...
 
     def window_frames(self, window_s: float) -> int:
-        """Frames (samples, steps) of a full window; 0 where it is too short to have any."""
+        """Frames (samples, steps) of a full window; 0 if it is too short."""
 
     def window_samples(self, window_s: float, hop_s: float) -> tuple[int, int]:
         """Samples of a window, and from one window to the next."""
@@ -71,18 +71,18 @@ class WindowExtractor(Protocol):
         """The windows of each waveform, by `window_starts`: (start in seconds, float32 `[frames, ...]`)."""
 
     def to_feature_extractor(self, max_length: int, mean: Any, std: Any) -> FeatureExtractionMixin:
-        """What makes the same of a waveform without hf_audio, for windows of `max_length` frames."""
+        """The extractor that computes the same from a waveform without hf_audio, for windows of `max_length` frames."""
 
 
 class Scale(NamedTuple):
     """How stored values of an image become a model's inputs: (value - mean) / (deviations * std).
 
     Attributes:
-        mean, std: of the stored values; one number, or one for each channel.
-        deviations: by how many standard deviations is divided.
-        unit_db: decibels of one unit of the stored values.
-        padding: input value of frames behind a clip's end; None is that of a stored 0.
-        is_centered: whether an input of 0 is the mean of the training data, or of its own clip.
+        mean, std: of the stored values; one number, or one per channel.
+        deviations: number of standard deviations to divide by.
+        unit_db: decibels per unit of the stored values.
+        padding: input value of padding frames; None: that of a stored 0.
+        is_centered: whether an input of 0 is the mean of the training data, or of the clip.
         frame_s: seconds from one frame to the next.
     """
 
@@ -96,10 +96,10 @@ class Scale(NamedTuple):
 
 
 def normalized(values: Any, mean: Any, divisor: Any, *, in_place: bool = False) -> Any:
-    """Measured values as models read them, (value - mean) / divisor: numbers, or tensors that fit each other.
+    """Values as models read them, (value - mean) / divisor, for numbers or tensors of matching shapes.
 
-    The one place of the formula here; published extractors, which stand alone, have their own, and are compared.
-    `in_place` takes the memory of `values`, a tensor that nobody else needs: half the time for a batch.
+    This is the only place of the formula, except in published extractors, which are self-contained and tested against
+    it. `in_place` reuses the memory of the tensor `values`, which halves the time for a batch.
     """
     if in_place:
         values -= mean
@@ -109,13 +109,13 @@ def normalized(values: Any, mean: Any, divisor: Any, *, in_place: bool = False) 
 
 
 class Axes(NamedTuple):
-    """Where the numbers of a model's image lie in time and frequency.
+    """The axes of a model's image.
 
     Attributes:
         frame_s: seconds from one frame to the next.
-        first_s: the middle of the first frame.
-        hz: float64 `[bins]`, the middle frequency of each bin, ascending; None where bins are of no frequencies.
-        bins_first: whether the image is `[bins, frames]`, in place of `[frames, bins]`.
+        first_s: the center of the first frame, in seconds.
+        hz: float64 `[bins]`, the center frequency of each bin, ascending; None if bins are not frequencies.
+        bins_first: whether the image is `[bins, frames]` instead of `[frames, bins]`.
     """
 
     frame_s: float
@@ -125,17 +125,17 @@ class Axes(NamedTuple):
 
 
 class CardText(NamedTuple):
-    """What cards say of a kind. The last five are templates, filled as a dataset's card is.
+    """Texts about a kind for cards. The last five are templates, filled in with the dataset's card.
 
     Attributes:
-        title: what the features are called.
-        tags: what the Hub finds them by.
+        title: name of the features.
+        tags: tags for the Hub.
         heard: the input of a model, in "Its input is ... of 3 s".
         row: how a window is stored, in "Each row is one window, ...".
-        library: what reads a row beside `datasets`.
+        library: library for reading a row, in addition to `datasets`.
         imports: of the code that reads a row.
         code: from `rows` to the values of the first row.
-        values: what the values are and how models normalize them.
+        values: meaning of the values, and how models normalize them.
         columns: lines of the table of columns.
     """
 
@@ -151,22 +151,22 @@ class CardText(NamedTuple):
 
 
 class Kind(ABC):
-    """One kind of feature. It has no state; windows are float32, as WindowExtractor makes them.
+    """A kind of features. It has no state; windows are float32, from a WindowExtractor.
 
     Attributes:
         name: in settings, manifests, messages and the registry.
         form: of its windows.
         described: what it is, in words.
-        extractor: what makes its windows; the fields are the settings that the kind takes, with their defaults.
-        published: classes of extractors that make the same of a waveform without hf_audio, see `published_class`.
-        compared: settings of those which a model cannot be adapted to.
-        statistics_axis: what mean and standard deviation are taken over: None everything, 0 all steps of each feature,
-            (0, 2) all frames and bins of each channel.
-        limits: what each of the extractor's parameters in a manifest can be, which may be untrusted.
-        cuts: whether the published extractor cuts what is longer than a window.
-        is_computable: whether features are computed of sound on any device too, see `inputs_of_waveforms`.
-        is_computed: whether windows are stored as sound, and features computed of them, see `OfSound`.
-        card: what cards say.
+        extractor: computes its windows; its fields are the settings of the kind, with their defaults.
+        published: extractor classes that compute the same from a waveform without hf_audio, see `published_class`.
+        compared: settings of these classes that a model cannot be adapted to.
+        statistics_axis: axis of mean and standard deviation: None: over everything, 0: over all steps, per feature,
+            (0, 2): over all frames and bins, per channel.
+        limits: valid values of the extractor's parameters in a manifest, which may be untrusted.
+        cuts: whether the published extractor cuts inputs longer than a window.
+        is_computable: whether features can also be computed from waveforms on any device, see `inputs_of_waveforms`.
+        is_computed: whether windows are stored as waveforms, from which features are computed, see `OfSound`.
+        card: texts for cards.
     """
 
     name: str
@@ -184,105 +184,105 @@ class Kind(ABC):
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """Which of FeatureConfig's fields it takes, beside those of the window."""
+        """The fields of FeatureConfig that it uses, besides those of the window."""
         return tuple(field.name for field in fields(self.extractor))
 
     def published_class(self, parameters: Mapping[str, Any]) -> type[FeatureExtractionMixin]:
-        """The class of the extractor that is published with these parameters."""
+        """The extractor class that is published for these parameters."""
         return self.published[0]
 
     @abstractmethod
     def columns(self, sample_rate: int) -> dict[str, Any]:
-        """The columns of a window and their `datasets` types."""
+        """The columns of a stored window and their `datasets` types."""
 
     @abstractmethod
     def encode(self, window: np.ndarray, sample_rate: int) -> tuple:
-        """One value for each of `columns`."""
+        """One value per column."""
 
     @abstractmethod
     def faults(self, rows: pa.RecordBatch, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """What stored windows can have that must not be decoded, in words, and bool `[rows]` of those that have it.
+        """Faults of stored windows that must not be decoded: a description of each fault → bool `[rows]` that have it.
 
         Args:
-            rows: of `columns` and num_frames, without empty values but in `path`.
-            parameters: of the extractor that made them.
+            rows: with `columns` and num_frames, without nulls except in `path`.
+            parameters: of their extractor.
         """
 
     @abstractmethod
     def decode(self, row: Mapping[str, Any]) -> np.ndarray:
-        """The window as it was given to `encode`, float32, as far as storing it is exact."""
+        """The window that was given to `encode`, float32, up to the precision of storage."""
 
     @abstractmethod
     def window_shape(self, window_s: float, parameters: Mapping[str, Any]) -> tuple[int, ...]:
-        """Shape of a full window, by the parameters of the extractor that made it; frames (samples, steps) first."""
+        """Shape of a full window, from the parameters of its extractor; frames (samples, steps) first."""
 
     def window_frames(self, extractor: FeatureExtractionMixin, manifest: Mapping[str, Any]) -> int:
-        """Length of a full window as `batch` gives it: frames, samples or steps."""
+        """Length of a full window in `batch`: frames, samples or steps."""
         return self.window_shape(manifest["window_s"], manifest["extractor"])[0]
 
     def sample_windows(self, parameters: Mapping[str, Any], window_s: float, hop_s: float) -> SampleWindows:
-        """How a sound at the features' rate is cut into windows, as building the features cuts it.
+        """How a waveform at the features' rate is cut into windows when features are built.
 
         Args:
-            parameters: of the extractor, in a manifest or of the published one: `sampling_rate` and more.
+            parameters: of the extractor, from a manifest or the published extractor: `sampling_rate` and more.
         """
         rate = parameters["sampling_rate"]
         return SampleWindows(round(window_s * rate), round(hop_s * rate), self.shortest_samples(parameters))
 
     def shortest_samples(self, parameters: Mapping[str, Any]) -> int:
-        """Samples of the shortest sound that has features: 25 ms, a frame of most of them."""
+        """Minimum number of samples for features: 25 ms, a frame of most kinds."""
         return round(0.025 * parameters["sampling_rate"])
 
     def longest_samples(self, extractor: FeatureExtractionMixin) -> int | None:
-        """Samples of the longest window that a published extractor hears whole; None where it takes any."""
+        """Maximum number of samples that a published extractor does not cut; None: no limit."""
         return None
 
     def inputs_of_sound(
         self, windows: Sequence[np.ndarray], extractor: FeatureExtractionMixin
     ) -> dict[str, torch.Tensor]:
-        """A model's inputs of windows of one length `[samples]` or `[2, samples]`, at the extractor's rate."""
+        """A model's inputs for windows of the same length `[samples]` or `[2, samples]`, at the extractor's rate."""
         rate = extractor.sampling_rate
         return dict(extractor(list(windows), sampling_rate=rate, return_tensors="pt"))
 
     @abstractmethod
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin) -> dict[str, torch.Tensor]:
-        """A model's inputs, as `extractor` would have made them of the windows' sound."""
+        """A model's inputs, equal to the output of `extractor` for the windows' waveforms."""
 
     def stored_batch(
         self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin
     ) -> dict[str, torch.Tensor] | None:
-        """A batch as it is stored, from which `inputs_of` makes the same on a device; None where that saves nothing.
+        """A batch in its stored form, which `inputs_of` converts on a device; None if that saves nothing.
 
-        It is what travels from workers to a GPU, and is normalized there: a quarter of the bytes of float32.
+        Workers send this form to the GPU, which normalizes it: it has a quarter of the bytes of float32.
         """
         return None
 
     def inputs_of(
         self, stored: Mapping[str, torch.Tensor], num_frames: torch.Tensor, extractor: FeatureExtractionMixin
     ) -> dict[str, torch.Tensor]:
-        """What `batch` gives, of a `stored_batch`, on its device; `num_frames` int64 `[batch]` of each window."""
+        """The output of `batch` from a `stored_batch`, on its device; `num_frames` int64 `[batch]` per window."""
         raise NotImplementedError(f"{self.name} has no stored batches")
 
     def inputs_of_waveforms(
         self, waveforms: torch.Tensor, num_samples: torch.Tensor, extractor: FeatureExtractionMixin
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What `extractor` makes of sound, on the device where it lies; of kinds that are computable.
+        """The output of `extractor` for waveforms, on their device; for computable kinds only.
 
         Args:
-            waveforms: float32 `[batch, samples]`, 0 behind each window's end.
-            num_samples: int64 `[batch]`, up to there.
+            waveforms: float32 `[batch, samples]`, 0 after each window's end.
+            num_samples: int64 `[batch]`, length of each window.
 
         Returns:
-            A model's `input_values`, and int64 `[batch]` the frames of each window that are not padding.
+            A model's `input_values`, and int64 `[batch]`, the number of frames per window that are not padding.
         """
         raise NotImplementedError(f"{self.name} features are not computed on a device")
 
     def source_of(self, extractor: FeatureExtractionMixin) -> WindowExtractor:
-        """What makes windows with the settings of a published extractor; of kinds that are computable."""
+        """The WindowExtractor with the settings of a published extractor; for computable kinds only."""
         raise NotImplementedError(f"{self.name} features are not computed on a device")
 
     def frames(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
-        """What sounds when, `[frames, bins]`, for images and finding copies: log-mel, or what is nearest."""
+        """A spectrogram `[frames, bins]`, for images and for finding copies: log-mel, or the closest to it."""
         return window
 
     @abstractmethod
@@ -290,32 +290,33 @@ class Kind(ABC):
         """Seconds from one of `frames` to the next."""
 
     def summary(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
-        """A window as one vector, un-normalized: frames' mean and standard deviation over time, the mean of vectors."""
+        """A window as one vector, not normalized: mean and standard deviation of frames over time; the mean of
+        vectors."""
         if self.form is Form.VECTORS:
             return window.mean(axis=0)
         frames = self.frames(window, parameters) if self.form is Form.SOUND else window.reshape(len(window), -1)
         return np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
 
     def scale(self, extractor: FeatureExtractionMixin) -> Scale | None:
-        """Of images of log energies, which can be augmented: how a published extractor makes inputs of them."""
+        """How a published extractor normalizes images of log energies, which can be augmented; None for other kinds."""
         return None
 
     def axes(self, extractor: FeatureExtractionMixin) -> Axes | None:
-        """What the axes of the image are that a published extractor makes; None where it makes none, or is unknown."""
+        """The axes of a published extractor's image; None if it makes no images, or they are unknown."""
         return None
 
     def padding_value(self, extractor: FeatureExtractionMixin) -> float | None:
-        """What models read behind a short sound, in each bin; None where a mask says it, or nothing is padded."""
+        """The model's input in each bin of padding; None if there is a mask, or no padding."""
         return None
 
     def drawn(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
-        """What the image of a window in a card shows: `[frames, bins]`, and all channels if there are several."""
+        """The image of a window in a card: `[frames, bins]`, with all channels if there are several."""
         return self.frames(window, parameters)
 
     def channels(self, parameters: Mapping[str, Any]) -> Sequence[str]:
-        """Names of a window's channels, as `drawn` has them from top to bottom; empty where they have none."""
+        """Names of a window's channels, in the order of `drawn` from top to bottom; empty if they have no names."""
         return ()
 
     def feature_names(self, parameters: Mapping[str, Any]) -> Sequence[str]:
-        """What each number of a vector is, in order; parts of one thing share the word before an underscore."""
+        """Name of each number of a vector, in order; related numbers have the same prefix before an underscore."""
         return ()

@@ -1,4 +1,4 @@
-"""Features that are computed of stored sound, on the device where the model is, in place of being stored themselves."""
+"""Features that are computed from stored waveforms on the model's device, instead of being stored."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from hf_audio.kinds.waveform import KIND as SOUND
 from hf_audio.kinds.waveform import levels_of, waveforms_of
 from hf_audio.windows import SampleWindows
 
-STORED_SOUND = "stored"  # of a manifest of such features: the parameters of the sound in its rows
+STORED_SOUND = "stored"  # key in a manifest of such features: the parameters of the stored waveforms
 
 
 class OfSound:
-    """A kind whose windows are rows of kind "waveform": anyone who asks `features.kind` finds features nevertheless.
+    """A kind whose windows are stored as kind "waveform", but which acts like the computed kind for its users.
 
-    What is not here is the kind's own. Batches travel to the device as 16-bit samples, and become there what the
-    extractor would have made of them: in float32, whatever the precision of training.
+    Everything not defined here comes from the computed kind. Batches are sent to the device as 16-bit samples, and
+    become the extractor's output there, in float32 for any precision of training.
 
     Args:
-        kind: of what is computed; it is computable.
+        kind: the computed kind, which must be computable.
         extractor: the published extractor of the dataset.
         stored: parameters of the waveforms.
-        window_s: of a full window, of `window_samples`, which has `num_frames`.
+        window_s: length of a full window, in seconds.
     """
 
     is_computed = True
@@ -41,12 +41,12 @@ class OfSound:
         self.num_frames = self.source.window_frames(window_s)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "computed":  # while it is copied or unpickled
+        if name.startswith("__") or name == "computed":  # during copying or unpickling
             raise AttributeError(name)
         return getattr(self.computed, name)
 
     def columns(self, sample_rate: int) -> dict[str, Any]:
-        """Of the rows, which are sound."""
+        """The columns of the stored waveforms."""
         return SOUND.columns(sample_rate)
 
     def decode(self, row: Mapping[str, Any]) -> np.ndarray:
@@ -57,11 +57,11 @@ class OfSound:
         return window
 
     def sample_windows(self, parameters: Mapping[str, Any], window_s: float, hop_s: float) -> SampleWindows:
-        """As sound is cut, in samples and not in frames."""
+        """As for waveforms: in samples, not in frames."""
         return SOUND.sample_windows(self.stored, window_s, hop_s)
 
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin) -> dict[str, torch.Tensor]:
-        """A model's inputs, and `num_frames` of them in place of the rows' samples."""
+        """A model's inputs, and `num_frames` of the features instead of the rows' samples."""
         num_samples = torch.tensor([row["num_frames"] for row in rows])
         return self.inputs_of(self.stored_batch(rows, extractor), num_samples, extractor)
 
@@ -75,18 +75,18 @@ class OfSound:
     def inputs_of(
         self, stored: Mapping[str, torch.Tensor], num_samples: torch.Tensor, extractor: FeatureExtractionMixin
     ) -> dict[str, torch.Tensor]:
-        """`input_values`, and `num_frames` int64 `[batch]`, of a `stored_batch` on its device."""
+        """`input_values` and `num_frames` int64 `[batch]` from a `stored_batch`, on its device."""
         values, num_frames = self.features_of(self.sound_of(stored), num_samples, extractor)
         return {"input_values": values, "num_frames": num_frames}
 
     def sound_of(self, stored: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Waveforms float32 `[batch, samples]` of a `stored_batch`, on its device."""
+        """Waveforms float32 `[batch, samples]` from a `stored_batch`, on its device."""
         return waveforms_of(stored["levels"])
 
     def features_of(
         self, waveforms: torch.Tensor, num_samples: torch.Tensor, extractor: FeatureExtractionMixin
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `Kind.inputs_of_waveforms`; what lies behind a window's end is not heard."""
+        """See `Kind.inputs_of_waveforms`; samples after a window's end are set to 0."""
         places = torch.arange(waveforms.shape[1], device=waveforms.device)
         with torch.no_grad(), torch.autocast(waveforms.device.type, enabled=False):
             waveforms = waveforms.float().masked_fill(places >= num_samples[:, None], 0.0)

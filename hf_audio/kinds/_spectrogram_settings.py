@@ -1,4 +1,4 @@
-"""What makes the windows of kind "spectrogram", and which of its settings can be."""
+"""The extractor of kind "spectrogram", with the checks of its settings."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from hf_audio.errors import InputError, unknown_name
 from hf_audio.extractors.spectrogram import CHANNELS, NORMALIZATIONS, SpectrogramFeatureExtractor, mel_filters
 from hf_audio.kinds._cut_sound import CutSound
 
-# Seconds of sound of which one core makes and stores a channel in one second: 2,048 samples a frame, every 512, at
-# 22,050 or 44,100 Hz. Harmonic and percussive parts are made together.
+# Seconds of audio per second for which a core computes and stores a channel, with frames of 2,048 samples every 512, at
+# 22,050 or 44,100 Hz. Harmonic and percussive parts are computed together.
 SPEEDS = {"mel": 1000.0, "left": 1000.0, "right": 1000.0, "mfcc": 1000.0, "parts": 65.0, "wavelet": 50.0}
 PARTS = ("harmonic", "percussive")
 
 
 @dataclass(frozen=True)
 class Spectrogram(CutSound):
-    """What SpectrogramFeatureExtractor computes, of every window by itself, not normalized.
+    """The output of SpectrogramFeatureExtractor for each window on its own, not normalized.
 
-    Frames are centered, so the first and last ones of a window see zeros beyond its ends, and so do harmonic and
-    percussive parts and wavelets: overlapping windows are computed again, and equal what the published extractor makes
-    of the window's sound. A window of `n` samples has 1 + n // hop_samples frames.
+    Frames are centered, so the first and last frames of a window include zeros beyond its ends; so do harmonic and
+    percussive parts and wavelets. Overlapping windows are therefore computed separately, and equal the published
+    extractor's output for the window. A window of `n` samples has 1 + n // hop_samples frames.
 
     Args:
         sample_rate: in Hz.
-        num_mel_bins: mel bands, and so MFCCs and wavelets.
-        n_fft: samples under one spectrum; even.
+        num_mel_bins: number of mel bands, and also of MFCCs and wavelets.
+        n_fft: samples per spectrum; even.
         hop_samples: samples from one frame to the next.
-        channels: names of CHANNELS, in the order in which they are stacked.
+        channels: names in CHANNELS, in the order in which they are stacked.
         normalization: "dataset", "clip" or "none"; see SpectrogramFeatureExtractor.
 
     Raises:
-        InputError: a setting that cannot be; see `_check`.
+        InputError: an invalid setting; see `_check`.
     """
 
     sample_rate: int = 22_050
@@ -52,23 +52,23 @@ class Spectrogram(CutSound):
 
     @property
     def times_real_time(self) -> float:
-        """Seconds of sound of which one core makes features in one second."""
+        """Seconds of audio that a core processes per second."""
         made = {"parts" if name in PARTS else name for name in self.channels}
         return 1 / sum(1 / SPEEDS[name] for name in sorted(made))
 
     @property
     def is_stereo(self) -> bool:
-        """Whether left and right are told apart; mono features of a stereo file are of the mean of both."""
+        """Whether it needs left and right; mono features of a stereo file are computed from their mean."""
         return self.published.is_stereo
 
     @property
     def frame_samples(self) -> int:
-        """Samples under one spectrum, and so the shortest waveform that is used."""
+        """Samples per spectrum, which is also the minimum length of a waveform."""
         return self.n_fft
 
     @property
     def parameters(self) -> dict[str, float | int | str | list[str]]:
-        """Everything that decides the values, for a manifest."""
+        """All settings that determine the values, for a manifest."""
         return {
             "kind": "spectrogram",
             "sampling_rate": self.sample_rate,
@@ -90,7 +90,7 @@ class Spectrogram(CutSound):
     def to_feature_extractor(
         self, max_length: int, mean: Sequence[float] | float, std: Sequence[float] | float
     ) -> SpectrogramFeatureExtractor:
-        """The extractor that computes the same of a waveform, for `max_length` frames, with training statistics."""
+        """The extractor that computes the same from a waveform, for `max_length` frames, with training statistics."""
         return SpectrogramFeatureExtractor(
             sampling_rate=self.sample_rate,
             num_mel_bins=self.num_mel_bins,
@@ -105,13 +105,13 @@ class Spectrogram(CutSound):
 
 
 def _check(wanted: Spectrogram) -> None:
-    """Raises InputError where settings are wrong or do not go together."""
+    """Raises InputError for invalid settings or combinations of settings."""
     for name in wanted.channels:
         if name not in CHANNELS:
             raise unknown_name("channel", name, CHANNELS)
     if not wanted.channels or len(set(wanted.channels)) < len(wanted.channels):
         raise InputError(
-            f"--channels must name each channel once, found {' '.join(wanted.channels) or 'none'}; there are "
+            f"--channels must name each channel once, found {' '.join(wanted.channels) or 'none'}: give any of "
             f"{', '.join(CHANNELS)}"
         )
     if wanted.normalization not in NORMALIZATIONS:
@@ -124,15 +124,15 @@ def _check(wanted: Spectrogram) -> None:
         raise InputError(f"--n_fft must be an even number of samples, found {wanted.n_fft}: try 2048")
     if not 1 <= wanted.hop_samples <= wanted.n_fft:
         raise InputError(
-            f"--hop_samples must be from 1 to --n_fft ({wanted.n_fft}), or sound between two frames would be lost, "
-            f"found {wanted.hop_samples}: try {wanted.n_fft // 4 or 1}"
+            f"--hop_samples must be from 1 to --n_fft ({wanted.n_fft}), so that no sound between frames is lost, found "
+            f"{wanted.hop_samples}: try {wanted.n_fft // 4 or 1}"
         )
     if set(wanted.channels) != {"wavelet"}:
         _check_filters(wanted.sample_rate, wanted.n_fft, wanted.num_mel_bins)
 
 
 def _check_filters(sample_rate: int, n_fft: int, num_mel_bins: int) -> None:
-    """Raises InputError where mel filters are so narrow that some hear nothing."""
+    """Raises InputError if mel filters are so narrow that some are empty."""
 
     def num_empty(n_fft: int, num_mel_bins: int) -> int:
         return int((~mel_filters(sample_rate, n_fft, num_mel_bins).any(axis=0)).sum())

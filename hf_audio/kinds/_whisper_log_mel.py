@@ -1,4 +1,4 @@
-"""What WhisperFeatureExtractor computes, on the device of the sound: a GPU would wait for the CPU to do it."""
+"""WhisperFeatureExtractor's log-mel on the device of the waveforms, since a GPU would have to wait for the CPU."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 from torch.nn import functional
 from transformers import WhisperFeatureExtractor
 
-WHISPER_HIGHEST_HZ = 8000.0  # of its filters, whatever the rate
+WHISPER_HIGHEST_HZ = 8000.0  # of its filters, at any sample rate
 
 
 def whisper_log_mel(waveforms: torch.Tensor, extractor: WhisperFeatureExtractor) -> torch.Tensor:
-    """float32 `[batch, samples]`, zeros behind their ends, → `[batch, bins, frames]`, padded as the extractor pads.
+    """float32 `[batch, samples]`, zeros after their ends, → `[batch, bins, frames]`, padded like the extractor does.
 
-    Step by step as transformers has it (`_torch_extract_fbank_features`), which gives arrays on the CPU alone.
+    It has the same steps as transformers (`_torch_extract_fbank_features`), which only returns arrays on the CPU.
     """
     padded = functional.pad(waveforms, (0, extractor.n_samples - waveforms.shape[1]))
     window, filters = _tables(extractor.feature_size, extractor.sampling_rate, extractor.n_fft, padded.device)

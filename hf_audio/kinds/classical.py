@@ -1,6 +1,6 @@
-"""Kind "classical": MFCC, chroma, spectral contrast, tonnetz, tempo, mel bands and more, by librosa.
+"""Kind "classical": MFCC, chroma, spectral contrast, tonnetz, tempo, mel bands and more, computed by librosa.
 
-A window is a row with a plain list of float32, un-normalized:
+A window is a row with a plain list of float32, not normalized:
 
     steps = np.reshape(row["features"], (row["num_frames"], -1))    # [steps, features]
 """
@@ -24,7 +24,7 @@ from hf_audio.kinds._kind import CardText, Form, Kind
 from hf_audio.kinds._stored_values import are_measured, lists_hold
 from hf_audio.limits import FIELDS, NONE
 
-# Where the highest of librosa's seven bands of spectral contrast begins
+# Lower edge of the highest of librosa's seven bands of spectral contrast
 HIGHEST_CONTRAST_HZ = 6400
 
 LIMITS: dict[str, Any] = {
@@ -61,26 +61,26 @@ standard deviations of the train split that are in `preprocessor_config.json`.
 
 @dataclass(frozen=True)
 class ClassicalFeatures(CutSound):
-    """What ClassicalFeatureExtractor computes, of every window by itself, not standardized.
+    """The output of ClassicalFeatureExtractor for each window on its own, not standardized.
 
-    Tempo, tuning and the 80 dB under the loudest mel band are of a whole stretch of sound, so a window's features
-    cannot be cut out of its clip's: overlapping windows are computed again. A frame is a step.
+    Tempo, tuning and the floor of 80 dB below the loudest mel band depend on the whole window, so a window's features
+    cannot be cut from its clip's: overlapping windows are computed separately. A frame is a step.
 
     Args:
         sample_rate: in Hz.
-        step_s: seconds under one vector; None makes one vector of each window.
-        entropy_frame_s: seconds of a frame whose spectral entropy is added; None adds none.
+        step_s: seconds per vector; None: one vector per window.
+        entropy_frame_s: length of frames whose spectral entropy is added, in seconds; None: none.
 
     Raises:
-        InputError: librosa is missing, the sample rate is too low, a step is shorter than one spectrum, or entropies do
-            not fit into one.
+        InputError: librosa is missing, the sample rate is too low, a step is shorter than a spectrum, or entropy frames
+            do not fit into a step.
     """
 
     sample_rate: int = 22_050
     step_s: float | None = None
     entropy_frame_s: float | None = None
 
-    times_real_time = 200.0  # a core makes features of this many seconds of sound in one second
+    times_real_time = 200.0  # seconds of audio that a core processes per second
     is_stereo = False
     slow_imports = ("hf_audio.extractors.compiled_librosa",)
 
@@ -91,24 +91,24 @@ class ClassicalFeatures(CutSound):
             )
         if self.sample_rate <= HIGHEST_CONTRAST_HZ * 2:
             raise InputError(
-                f"Classical features need a --sample_rate above {2 * HIGHEST_CONTRAST_HZ}, for the highest band of "
-                f"spectral contrast begins at {HIGHEST_CONTRAST_HZ} Hz, found {self.sample_rate}: try 22050"
+                f"Classical features need a --sample_rate above {2 * HIGHEST_CONTRAST_HZ}, because the highest band of "
+                f"spectral contrast starts at {HIGHEST_CONTRAST_HZ} Hz, found {self.sample_rate}: try 22050"
             )
         if self.step_s is not None and round(self.step_s * self.sample_rate) < N_FFT:
             raise InputError(
-                f"A step of {self.step_s:g} s is shorter than one spectrum of {N_FFT} samples; give --step_s "
+                f"A step of {self.step_s:g} s is shorter than a spectrum of {N_FFT} samples: give --step_s "
                 f"{N_FFT / self.sample_rate + 0.005:.2f} or more, or leave it out for one vector per window"
             )
         try:
             feature_names(self.step_s, self.entropy_frame_s)
         except ValueError as error:
             raise InputError(
-                f"{error}; give --step_s, e.g. the window's length, or another --entropy_frame_s"
+                f"{error}: give --step_s, e.g. the window's length, or another --entropy_frame_s"
             ) from None
 
     @property
     def frame_samples(self) -> int:
-        """Samples under one spectrum, and so the shortest waveform that is used."""
+        """Samples per spectrum, which is also the minimum length of a waveform."""
         return N_FFT
 
     @property
@@ -118,7 +118,7 @@ class ClassicalFeatures(CutSound):
 
     @property
     def parameters(self) -> dict[str, float | int | str | None]:
-        """Everything that decides the values, for a manifest."""
+        """All settings that determine the values, for a manifest."""
         return {
             "kind": "classical",
             "sampling_rate": self.sample_rate,
@@ -141,7 +141,7 @@ class ClassicalFeatures(CutSound):
         self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
     ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
         """See `CutSound.windows`."""
-        with threadpool_limits(1, user_api="blas"):  # processes are the parallel unit
+        with threadpool_limits(1, user_api="blas"):  # processes already use all cores
             yield from super().windows(waveforms, window_s, hop_s)
 
     def to_feature_extractor(
@@ -159,7 +159,7 @@ class ClassicalFeatures(CutSound):
 
 
 class Classical(Kind):
-    """See `Kind` for what each part is."""
+    """See `Kind`."""
 
     name = "classical"
     form = Form.VECTORS
@@ -199,11 +199,11 @@ class Classical(Kind):
         return extractor.num_steps
 
     def shortest_samples(self, parameters: Mapping[str, Any]) -> int:
-        """Samples under one spectrum."""
+        """Samples per spectrum."""
         return N_FFT
 
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: ClassicalFeatureExtractor) -> dict[str, torch.Tensor]:
-        """Standardized, and padded or cut to the extractor's `num_steps`, by the extractor itself."""
+        """Standardized, and padded or cut to `num_steps`, by the extractor."""
         return {"input_values": torch.from_numpy(extractor.standardize([self.decode(row) for row in rows]))}
 
     def padding_value(self, extractor: ClassicalFeatureExtractor) -> float:

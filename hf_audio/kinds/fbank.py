@@ -1,4 +1,4 @@
-"""Kind "fbank": Kaldi's log-mel filterbanks, equal to what transformers' ASTFeatureExtractor computes per clip.
+"""Kind "fbank": Kaldi's log-mel filter banks, equal to those of transformers' ASTFeatureExtractor.
 
 A window is a row with an 8-bit gray PNG, an offset and a scale:
 
@@ -38,7 +38,7 @@ from hf_audio.kinds._stored_values import are_measured, fill_padding, image_faul
 from hf_audio.limits import FIELDS, one_of, whole
 from hf_audio.windows import SampleWindows
 
-NATURAL_DB = 10 / math.log(10)  # decibels of a factor e of energy, 4.343
+NATURAL_DB = 10 / math.log(10)  # decibels per natural logarithm of energy, 4.343
 
 LIMITS = {
     "sampling_rate": whole(LOWEST_RATE, 1_000_000),
@@ -73,7 +73,7 @@ published with every model that uses it.{% endif %}""",
 
 
 class Fbank(Kind):
-    """See `Kind` for what each part is."""
+    """See `Kind`."""
 
     name = "fbank"
     form = Form.IMAGE
@@ -81,7 +81,7 @@ class Fbank(Kind):
     extractor = KaldiFbank
     published = (ASTFeatureExtractor, FbankFeatureExtractor)
     compared = ("sampling_rate", "num_mel_bins")
-    statistics_axis = None  # one mean and standard deviation over all bins, as AST's authors take them
+    statistics_axis = None  # one mean and standard deviation over all bins, as AST's authors use
     limits = LIMITS
     cuts = True
     is_computable = True
@@ -121,7 +121,7 @@ class Fbank(Kind):
         return extractor.max_length
 
     def sample_windows(self, parameters: Mapping[str, Any], window_s: float, hop_s: float) -> SampleWindows:
-        """On the grid of frames, for windows are cut from frames."""
+        """On the grid of frames, since windows are cut from frames."""
         fbank = KaldiFbank(parameters["sampling_rate"])
         return SampleWindows(*fbank.window_samples(window_s, hop_s), fbank.frame_samples, fbank.hop_samples)
 
@@ -130,7 +130,7 @@ class Fbank(Kind):
         return (extractor.max_length - 1) * fbank.hop_samples + fbank.frame_samples
 
     def inputs_of_sound(self, windows: Sequence[np.ndarray], extractor: ASTFeatureExtractor) -> dict[str, torch.Tensor]:
-        """What the extractor makes of them one by one with torchaudio, together: several times as fast."""
+        """The extractor's output, computed for all windows together: several times faster than one by one."""
         sounds = [torch.from_numpy(np.ascontiguousarray(window)) for window in windows]
         values = torch.zeros(len(sounds), extractor.max_length, extractor.num_mel_bins)
         frames = kaldi_log_mel(sounds, extractor.sampling_rate, extractor.num_mel_bins)
@@ -141,7 +141,7 @@ class Fbank(Kind):
         return {"input_values": values}
 
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: ASTFeatureExtractor) -> dict[str, torch.Tensor]:
-        """Exactly what ASTFeatureExtractor would have given: a short window is padded with 0 before normalizing."""
+        """Exactly ASTFeatureExtractor's output: short windows are padded with 0 before normalization."""
         num_frames = torch.tensor([row["num_frames"] for row in rows])
         return self.inputs_of(self.stored_batch(rows, extractor), num_frames, extractor)
 
@@ -196,8 +196,8 @@ class Fbank(Kind):
         )
 
     def padding_value(self, extractor: ASTFeatureExtractor) -> float:
-        """That of a log-mel of 0."""
-        scale: Any = self.scale(extractor)  # of one channel: numbers
+        """The input for a log-mel of 0."""
+        scale: Any = self.scale(extractor)  # numbers, for one channel
         return normalized(0.0, scale.mean, scale.deviations * scale.std)
 
     def frame_s(self, manifest: Mapping[str, Any]) -> float:

@@ -1,13 +1,13 @@
-"""Kind "spectrogram": spectrograms as the user sets them, mono or stereo, as channels of one tensor.
+"""Kind "spectrogram": spectrograms with user-defined settings, mono or stereo, as channels of one tensor.
 
-A window is a row with an 8-bit gray PNG of all channels, the first on top, and an offset and a scale of each:
+A window is a row with an 8-bit gray PNG of all channels, the first on top, and an offset and a scale per channel:
 
     images = np.split(np.asarray(row["features"]), len(row["offsets"]))
     pairs = zip(row["offsets"], row["scales"])
     values = [offset + scale * np.flipud(image).T for image, (offset, scale) in zip(images, pairs)]
 
-Each of the values is `[frames, bins]`, in dB. The images have the frames along their width and the low frequencies
-at their bottom, as spectrograms are drawn.
+Each of the values is `[frames, bins]`, in dB. In the images, frames are along the width and low frequencies at the
+bottom, as in plots of spectrograms.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ frequencies at the bottom of each |
 
 
 class Spectrograms(Kind):
-    """See `Kind` for what each part is.
+    """See `Kind`.
 
-    Windows are `[frames, channels, bins]`. Each channel has 256 levels between its own least and greatest value: half
-    a step is about 0.2 dB of mel, and 2 dB of MFCCs, whose first coefficient spans ten times as much as the others.
+    Windows are `[frames, channels, bins]`. Each channel has 256 levels between its minimum and maximum: half a step is
+    about 0.2 dB for mel, and 2 dB for MFCCs, whose first coefficient has ten times the range of the others.
     """
 
     name = "spectrogram"
@@ -121,7 +121,7 @@ class Spectrograms(Kind):
         return extractor.max_length
 
     def shortest_samples(self, parameters: Mapping[str, Any]) -> int:
-        """Samples under one spectrum."""
+        """Samples per spectrum."""
         return parameters["n_fft"]
 
     def longest_samples(self, extractor: SpectrogramFeatureExtractor) -> int | None:
@@ -130,14 +130,15 @@ class Spectrograms(Kind):
     def batch(
         self, rows: Sequence[Mapping[str, Any]], extractor: SpectrogramFeatureExtractor
     ) -> dict[str, torch.Tensor]:
-        """What the extractor's `normalize` makes of decoded windows: padded or cut to its `max_length`."""
+        """The output of the extractor's `normalize` for decoded windows: padded or cut to its `max_length`."""
         num_frames = torch.tensor([row["num_frames"] for row in rows])
         return self.inputs_of(self.stored_batch(rows, extractor), num_frames, extractor)
 
     def stored_batch(
         self, rows: Sequence[Mapping[str, Any]], extractor: SpectrogramFeatureExtractor
     ) -> dict[str, torch.Tensor]:
-        """`pixels` uint8 `[batch, channels, frames, bins]`; float32 `[batch, channels]` what makes inputs of them."""
+        """`pixels` uint8 `[batch, channels, frames, bins]`, and float32 `[batch, channels]` to convert them to
+        inputs."""
         num_channels, num_bins = extractor.num_channels, extractor.num_mel_bins
         pixels = np.zeros((len(rows), num_channels, extractor.max_length, num_bins), dtype=np.uint8)
         numbers = np.empty((4, len(rows), num_channels), dtype=np.float32)
@@ -157,7 +158,7 @@ class Spectrograms(Kind):
     ) -> dict[str, torch.Tensor]:
         numbers = (stored[name][:, :, None, None] for name in ("offsets", "scales", "means", "stds"))
         offsets, scales, means, stds = numbers
-        # normalized are the few numbers that pixels are multiplied with and moved by, not all of the values
+        # normalizes the scales and offsets of pixels, which are few numbers, instead of all values
         values = stored["pixels"].float().mul_(scales / stds).add_(normalized(offsets, means, stds))
         values = fill_padding(values, num_frames, extractor.padding_value)
         return {"input_values": values[:, 0] if extractor.num_channels == 1 else values}
@@ -186,7 +187,7 @@ class Spectrograms(Kind):
         return window[:, 0]
 
     def scale(self, extractor: SpectrogramFeatureExtractor) -> Scale:
-        """Of one that normalizes by clips, whose statistics nobody knows, that of no normalization."""
+        """With normalization per clip, whose statistics are unknown, the scale without normalization."""
         of_channels = [tuple(map(float, numbers)) for numbers in extractor.constants]
         is_centered = extractor.normalization == "clip" or any(of_channels[0])
         mean, std = (one[0] if len(one) == 1 else one for one in of_channels)
@@ -194,7 +195,7 @@ class Spectrograms(Kind):
         return Scale(mean, std, 1.0, 1.0, extractor.padding_value, is_centered, frame_s)
 
     def axes(self, extractor: SpectrogramFeatureExtractor) -> Axes:
-        """Frequencies where all channels have the same: not of MFCCs, nor of wavelets, which are spaced otherwise."""
+        """With frequencies only if all channels share them: not with MFCCs, or wavelets, which have other spacing."""
         rate = extractor.sampling_rate
         is_mel = not {"mfcc", "wavelet"} & set(extractor.channels)
         hz = slaney_middles_hz(rate / 2, extractor.num_mel_bins) if is_mel else None
@@ -207,7 +208,7 @@ class Spectrograms(Kind):
         return manifest["extractor"]["hop_samples"] / manifest["extractor"]["sampling_rate"]
 
     def drawn(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
-        """All channels `[frames, channels * bins]`: each from 0 to 1, the first one last, so on top."""
+        """All channels `[frames, channels * bins]`, each from 0 to 1; the first comes last, so it is drawn on top."""
         low, high = window.min(axis=(0, 2), keepdims=True), window.max(axis=(0, 2), keepdims=True)
         return ((window - low) / np.maximum(high - low, 1e-6))[:, ::-1].reshape(len(window), -1)
 
@@ -218,9 +219,9 @@ class Spectrograms(Kind):
 def of_waveforms(
     waveforms: torch.Tensor, num_samples: torch.Tensor, extractor: SpectrogramFeatureExtractor
 ) -> torch.Tensor:
-    """Sound `[batch, samples]`, 0 behind `num_samples` of each → decibels `[batch, channels, frames, bins]`.
+    """Waveforms `[batch, samples]`, 0 after `num_samples` of each → decibels `[batch, channels, frames, bins]`.
 
-    Medians and wavelets look over a window's end, so those are made of each window by itself.
+    Medians and wavelets depend on samples after a window's end, so they are computed for each window separately.
     """
     if {*extractor.channels} <= {"mel", "mfcc"}:
         return extractor.decibels_of(waveforms).transpose(1, 2)
@@ -232,7 +233,7 @@ def of_waveforms(
 
 
 def _statistics(pixels: np.ndarray, offsets: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and divisor `[channels]` of the values of a window `[channels, frames, bins]`, as the extractor has them."""
+    """Mean and divisor `[channels]` of the values of a window `[channels, frames, bins]`, as in the extractor."""
     mean, std = (function(pixels, axis=(1, 2), dtype=np.float64) for function in (np.mean, np.std))
     return offsets + scales * mean, varying(scales * std)
 
@@ -240,8 +241,8 @@ def _statistics(pixels: np.ndarray, offsets: np.ndarray, scales: np.ndarray) -> 
 def _statistics_on_device(
     values: torch.Tensor, num_frames: torch.Tensor, extractor: SpectrogramFeatureExtractor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and divisor of `[batch, channels, frames, bins]`, as the extractor has them: of each channel, or window's
-    channel, with dimensions of 1 behind."""
+    """Mean and divisor of `[batch, channels, frames, bins]`, as in the extractor: per channel, or per window and
+    channel, with trailing dimensions of 1."""
     if extractor.normalization != "clip":
         return tuple(torch.from_numpy(one).to(values.device)[:, None, None] for one in extractor.constants)
     is_sound = (torch.arange(values.shape[2], device=values.device) < num_frames[:, None])[:, None, :, None]

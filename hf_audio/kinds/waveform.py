@@ -1,6 +1,6 @@
-"""Kind "waveform": the sound itself, for models that compute their own features.
+"""Kind "waveform": the waveform itself, for models that compute their own features.
 
-A window is a row with a FLAC file of 16 bits, which the Hub's viewer plays and soundfile reads:
+A window is a row with a 16-bit FLAC file, which the Hub's viewer can play and soundfile can read:
 
     waveform, sample_rate = soundfile.read(io.BytesIO(row["audio"]["bytes"]), dtype="float32")    # [samples]
 """
@@ -31,10 +31,10 @@ from hf_audio.limits import FIELDS
 
 HIGHEST_FLAC_RATE = 655_350
 FULL_SCALE = 32768
-# a FLAC file's first bytes: the name, then kind (0, but for a bit that says whether it is the last) and length of its
-# first block, which describes the stream
+# the first bytes of a FLAC file: its name, then type (0, except a bit for the last block) and length of the first
+# block, which describes the stream
 FLAC_NAME, FLAC_STREAM = b"fLaC", b"\0\0\x22"
-# the viewer tells formats by the ending of a name
+# the viewer identifies formats by file extension
 FILE_NAME = "window.flac"
 
 LIMITS = {"sampling_rate": FIELDS["sampling_rate"]}
@@ -61,25 +61,25 @@ class Waveform(CutSound):
     """Mono waveforms in [-1, 1], at one sample rate, unchanged: a frame is a sample.
 
     Raises:
-        InputError: a sample rate that FLAC, as which windows are stored, does not have.
+        InputError: FLAC, in which windows are stored, does not support the sample rate.
     """
 
     sample_rate: int = 16_000
 
-    times_real_time = 2500.0  # a core reads and writes this many seconds of sound in one second
+    times_real_time = 2500.0  # seconds of audio that a core reads and writes per second
     is_stereo = False
     slow_imports = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.sample_rate <= HIGHEST_FLAC_RATE:
             raise InputError(
-                f"Sound is stored as FLAC, of 1 to {HIGHEST_FLAC_RATE} Hz, found --sample_rate {self.sample_rate}: "
-                "try the rate of the recordings, e.g. 44100"
+                f"Waveforms are stored as FLAC, with 1 to {HIGHEST_FLAC_RATE} Hz, found --sample_rate "
+                f"{self.sample_rate}: try the rate of the recordings, e.g. 44100"
             )
 
     @property
     def frame_samples(self) -> int:
-        """The shortest waveform worth storing: 25 ms, what the convolutions of Wav2Vec2 and its like need."""
+        """Minimum length of a waveform: 25 ms, which the convolutions of Wav2Vec2 and similar models need."""
         return round(0.025 * self.sample_rate)
 
     @property
@@ -89,7 +89,7 @@ class Waveform(CutSound):
 
     @property
     def parameters(self) -> dict[str, float | int | str]:
-        """Everything that decides the values, for a manifest."""
+        """All settings that determine the values, for a manifest."""
         return {"kind": "waveform", "sampling_rate": self.sample_rate}
 
     def count(self, num_samples: int) -> int:
@@ -97,20 +97,20 @@ class Waveform(CutSound):
         return num_samples
 
     def extract(self, sound: np.ndarray) -> np.ndarray:
-        """The sound itself."""
+        """The waveform itself."""
         return sound
 
     def to_feature_extractor(self, max_length: int, mean: float, std: float) -> Wav2Vec2FeatureExtractor:
-        """The stock extractor of Wav2Vec2, HuBERT and WavLM; it standardizes each waveform by itself.
+        """The stock extractor of Wav2Vec2, HuBERT and WavLM, which standardizes each waveform on its own.
 
-        Models that want another one (Whisper's) bring it along; length and statistics of the training data decide
-        nothing here.
+        Models that need another extractor, such as Whisper, provide it. Length and statistics of the training data are
+        not used.
         """
         return Wav2Vec2FeatureExtractor(sampling_rate=self.sample_rate, do_normalize=True)
 
 
 class SoundItself(Kind):
-    """See `Kind` for what each part is."""
+    """See `Kind`."""
 
     name = "waveform"
     form = Form.SOUND
@@ -141,10 +141,10 @@ class SoundItself(Kind):
         return (round(window_s * parameters["sampling_rate"]),)
 
     def longest_samples(self, extractor: FeatureExtractionMixin) -> int | None:
-        return getattr(extractor, "n_samples", None)  # Whisper's hears 30 s
+        return getattr(extractor, "n_samples", None)  # 30 s for Whisper
 
     def axes(self, extractor: FeatureExtractionMixin) -> Axes | None:
-        """Of Whisper's log-mel, whose filters are Slaney's."""
+        """The axes of Whisper's log-mel, which has Slaney's filters."""
         if not isinstance(extractor, WhisperFeatureExtractor):
             return None
         rate = extractor.sampling_rate
@@ -152,11 +152,11 @@ class SoundItself(Kind):
         return Axes(extractor.hop_length / rate, 0.0, hz, bins_first=True)
 
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin) -> dict[str, torch.Tensor]:
-        """Whatever a stock extractor gives: `input_values` or `input_features`, and `attention_mask` if it has one.
+        """The output of a stock extractor: `input_values` or `input_features`, and `attention_mask` if it has one.
 
-        Each window goes through the extractor by itself, as in the stock pipeline, and is then padded to the longest
-        of the batch, unless the extractor pads to a length of its own (Whisper's). Handed over together, Wav2Vec2's
-        would normalize a short window over its padding too, so that its values would depend on the other windows.
+        The extractor processes each window separately, as in the stock pipeline. Windows are then padded to the longest
+        of the batch, unless the extractor has a fixed length (Whisper). If all windows were given together, Wav2Vec2's
+        extractor would include padding in the normalization, so values would depend on the other windows.
         """
         waveforms, rates = zip(
             *(decode_waveform(row["audio"]["bytes"], row["num_frames"]) for row in rows), strict=True
@@ -167,8 +167,8 @@ class SoundItself(Kind):
     def stored_batch(
         self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin
     ) -> dict[str, torch.Tensor] | None:
-        """For Whisper, whose log-mel takes a CPU longer than all else of a batch: `levels` int16 `[batch, samples]` of
-        the longest window. Not where its extractor does more than that."""
+        """For Whisper, whose log-mel takes a CPU longer than the rest of a batch: `levels` int16 `[batch, samples]`,
+        with the length of the longest window. None if its extractor has further steps."""
         if type(extractor) is not WhisperFeatureExtractor or extractor.return_attention_mask or extractor.dither:
             return None
         longest = max(row["num_frames"] for row in rows)
@@ -192,9 +192,9 @@ def _fbank(sample_rate: int) -> KaldiFbank:
 
 
 def encode_waveform(waveform: np.ndarray, sample_rate: int) -> bytes:
-    """float32 `[samples]` → FLAC of 16 bits, mono; what lies outside [-1, 1] is clipped.
+    """float32 `[samples]` → 16-bit mono FLAC; values outside [-1, 1] are clipped.
 
-    The error is at most half a step, 1.5e-5; samples that came from a 16-bit file come back as they were.
+    The error is at most half a step, 1.5e-5; samples from a 16-bit file are restored exactly.
     """
     levels = np.clip(np.rint(waveform * np.float32(FULL_SCALE)), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
     file = io.BytesIO()
@@ -203,11 +203,11 @@ def encode_waveform(waveform: np.ndarray, sample_rate: int) -> bytes:
 
 
 def are_flac(files: pa.Array, sample_rate: int, num_samples: np.ndarray) -> np.ndarray:
-    """Which files say of themselves that they are mono FLAC of 16 bits, of this rate and length; nothing is decoded."""
+    """Which files have the header of 16-bit mono FLAC with this rate and length; nothing is decoded."""
     heads = heads_of(files, 26)
     begins = (heads[:, :4] == [*FLAC_NAME]).all(axis=1) & (heads[:, 4] & 0x7F == 0)
     begins &= (heads[:, 5:8] == [*FLAC_STREAM]).all(axis=1)
-    # 20 bits of rate, 3 of channels less 1, 5 of bits a sample less 1, 36 of length
+    # 20 bits: rate, 3 bits: channels - 1, 5 bits: bits per sample - 1, 36 bits: length
     wanted = (sample_rate << 44 | 0 << 41 | 15 << 36) + num_samples.astype(np.uint64)
     return begins & (heads[:, 18:26].copy().view(">u8")[:, 0] == wanted)
 
@@ -222,7 +222,7 @@ def decode_levels(flac: bytes, num_samples: int) -> tuple[np.ndarray, int]:
     """FLAC bytes → int16 `[num_samples]`, and their sample rate in Hz.
 
     Raises:
-        InputError: no FLAC, or not of this length; no more of it is decoded, whatever there is.
+        InputError: not FLAC, or of another length; at most `num_samples` are decoded.
     """
     try:
         if not flac.startswith(FLAC_NAME):
@@ -234,21 +234,21 @@ def decode_levels(flac: bytes, num_samples: int) -> tuple[np.ndarray, int]:
         if len(levels) != num_samples:
             raise ValueError(f"{len(levels)} samples, not {num_samples}")
     except (soundfile.SoundFileError, ValueError) as error:
-        raise InputError(f"A window's sound is damaged ({one_line(error)}): download or build it again") from error
+        raise InputError(f"The audio of a window is damaged ({one_line(error)}): download or build it again") from error
     return levels, sample_rate
 
 
 def levels_of(rows: Sequence[Mapping[str, Any]], sample_rate: int, num_samples: int) -> torch.Tensor:
-    """Stored windows as int16 `[batch, num_samples]`, cut or with zeros behind their ends.
+    """Stored windows as int16 `[batch, num_samples]`, cut or padded with zeros.
 
     Raises:
-        InputError: one is damaged, or of another rate.
+        InputError: a window is damaged, or has another rate.
     """
     levels = np.zeros((len(rows), num_samples), dtype=np.int16)
     for row, stored in zip(levels, rows, strict=True):
         window, found = decode_levels(stored["audio"]["bytes"], stored["num_frames"])
         if found != sample_rate:
-            raise InputError(f"{sample_rate} Hz are wanted and a window has {found}: build it again")
+            raise InputError(f"A window has {found} Hz, expected {sample_rate} Hz: build it again")
         row[: len(window)] = window[:num_samples]
     return torch.from_numpy(levels)
 

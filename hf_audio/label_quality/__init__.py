@@ -1,1 +1,1 @@
-"""Label quality: probable label errors, comparison of corrections, agreement, two kinds of sound under one label."""
+"""Label quality: probable label errors, effect of corrections, agreement, and splitting a label in two."""

@@ -1,4 +1,4 @@
-"""How far two label sets of the same clips agree: two people, before and after corrections, a model and the truth."""
+"""Agreement of two label sets for the same clips: of two people, before and after corrections, of model and truth."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from hf_audio.stored_scores import read_scores
 
 @dataclass(frozen=True)
 class ClassAgreement:
-    """Of one class, over the clips of which both sets know it.
+    """Agreement on one class, over the clips for which both sets know it.
 
     Attributes:
-        known: those clips.
-        in_a, in_b, in_both: how many have the class by each set, and by both.
-        precision, recall: of b judged against a; None where there is nothing to divide by.
-        kappa: agreement beyond chance (Cohen 1960); None where chance alone agrees always.
+        known: number of these clips.
+        in_a, in_b, in_both: number of clips with the class in each set, and in both.
+        precision, recall: of b measured against a; None if the denominator is 0.
+        kappa: agreement beyond chance (Cohen 1960); None if the sets always agree by chance.
     """
 
     known: int
@@ -38,15 +38,15 @@ class ClassAgreement:
 
 @dataclass(frozen=True)
 class LabelAgreement:
-    """Of two label sets a and b.
+    """Agreement of two label sets a and b.
 
     Attributes:
-        num_clips: clips in both, of which at least one class is known in both.
-        num_only_a, num_only_b: clips in one alone; they count nowhere.
-        any_right: share of clips with a class in common, or with none in both sets.
+        num_clips: clips in both sets with at least one class that both know.
+        num_only_a, num_only_b: clips in only one set; they do not count.
+        any_right: share of clips with a common class, or with no class in either set.
         all_right: share of clips with exactly the same classes.
-        hamming_distance: share of the clips' classes, yes or no, that differ.
-        per_class: by name.
+        hamming_distance: share of clip-class pairs that differ.
+        per_class: by class name.
     """
 
     num_clips: int
@@ -79,15 +79,16 @@ LabelSet = Mapping[str, ClipLabels] | str | Path
 
 
 def label_agreement(a: LabelSet, b: LabelSet) -> LabelAgreement:
-    """Compares two label sets on the clips that both have; b is judged against a.
+    """Compares two label sets on their common clips; b is measured against a.
 
-    A class that is unknown of a clip in either set is left out for this clip, and so are clips that either leaves out.
+    A class that is unknown for a clip in either set does not count for this clip. Clips left out by either set do not
+    count.
 
     Args:
-        a, b: {clip_id: ClipLabels}, or where `read_labels` finds them.
+        a, b: {clip_id: ClipLabels}, or a source for `read_labels`.
 
     Raises:
-        InputError: as `read_labels`, or no clip is in both.
+        InputError: an error of `read_labels`, or no common clip.
     """
     a, b = (_labels_of(one) for one in (a, b))
     common = [clip_id for clip_id in a if clip_id in b]
@@ -118,10 +119,10 @@ def label_agreement(a: LabelSet, b: LabelSet) -> LabelAgreement:
 
 
 def read_labels(source: str | Path, column: str | None = None) -> dict[str, ClipLabels]:
-    """{clip_id: labels} of a CSV or a feature dataset, see `read_clip_labels`, or of scores/clips.parquet of a run.
+    """{clip_id: labels} from a CSV or a feature dataset, see `read_clip_labels`, or from scores/clips.parquet of a run.
 
     Args:
-        column: of the latter "labels", what is true, or "decided", what the model says.
+        column: in scores, "labels" for the truth or "decided" for the model's decisions.
 
     Raises:
         InputError: no such file, or one of another kind.

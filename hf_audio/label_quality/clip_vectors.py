@@ -1,4 +1,4 @@
-"""Clips as vectors, for the quick models that judge labels: window statistics, or a trained network's embeddings."""
+"""Clips as vectors for the quick models that check labels: window statistics, or embeddings of a trained network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ClipTable(NamedTuple):
     """Clips of a feature dataset.
 
     Attributes:
-        rows: of the index, one a clip: clip_id, group, split, labels, unknown, start_s, end_s and metadata.
+        rows: rows of the index, one per clip: clip_id, group, split, labels, unknown, start_s, end_s and metadata.
         targets: float32 `[clips, classes]`, NaN where unknown.
     """
 
@@ -39,10 +39,10 @@ class ClipTable(NamedTuple):
 
 
 def clips_of(features: FeatureDataset, splits: Sequence[str]) -> ClipTable:
-    """The clips of some splits that have windows, without mixtures: those have the labels of what they are made of.
+    """The clips of some splits that have windows, without mixtures, whose labels come from their parts.
 
     Raises:
-        InputError: no such split, or nothing in it.
+        InputError: no such split, or no clips in it.
     """
     for split in splits:
         if split not in features.splits:
@@ -62,17 +62,17 @@ def clips_of(features: FeatureDataset, splits: Sequence[str]) -> ClipTable:
 def window_vectors(
     features: FeatureDataset, clip_ids: Sequence[str], network: str | None = None, *, token: str | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each window of some clips as a vector.
+    """The windows of some clips as vectors.
 
     Args:
-        clip_ids: of any splits.
-        network: embeddings of this network, a run folder or a Hub name; by default `window_statistics`.
+        clip_ids: clips of any splits.
+        network: a network for embeddings, a run folder or a Hub name; by default `window_statistics` are used.
 
     Returns:
-        float32 `[windows, numbers]`, and of each window the place of its clip among `clip_ids`.
+        float32 `[windows, numbers]`, and for each window the position of its clip in `clip_ids`.
 
     Raises:
-        InputError: no such network, or it reads other features.
+        InputError: no such network, or a network that reads other features.
     """
     chosen = windows_of(features, set(clip_ids))
     place = {clip_key(clip_id): number for number, clip_id in enumerate(clip_ids)}
@@ -90,7 +90,7 @@ def window_vectors(
 
 
 def windows_of(features: FeatureDataset, clip_ids: Collection[str]) -> FeatureDataset:
-    """The dataset with the windows of some clips alone, and with the splits that have any."""
+    """The dataset with only the windows of some clips, and without splits that have none."""
     splits, manifest = {}, copy.deepcopy(features.manifest)
     for split, rows in features.splits.items():
         kept = [number for number, clip_id in enumerate(rows["clip_id"]) if clip_id in clip_ids]

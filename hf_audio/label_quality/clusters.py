@@ -1,7 +1,7 @@
-"""Two kinds of sound under one label, separated by k-means that starts from clips of another corpus.
+"""Divides a label into finer ones, by k-means that starts from clips of another corpus.
 
-Clips of the label become vectors; the centers begin at the means of the other corpus's labeled clips and then move to
-where the clips are. What lies clearly nearer to one center gets its name.
+Clips of the label become vectors. The centers start at the class means of the other corpus and then move to the clips
+of the label. Clips that are clearly nearer to one center get its name.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ MIN_CLIPS = 10
 
 @dataclass(frozen=True)
 class LabelClusters:
-    """Clips of one label, told apart.
+    """The clips of one label, divided into finer labels.
 
     Attributes:
-        label, names: the label, and what its clips are called instead.
-        clips: every clip that has the label.
+        label, names: the label, and the finer labels.
+        clips: all clips with the label.
         vectors: float `[clips, numbers]`, standardized.
         clusters: int `[clips]`, indices of `names`.
-        margins: float `[clips]`, from 0 (as near to another center) to 1 (at its own).
+        margins: float `[clips]`, from 0 (equally near to another center) to 1 (at its own center).
         kept: bool `[clips]`, the share of each cluster with the largest margins.
-        centers: float `[names, numbers]`, where the clusters' ended.
-        reference_vectors, reference_clusters: of the labeled clips of the other corpus.
-        accuracy: share of those that the clusters call right, each left out of the centers by its group; None where
-            they are of one group.
-        chance: the same, of calling all by the most frequent name.
+        centers: float `[names, numbers]`, the final centers.
+        reference_vectors, reference_clusters: the labeled clips of the other corpus.
+        accuracy: share of the other corpus's clips that are assigned correctly, with the clip's group left out of the
+            initial centers; None if they are all in one group.
+        chance: the accuracy of always choosing the most frequent name.
     """
 
     label: str
@@ -62,15 +62,13 @@ class LabelClusters:
     chance: float
 
     def verdict(self) -> str:
-        """Whether the clusters can be trusted, in a sentence."""
+        """Whether the clusters can be trusted, as one sentence."""
         if self.accuracy is None:
-            return "Whether the clusters can be trusted is not known: the reference's clips are all of one group."
-        said = (
-            f"The clusters call {self.accuracy:.0%} of the reference's clips right, of groups they did not start from"
-        )
+            return "Whether to trust the clusters is unknown, because all clips of the reference are in one group."
+        found = f"The clusters assign {self.accuracy:.0%} of the reference's clips of held-out groups correctly"
         limit = (self.chance + 1) / 2
-        warning = "" if self.accuracy >= limit else ": do not trust them; try --model with a network that knows them"
-        return f"{said} (always the most frequent: {self.chance:.0%}){warning}."
+        warning = "" if self.accuracy >= limit else ": do not trust them; try --model with a network for such sounds"
+        return f"{found} (always the most frequent: {self.chance:.0%}){warning}."
 
 
 def subdivide_label(
@@ -84,19 +82,19 @@ def subdivide_label(
     keep: float = 0.5,
     token: str | None = None,
 ) -> LabelClusters:
-    """Tells the clips of one label apart, by clips of another corpus that have the finer labels.
+    """Divides the clips of one label, using clips of another corpus that has the finer labels.
 
     Args:
         features: the corpus with the label.
-        reference: features of the other corpus, made by the same extractor. Clips with several of its labels are not
-            used.
-        names: what the kinds are to be called.
-        reference_labels: what they are called in the other corpus, in the same order; by default the same.
-        network: compare embeddings of this network, a run folder or a Hub name, instead of window statistics.
-        keep: share of each cluster that is kept, the surest.
+        reference: features of the other corpus, made by the same extractor. Clips with several of the finer labels are
+            not used.
+        names: the finer labels.
+        reference_labels: their names in the other corpus, in the same order; by default the same.
+        network: a network whose embeddings are compared, a run folder or a Hub name; by default window statistics are.
+        keep: share of each cluster to keep, with the largest margins.
 
     Raises:
-        InputError: unknown labels, other features, too few clips, or a share that is none.
+        InputError: unknown labels, other features, too few clips, or an invalid share.
     """
     reference_labels = list(reference_labels or names)
     _check(features, label, reference, names, reference_labels, keep)
@@ -104,11 +102,11 @@ def subdivide_label(
     columns = [reference.labels.label2id[name] for name in reference_labels]
     found = _having(clips_of(reference, list(reference.splits)), columns)
     known = np.nan_to_num(found.targets)[:, columns].argmax(axis=1)
-    fewest = np.bincount(known, minlength=len(names)).min()
-    if len(clips.rows) < MIN_CLIPS or fewest < 2:
+    min_clips = np.bincount(known, minlength=len(names)).min()
+    if len(clips.rows) < MIN_CLIPS or min_clips < 2:
         raise InputError(
-            f"{len(clips.rows)} clips have the label {label!r}, and of the reference's classes one has {fewest}: "
-            f"clusters need {MIN_CLIPS} clips and 2 of each class at least"
+            f"{len(clips.rows)} clips have the label {label!r}, and the rarest class of the reference has {min_clips}: "
+            f"clusters need at least {MIN_CLIPS} clips of the label and 2 of each class"
         )
     vectors = [_clip_vectors(*pair, network, token) for pair in ((features, clips), (reference, found))]
     scaler = StandardScaler().fit(np.concatenate(vectors))
@@ -124,7 +122,7 @@ def subdivide_label(
         vectors=own,
         clusters=kmeans.labels_,
         margins=margins,
-        kept=_surest(margins, kmeans.labels_, keep),
+        kept=_with_largest_margins(margins, kmeans.labels_, keep),
         centers=kmeans.cluster_centers_,
         reference_vectors=others,
         reference_clusters=known,
@@ -136,11 +134,11 @@ def subdivide_label(
 def write_subdivide_label(split: LabelClusters, features: FeatureDataset, path: str | Path) -> Path:
     """Writes the corrections that `--label_overrides` reads.
 
-    A clip that is not kept has neither new class for sure: both are unknown where clips have several labels, else the
-    clip is left out. Where it is unknown whether a clip has the label, both new classes are unknown.
+    If a clip is not kept, its new class is unclear: in multi-label data the new classes are unknown, otherwise the clip
+    is left out. If it is unknown whether a clip has the label, the new classes are unknown too.
 
     Returns:
-        `path`; its folder is made.
+        `path`, whose folder is created if needed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +147,7 @@ def write_subdivide_label(split: LabelClusters, features: FeatureDataset, path: 
         name = split.names[cluster]
         labels, unknown = list(row["labels"]), list(row["unknown"])
         labels.remove(split.label)
-        if kept:  # a name may be a class that the corpus has already
+        if kept:  # the name may already be a class of the corpus
             labels, unknown = [*labels, name], [one for one in unknown if one != name]
         else:
             unknown += [one for one in split.names if one not in labels and one not in unknown]
@@ -182,15 +180,15 @@ def plot_subdivide_label(split: LabelClusters) -> Figure:
     for number, name in enumerate(split.names):
         color, members = f"C{number}", split.clusters == number
         kept, others = members & split.kept, members & ~split.kept
-        said = f"{short_name(name)}: {kept.sum()} of {members.sum()} kept"
-        axes.scatter(*clips[kept].T, s=18, color=color, label=said)
+        text = f"{short_name(name)}: {kept.sum()} of {members.sum()} kept"
+        axes.scatter(*clips[kept].T, s=18, color=color, label=text)
         axes.scatter(*clips[others].T, s=14, facecolors="none", edgecolors=color, alpha=0.4)
         known = reference[split.reference_clusters == number]
         axes.scatter(*known.T, s=22, marker="x", lw=1, color=color, alpha=0.7, label=f"reference, {len(known)} clips")
         axes.scatter(*centers[number], s=160, marker="*", color=color, edgecolors="black", zorder=3)
     shares = components.explained_variance_ratio_
     axes.set(xlabel=f"first component ({shares[0]:.0%} of the variance)", ylabel=f"second ({shares[1]:.0%})")
-    axes.set_title(f"{short_name(split.label)}, told apart (stars: centers; hollow: left undecided)")
+    axes.set_title(f"{short_name(split.label)}, divided (stars: centers; hollow: undecided)")
     axes.legend(frameon=False, fontsize=9)
     return figure
 
@@ -207,11 +205,11 @@ def _check(
     reference.labels.indices(reference_labels)
     if len(names) < 2 or len(set(names)) != len(names) or len(names) != len(reference_labels):
         raise InputError(
-            f"--into has {len(names)} names and the reference {len(reference_labels)} labels; expected two or more, "
-            "all different, and as many of each"
+            f"--into has {len(names)} names and the reference {len(reference_labels)} labels; expected the same number "
+            "of both, at least two, all different"
         )
     if label in names:
-        raise InputError(f"--into has {label!r}, the label that is to be split: give its kinds other names")
+        raise InputError(f"--into has {label!r}, the label to be divided: give the finer labels other names")
     if not 0 < keep <= 1:
         raise InputError(f"--keep must be above 0 and at most 1, found {keep:g}: try 0.5")
     try:
@@ -219,7 +217,7 @@ def _check(
     except InputError:
         raise InputError(
             f"{features.source} has {features.kind.name} features and {reference.source} has {reference.kind.name}, or "
-            "with other settings: build both with the same features"
+            "their settings differ: build both with the same features"
         ) from None
 
 
@@ -238,20 +236,20 @@ def _means(vectors: np.ndarray, clusters: np.ndarray, num_clusters: int) -> np.n
     return np.stack([vectors[clusters == number].mean(axis=0) for number in range(num_clusters)])
 
 
-def _surest(margins: np.ndarray, clusters: np.ndarray, keep: float) -> np.ndarray:
+def _with_largest_margins(margins: np.ndarray, clusters: np.ndarray, keep: float) -> np.ndarray:
     """The share of each cluster with the largest margins, at least one clip."""
     kept = np.zeros(len(margins), dtype=bool)
     for cluster in np.unique(clusters):
         members = np.flatnonzero(clusters == cluster)
-        surest = members[np.argsort(-margins[members], kind="stable")]
-        kept[surest[: max(1, round(keep * len(members)))]] = True
+        by_margin = members[np.argsort(-margins[members], kind="stable")]
+        kept[by_margin[: max(1, round(keep * len(members)))]] = True
     return kept
 
 
 def _held_out_accuracy(
     vectors: np.ndarray, reference: np.ndarray, known: np.ndarray, groups: np.ndarray, num_clusters: int
 ) -> float | None:
-    """Clusters start from the other groups' clips, and are then asked for those of the group left out."""
+    """Accuracy on the reference, with clusters that start from the clips of other groups."""
     num_folds = min(NUM_FOLDS, len(np.unique(groups)))
     right = []
     for train, held_out in GroupKFold(num_folds).split(reference, groups=groups) if num_folds > 1 else ():

@@ -1,4 +1,4 @@
-"""Which predictions are confident enough to be used as labels, and how often such predictions are correct."""
+"""Predictions that are confident enough to be used as labels, and how often such predictions are correct."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from hf_audio.terminal import progress
 
 
 class Agreement(NamedTuple):
-    """How sure answers to labeled clips are, and how right.
+    """How many predictions for labeled clips are confident, and how many of these are correct.
 
     Attributes:
-        num_clips: clips that models were asked about.
-        num_confident: those with a confident answer.
-        num_answers: confident answers: where several labels may apply, one for each class that is sure and known.
-        num_right: those that are right.
+        num_clips: number of clips.
+        num_confident: clips with a confident prediction.
+        num_answers: confident predictions: in multi-label tasks, one for each known class with a confident prediction.
+        num_right: confident predictions that are correct.
     """
 
     num_clips: int
@@ -36,26 +36,27 @@ class Agreement(NamedTuple):
 def confident_labels(
     paths: Sequence[str], probabilities: np.ndarray, labels: LabelSpace, confidence: float
 ) -> list[PseudoLabel]:
-    """Pseudo-labels of those recordings that models are sure of.
+    """Pseudo-labels for the recordings with confident predictions.
 
-    Where one class applies it must have at least `confidence`. Where several may, those are labels that have it, those
-    below 1 - confidence are absent, and nothing is said of the others; at least one must apply.
+    In single-label tasks, the predicted class must have at least `confidence`. In multi-label tasks, classes with at
+    least `confidence` are labels, classes of at most 1 - confidence are absent, and all others are unknown; a recording
+    needs at least one label.
 
     Args:
-        paths: of the recordings.
+        paths: paths of the recordings.
         probabilities: float `[recordings, classes]`.
     """
     return [one for one in map(_labels_of(labels, confidence), paths, np.asarray(probabilities)) if one is not None]
 
 
 def agreement_on_validation(folders: Sequence[Path], labels: LabelSpace, confidence: float) -> Agreement | None:
-    """What the mean of several runs says of the validation clips that all of them have scored; None without any."""
+    """Agreement of the mean scores of several runs on their common validation clips; None if there are none."""
     stored = [read_scores(folder) for folder in folders]
     rows = [place for place, split in enumerate(stored[0].splits) if split == "validation"]
     if not rows:
         return None
     if any(one.clip_ids != stored[0].clip_ids for one in stored):
-        raise InputError(f"{folders[0]} and the others have scored other clips: remove them to run them again")
+        raise InputError(f"{folders[0]} and the other runs scored different clips: remove them to run them again")
     order = [[one.labels.label2id[name] for name in labels.names] for one in stored]
     mean = np.mean([one.probabilities[:, its] for one, its in zip(stored, order, strict=True)], axis=0)
     given = np.array([[name in names for name in labels.names] for names in stored[0].given])
@@ -66,7 +67,7 @@ def agreement_on_validation(folders: Sequence[Path], labels: LabelSpace, confide
 def agreement(
     probabilities: np.ndarray, given: np.ndarray, known: np.ndarray, labels: LabelSpace, confidence: float
 ) -> Agreement:
-    """How often confident answers are right: `[clips, classes]` of probabilities, what is true and what is known."""
+    """How often confident predictions are correct, from probabilities, true and known classes, `[clips, classes]`."""
     if labels.is_multi_label:
         says = (probabilities >= confidence) | (probabilities <= 1 - confidence)
         says &= known & (probabilities >= confidence).any(axis=1, keepdims=True)
@@ -82,11 +83,11 @@ def agreement(
 def recording_probabilities(
     predictor: Predictor, paths: Mapping[str, Path], labels: LabelSpace, clip_s: float | None = None
 ) -> dict[str, np.ndarray]:
-    """Probabilities `[classes]` of whole recordings, in the order of `labels`: of the mean of their windows' logits.
+    """Probabilities `[classes]` of whole recordings in the order of `labels`, from the mean logits of their windows.
 
     Args:
-        paths: of the recordings, by their names; what cannot be decoded is left out.
-        clip_s: hear only the first so many seconds.
+        paths: paths of the recordings by name; recordings that cannot be decoded are left out.
+        clip_s: use only this many seconds from the start.
 
     Raises:
         InputError: the model has other classes.
@@ -94,7 +95,7 @@ def recording_probabilities(
     own = predictor.labels
     if set(own.names) != set(labels.names) or own.problem_type != labels.problem_type:
         raise InputError(
-            f"{predictor.name} has {len(own)} classes and the corpus {len(labels)}: without a fold a class is lacking; "
+            f"{predictor.name} has {len(own)} classes and the corpus {len(labels)}: a class occurs in one fold only; "
             "give fewer --num_folds, or add recordings of the rare classes"
         )
     order, found = [own.label2id[name] for name in labels.names], {}

@@ -1,4 +1,4 @@
-"""A feature dataset's clips as a map to look at and listen to, and what their neighbors say: a page and a table."""
+"""A map of a feature dataset's clips with sound, and findings from their nearest neighbors: a page and a table."""
 
 from __future__ import annotations
 
@@ -33,19 +33,20 @@ from hf_audio.stored_scores import read_scores
 EXPLANATIONS = {
     "labels": (
         "Neighbors of another class",
-        "Nearly all nearest clips of other groups have one other class: its labels may be wrong.",
+        "Nearly all nearest clips of other groups have the same other class: its labels may be wrong.",
     ),
     "copies": (
         "The same sound?",
-        "Two clips of different groups, much closer than such clips usually are. In two splits it is a leak.",
+        "Two clips of different groups, much closer than such clips usually are. If they are in two splits, it is a "
+        "leak.",
     ),
     "groups": (
         "In another group?",
-        "Another group's clips surround it: it may belong to that group, and leaks where splits differ.",
+        "Another group's clips surround it: it may belong to that group, and is a leak if their splits differ.",
     ),
     "clusters": (
-        "Groups that lie together",
-        "Their clips are told apart by more than their classes: of these groups, no clips may be in two splits.",
+        "Groups that form clusters",
+        "The clips of each group are closer than their classes explain: no such group may be in two splits.",
     ),
 }
 NUM_NAMED = {"labels": 1, "copies": 2, "groups": 1, "clusters": 0}
@@ -61,40 +62,41 @@ def write_embedding_map(
     data_dir: str | Path | None = None,
     projections: Sequence[str] = ("pca", "tsne"),
     splits: Sequence[str] | None = None,
-    most: int = MAX_POINTS,
+    max_clips: int = MAX_POINTS,
     seed: int = 0,
     token: str | None = None,
 ) -> dict[str, int]:
     """Writes index.html and neighbors.csv into `folder`.
 
-    A clip is the mean of its windows' vectors. Neighbors are the nearest in the space of the principal components.
+    A clip is the mean of its windows' vectors. Neighbors are the nearest clips in the space of principal components.
 
     Args:
-        model: a network whose embeddings are shown; by default means and standard deviations of the features.
-        scores: run folders or their scores/clips.parquet; they say which clips were classified right. Of several, each
-            counts for the split that it was evaluated on.
-        data_dir: the recordings; the page then plays them from where they are.
-        projections: of METHODS, one map each.
-        splits: by default all.
-        most: clips, at most MAX_POINTS; of more so many are drawn at random.
+        model: a network for embeddings; by default means and standard deviations of the features are used.
+        scores: run folders or their scores/clips.parquet, to mark the clips that were classified correctly. If there
+            are several, only the split that each was evaluated on counts.
+        data_dir: the folder of the recordings, which the page plays from there.
+        projections: names in METHODS, one map each.
+        splits: the splits to show; by default all.
+        max_clips: number of clips, at most MAX_POINTS; of more, this many are drawn at random.
 
     Returns:
-        How many clips the map has and how many there were, and the length of each list.
+        The number of clips shown and in total, and the length of each list.
 
     Raises:
-        InputError: an unknown projection or split, too few clips, scores of other clips, no such recordings.
+        InputError: an unknown projection or split, too few clips, scores of other clips, or a missing folder of
+            recordings.
     """
     require_methods(projections)
-    if not projections or not 0 < most <= MAX_POINTS:
-        found = f"--clips {most}" if projections else "no projection"
-        raise InputError(f"Found {found}; a map needs one projection or more and from 1 to {MAX_POINTS:,} clips")
+    if not projections or not 0 < max_clips <= MAX_POINTS:
+        found = f"--clips {max_clips}" if projections else "no projection"
+        raise InputError(f"Found {found}; a map needs at least one projection and 1 to {MAX_POINTS:,} clips")
     clips = clips_of(features, list(splits or features.splits))
-    kept, said = _drawn(clips, most, seed), _decided(scores, features.labels)
-    decided = [said.get(clip_id) for clip_id in kept.clip_ids]
+    kept, decisions = _drawn(clips, max_clips, seed), _decided(scores, features.labels)
+    decided = [decisions.get(clip_id) for clip_id in kept.clip_ids]
     if scores and not any(one is not None for one in decided):
         raise InputError(
             f"None of the {len(decided)} clips is in {', '.join(map(str, scores))}: give scores of a model that was "
-            "judged on them, or leave --scores out"
+            "evaluated on them, or leave --scores out"
         )
     folder = Path(folder)
     sounds = sound_addresses(kept.rows, data_dir, folder) if data_dir else {}
@@ -124,7 +126,7 @@ def write_embedding_map(
 
 
 def _seen(about: NeighborhoodClips, vectors: np.ndarray) -> tuple[Neighbors, dict[str, list[Seen]]]:
-    """The nearest clips of all, and what each list says."""
+    """The nearest neighbors among all clips, and the findings of each list."""
     of_all, others = nearest(vectors, about.group_numbers)
     return of_all, {
         "labels": of_another_class(about, others),
@@ -141,29 +143,29 @@ def _lists(seen: dict[str, list[Seen]]) -> list[Listed]:
     ]
 
 
-def _drawn(clips: ClipTable, most: int, seed: int) -> ClipTable:
-    """The clips, or so many of them drawn at random, in their order."""
-    if len(clips.rows) <= most:
+def _drawn(clips: ClipTable, max_clips: int, seed: int) -> ClipTable:
+    """All clips or, if there are too many, `max_clips` of them drawn at random, in their order."""
+    if len(clips.rows) <= max_clips:
         return clips
-    rows = np.sort(np.random.default_rng(seed).choice(len(clips.rows), most, replace=False))
+    rows = np.sort(np.random.default_rng(seed).choice(len(clips.rows), max_clips, replace=False))
     return ClipTable([clips.rows[row] for row in rows.tolist()], clips.targets[rows])
 
 
 def _decided(scores: Sequence[str | Path], labels: LabelSpace) -> dict[str, list[str]]:
-    """What models decided of each clip: one of all clips, several of the clips that each was tested on."""
+    """The decisions for each clip: of one model for all clips, of several for the clips that each was tested on."""
     found: dict[str, list[str]] = {}
     for path in scores:
         stored = read_scores(path)
         if other := sorted(set(stored.labels.names) ^ set(labels.names)):
             raise InputError(
-                f"{path} has other classes than these clips ({other[0]!r} is in one alone): give scores of a model of "
-                f"the classes {', '.join(labels.names[:8])}"
+                f"{path} has other classes than these clips ({other[0]!r} is only in one of them): give scores of a "
+                f"model with the classes {', '.join(labels.names[:8])}"
             )
         for clip_id, split, decided in zip(stored.clip_ids, stored.splits, stored.decided, strict=True):
             if len(scores) > 1 and split != stored.evaluated_split:
                 continue
             if clip_id in found:
-                raise InputError(f"Clip {clip_id!r} was tested on by {path} and by another: give one run of each fold")
+                raise InputError(f"Both {path} and another run were tested on clip {clip_id!r}: give one run per fold")
             found[clip_id] = decided
     return found
 
@@ -181,21 +183,21 @@ def _notes(
     has_scores: bool,
     has_data: bool,
 ) -> list[str]:
-    """What of the clips is not there."""
+    """Notes on what the map lacks."""
     notes = []
     if len(kept.rows) < len(clips.rows):
-        notes.append(f"Of {len(clips.rows):,} clips {len(kept.rows):,} were drawn at random.")
+        notes.append(f"Shown are {len(kept.rows):,} of {len(clips.rows):,} clips, drawn at random.")
     if has_scores and (lacking := sum(one is None for one in decided)):
-        notes.append(f"{lacking:,} clips are in no scores.")
+        notes.append(f"{lacking:,} clips have no scores.")
     if not has_data:
-        notes.append("Without --data_dir no recordings are played.")
+        notes.append("Clips cannot be played, because --data_dir was not given.")
     elif lacking := len(kept.rows) - len(sounds):
         notes.append(f"The recordings of {lacking:,} clips were not found.")
     return notes
 
 
 def _rows(seen: dict[str, list[Seen]], clips: ClipTable) -> list[tuple[str, ...]]:
-    """neighbors.csv: of groups the clips, of all others the clip in question and those that it is compared with."""
+    """The rows of neighbors.csv: the clip in question and those it is compared with; for groups, their clips."""
     ids = clips.clip_ids
     return [
         (EXPLANATIONS[name][0], ids[one.clips[0]], names_cell(ids[clip] for clip in one.clips[1:]), one.text)

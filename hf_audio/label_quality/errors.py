@@ -1,7 +1,7 @@
-"""Probable label errors: clips for which a model that never saw them is confident of another class.
+"""Probable label errors: clips for which a model that was not trained on them is confident of another class.
 
-Northcutt et al. 2021, "Confident Learning", by cleanlab. Its predictions must be out-of-fold: a model has learned the
-errors of the clips that it was trained on, and agrees with them.
+Northcutt et al. 2021, "Confident Learning", with cleanlab. Predictions must be out-of-fold, because a model learns the
+errors in its training labels and then agrees with them.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from hf_audio.stored_scores import read_scores
 from hf_audio.terminal import progress
 
 NUM_FOLDS = 5
-C = 0.01  # strongly regularized, so that a model hardly learns any error by heart: finds most of planted ones
-CHECKED_SPLITS = ("train", "validation")  # labels of test stay as given, so that scores can be compared
+C = 0.01  # strong regularization, so that the model memorizes few errors; this value finds most planted errors
+CHECKED_SPLITS = ("train", "validation")  # test labels stay as given, so that scores stay comparable
 FEW_GROUPS = 20
-PLAINLY_NOT = 0.1  # a probability
+MAX_PLAIN_ERROR = 0.1  # probability of a given label, below which it is always flagged
 MIN_AGREEMENT = 0.6
 
 
@@ -39,9 +39,9 @@ class LabelError:
 
     Attributes:
         row: the clip's row of the index.
-        given, suggested: names of its classes. Several labels: those given, with what is probably wrong turned round.
-        confidence: probability of what is suggested, the least where several classes change.
-        quality: probability of what was given, the least over the classes known; the lower, the likelier an error.
+        given, suggested: names of its classes. In multi-label data, suggested is given with the probable errors fixed.
+        confidence: probability of the suggestion, the minimum over the classes that change.
+        quality: probability of the given labels, the minimum over known classes; the lower, the more likely an error.
     """
 
     row: dict[str, Any]
@@ -53,16 +53,16 @@ class LabelError:
 
 @dataclass(frozen=True)
 class LabelErrors:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        errors: the likeliest first.
-        num_checked: clips that were judged.
-        num_not_checked: clips that could not be: no prediction, or no other group has their class.
-        agreement: share of the judged clips where the quick model decides for what was given; low where it knows too
-            little to judge. Several labels: mean of the shares of what was given as present and as absent, since
-            a model that calls everything absent is right of nearly all.
-        num_groups: groups of the checked clips.
+        errors: the most likely first.
+        num_checked: clips that were checked.
+        num_not_checked: clips that could not be checked: no prediction, or no other group has their class.
+        agreement: share of the checked clips where the quick model predicts the given label; if it is low, the model is
+            too weak to find errors. In multi-label data, the mean of the shares for present and for absent labels,
+            since predicting nothing would be right for most.
+        num_groups: number of groups of the checked clips.
     """
 
     errors: list[LabelError]
@@ -82,20 +82,20 @@ def find_label_errors(
     seed: int = 0,
     token: str | None = None,
 ) -> LabelErrors:
-    """Searches the clips of a feature dataset for labels that are probably wrong.
+    """Searches a feature dataset for labels that are probably wrong.
 
     Args:
-        splits: to be checked, and to learn from; by default training and validation.
-        network: judge by a linear model on this network's embeddings instead of window statistics. If the network was
+        splits: the splits to check and to train on; by default training and validation.
+        network: use a linear model on this network's embeddings instead of window statistics. If the network was
             trained on the same clips, it has seen their labels, and errors that it has learned are missed.
-        predictions: judge by these instead: scores/clips.parquet of runs that tested on the clips, e.g. of
-            every fold; what counts is their test split.
-        hold_out: "groups": predictions of a clip come from other groups alone. "clips": from other clips, which finds
-            more where groups are few and large (speakers) and the same error is not repeated in a whole group.
-        seed: of the folds.
+        predictions: use these predictions instead: scores/clips.parquet of runs that were tested on the clips, such as
+            one run per fold; only their test split counts.
+        hold_out: "groups": predictions for a clip come from other groups only. "clips": from other clips, which finds
+            more errors if groups are few and large (speakers) and errors do not affect whole groups.
+        seed: for the folds.
 
     Raises:
-        InputError: nothing to learn from, a missing split, predictions of other classes, or cleanlab is missing.
+        InputError: nothing to train on, a missing split, predictions of other classes, or cleanlab is missing.
     """
     clips, labels = clips_of(features, checked_splits(features, splits)), features.labels
     if predictions:
@@ -106,12 +106,12 @@ def find_label_errors(
 
 
 def checked_splits(features: FeatureDataset, splits: Sequence[str] | None) -> Sequence[str]:
-    """What is checked: what was asked for, or training and validation as far as they exist."""
+    """The splits to check: those given, or training and validation if they exist."""
     return splits or [split for split in CHECKED_SPLITS if split in features.splits]
 
 
 def errors_among(clips: ClipTable, probabilities: np.ndarray, labels: LabelSpace) -> LabelErrors:
-    """What probabilities `[clips, classes]` say of the targets that these clips have; NaN where they say nothing."""
+    """Probable errors in the targets of clips, from probabilities `[clips, classes]`, NaN if there is no prediction."""
     find = _errors_of_each_class if labels.is_multi_label else _errors_of_one_label
     judged, agreement, errors = find(clips, probabilities, labels)
     errors.sort(key=lambda error: (error.quality, -error.confidence, error.row["clip_id"]))
@@ -130,8 +130,8 @@ def out_of_fold(
 ) -> np.ndarray:
     """Probabilities `[clips, classes]` by quick models that were trained without the clip's group, or the clip.
 
-    Window logits are averaged per clip, and scaled so that probabilities are about how often a class was given. NaN
-    where the class was not among what a model was trained on.
+    Window logits are averaged per clip, and scaled so that probabilities match the given labels. They are NaN for
+    classes that the model was not trained on.
 
     Raises:
         InputError: a single group.
@@ -140,7 +140,7 @@ def out_of_fold(
     num_folds = min(NUM_FOLDS, len(np.unique(groups)))
     if num_folds < 2:
         raise InputError(
-            "All clips are in one group, so there are no other groups to train on: give groups, or --hold_out clips"
+            "All clips are in one group, so there is no other group to train on: give groups, or --hold_out clips"
         )
     window_targets = clips.targets[clip_of_window]
     logits = np.zeros(window_targets.shape)
@@ -159,14 +159,15 @@ def out_of_fold(
 
 
 def _rarest_class(targets: np.ndarray) -> np.ndarray:
-    """Of each clip, to stratify by; one more class of clips that have none."""
+    """The rarest class of each clip, to stratify by; clips without a class form an extra class."""
     present = np.nan_to_num(targets) > 0.5
     counts = np.where(present, present.sum(axis=0), np.iinfo(np.int64).max)
     return np.where(present.any(axis=1), counts.argmin(axis=1), targets.shape[1])
 
 
 def _calibrated(logits: np.ndarray, targets: np.ndarray, labels: LabelSpace) -> np.ndarray:
-    """Probabilities of logits times one scale, by maximum likelihood of what was given (Guo et al. 2017)."""
+    """Probabilities of scaled logits, with the scale that maximizes the likelihood of the given labels (Guo et al.
+    2017)."""
     known = ~np.isnan(targets)
 
     def surprise(log_scale: float) -> float:
@@ -185,9 +186,9 @@ def _errors_of_one_label(
     given = clips.targets.argmax(axis=1)
     own = probabilities[np.arange(len(given)), given]
     judged = ~np.isnan(own)
-    classes = np.unique(given[judged])  # cleanlab wants every class among the labels
+    classes = np.unique(given[judged])  # cleanlab needs each class among the labels
     if len(classes) < 2:
-        raise InputError(f"{len(classes)} class(es) have clips in two groups or more; expected at least two")
+        raise InputError(f"Found {len(classes)} class(es) with clips in two or more groups; expected at least two")
     found = np.nan_to_num(probabilities[np.ix_(judged, classes)])
     found = found / np.maximum(found.sum(axis=1, keepdims=True), 1e-12)
     flagged = _flagged(np.searchsorted(classes, given[judged]), found)
@@ -208,7 +209,7 @@ def _errors_of_one_label(
 def _errors_of_each_class(
     clips: ClipTable, probabilities: np.ndarray, labels: LabelSpace
 ) -> tuple[np.ndarray, float, list[LabelError]]:
-    """Each class by itself, on the clips of which it is known."""
+    """Checks each class separately, on the clips for which it is known."""
     known = ~np.isnan(clips.targets) & ~np.isnan(probabilities)
     given = np.nan_to_num(clips.targets) > 0.5
     wrong = np.zeros(given.shape, dtype=bool)
@@ -234,23 +235,23 @@ def _errors_of_each_class(
 
 
 def _flagged(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Which labels are probably wrong, bool `[clips]`, given class indices `[clips]` that have every class."""
+    """Which labels are probably wrong, bool `[clips]`, from class indices `[clips]` in which each class occurs."""
     try:
         from cleanlab.filter import find_label_issues
     except ImportError as error:
         raise InputError('Finding label errors needs cleanlab: pip install "hf_audio[audit]"') from error
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of classes with a handful of clips
-        # "both": what both of its ways of counting say; fewer right labels among what it finds
+        warnings.simplefilter("ignore", UserWarning)  # about classes with few clips
+        # "both" requires that both of cleanlab's filters flag a label, which gives fewer false alarms
         found = find_label_issues(given, probabilities, filter_by="both", n_jobs=1)
-    # It flags no more of a class than it reckons to be wrong; what is plainer than that is shown as well
+    # cleanlab limits the number per class to its estimate; plain errors beyond it are flagged as well
     own = probabilities[np.arange(len(given)), given]
-    plain = (own < PLAINLY_NOT) & (probabilities.max(axis=1) >= 0.5)
+    plain = (own < MAX_PLAIN_ERROR) & (probabilities.max(axis=1) >= 0.5)
     return (found | plain) & (probabilities.argmax(axis=1) != given)
 
 
 def _read_predictions(tables: Sequence[str | Path], clips: ClipTable, labels: LabelSpace) -> np.ndarray:
-    """Probabilities `[clips, classes]` of the test splits of some runs, their mean where several have a clip."""
+    """Probabilities `[clips, classes]` from the test splits of runs, averaged if several runs have the same clip."""
     place = {clip_id: number for number, clip_id in enumerate(clips.clip_ids)}
     sums, counts = np.zeros(clips.targets.shape), np.zeros((len(place), 1))
     for table in tables:
@@ -258,8 +259,8 @@ def _read_predictions(tables: Sequence[str | Path], clips: ClipTable, labels: La
         if set(stored.labels.names) != set(labels.names):
             other = min(set(stored.labels.names) ^ set(labels.names))
             raise InputError(
-                f"{table} has other classes ({other!r} is in one alone); expected scores of a run on the same classes: "
-                f"{', '.join(labels.names[:8])}"
+                f"{table} has other classes ({other!r} is only in one of them); expected scores of a run on the same "
+                f"classes: {', '.join(labels.names[:8])}"
             )
         columns = [stored.labels.label2id[name] for name in labels.names]
         probabilities = stored.probabilities[:, columns]
@@ -270,6 +271,6 @@ def _read_predictions(tables: Sequence[str | Path], clips: ClipTable, labels: La
     if not counts.any():
         raise InputError(
             f"None of the {len(place)} checked clips is in {', '.join(map(str, tables))}: give predictions of runs "
-            "that tested on them, e.g. one of each fold, or --splits test"
+            "that were tested on them, such as one per fold, or --splits test"
         )
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)

@@ -1,4 +1,4 @@
-"""What the nearest neighbors of a clip show: wrong labels, duplicates, groups with a sound of their own."""
+"""Findings from the nearest neighbors of clips: wrong labels, duplicates, and groups that form clusters."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from sklearn.metrics import pairwise_distances_chunked
 
 NUM_NEIGHBORS = 10
-MIN_NEIGHBORS = 3  # of fewer nothing is said
-MOSTLY = 0.8  # of the neighbors
-CLOSE = 0.2  # of the usual distance
+MIN_NEIGHBORS = 3  # with fewer there are no findings
+MOSTLY = 0.8  # share of the neighbors
+CLOSE = 0.2  # share of the usual distance
 CHUNK_MB = 64
 
 
 class Neighbors(NamedTuple):
-    """Of each clip, nearest first; where there are fewer, places are -1 and distances infinite.
+    """The neighbors of each clip, nearest first; missing ones have place -1 and infinite distance.
 
     Attributes:
         places: int64 `[clips, neighbors]`, rows of the clips.
@@ -31,12 +31,12 @@ class Neighbors(NamedTuple):
 
 @dataclass(frozen=True)
 class Seen:
-    """One thing that neighbors say.
+    """A finding from neighbors.
 
     Attributes:
-        clips: rows of the clips that it is about, the one in question first.
-        text: what it is, in a sentence.
-        strength: by which they are sorted, the highest first.
+        clips: rows of the clips that it concerns, the one in question first.
+        text: a description.
+        strength: the sort key, highest first.
     """
 
     clips: tuple[int, ...]
@@ -46,10 +46,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class NeighborhoodClips:
-    """What must be known of clips to judge their neighbors.
+    """The metadata of clips that findings depend on.
 
     Attributes:
-        labels: names of each clip's classes.
+        labels: names of the classes of each clip.
         groups, splits: names.
     """
 
@@ -64,7 +64,7 @@ class NeighborhoodClips:
 
 
 def nearest(vectors: np.ndarray, groups: np.ndarray, count: int = NUM_NEIGHBORS) -> tuple[Neighbors, Neighbors]:
-    """The nearest other clips of all, and those of other groups; Euclidean distance.
+    """The nearest other clips, of all and of other groups only, by Euclidean distance.
 
     Args:
         vectors: float32 `[clips, numbers]`.
@@ -87,15 +87,15 @@ def nearest(vectors: np.ndarray, groups: np.ndarray, count: int = NUM_NEIGHBORS)
 
 
 def of_another_class(clips: NeighborhoodClips, others: Neighbors) -> list[Seen]:
-    """Clips of which most neighbors of other groups have one other class and none of theirs: are their labels wrong?"""
+    """Clips whose neighbors in other groups mostly share another class and none of theirs: labels may be wrong."""
     found = []
     for clip, (places, distances) in enumerate(zip(*others, strict=True)):
         places = places[places >= 0].tolist()
         if len(places) < MIN_NEIGHBORS:
             continue
         own = set(clips.labels[clip])
-        heard = Counter(name for one in places for name in clips.labels[one])
-        other, times = max(((name, heard[name]) for name in heard if name not in own), key=_second, default=("", 0))
+        counts = Counter(name for one in places for name in clips.labels[one])
+        other, times = max(((name, counts[name]) for name in counts if name not in own), key=_second, default=("", 0))
         unlike = [one for one in places if own.isdisjoint(clips.labels[one])]
         if min(times, len(unlike)) < MOSTLY * len(places):
             continue
@@ -106,7 +106,7 @@ def of_another_class(clips: NeighborhoodClips, others: Neighbors) -> list[Seen]:
 
 
 def same_sound(clips: NeighborhoodClips, others: Neighbors) -> list[Seen]:
-    """Pairs of two groups that lie much closer than clips of two groups usually do: is it the same sound twice?"""
+    """Pairs of clips of different groups that are much closer than usual: they may be the same sound."""
     apart = others.distances[np.isfinite(others.distances) & (others.distances > 0)]
     if not len(apart):
         return []
@@ -126,7 +126,7 @@ def same_sound(clips: NeighborhoodClips, others: Neighbors) -> list[Seen]:
 
 
 def of_one_other_group(clips: NeighborhoodClips, of_all: Neighbors) -> list[Seen]:
-    """Clips that one other group surrounds: do they belong to it?"""
+    """Clips that are surrounded by one other group: they may belong to it."""
     sizes, found = Counter(clips.groups), []
     for clip, (places, distances) in enumerate(zip(*of_all, strict=True)):
         places = places[places >= 0].tolist()
@@ -137,17 +137,17 @@ def of_one_other_group(clips: NeighborhoodClips, of_all: Neighbors) -> list[Seen
         times = sum(clips.groups[one] == group for one in places)
         if group == clips.groups[clip] or len(places) < MIN_NEIGHBORS or times < MOSTLY * len(places):
             continue
-        text = f"of group {clips.groups[clip]}; {times} of {len(places)} nearest clips are of group {group}"
+        text = f"in group {clips.groups[clip]}; {times} of {len(places)} nearest clips are in group {group}"
         around = tuple(one for one in places if clips.groups[one] == group)
         found.append(Seen((clip, *around), text, times / len(places) + 0.01 / (1 + float(distances[0]))))
     return _strongest(found)
 
 
 def groups_told_apart(clips: NeighborhoodClips, of_all: Neighbors) -> list[Seen]:
-    """Groups whose clips lie beside each other, more than their classes explain.
+    """Groups whose clips are closer to each other than their classes explain.
 
-    What tells them apart (a room, a microphone, a voice) would tell their test clips apart too, so that a split by
-    clips leaks. By chance means: neighbors drawn from the clips with the same labels.
+    A model could recognize such a group by its room, microphone or voice, so a split by clips leaks. Chance means
+    neighbors drawn at random from the clips with the same labels.
     """
     by_labels = Counter(clips.labels)
     by_both = Counter(zip(clips.groups, clips.labels, strict=True))
@@ -166,13 +166,13 @@ def groups_told_apart(clips: NeighborhoodClips, of_all: Neighbors) -> list[Seen]
             chances.append((by_both[group, labels] - 1) / max(by_labels[labels] - 1, 1))
         share, chance = float(np.mean(shares)), float(np.mean(chances))
         if share >= MOSTLY and share > 2 * chance:
-            text = f"group {group}, {len(its)} clips: {share:.0%} of their neighbors are of it, by chance {chance:.0%}"
+            text = f"group {group}, {len(its)} clips: {share:.0%} of their neighbors are in it, {chance:.0%} by chance"
             found.append(Seen(tuple(its), text, share - chance))
     return _strongest(found)
 
 
 def distance_to(neighbors: Neighbors, clip: int, other: int) -> float:
-    """How far a neighbor lies."""
+    """The distance to a neighbor."""
     return float(neighbors.distances[clip][neighbors.places[clip] == other][0])
 
 

@@ -1,4 +1,4 @@
-"""Whether corrections of labels help: the quick model trained with and without them, tested on labels as given."""
+"""Whether label corrections help: the quick model is trained with and without them, and tested on the given labels."""
 
 from __future__ import annotations
 
@@ -39,37 +39,37 @@ class OverrideComparison:
     """Scores before and after corrections.
 
     Attributes:
-        metric: its name among METRIC_NAMES.
-        before, after: one score a seed.
-        difference, least, most: of the means, and its 95 % interval.
-        note: what the interval is over.
+        metric: a name in METRIC_NAMES.
+        before, after: one score per seed.
+        difference, low, high: the difference of the means, and its 95 % interval.
+        note: what the interval covers.
     """
 
     metric: str
     before: tuple[float, ...]
     after: tuple[float, ...]
     difference: float
-    least: float
-    most: float
+    low: float
+    high: float
     note: str
 
     @property
     def is_noise(self) -> bool:
-        """Whether the scores could as well be equal."""
-        return self.least <= 0 <= self.most
+        """Whether the difference is not significant."""
+        return self.low <= 0 <= self.high
 
     def as_text(self) -> str:
-        said = "within noise" if self.is_noise else ("better" if self.difference > 0 else "worse") + " beyond noise"
+        verdict = "within noise" if self.is_noise else ("better" if self.difference > 0 else "worse") + " beyond noise"
         before, after = (f"{np.mean(one):.3f} (sd {np.std(one, ddof=1):.3f})" for one in (self.before, self.after))
-        interval = f"95 % interval {self.least:+.3f} to {self.most:+.3f} {self.note}"
+        interval = f"95 % interval {self.low:+.3f} to {self.high:+.3f} {self.note}"
         return (
             f"{METRIC_NAMES[self.metric]}, test labels as given, {len(self.before)} seeds: before {before}, after "
-            f"{after}\ndifference {self.difference:+.3f}, {interval}: {said}"
+            f"{after}\ndifference {self.difference:+.3f}, {interval}: {verdict}"
         )
 
 
 class _Windows(NamedTuple):
-    """Windows to train on: vectors, targets and groups, in one order."""
+    """Windows to train on: vectors, targets and groups, in the same order."""
 
     vectors: np.ndarray
     targets: np.ndarray
@@ -86,18 +86,19 @@ def compare_overrides(
 ) -> OverrideComparison:
     """Trains the quick model before and after corrections of training labels; test labels stay as given.
 
-    Validation clips are trained on as well: a linear model needs none to stop by, and corrections name them too.
+    Validation clips are trained on as well: a linear model does not need them, and corrections include them.
 
-    Each seed draws training groups and test groups with replacement (a bootstrap), the same for both, so that the
-    deviation of the difference over seeds says how far chance goes.
+    Each seed draws training and test groups with replacement (a bootstrap), the same ones for both, so that the
+    standard deviation of the difference over seeds measures chance.
 
     Args:
-        overrides: a table that `--label_overrides` reads; what it says of test clips is ignored.
-        network: judge by embeddings of this network instead of window statistics. It should not have been trained on
-            these clips.
+        overrides: a table for `--label_overrides`; its rows of test clips are ignored.
+        network: use embeddings of this network instead of window statistics. It should not have been trained on these
+            clips.
 
     Raises:
-        InputError: as `correct_labels`; fewer than two seeds; no test split; new classes, which cannot be compared.
+        InputError: an error of `correct_labels`; fewer than two seeds; no test split; new classes, which cannot be
+            compared.
     """
     if seeds < 2 or "test" not in features.splits:
         problem = f"{seeds} seeds" if seeds < 2 else f"no test split in {features.source}"
@@ -109,7 +110,7 @@ def compare_overrides(
     test_vectors, clip_of_test_window = window_vectors(features, test.clip_ids, network, token=token)
     groups = train.groups[clip_of_window]
     given = _Windows(vectors, train.targets[clip_of_window], groups)
-    mended = _Windows(vectors, corrected[clip_of_window], groups)
+    fixed = _Windows(vectors, corrected[clip_of_window], groups)
     metric = "mean_average_precision" if labels.is_multi_label else main_metrics(labels.problem_type)[0]
     scores = []
     for seed in progress(range(seeds), desc="before and after corrections", unit=" seeds"):
@@ -117,9 +118,9 @@ def compare_overrides(
         rows = _redrawn(random, groups)
         test_rows = _redrawn(random, test.groups)
         scores.append([])
-        for windows in (given, mended):
+        for windows in (given, fixed):
             windows = _Windows(*(one[rows] for one in windows))
-            usable = ~np.isinf(windows.targets[:, 0])  # clips that are left out
+            usable = ~np.isinf(windows.targets[:, 0])  # infinite in clips that are left out
             some = np.flatnonzero(usable)
             some = some[np.linspace(0, len(some) - 1, min(len(some), MAX_TRAINING_WINDOWS)).round().astype(int)]
             logits = fit_linear(windows.vectors[some], windows.targets[some], labels)(test_vectors)
@@ -131,9 +132,9 @@ def compare_overrides(
 
 
 def compare_runs(metric: str, before: Sequence[float], after: Sequence[float]) -> OverrideComparison:
-    """Scores of the same recipe with and without corrections, one run a seed, paired by seed.
+    """Compares the scores of a recipe with and without corrections, one run per seed, paired by seed.
 
-    The interval is over seeds alone: what another test set would have said is not in it.
+    The interval covers only the variation over seeds, not over test sets.
     """
     return _compared(metric, before, after, sem, "over seeds")
 
@@ -141,7 +142,7 @@ def compare_runs(metric: str, before: Sequence[float], after: Sequence[float]) -
 def _compared(
     metric: str, before: Sequence[float], after: Sequence[float], error_of: Callable[..., float], note: str
 ) -> OverrideComparison:
-    """With Student's interval around the mean difference, whose standard error is `error_of` the differences."""
+    """A comparison with Student's interval of the mean difference; its standard error is `error_of(differences)`."""
     differences = np.subtract(after, before)
     reach = float(student.ppf(0.975, len(differences) - 1) * error_of(differences, ddof=1))
     mean = float(differences.mean())
@@ -149,7 +150,7 @@ def _compared(
 
 
 def without_test_clips(overrides: str | Path, features: FeatureDataset, path: str | Path) -> Path:
-    """Writes the corrections without those of test clips to `path`, for a comparison on labels as given."""
+    """Writes the corrections without those of test clips to `path`, for a comparison on the given test labels."""
     test = set(clips_of(features, ["test"]).clip_ids)
     kept = {clip_id: one for clip_id, one in read_overrides(overrides).items() if clip_id not in test}
     has_unknown = any(one.unknown is not None for one in kept.values())
@@ -173,8 +174,8 @@ def _corrected_targets(train: ClipTable, test: ClipTable, labels: LabelSpace, ov
     new = [name for name in corrected.labels.names if name not in labels.names]
     if new:
         raise InputError(
-            f"{overrides} has new classes ({', '.join(new)}), which the test labels lack, so there is nothing to "
-            "compare"
+            f"{overrides} has new classes ({', '.join(new)}), which the test labels lack, so scores cannot be "
+            "compared: leave these classes out"
         )
     after = {clip.clip_id: clip for clip in rows_of(corrected.clips)}
     targets = np.full(train.targets.shape, np.inf, dtype=np.float32)
@@ -191,7 +192,7 @@ def _clip(row: Mapping[str, Any]) -> Clip:
 
 
 def _redrawn(random: np.random.Generator, groups: np.ndarray) -> np.ndarray:
-    """Rows of as many groups as there are, drawn with replacement; just rows where groups are too few to tell."""
+    """Rows of groups drawn with replacement, as many as there are; or single rows, if there are few groups."""
     if len(np.unique(groups)) < MIN_GROUPS:
         return random.integers(len(groups), size=len(groups))
     names, members = np.unique(groups, return_inverse=True)

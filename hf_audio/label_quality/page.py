@@ -1,4 +1,4 @@
-"""The results of a search for label errors: a table, a page to judge them on, and a table of corrections."""
+"""The results of a search for label errors: a table, a page to review them, and a table of corrections."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def write_label_errors(
     folder: str | Path,
     *,
     data_dir: str | Path | None = None,
-    least_confidence: float = 0.5,
+    min_confidence: float = 0.5,
     num_plots: int = 100,
 ) -> int:
     """Writes label_errors.csv, index.html and overrides.csv into `folder`.
 
     Args:
-        data_dir: the recordings; the page then plays them from where they are.
-        least_confidence: overrides.csv has the suggestions from this confidence on, all as they are.
-        num_plots: spectrograms on the page, of the likeliest errors; classical features have none.
+        data_dir: the folder of the recordings, which the page plays from there.
+        min_confidence: minimum confidence of the suggestions in overrides.csv, which are not reviewed.
+        num_plots: number of spectrograms on the page, for the most likely errors; classical features have none.
 
     Returns:
-        How many corrections overrides.csv has.
+        The number of corrections in overrides.csv.
 
     Raises:
         InputError: no such folder of recordings.
@@ -53,7 +53,7 @@ def write_label_errors(
     sure = [
         {**row, "labels": labels_cell(error.suggested), "reason": _reason(row)}
         for row, error in zip(rows, found.errors, strict=True)
-        if float(row["confidence"]) >= least_confidence
+        if float(row["confidence"]) >= min_confidence
     ]
     columns = ("clip_id", "labels", "given", "confidence", "reason")
     with results_in(folder):
@@ -76,11 +76,11 @@ def _row(error: LabelError) -> dict[str, str]:
 
 
 def _reason(row: dict[str, str]) -> str:
-    return f"given {row['given'] or 'nothing'}, which has a probability of {row['quality']}"
+    return f"the given label, {row['given'] or 'nothing'}, has a probability of {row['quality']}"
 
 
 def _plots(features: FeatureDataset, clip_ids: Sequence[str]) -> dict[str, str]:
-    """{clip_id: address} of the first window of each clip, low frequencies at the bottom."""
+    """{clip_id: address} of a plot of each clip's first window, with low frequencies at the bottom."""
     if features.kind.form is Form.VECTORS or not clip_ids:
         return {}
     frames_of, plots = frames_of_rows(features), {}
@@ -98,13 +98,11 @@ def _page(
     sounds: Mapping[str, str],
     has_data: bool,
 ) -> str:
-    notes = [
-        "The likeliest errors come first. Listen, and say what is right: nothing is corrected but what you decide."
-    ]
+    notes = ["The most likely errors come first. Listen and decide: only what you decide is corrected."]
     if len(errors) > MAX_CASES:
         notes.append(f"{len(errors) - MAX_CASES:,} more are in label_errors.csv.")
     if not has_data:
-        notes.append("Without --data_dir no recordings are played.")
+        notes.append("Clips cannot be played, because --data_dir was not given.")
     source = public_value(features.source)
     judged = Judged(
         features.name,

@@ -1,4 +1,4 @@
-"""How far a list of label errors can be trusted: labels changed on purpose, and how many of them are found."""
+"""How reliable a search for label errors is: changes labels on purpose, and counts how many are found."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from hf_audio.label_quality.errors import LabelErrors, checked_splits, errors_am
 
 @dataclass(frozen=True)
 class PlantedErrors:
-    """What became of the labels that were turned wrong.
+    """The result of a search for planted errors.
 
     Attributes:
-        num_planted, num_found: clips with a label turned wrong, and all clips that were called wrong.
-        num_right: clips that are in both.
-        found: all that was found.
+        num_planted, num_found: clips with a planted error, and all clips that were flagged.
+        num_right: clips in both.
+        found: the result of the search.
     """
 
     num_planted: int
@@ -30,12 +30,12 @@ class PlantedErrors:
 
     @property
     def precision(self) -> float:
-        """Share of what was found that was planted. Errors that were there before count as wrongly found."""
+        """Share of the flagged clips with a planted error. Original errors count as false alarms."""
         return self.num_right / max(self.num_found, 1)
 
     @property
     def recall(self) -> float:
-        """Share of what was planted that was found."""
+        """Share of the planted errors that were found."""
         return self.num_right / max(self.num_planted, 1)
 
 
@@ -48,17 +48,17 @@ def find_planted_errors(
     network: str | None = None,
     hold_out: str = "groups",
 ) -> list[PlantedErrors]:
-    """Turns labels of some clips wrong, in memory, and searches for them as `find_label_errors` would.
+    """Changes the labels of some clips, in memory, and searches for these errors like `find_label_errors`.
 
-    A clip with one label gets another class, drawn evenly; of one with several, one known class is turned round.
+    In single-label data, a clip gets another class at random. In multi-label data, one known class is flipped.
 
     Args:
-        fraction: share of the clips to turn wrong.
-        seeds: of the clips and classes, and of the folds; each gives a result.
-        splits, network, hold_out: of `find_label_errors`.
+        fraction: share of the clips to change.
+        seeds: for the clips, classes and folds; one result per seed.
+        splits, network, hold_out: as for `find_label_errors`.
 
     Raises:
-        InputError: a share that leaves nothing to learn from, and as `find_label_errors`.
+        InputError: an invalid share, or an error of `find_label_errors`.
     """
     if not 0 < fraction <= 0.5:
         raise InputError(f"--plant {fraction:g} must be above 0 and at most 0.5: try 0.1")
@@ -67,17 +67,17 @@ def find_planted_errors(
     draws = []
     for seed in seeds:
         planted, targets = plant(clips.targets, fraction, labels.is_multi_label, seed)
-        turned = ClipTable(clips.rows, targets)
-        probabilities = out_of_fold(vectors, clip_of_window, turned, labels, hold_out=hold_out, seed=seed)
-        found = errors_among(turned, probabilities, labels)
+        changed = ClipTable(clips.rows, targets)
+        probabilities = out_of_fold(vectors, clip_of_window, changed, labels, hold_out=hold_out, seed=seed)
+        found = errors_among(changed, probabilities, labels)
         wrong = {clips.clip_ids[clip] for clip in planted}
-        called = {error.row["clip_id"] for error in found.errors}
-        draws.append(PlantedErrors(len(wrong), len(called), len(wrong & called), found))
+        flagged = {error.row["clip_id"] for error in found.errors}
+        draws.append(PlantedErrors(len(wrong), len(flagged), len(wrong & flagged), found))
     return draws
 
 
 def plant(targets: np.ndarray, fraction: float, is_multi_label: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Which clips were turned wrong, sorted, and the targets `[clips, classes]` after it; NaN (unknown) stays."""
+    """The changed clips, ascending, and the new targets `[clips, classes]`; unknown ones stay NaN."""
     random = np.random.default_rng(seed)
     num_planted = max(1, round(fraction * len(targets)))
     planted = np.sort(random.choice(len(targets), num_planted, replace=False))
@@ -86,8 +86,8 @@ def plant(targets: np.ndarray, fraction: float, is_multi_label: bool, seed: int 
         if is_multi_label:
             known = np.flatnonzero(~np.isnan(targets[clip]))
             if len(known):
-                turned = random.choice(known)
-                targets[clip, turned] = 1 - targets[clip, turned]
+                flipped = random.choice(known)
+                targets[clip, flipped] = 1 - targets[clip, flipped]
         else:
             others = np.flatnonzero(targets[clip] == 0)
             targets[clip] = 0

@@ -1,4 +1,4 @@
-"""The recordings of clips, found again below a folder by the names of the clips, for pages that play them."""
+"""Finds the recordings of clips in a folder by the names of the clips, for pages that play them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SOUND_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".m
 
 
 def sound_addresses(rows: Iterable[Mapping[str, Any]], data_dir: str | Path, folder: Path) -> dict[str, str]:
-    """{clip_id: address} of the files that can be found, with the stretch that is the clip, for a page in `folder`.
+    """{clip_id: address} of the recordings that are found, with the start and end of the clip, for a page in `folder`.
 
     Args:
-        rows: of the index: clip_id, start_s, end_s.
-        data_dir: a folder, or the table of recordings in one.
+        rows: rows of the index: clip_id, start_s, end_s.
+        data_dir: a folder of recordings, or a table in it.
 
     Raises:
         InputError: no such folder.
@@ -31,9 +31,9 @@ def sound_addresses(rows: Iterable[Mapping[str, Any]], data_dir: str | Path, fol
     found = {}
     for row in rows:
         clip_id = row["clip_id"]
-        names = dict.fromkeys((clip_id, clip_id.rpartition("#")[0] or clip_id))  # a file's own name may hold the mark
+        names = dict.fromkeys((clip_id, clip_id.rpartition("#")[0] or clip_id))  # a file name may contain "#" itself
         path = next((data_dir / name for name in names if (data_dir / name).is_file()), None)
-        if path is None:  # corpora whose clips are not named after their paths
+        if path is None:  # some corpora do not name clips after their paths
             by_name = _by_stem(data_dir) if by_name is None else by_name
             stems = [stem for name in names for stem in (Path(name).name, Path(name).stem)]
             path = next((by_name[stem] for stem in stems if stem in by_name), None)
@@ -43,7 +43,7 @@ def sound_addresses(rows: Iterable[Mapping[str, Any]], data_dir: str | Path, fol
 
 
 def _by_stem(data_dir: Path) -> dict[str, Path]:
-    """Files by their names without suffix, those that are there once: of two, either could be the wrong one."""
+    """Files by name without suffix. Names that occur twice are left out, since either file could be the wrong one."""
     files = [file for file in sorted(data_dir.rglob("*")) if file.suffix.lower() in SOUND_SUFFIXES]
     times = Counter(file.stem for file in files)
     return {file.stem: file for file in files if times[file.stem] == 1}

@@ -1,1 +1,1 @@
-"""Leakage between splits: the same sound in two of them, and how much that inflates accuracy."""
+"""Leakage between splits: the same sound in two splits, and how much it inflates accuracy."""

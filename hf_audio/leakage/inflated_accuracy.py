@@ -1,4 +1,4 @@
-"""How much a leaky split inflates accuracy: quick models trained on one corpus, split honestly and not."""
+"""How much a leaky split inflates accuracy: quick models trained on splits of one corpus with and without leakage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hf_audio.figures.page import Row, Table
 from hf_audio.metrics import METRIC_NAMES, classification_metrics
 
 MAX_WINDOWS = 20_000
-MODELS = {"linear": "linear model on mean and standard deviation", "neighbour": "nearest neighbour on the same"}
+MODELS = {"linear": "linear model on mean and standard deviation", "neighbor": "nearest neighbor on the same"}
 WAYS = {
     "own": "its own split",
     "groups": "random groups",
@@ -32,7 +32,7 @@ WAYS = {
 
 @dataclass(frozen=True)
 class InflatedAccuracy:
-    """Scores by window of quick models, each way of splitting: {model: {way: scores}}, see MODELS and WAYS."""
+    """Scores per window of quick models for each way of splitting: {model: {way: scores}}, see MODELS and WAYS."""
 
     metric: str
     num_train: int
@@ -40,17 +40,17 @@ class InflatedAccuracy:
     scores: dict[str, dict[str, list[float]]]
 
     def inflated(self, way: str, model: str) -> float:
-        """Points by which a way of splitting scores better than whole groups drawn at random."""
+        """By how many percentage points a way of splitting scores higher than random groups."""
         of = self.scores[model]
         return 100 * (statistics.mean(of[way]) - statistics.mean(of["groups"]))
 
     def contents(self) -> list[str | Table]:
-        """A paragraph, and a table of each way of splitting: scores, and how much better than whole groups it looks."""
+        """A paragraph and a table with the scores of each way of splitting, and their difference to random groups."""
         num_seeds = len(self.scores["linear"]["windows"])
         rows = [Row([title, *(self._cell(way, model) for model in MODELS)]) for way, title in WAYS.items()]
         return [
-            f"{METRIC_NAMES[self.metric].capitalize()} by window, {self.num_train} to train on and {self.num_test} to "
-            f"test on, drawn {num_seeds} times: mean (sd), points above random groups",
+            f"{METRIC_NAMES[self.metric].capitalize()} per window, with {self.num_train} training and {self.num_test} "
+            f"test windows, drawn {num_seeds} times: mean (standard deviation), percentage points above random groups",
             Table(("split", *MODELS.values()), rows),
         ]
 
@@ -67,11 +67,11 @@ def train_both_ways(features: FeatureDataset, *, num_seeds: int = 3, seed: int =
     """Trains quick models on the dataset's own split, and on random splits of its groups, clips and windows.
 
     All splits have the same sizes and the same windows: those of train and test (validation if there is no test split),
-    at most 20,000 windows, in whole groups. Windows are scored one by one, since a random split of windows separates
+    at most 20,000 windows, in whole groups. Each window is scored on its own, since a random split of windows separates
     the windows of a clip; the score is accuracy, or micro F1 for multi-label data.
 
     Raises:
-        InputError: no train split, or none to test on.
+        InputError: no train split, or no test or validation split.
     """
     tested = "test" if "test" in features.splits else "validation"
     if not {"train", tested} <= features.splits.keys():
@@ -88,7 +88,7 @@ def train_both_ways(features: FeatureDataset, *, num_seeds: int = 3, seed: int =
     for way, unit in units.items():
         splits[way] = [draw_at_random(unit, targets, num_test, seed + number) for number in range(num_seeds)]
     metric = "f1_micro" if features.labels.is_multi_label else "accuracy"
-    fits = {"linear": fit_linear, "neighbour": _fit_neighbour}
+    fits = {"linear": fit_linear, "neighbor": _fit_neighbor}
     with threadpool_limits(1):  # the matrices are small: threads would mostly wait for each other
         scores = {
             model: {
@@ -111,20 +111,20 @@ class _Groups(dict):
 def _windows(
     features: FeatureDataset, split: str, number_of: _Groups, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Statistics, targets, clips and groups of a split's windows; of random whole groups where they are too many."""
-    most = MAX_WINDOWS * features.num_windows(split) // sum(map(features.num_windows, features.splits))
+    """Statistics, targets, clips and groups of a split's windows; a random sample of whole groups if too many."""
+    max_windows = MAX_WINDOWS * features.num_windows(split) // sum(map(features.num_windows, features.splits))
     rows, names, group_of = None, [], {}
     for row in features.splits[split].select_columns(["clip_id", "group"]):
         names.append(row["group"])
         group_of[clip_key(row["clip_id"])] = number_of[row["group"]]
-    if len(names) > most:
+    if len(names) > max_windows:
         groups = np.array([number_of[name] for name in names])
-        rows = np.flatnonzero(~draw_at_random(groups, np.zeros((len(groups), 0)), len(groups) - most, seed))
+        rows = np.flatnonzero(~draw_at_random(groups, np.zeros((len(groups), 0)), len(groups) - max_windows, seed))
     inputs, targets, keys = window_statistics(features, split, rows=rows)
     return inputs, targets, keys, np.array([group_of[key] for key in keys.tolist()])
 
 
-def _fit_neighbour(inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace) -> Callable[[np.ndarray], np.ndarray]:
+def _fit_neighbor(inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace) -> Callable[[np.ndarray], np.ndarray]:
     scaler = StandardScaler().fit(inputs)
     index = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(scaler.transform(inputs))
 

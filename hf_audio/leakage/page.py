@@ -16,7 +16,7 @@ MAX_PLOTS = 20
 
 
 def leak_page(title: str, contents: Sequence[str | Table], pairs: Sequence[Leak], features: FeatureDataset) -> str:
-    """What a report says, then plots of the first of `pairs`, as both windows are stored."""
+    """The contents of a report, followed by plots of the first `pairs` with both windows as stored."""
     plots = _pairs(pairs[:MAX_PLOTS], features) if features.kind.form is not Form.VECTORS else ()
     return page(title, *contents, *plots)
 

@@ -1,7 +1,7 @@
 """Leakage between the splits of a feature dataset: the same sound in two splits, and how much it inflates accuracy.
 
-Groups keep the clips of a song together if they are known. If they are not, a recording that is there under two names,
-or a corpus of clips cut from longer recordings, inflates every score. `leak_report` finds such leaks in the features.
+Known groups keep the clips of a song in one split. Without them, a recording that occurs under two names, or clips cut
+from the same longer recording, inflate all scores. `leak_report` finds such leaks in the features.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class LeakReport:
-    """What `leak_report` found.
+    """The result of `leak_report`.
 
     Attributes:
         source: the dataset.
         leaks: pairs of windows, most similar first.
         threshold: the similarity from which a pair counts as the same sound, estimated from this dataset.
-        num_windows: by split.
+        num_windows: number of windows by split.
         num_compared: candidate pairs whose similarity was computed.
-        num_known, known_found: pairs of windows of one clip that overlap by half or more, and the share of them that
-            is above the threshold (None without any).
+        num_known, known_found: pairs of windows of one clip that overlap by at least half, and the share of them above
+            the threshold (None if there are too few).
         num_others: pairs of clips without a common label that the threshold was estimated from; random pairs if those
             were too few.
-        inflated: how much leakage inflates the accuracy of quick models, if that was asked for.
+        inflated: how much leakage inflates the accuracy of quick models, if requested.
     """
 
     source: str
@@ -61,7 +61,7 @@ class LeakReport:
         return list(best.values())
 
     def counts(self) -> list[dict]:
-        """For each pair of splits: pairs of windows and of clips, and how many windows of each have a match there."""
+        """For each pair of splits: pairs of windows and of clips, and how many windows of each split have a match."""
         rows = []
         for a, b in itertools.combinations(self.num_windows, 2):
             found = [leak for leak in self.leaks if (leak.split_a, leak.split_b) == (a, b)]
@@ -75,23 +75,23 @@ class LeakReport:
         """The title of the report."""
         return f"Leaks between the splits of {self.source}"
 
-    def as_markdown(self, most: int = 20) -> str:
-        """The whole report as text, with the worst pairs of clips."""
-        parts = (part.as_markdown() if isinstance(part, Table) else part for part in self.contents(most))
+    def as_markdown(self, max_pairs: int = 20) -> str:
+        """The report as Markdown, with the most similar pairs of clips."""
+        parts = (part.as_markdown() if isinstance(part, Table) else part for part in self.contents(max_pairs))
         return "\n\n".join([f"# {self.title}", *parts])
 
-    def contents(self, most: int) -> list[str | Table]:
-        """Paragraphs and tables: the threshold, counts, the worst pairs of clips, inflated accuracy."""
+    def contents(self, max_pairs: int) -> list[str | Table]:
+        """Paragraphs and tables: the threshold, counts, the most similar pairs of clips, inflated accuracy."""
         pairs = self.clip_pairs()
-        parts: list[str | Table] = [self.judged_by(), self._counts_table()]
+        parts: list[str | Table] = [self.about_threshold(), self._counts_table()]
         if pairs:
             parts += [
-                "Check these pairs by eye and ear: sounds of the same class are more similar to each other than the "
-                "different sounds that the threshold was estimated from.",
-                _pairs_table(pairs[:most]),
+                "Check these pairs by looking and listening: sounds of the same class are more similar to each other "
+                "than the different sounds that the threshold was estimated from.",
+                _pairs_table(pairs[:max_pairs]),
             ]
-        if len(pairs) > most:
-            parts.append(f"{len(pairs) - most} more pairs of clips are in leaks.csv.")
+        if len(pairs) > max_pairs:
+            parts.append(f"{len(pairs) - max_pairs} more pairs of clips are in leaks.csv.")
         return parts + (self.inflated.contents() if self.inflated else [])
 
     def _counts_table(self) -> Table:
@@ -104,17 +104,17 @@ class LeakReport:
             rows.append(Row([", ".join(row["splits"]), str(row["pairs"]), str(row["clips"]), ", ".join(doubles)]))
         return Table(("splits", "pairs of windows", "pairs of clips", "windows with a match in the other split"), rows)
 
-    def judged_by(self) -> str:
+    def about_threshold(self) -> str:
         """How the threshold was estimated, in two sentences."""
-        said = (
+        text = (
             f"Two windows count as the same sound if their similarity is {self.threshold:.3f} or more. Of "
             f"{self.num_compared} pairs compared, fewer than one pair of different sounds is expected above this "
             f"threshold, which was estimated from {self.num_others} pairs known to differ."
         )
         if self.known_found is None:
-            return f"{said} Too few windows of the same clip overlap to estimate how many real matches it finds."
+            return f"{text} Too few windows of the same clip overlap to estimate how many real matches it finds."
         known = f"{self.num_known} pairs of overlapping windows of the same clip"
-        return f"{said} Of {known}, {self.known_found:.1%} are above it."
+        return f"{text} Of {known}, {self.known_found:.1%} are above it."
 
 
 def _pairs_table(pairs: Sequence[Leak]) -> Table:
@@ -142,10 +142,10 @@ def leak_report(
     Args:
         features: a dataset of any kind, its folder or its name on the Hub. Windows of classical features are compared
             as vectors, which finds copies but not windows that only overlap.
-        output_dir: where leaks.csv and report.html, with plots of the worst pairs, are written.
+        output_dir: the folder for leaks.csv and report.html, which has plots of the most similar pairs.
         both_ways: also train quick models on the actual split and on leaky ones, see `train_both_ways`.
-        num_seeds: how many leaky splits are drawn for that.
-        seed: of the hyperplanes and of the leaky splits.
+        num_seeds: the number of leaky splits for that.
+        seed: for the hyperplanes and the leaky splits.
 
     Raises:
         InputError: fewer than two splits, or the dataset cannot be loaded.
@@ -153,7 +153,7 @@ def leak_report(
     features = load_features(features) if isinstance(features, str | Path) else features
     if len(features.splits) < 2:
         raise InputError(
-            f"{features.source} has only the split {', '.join(features.splits)}; leaks are between two splits"
+            f"{features.source} has only the split {', '.join(features.splits)}; a leak report needs at least two"
         )
     found = find_leaks(features, seed)
     if both_ways:

@@ -24,15 +24,15 @@ from hf_audio.figures.frames import frames_of_rows
 from hf_audio.kinds import Form
 from hf_audio.terminal import progress
 
-MIN_STEPS = 8  # a window of fewer steps is compared as one vector
-MIN_OTHERS = 200  # pairs that are surely different, to learn a threshold from
+MIN_STEPS = 8  # windows with fewer steps are compared as one vector
+MIN_OTHERS = 200  # pairs known to be different, to estimate a threshold from
 MIN_KNOWN, MAX_KNOWN = 20, 2_000
 ROWS_AT_A_TIME = 256
 
 
 @dataclass(frozen=True)
 class Leak:
-    """Two windows of different splits that contain the same sound, which begins `shift_s` later in a than in b.
+    """Two windows of different splits that contain the same sound, which starts `shift_s` later in a than in b.
 
     `rows` are the windows' positions in their splits.
     """
@@ -51,17 +51,17 @@ class Leak:
 
 
 def find_leaks(features: FeatureDataset, seed: int = 0) -> dict:
-    """What `LeakReport` says of the windows, by the names of its fields: rows are read once, memory stays flat."""
+    """The fields of `LeakReport` except `source` and `inflated`. Rows are read once, and memory use is constant."""
     facts = _Facts()
     sketches = _sketches(features, facts)
     return _found(features, sketches, facts.as_arrays(features), seed)
 
 
 class _Facts:
-    """What is noted of every window while rows stream by."""
+    """Metadata of all windows, collected while rows are read."""
 
     def __init__(self) -> None:
-        # lists while rows are noted, and arrays after `as_arrays`
+        # lists at first, arrays after `as_arrays`
         self.splits: Any = []
         self.rows: Any = []
         self.clips: Any = []
@@ -93,13 +93,13 @@ class _Facts:
 
 def _sketches(features: FeatureDataset, facts: _Facts) -> WindowSketches:
     num_windows = sum(features.num_windows(split) for split in features.splits)
-    frames_a_second = 1 / features.kind.frame_s(features.manifest)
-    frames = int(frames_a_second * features.window_s) + 1
+    frames_per_second = 1 / features.kind.frame_s(features.manifest)
+    frames = int(frames_per_second * features.window_s) + 1
     as_vectors = frames < MIN_STEPS or features.kind.form is Form.VECTORS
     frames_of = frames_of_rows(features)
 
     def windows() -> Iterator[np.ndarray]:
-        # Pillow, libsndfile and torch work without the interpreter's lock
+        # Pillow, libsndfile and torch release the interpreter's lock
         with ThreadPoolExecutor() as threads, progress(desc="leaks", unit=" windows", total=num_windows) as bar:
             for number, split in enumerate(features.splits):
                 rows = enumerate(features.splits[split])
@@ -112,7 +112,7 @@ def _sketches(features: FeatureDataset, facts: _Facts) -> WindowSketches:
 
     if as_vectors:
         return sketch_windows(windows(), num_windows, 1, 0.0)
-    return sketch_windows(windows(), num_windows, frames, frames_a_second)
+    return sketch_windows(windows(), num_windows, frames, frames_per_second)
 
 
 def _found(features: FeatureDataset, sketches: WindowSketches, facts: _Facts, seed: int) -> dict:
@@ -161,7 +161,7 @@ def _leak(features: FeatureDataset, sketches: WindowSketches, facts: _Facts, pai
 
 
 def _known_similarities(features: FeatureDataset, sketches: WindowSketches, facts: _Facts, seed: int) -> np.ndarray:
-    """Of windows of one clip that overlap by half or more, at the shift that is known."""
+    """Similarities of windows of one clip that overlap by at least half, at their known shift."""
     order = np.lexsort((facts.starts, facts.clips))
     near = facts.starts[order[1:]] - facts.starts[order[:-1]]
     chosen = np.flatnonzero((facts.clips[order[1:]] == facts.clips[order[:-1]]) & (near <= features.window_s / 2))
@@ -173,7 +173,7 @@ def _known_similarities(features: FeatureDataset, sketches: WindowSketches, fact
 
 
 def _random_similarities(sketches: WindowSketches, facts: _Facts, seed: int) -> np.ndarray:
-    """Of random windows of different groups, at random shifts."""
+    """Similarities of random windows of different groups, at random shifts."""
     random, half = np.random.default_rng(seed), sketches.values.shape[1] // 2
     one, other = random.integers(len(sketches), size=(2, MAX_KNOWN))
     different = facts.group_of[facts.clips[one]] != facts.group_of[facts.clips[other]]

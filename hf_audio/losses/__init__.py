@@ -1,10 +1,9 @@
 """Losses on logits, float targets `[batch, classes]` and embeddings, computed outside the model.
 
-Targets are probabilities: one-hot or multi-hot, or anything between after mixup, so no case is special. NaN in
-multi-label targets says that nothing is known of that class in that clip. Each loss is one number per window; a batch's
-is their plain mean. Class weights multiply a class's terms and never enter the denominator, nor does the number of
-known targets: otherwise the mean of several micro-batches, or of several processes, would differ from the mean over all
-their samples together.
+Targets are probabilities: one-hot, multi-hot or, after mixup, values between 0 and 1, so there are no special cases. In
+multi-label targets, NaN means that a class is unknown for a clip. Each loss is one number per window, and a batch's
+loss is their mean. The denominator does not include class weights or the number of known targets: otherwise the mean
+over micro-batches or processes would differ from the mean over all their windows.
 """
 
 from __future__ import annotations

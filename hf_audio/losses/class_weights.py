@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SCHEMES = ("balanced", "effective")
 MAX_WEIGHT = 20.0
-EFFECTIVE_BETA = 0.999  # of the paper's values, that for data sets of a few thousand clips
+EFFECTIVE_BETA = 0.999  # the paper's value for datasets of a few thousand clips
 
 
 def class_weights_from_counts(
@@ -21,28 +21,29 @@ def class_weights_from_counts(
 ) -> np.ndarray:
     """Weights float32 `[classes]` that make rare classes count more.
 
-    "balanced": as much as common ones. Multi-label, negatives per positive of the class (`pos_weight` of binary
-    cross-entropy); single-label, inverse frequency, so that a sample's weight is 1 on average.
+    "balanced": all classes count the same. For multi-label, the weight is the number of negatives per positive
+    (`pos_weight` of binary cross-entropy); for single-label, the inverse frequency, so that the mean over clips is 1.
 
     "effective": by the effective number of samples, `(1 - beta^n) / (1 - beta)` with beta 0.999 (Cui et al. 2019,
-    arXiv 1901.05555, equation 2): classes of more than a few thousand clips count alike. Their mean is 1.
+    arXiv 1901.05555, equation 2): classes with more than a few thousand clips have about equal weights. Their mean is
+    1.
 
-    Weights stay within 1/20 and 20: a class of five clips would otherwise take over the gradient whenever one of them
+    Weights are limited to 1/20 to 20: otherwise a class of five clips would dominate the gradient whenever one of them
     is drawn.
 
     Args:
-        label_counts: number of training clips (or windows) of each class `[classes]`.
-        num_clips: number of training clips (or windows); where labels are partial, of those of which each class is
-            known `[classes]`. `FeatureDataset.class_counts` gives both.
+        label_counts: number of training clips (or windows) per class `[classes]`.
+        num_clips: number of training clips (or windows); with partial labels, the number for which each class is known
+            `[classes]`. `FeatureDataset.class_counts` gives both.
         scheme: one of SCHEMES.
 
     Raises:
-        InputError: a class has no training clip, or an unknown scheme.
+        InputError: a class has no training clips, or the scheme is unknown.
     """
     counts = np.asarray(label_counts, dtype=np.float64)
     if (counts <= 0).any():
         absent = ", ".join(name for name, count in zip(labels.names, counts, strict=True) if count <= 0)
-        raise InputError(f"No training clip has {absent}: class weights need a clip of each class; remove the class")
+        raise InputError(f"No training clip has {absent}: class weights need clips of each class; remove the class")
     if scheme not in SCHEMES:
         raise unknown_name("class_weights", scheme, SCHEMES)
     num_clips = np.asarray(num_clips, dtype=np.float64)

@@ -1,7 +1,7 @@
 """The distillation loss between a model and its teacher: Hinton et al. 2015, arXiv 1503.02531.
 
-Logits of both are divided by the temperature, and the loss is multiplied by its square, so that gradients stay about as
-large as those of the labels' loss at any temperature.
+Both logits are divided by the temperature, and the loss is multiplied by its square, so that gradients have about the
+same size as those of the labels' loss at any temperature.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ def softmax_distance(logits: Tensor, taught: Tensor, temperature: float) -> Tens
     """Kullback-Leibler divergence of the model's softmax from the teacher's, times temperature squared, `[batch]`.
 
     Args:
-        logits, taught: of the model and of its teacher, float `[batch, classes]`, the same classes in the same order.
+        logits, taught: logits of the model and the teacher, float `[batch, classes]`, with the same order of classes.
     """
     own, wanted = ((one / temperature).log_softmax(dim=1) for one in (logits, taught))
     return functional.kl_div(own, wanted, reduction="none", log_target=True).sum(dim=1) * temperature**2
 
 
 def sigmoid_distance(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
-    """Binary cross-entropy to the teacher's probabilities, the mean over the classes, times temperature squared,
-    `[batch]`. Arguments as of `softmax_distance`."""
+    """Binary cross-entropy with the teacher's probabilities, mean over classes, times temperature squared, `[batch]`.
+    Arguments as for `softmax_distance`."""
     own, wanted = logits / temperature, (taught / temperature).sigmoid()
     losses = functional.binary_cross_entropy_with_logits(own, wanted, reduction="none")
     return losses.mean(dim=1) * temperature**2

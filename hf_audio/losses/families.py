@@ -1,4 +1,4 @@
-"""Families of classes: confusing two classes of one family costs less than confusing two families."""
+"""Families of classes: confusing two classes of the same family costs less than confusing two families."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def family_cross_entropy(
 ) -> Tensor:
     """Hierarchical cross-entropy of two levels (Bertinetto et al. 2020, arXiv 1912.09393, equation 4), `[batch]`.
 
-    A class's probability is that of its family times its share in it. The logarithm of the share is discounted, so a
-    confusion within the family costs `within_family` of what it costs in cross-entropy, while one of two families
-    keeps its full price:
+    A class's probability is that of its family times its probability within the family. The logarithm of the latter is
+    scaled, so a confusion within a family costs `within_family` times its cross-entropy, and a confusion between
+    families costs the full cross-entropy:
 
         - log p(family) - within_family * log p(class | family)
 
-    That is the paper's loss with exp(-alpha) = within_family, times a constant; 1 is cross-entropy, 0 tells families
-    apart only. Targets may be mixed or smoothed; `class_weights` multiply the terms of their classes.
+    This is the paper's loss with exp(-alpha) = within_family, times a constant. 1 is cross-entropy; 0 only separates
+    families. Targets may be mixed or smoothed; `class_weights` multiply the terms of their classes.
 
     Args:
-        families: float `[classes, families]`, 1 where a class is in a family; see `membership`.
+        families: float `[classes, families]`, 1 if a class is in a family; see `membership`.
         within_family: between 0 and 1.
     """
     log_probabilities = logits.log_softmax(dim=1)
@@ -48,27 +48,28 @@ def family_cross_entropy(
 
 
 def membership(families: Families, labels: LabelSpace) -> Tensor:
-    """float32 `[classes, families]`: 1 where a class is in a family."""
+    """float32 `[classes, families]`: 1 if a class is in a family."""
     family_of = {name: place for place, names in enumerate(families.values()) for name in names}
     return torch.eye(len(families))[[family_of[name] for name in labels.names]]
 
 
 def named_families(wanted: str, labels: LabelSpace, corpus: str) -> Families:
-    """The families that a run asks for, with the classes that it has.
+    """The families of a run, with the classes that it has.
 
     Args:
         wanted: "corpus", or a YAML file {family: [classes]}.
-        corpus: the title of the corpus, as its card has it.
+        corpus: the title of the corpus in its card.
 
     Raises:
-        InputError: the corpus has none, no such file, a class in no family or in two, an unknown class, or one family.
+        InputError: the corpus has no families, the file does not exist, a class is unknown or is in no family or in
+            two, or there is only one family.
     """
     if wanted == OF_THE_CORPUS:
         known = families_of_corpus(corpus)
         if known is None:
             raise InputError(
-                f"Nothing is known of families of classes in {corpus}: give --families FILE.yaml with "
-                "{family: [classes]}, or leave out --loss family"
+                f"{corpus} has no families of classes: give --families FILE.yaml with {{family: [classes]}}, or leave "
+                "out --loss family"
             )
         found = {family: tuple(name for name in names if name in labels.names) for family, names in known.items()}
         found, source = {family: names for family, names in found.items() if names}, corpus
@@ -84,28 +85,28 @@ def _read(path: Path, name: str) -> Families:
     for family, classes in read.items():
         if not isinstance(classes, list) or not classes:
             raise InputError(
-                f"{name} has for family {family!r} no list of classes: expected {{family: [classes]}}, each class in "
+                f"{name} has no list of classes for family {family!r}: expected {{family: [classes]}}, each class in "
                 "one family"
             )
     return {str(family): tuple(map(str, classes)) for family, classes in read.items()}
 
 
 def _check(families: Families, labels: LabelSpace, source: str) -> None:
-    """Refuses families that do not have each class once."""
+    """Refuses families unless each class is in exactly one."""
     names = [name for classes in families.values() for name in classes]
     for name in names:
         if name not in labels.names:
             guess = nearest_name(name, labels.names)
             hint = f"did you mean {guess!r}?" if guess else f"there are: {_listed(labels.names)}"
-            raise InputError(f"{source} puts {name!r} into a family, which is not a class here: {hint}")
+            raise InputError(f"{source} has {name!r} in a family, but it is not a class here: {hint}")
     for name in labels.names:
         if names.count(name) != 1:
             found = "no family" if name not in names else f"{names.count(name)} families"
             raise InputError(f"{source} has the class {name!r} in {found}: put each class into exactly one")
     if not 1 < len(families) < len(labels):
         raise InputError(
-            f"{source} makes {len(families)} families of {len(labels)} classes, which has no effect: give two or "
-            "more families, at least one of them with several classes"
+            f"{source} has {len(families)} families for {len(labels)} classes, which has no effect: give two or more "
+            "families, at least one of them with several classes"
         )
 
 

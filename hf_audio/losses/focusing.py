@@ -1,7 +1,7 @@
-"""Losses that focus on what is not yet correct: one number per window, as in `models/window_losses.py`.
+"""Losses that focus on difficult windows: one number per window, as in `models/window_losses.py`.
 
-Targets are probabilities; NaN in those of several labels is unknown, whose terms and gradients are 0. Keywords are the
-settings of `LossConfig` that a loss has: reports read them here.
+Targets are probabilities. In multi-label targets, NaN is unknown; its terms and gradients are 0. Keyword arguments are
+the settings of `LossConfig` that a loss has; reports read them from here.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from torch.nn import functional
 
 
 def focal(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, *, focal_gamma: float = 2.0) -> Tensor:
-    """Focal loss over a softmax (Lin et al. 2017, arXiv 1708.02002): cross-entropy whose terms are multiplied by
-    `(1 - p) ** focal_gamma` of the class's probability p, `[batch]`; with 0 it is cross-entropy."""
+    """Focal loss with softmax (Lin et al. 2017, arXiv 1708.02002): cross-entropy whose terms are multiplied by
+    `(1 - p) ** focal_gamma` for the class's probability p, `[batch]`; 0 is cross-entropy."""
     log_probabilities = logits.log_softmax(dim=1)
     terms = -targets * _power(1 - log_probabilities.exp(), focal_gamma) * log_probabilities
     return (terms if class_weights is None else terms * class_weights).sum(dim=1)
@@ -22,8 +22,8 @@ def focal(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, 
 def binary_focal(
     logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, *, focal_gamma: float = 2.0
 ) -> Tensor:
-    """The same for independent classes, the mean over them, `[batch]`: a positive's terms are multiplied by
-    `(1 - p) ** focal_gamma`, a negative's by `p ** focal_gamma`; `class_weights` multiply the positive ones."""
+    """Focal loss for multi-label, mean over classes, `[batch]`: terms of positives are multiplied by
+    `(1 - p) ** focal_gamma`, of negatives by `p ** focal_gamma`; `class_weights` multiply the positive ones."""
     gammas = {"positive_gamma": focal_gamma, "negative_gamma": focal_gamma}
     return asymmetric(logits, targets, class_weights, **gammas, negative_margin=0.0)
 
@@ -39,8 +39,8 @@ def asymmetric(
 ) -> Tensor:
     """Asymmetric loss for several labels (Ridnik et al. 2021, arXiv 2009.14119), the mean over the classes, `[batch]`.
 
-    Negatives, of which there are most, are focused harder than positives, and do not count at all where their
-    probability is below `negative_margin`: `p` is replaced by `max(p - negative_margin, 0)` there.
+    Negatives, which are the majority, are focused more than positives. They do not count at all if their probability is
+    below `negative_margin`: `p` is replaced by `max(p - negative_margin, 0)`.
     """
     unknown = targets.isnan()
     logits, targets = logits.masked_fill(unknown, 0.0), targets.masked_fill(unknown, 0.0)
@@ -58,5 +58,5 @@ def asymmetric(
 
 
 def _power(shares: Tensor, gamma: float) -> Tensor:
-    """`shares ** gamma`, whose slope at 0 would be infinite for a gamma between 0 and 1, and its gradient no number."""
+    """`shares ** gamma`, with a minimum for `shares`: at 0, a gamma between 0 and 1 would give a NaN gradient."""
     return shares.clamp(min=torch.finfo(shares.dtype).tiny) ** gamma

@@ -1,4 +1,4 @@
-"""Losses on the input of the classifier, for windows of one class each; they are added to the loss on the logits."""
+"""Losses on embeddings, the input of the classifier, for single-label tasks; they are added to the loss on logits."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SURE = 1 - 1e-4  # a target from here on is of a window that is not mixed of several classes
+SURE = 1 - 1e-4  # minimum target of a window that is not a mixture of several classes
 
 
 def batch_hard_triplet(embedding: Tensor, targets: Tensor, margin: float) -> Tensor:
     """Triplet loss of each window with its hardest partners in the batch (Hermans et al. 2017, arXiv 1703.07737).
 
-    max(0, margin + distance to the farthest window of its class - distance to the nearest of another), `[batch]`.
-    Distances are Euclidean between embeddings scaled to length 1, so that a margin is the same for every model; the
-    paper leaves them as they are. A window without such partners costs nothing. So does one that is mixed of several
-    classes, which is nobody's partner either.
+    max(0, margin + distance to the farthest window of its class - distance to the nearest window of another class),
+    `[batch]`. Distances are Euclidean between embeddings scaled to length 1, so that a margin means the same for all
+    models; the paper does not scale them. Windows without such partners have a loss of 0. So do mixtures of several
+    classes, which are not used as partners either.
 
-    It is no loss of one window: partners are sought among those that are given, which in training is the micro-batch
-    of a process. With more gradient accumulation or processes, and as many windows in a step, there are fewer.
+    The loss of a window depends on the other windows given, which are the micro-batch of a process in training. With
+    more gradient accumulation or processes and the same global batch, there are fewer partners.
 
     Args:
         embedding: `[batch, size]`.
@@ -36,7 +36,7 @@ def batch_hard_triplet(embedding: Tensor, targets: Tensor, margin: float) -> Ten
     farthest = distances.masked_fill(~positive, -torch.inf).amax(dim=1)
     nearest = distances.masked_fill(~negative, torch.inf).amin(dim=1)
     has_both = positive.any(dim=1) & negative.any(dim=1)
-    # partners that are not there are replaced before the difference: infinite ones would give gradients that are NaN
+    # missing partners are replaced before the difference: infinite distances would give NaN gradients
     farthest, nearest = (one.masked_fill(~has_both, 0.0) for one in (farthest, nearest))
     return (margin + farthest - nearest).relu().masked_fill(~has_both, 0.0)
 
@@ -44,10 +44,11 @@ def batch_hard_triplet(embedding: Tensor, targets: Tensor, margin: float) -> Ten
 class CenterLoss(nn.Module):
     """Half the squared distance to the center of a window's class (Wen et al. 2016, ECCV, equation 2), `[batch]`.
 
-    Centers are parameters `[classes, size]`: where the paper moves them by a rule of its own, here the optimizer does,
-    at a rate of their own. Of a window that is mixed of several classes, each center counts by its share.
+    Centers are parameters `[classes, size]`. The paper moves them by a separate rule; here the optimizer does, with a
+    separate learning rate. For a mixture of several classes, each center counts by its share.
 
-    Each window's loss is its own. The centers are those of the step's beginning, the same in all processes.
+    A window's loss does not depend on other windows. The centers are those at the start of the step, the same in all
+    processes.
 
     Args:
         learning_rate: of the centers.

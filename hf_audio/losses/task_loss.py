@@ -1,4 +1,4 @@
-"""The loss of a task: one number per window, of its logits and, if a run asks for it, of its embedding."""
+"""The loss of a task: one number per window, from its logits and optionally its embedding."""
 
 from __future__ import annotations
 
@@ -17,42 +17,38 @@ from hf_audio.losses.focusing import asymmetric, binary_focal, focal
 from hf_audio.losses.of_embeddings import CenterLoss, batch_hard_triplet
 from hf_audio.models.window_losses import binary_cross_entropy, cross_entropy
 
-# The losses of logits by name, for one class per window and for several labels
+# The losses on logits by name: (single-label, multi-label)
 FUNCTIONS = {
     "cross_entropy": (cross_entropy, binary_cross_entropy),
     "focal": (focal, binary_focal),
     "asymmetric": (None, asymmetric),
     "family": (family_cross_entropy, None),
 }
-ELSEWHERE = {  # what to do where a loss is not for a task
+ELSEWHERE = {  # error for a loss that is not for a task
     "asymmetric": (
-        "--loss asymmetric is for several labels, where most answers are no, and each clip has exactly one class here: "
-        "give --loss focal, or leave it out"
-    ),
-    "family": (
-        "--loss family is for clips of one class, whose family has a probability, and several labels may apply here: "
+        "--loss asymmetric is for multi-label tasks, and each clip has exactly one class here: give --loss focal, or "
         "leave it out"
     ),
+    "family": "--loss family is for single-label tasks, and several labels may apply here: leave it out",
 }
 
 
 class TaskLoss(nn.Module):
     """(logits `[batch, classes]`, targets `[batch, classes]`, embedding `[batch, size]` or None) -> `[batch]`, float32.
 
-    Targets are probabilities, and NaN where nothing is known (several labels only). The losses of embeddings are added
-    where an embedding is given; class weights multiply them by the weight of the window's class. Label smoothing is of
-    the logits' loss alone: a window's partners and center are those of its class.
+    Targets are probabilities; NaN is unknown (multi-label only). If an embedding is given, the losses on embeddings are
+    added; they are multiplied by the weight of the window's class. Label smoothing only applies to the loss on logits.
 
     Args:
-        labels: tasks of several labels get the binary form of a loss, others that over a softmax.
+        labels: multi-label tasks get the binary form of a loss, others the softmax form.
         settings: which losses; by default cross-entropy.
         class_weights: float `[classes]`, see `class_weights_from_counts`.
-        frequencies: float `[classes]`, the share of training clips of each class, which logit adjustment reads.
-        corpus: title of the corpus, whose families --families corpus takes.
+        frequencies: float `[classes]`, the share of training clips per class, for logit adjustment.
+        corpus: title of the corpus, for --families corpus.
         label_smoothing: see `smooth_targets`.
 
     Raises:
-        InputError: another number of weights, a loss that is not for such labels, or families that do not fit.
+        InputError: the number of weights is wrong, the loss is not for such labels, or the families do not fit.
     """
 
     def __init__(
@@ -78,26 +74,26 @@ class TaskLoss(nn.Module):
         self.adjustment = _adjustment(self.asked.logit_adjustment, frequencies, labels)
         if self.reads_embedding and labels.is_multi_label:
             raise InputError(
-                "--triplet_weight and --center_weight compare windows of one class each, and several labels may apply "
-                "here: leave them out"
+                "--triplet_weight and --center_weight are for single-label tasks, and several labels may apply here: "
+                "leave them out"
             )
 
     @property
     def reads_embedding(self) -> bool:
-        """Whether any loss is of the embedding."""
+        """Whether any loss uses the embedding."""
         return self.asked.triplet_weight > 0 or self.asked.center_weight > 0
 
     def learned(self, embedding_size: int) -> CenterLoss | None:
-        """What it learns by itself, made once the embedding has a size; None where that is nothing."""
+        """Creates its own trained parameters for this embedding size; None if it has none."""
         if self.asked.center_weight > 0:
             self.center = CenterLoss(len(self.labels), embedding_size, self.asked.center_learning_rate)
         return self.center
 
     def of_logits(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss of the logits alone, which evaluation has: `[batch]`, in float32 or finer, targets as they are."""
+        """The loss on logits only, as in evaluation: `[batch]`, in float32 or more precise, without label smoothing."""
         logits = _precise(logits)
-        self._constants = {name: value.to(logits) for name, value in self._constants.items()}  # once, not at each step
-        with torch.autocast(logits.device.type, enabled=False):  # which would take sums in half precision
+        self._constants = {name: value.to(logits) for name, value in self._constants.items()}  # copied once
+        with torch.autocast(logits.device.type, enabled=False):  # no sums in half precision
             return self.function(logits, targets.to(logits), **{**self.values, **self._constants})
 
     def forward(self, logits: Tensor, targets: Tensor, embedding: Tensor | None = None) -> Tensor:
@@ -119,7 +115,7 @@ class TaskLoss(nn.Module):
         return losses if weights is None else losses * (targets @ weights.to(targets))
 
     def settings(self) -> dict[str, Any]:
-        """The losses and their settings that act, by the names of the flags."""
+        """The losses and their settings that have an effect, by flag."""
         asked = self.asked
         embeddings = ["triplet_weight", "triplet_margin"] if asked.triplet_weight > 0 else []
         embeddings += ["center_weight", "center_learning_rate"] if asked.center_weight > 0 else []
@@ -146,7 +142,7 @@ def _function(name: str, labels: LabelSpace):
 
 
 def _keywords(function) -> list[str]:
-    """The settings that a loss has: what it takes by keyword alone."""
+    """The settings that a loss has: its keyword-only arguments."""
     parameters = inspect.signature(function).parameters.values()
     return [one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY]
 
@@ -154,7 +150,7 @@ def _keywords(function) -> list[str]:
 def _constants(
     values: dict[str, Any], labels: LabelSpace, class_weights: np.ndarray | Tensor | None
 ) -> dict[str, Tensor]:
-    """What a loss is given as tensors, by its names for them."""
+    """The tensor arguments of a loss, by name."""
     found = {}
     if class_weights is not None:
         found["class_weights"] = torch.as_tensor(class_weights, dtype=torch.float32)
@@ -164,14 +160,14 @@ def _constants(
 
 
 def _adjustment(strength: float, frequencies: np.ndarray | None, labels: LabelSpace) -> Tensor | None:
-    """What training adds to the logits `[classes]`: the model then need not learn how frequent classes are, and does
-    not tell it when it is used (Menon et al. 2021, arXiv 2007.07314)."""
+    """What training adds to the logits `[classes]`, so that the model does not learn the class frequencies and its
+    predictions do not favor frequent classes (Menon et al. 2021, arXiv 2007.07314)."""
     if not strength:
         return None
     if labels.is_multi_label:
         raise InputError(
-            "--logit_adjustment is for clips of one class, and several labels may apply here: give --class_weights "
-            "balanced in its place"
+            "--logit_adjustment is for single-label tasks, and several labels may apply here: give --class_weights "
+            "balanced instead"
         )
     if frequencies is None or len(frequencies) != len(labels):
         raise InputError("--logit_adjustment needs the frequency of each class: give TaskLoss(..., frequencies=...)")
@@ -179,9 +175,8 @@ def _adjustment(strength: float, frequencies: np.ndarray | None, labels: LabelSp
 
 
 def smooth_targets(targets: Tensor, factor: float, labels: LabelSpace) -> Tensor:
-    """Label smoothing (Szegedy et al. 2016): each target moves by the share `factor` towards an even answer.
+    """Label smoothing (Szegedy et al. 2016): each target moves towards a uniform distribution, by the share `factor`.
 
-    Even is 1 / classes for a single label, and 1/2 for each class where they are independent. Unknown ones (NaN) stay
-    unknown.
+    Uniform is 1 / classes for single-label, and 1/2 per class for multi-label. Unknown targets (NaN) stay unknown.
     """
     return targets * (1 - factor) + factor * (0.5 if labels.is_multi_label else 1 / len(labels))

@@ -1,7 +1,6 @@
-"""Metrics as `evaluate` modules, one folder each, loaded by path so that no Hub is needed.
+"""Metrics as `evaluate` modules, one folder each, loaded by path, so that the Hub is not needed.
 
-`decision_scores` scores yes/no decisions, `ranking_scores` scores orderings. A folder can be pushed to a Space as it
-is.
+`decision_scores` is for decisions, `ranking_scores` for rankings. A folder can be pushed to a Space unchanged.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ METRIC_NAMES = {
 
 
 def main_metrics(problem_type: str) -> tuple[str, ...]:
-    """The metrics that a table of such a task shows, the most important first."""
+    """The metrics for tables of a kind of task, the most important first."""
     if problem_type == "multi_label_classification":
         return ("f1_micro", "f1_macro", "mean_average_precision", "lrap", "roc_auc_macro")
     return ("accuracy", "f1_macro", "mean_average_precision", "roc_auc_macro")
@@ -55,17 +54,17 @@ def main_metrics(problem_type: str) -> tuple[str, ...]:
 
 @cache
 def load_metric(name: str) -> evaluate.EvaluationModule:
-    """The `evaluate` module in the folder `name` beside this file, loaded once a process."""
-    import evaluate  # takes a second to import, which commands that only print their help should not pay
+    """The `evaluate` module in the folder `name` next to this file, loaded once per process."""
+    import evaluate  # takes a second to import, which would delay commands that only print their help
 
     return evaluate.load(str(Path(__file__).parent / name), keep_in_memory=True)
 
 
 def decide(probabilities: np.ndarray, labels: LabelSpace, threshold: float | np.ndarray = 0.5) -> np.ndarray:
-    """Decisions int8 `[clips, classes]`: the largest score, or every score >= threshold where it is multi-label.
+    """Decisions int8 `[clips, classes]`: the largest score, or in multi-label tasks each score >= threshold.
 
     Args:
-        threshold: one of all classes, or one each, `[classes]`.
+        threshold: one for all classes, or one per class, `[classes]`.
     """
     probabilities = np.asarray(probabilities)
     if labels.is_multi_label:
@@ -76,17 +75,17 @@ def decide(probabilities: np.ndarray, labels: LabelSpace, threshold: float | np.
 def classification_metrics(
     probabilities: np.ndarray, targets: np.ndarray, labels: LabelSpace, threshold: float = 0.5
 ) -> dict[str, Any]:
-    """Every metric of clips' scores, ready for JSON: never NaN, None where a metric is undefined.
+    """All metrics of clip scores, ready for JSON: None instead of NaN if a metric is undefined.
 
     A class without a positive among the targets is left out of the macro averages (`f1_macro`,
-    `mean_average_precision`, `roc_auc_macro`) and has None for its own values. Unknown targets (NaN) count nowhere:
-    each class is scored on the clips of which it is known, each clip on its known classes.
+    `mean_average_precision`, `roc_auc_macro`) and has None for its own values. Unknown targets (NaN) do not count: each
+    class is scored on the clips for which it is known, and each clip on its known classes.
 
     Args:
         probabilities: float `[clips, classes]`, averaged over each clip's windows.
         targets: float `[clips, classes]`, one-hot or multi-hot, NaN where unknown.
-        labels: names the classes and tells how to decide.
-        threshold: of multi-label decisions; single-label ones are the largest score.
+        labels: the classes, and the kind of task.
+        threshold: for multi-label decisions; single-label ones are the largest score.
 
     Returns:
         accuracy (all classes of a clip right), f1_micro, f1_macro, f1_samples, hamming_loss, mean_average_precision,
@@ -94,7 +93,7 @@ def classification_metrics(
         average_precision, roc_auc and support (number of clips known to have it).
 
     Raises:
-        InputError: shapes differ, no clips, or scores that are not finite.
+        InputError: shapes that differ, no clips, or scores that are not finite.
     """
     probabilities, true = _checked(probabilities, targets)
     decided = decide(probabilities, labels, threshold)
@@ -113,7 +112,7 @@ _PER_CLASS = ("precision", "recall", "f1", "average_precision", "roc_auc", "supp
 
 
 def validation_metrics(probabilities: np.ndarray, targets: np.ndarray, labels: LabelSpace) -> dict[str, float]:
-    """The plain numbers of `classification_metrics` for an epoch's log, multi-label ones at their own best threshold.
+    """The numbers of `classification_metrics` for the log of an epoch; multi-label ones at their best threshold.
 
     Undefined metrics are left out, since a log can only hold numbers. About 0.1 s for 3,000 clips of 11 classes.
     """
@@ -123,14 +122,14 @@ def validation_metrics(probabilities: np.ndarray, targets: np.ndarray, labels: L
 
 
 def choose_threshold(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    """The one threshold for all classes whose decisions `score >= threshold` have the largest micro F1.
+    """The threshold for all classes whose decisions `score >= threshold` have the largest micro F1.
 
-    To be called with validation scores, never with those it will be judged on. One threshold for all classes rather
-    than one each, because rare classes have too few validation clips to place their own.
+    Choose it on validation scores, never on the scores that are evaluated. There is one threshold for all classes,
+    because rare classes have too few validation clips for their own.
 
-    Exact: every place between two neighbouring scores is tried. The threshold lies halfway between them, so that it
-    does not depend on a single clip's score; of equally good places the one nearest 0.5 wins. 0.5 where no clip has a
-    label. Scores `[clips, classes]` must be in [0, 1]; those of unknown targets (NaN) are not looked at.
+    The search is exact: all positions between two neighboring scores are tried. The threshold is halfway between them,
+    so that it does not depend on the score of a single clip; of equally good ones, the nearest to 0.5 is chosen. It is
+    0.5 if no clip has a label. Scores `[clips, classes]` must be in [0, 1]; those of unknown targets (NaN) are ignored.
     """
     probabilities, true = _checked(probabilities, targets)
     known = ~np.isnan(true)
@@ -139,12 +138,12 @@ def choose_threshold(probabilities: np.ndarray, targets: np.ndarray) -> float:
         return 0.5
     order = np.argsort(-scores, kind="stable")
     scores, hits = scores[order], hits[order]
-    # Deciding for the k largest scores gives 2 tp / (k + positives). Equal scores cannot be told apart.
+    # With the k largest scores accepted, F1 is 2 tp / (k + positives). Equal scores cannot be separated.
     f1 = 2 * np.cumsum(hits) / (np.arange(1, len(scores) + 1) + hits.sum())
     below = np.append(scores[1:], 0.0)
     separable = np.append(scores[1:] < scores[:-1], True)
     thresholds = (scores + below) / 2
-    thresholds = np.where(thresholds > below, thresholds, scores)  # no float lies between close neighbours
+    thresholds = np.where(thresholds > below, thresholds, scores)  # there may be no float between close neighbors
     best = np.flatnonzero(separable & (f1 >= f1[separable].max() - 1e-12))
     return float(thresholds[best[np.abs(thresholds[best] - 0.5).argmin()]])
 
@@ -160,5 +159,5 @@ def _checked(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray
             "[clips, classes] with at least one clip"
         )
     if not np.isfinite(probabilities).all():
-        raise InputError("The model's scores are not finite: training has diverged; try a smaller learning rate")
+        raise InputError("The model's scores are not finite: training diverged; try a smaller learning rate")
     return probabilities, true

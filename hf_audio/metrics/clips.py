@@ -1,4 +1,4 @@
-"""From window logits to clip scores: the one place where a clip's windows are averaged."""
+"""From window logits to clip scores: the only place where the windows of a clip are averaged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hf_audio.errors import InputError
 
 @dataclass(frozen=True)
 class ClipScores:
-    """What a model says of each clip, and the truth.
+    """A model's scores per clip, with the targets.
 
     Attributes:
         clip_keys: int64 `[clips]`, the stable hash of each clip's id.
@@ -29,12 +29,12 @@ class ClipScores:
 
 @dataclass(frozen=True)
 class WindowScores:
-    """What a model says of each window of some clips, and the truth, in the order of the dataset.
+    """A model's scores per window, with the targets, in the order of the dataset.
 
     Attributes:
-        clip_ids, groups: text `[windows]`.
+        clip_ids, groups: strings `[windows]`.
         clip_keys: int64 `[windows]`, the stable hash of each clip's id.
-        starts_s: float64 `[windows]`, where each window starts in its file.
+        starts_s: float64 `[windows]`, the start of each window in its file.
         logits: float32 `[windows, classes]`.
         targets: float32 `[windows, classes]`, NaN where unknown.
     """
@@ -50,14 +50,14 @@ class WindowScores:
         return len(self.logits)
 
     def clips(self) -> ClipScores:
-        """The mean over each clip's windows."""
+        """The mean over the windows of each clip."""
         return average_per_clip(self.logits, self.targets, self.clip_keys)
 
 
 def average_per_clip(window_logits: np.ndarray, window_targets: np.ndarray, clip_keys: np.ndarray) -> ClipScores:
-    """Mean logits of each clip's windows; clips come in the order in which they first appear.
+    """Mean logits over the windows of each clip, with clips in order of first appearance.
 
-    The windows of a clip need not be neighbours: several processes may have interleaved them.
+    The windows of a clip need not be adjacent: several processes may have interleaved them.
 
     Args:
         window_logits: float `[windows, classes]`.
@@ -65,7 +65,7 @@ def average_per_clip(window_logits: np.ndarray, window_targets: np.ndarray, clip
         clip_keys: int64 `[windows]`.
 
     Raises:
-        InputError: lengths differ, or two windows of one clip disagree on its targets.
+        InputError: lengths that differ, or windows of one clip with different targets.
     """
     window_logits = np.asarray(window_logits, dtype=np.float64)
     window_targets = np.asarray(window_targets, dtype=np.float32)
@@ -73,19 +73,19 @@ def average_per_clip(window_logits: np.ndarray, window_targets: np.ndarray, clip
     if not len(window_logits) == len(window_targets) == len(clip_keys):
         raise InputError(
             f"Found {len(window_logits)} window logits, {len(window_targets)} targets and {len(clip_keys)} clip keys; "
-            "there must be one of each for every window"
+            "there must be one of each per window"
         )
     keys, first, clip_of_window = np.unique(clip_keys, return_index=True, return_inverse=True)
     clip_of_window = clip_of_window.reshape(-1)
     if not np.array_equal(window_targets, window_targets[first][clip_of_window], equal_nan=True):
-        raise InputError("Windows of one clip have different labels: rebuild the features, or two clip ids collide")
+        raise InputError("Windows of one clip have different labels, or two clip ids collide: rebuild the features")
     order = np.argsort(first)
     logits = mean_of_clips(window_logits, clip_of_window, len(keys))
     return ClipScores(keys[order], logits[order], window_targets[first[order]])
 
 
 def mean_of_clips(values: np.ndarray, clip_of_window: np.ndarray, num_clips: int) -> np.ndarray:
-    """Mean over each clip's windows, float64 `[clips, numbers]`; NaN of clips without any."""
+    """Mean over the windows of each clip, float64 `[clips, numbers]`; NaN for clips without windows."""
     sums = np.zeros((num_clips, values.shape[1]))
     np.add.at(sums, clip_of_window, values)
     counts = np.bincount(clip_of_window, minlength=num_clips)[:, None]

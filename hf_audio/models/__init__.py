@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from hf_audio.data.loading.features_dataset import FeatureDataset
 
-# so that checkpoints load our extractors from here; by their names too, where stock networks were trained on them
+# Lets AutoFeatureExtractor load our extractors for our models, and by name for stock models that were trained on them
 for _config in (FeatureMLPConfig, FeatureCNNConfig, FeatureRNNConfig):
     AutoFeatureExtractor.register(_config, ClassicalFeatureExtractor, exist_ok=True)
 for _config in (SpectrogramCNNConfig, SpectrogramLSTMConfig, TimmClassifierConfig, ParallelTimmConfig):
@@ -70,11 +70,11 @@ def build_model(
     """A model for a feature dataset: its classes, its task, its window length.
 
     Args:
-        name: a preset (see PRESETS) or a bare timm name such as "resnet50", trained from scratch; or trained weights:
-            the Hub name or folder of an audio checkpoint, or "timm/resnet50" for timm's own.
-        features: what it will be trained on.
+        name: to train from scratch, a preset (see PRESETS) or a bare timm name such as "resnet50". To fine-tune, the
+            Hub name or folder of an audio checkpoint, or "timm/resnet50" for timm's pretrained weights.
+        features: the data that it will be trained on.
         options: fields of the model's config that differ from the preset: head, head_sizes, dropout ...
-        metadata_fields: which of the clips' metadata is appended to the embedding.
+        metadata_fields: metadata of the clips that is appended to the embedding.
         freeze: "none", "backbone" or "convolutional".
         lora_rank: train adapters of this rank and the head only; 0 trains all weights.
         lora_alpha, lora_dropout, lora_targets: see `add_lora`.
@@ -83,13 +83,13 @@ def build_model(
 
     Raises:
         InputError: an unknown preset (names the nearest), options that do not fit, a checkpoint that cannot be used, or
-            one whose features were computed in another way.
+            one that was trained on features computed differently.
     """
     options = dict(options or {})
     if metadata_fields:
         options["metadata"] = metadata_values(features.clips(), metadata_fields)
     if freeze == "backbone" and _is_timm(name):
-        freeze, options["trainable_blocks"] = "none", 0  # its batch norms rest too
+        freeze, options["trainable_blocks"] = "none", 0  # freezes its batch norms too
     trained = is_trained(name)
     require_possible(name, lora_rank=lora_rank, options=options)
     require_form(name, features.kind)
@@ -99,8 +99,8 @@ def build_model(
             model = (_from_checkpoint if trained else _from_scratch)(name, features, options, token)
         except InputError:
             raise
-        except (TypeError, ValueError) as error:  # of our configs and models, one sentence each
-            raise InputError(f"{name} cannot be made with {options}: {error}") from error
+        except (TypeError, ValueError) as error:  # raised by our configs and models, one sentence each
+            raise InputError(f"{name} cannot be built with {options}: {error}") from error
         if isinstance(model.config, AudioClassifierConfig):
             model.config.padding_value = features.kind.padding_value(features.extractor)
         freeze_weights(model, freeze)
@@ -108,17 +108,17 @@ def build_model(
 
 
 def with_extractor_of(name: str, features: FeatureDataset, token: str | None = None) -> FeatureDataset:
-    """The same features, read by the model's own extractor where they are waveforms.
+    """The same features with the model's own extractor, if they are waveforms.
 
-    Wav2Vec2, Whisper and others each have an extractor of their own between waveform and model.
+    Wav2Vec2, Whisper and others each have their own extractor between waveform and model.
 
     Raises:
-        InputError: the checkpoint reads something else than these features.
+        InputError: the checkpoint needs other features.
     """
     from hf_audio.data.loading.features_dataset import check_same_extractor
 
     if name in TRANSFORMER_PRESETS and features.kind.form is Form.SOUND:
-        masked = {**features.extractor.to_dict(), "return_attention_mask": True}  # they are of the layer-norm kind
+        masked = {**features.extractor.to_dict(), "return_attention_mask": True}  # the presets normalize by layer norm
         return dataclasses.replace(features, extractor=Wav2Vec2FeatureExtractor(**masked))
     if not is_trained(name) or name.startswith(TIMM):
         return features
@@ -126,7 +126,7 @@ def with_extractor_of(name: str, features: FeatureDataset, token: str | None = N
     check_same_extractor(features.extractor, wanted)
     if features.kind.form is not Form.SOUND:
         return features
-    if isinstance(wanted, WhisperFeatureExtractor):  # made for 30 s; shorter windows need not be padded to that
+    if isinstance(wanted, WhisperFeatureExtractor):  # pads to 30 s by default, which shorter windows do not need
         seconds = max(1, -(-round(1000 * features.window_s) // 1000))
         wanted = WhisperFeatureExtractor(**{**wanted.to_dict(), "chunk_length": seconds})
     return dataclasses.replace(features, extractor=wanted)
@@ -166,16 +166,18 @@ def _from_checkpoint(name: str, features: FeatureDataset, options: dict, token: 
         size = {"num_frames": extractor.nb_max_frames}
     if isinstance(Checkpoint(name, token).config, AudioClassifierConfig):
         if options:
-            raise InputError(f"{name} keeps the settings it was trained with: leave out {', '.join(sorted(options))}")
+            raise InputError(
+                f"{name} has the settings that it was trained with: leave out {', '.join(sorted(options))}"
+            )
         return stock_from_checkpoint(name, features.labels, token=token)
     return transformer_from_checkpoint(name, features.labels, token=token, **size, **options)
 
 
 def _config_of(config_class: type[AudioClassifierConfig], features: FeatureDataset, settings: dict[str, Any]):
-    """The config of a network of ours for the size of these windows, and as many channels as they have.
+    """The config of one of our networks, for the size and the channels of these windows.
 
     Raises:
-        InputError: a setting that such a config does not have, or another number of channels.
+        InputError: a setting that this config does not have, or another number of channels.
     """
     extractor, labels = features.extractor, features.labels
     known = config_class().to_dict().keys()
@@ -196,7 +198,7 @@ def _config_of(config_class: type[AudioClassifierConfig], features: FeatureDatas
 
 
 def _split(options: dict[str, Any], of_network: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of the head, and those of the network."""
+    """The options of the head, and the options of the network."""
     head = {key: value for key, value in options.items() if key not in of_network}
     return head, {key: value for key, value in options.items() if key in of_network}
 
@@ -206,12 +208,13 @@ def _num_channels(features: FeatureDataset) -> int:
 
 
 def _check_channels(config_class: type[AudioClassifierConfig], found: int, wanted: int | None) -> None:
-    """Mono windows stand in every channel of a model with several, and an LSTM with one makes mono of what it reads."""
+    """Refuses other channels than the features have, unless they are mono, which is copied to every channel of the
+    model, or the model is an LSTM with one channel, which mixes its input down to mono."""
     makes_mono = config_class is SpectrogramLSTMConfig and wanted == 1
     if wanted not in (None, found) and found > 1 and not makes_mono:
         raise InputError(
-            f"num_channels {wanted} is asked for and the features have {found} channels: leave it out, or build other "
-            "features with --channels"
+            f"num_channels is {wanted} and the features have {found} channels: leave it out, or build other features "
+            "with --channels"
         )
 
 

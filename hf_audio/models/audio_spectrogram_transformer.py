@@ -1,8 +1,8 @@
 """Audio Spectrogram Transformers (Gong et al. 2021, arXiv 2104.01778): small ones from scratch, and fine-tuning.
 
-The class stays transformers' ASTForAudioClassification, so whatever is trained here loads without hf_audio. What is
-added is what that class lacks: an initialization that can be trained from, and position embeddings for windows of
-another length than the checkpoint's.
+The class is transformers' own ASTForAudioClassification, so models trained here load without hf_audio. This module adds
+what that class lacks: an initialization for training from scratch, and position embeddings for windows of another
+length than the checkpoint's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hf_audio.models.foreign_checkpoint import Checkpoint
 MODEL_TYPE = ASTConfig.model_type
 # Of cls, distillation and position embeddings of an untrained model: about the scale of the patches they are added to.
 TOKEN_STD = 0.3
-NUM_SPECIAL_TOKENS = 2  # cls and distillation, in front of the patches
+NUM_SPECIAL_TOKENS = 2  # cls and distillation, before the patches
 
 
 def ast_from_scratch(
@@ -37,12 +37,12 @@ def ast_from_scratch(
 ) -> ASTForAudioClassification:
     """An untrained AST for windows `[batch, num_frames, num_bins]`.
 
-    Stock initialization leaves cls, distillation and position embeddings at zero, where the first LayerNorm divides
-    by almost nothing: gradient norms of about 5e4. Here they are drawn at random, and weights with a standard deviation
-    of 1 / sqrt(hidden_size) instead of 0.02, which suits widths of 768 and more. A run from scratch on few
-    windows depends on it: after 10,000 windows of spoken digits (fsdd, random split, 4 layers of 192) validation
-    accuracy was 0.79 and 0.86 for two seeds, against 0.34 and 0.35 with 0.02 for weights and tokens; 2-D sin-cos
-    positions were worse than random ones at each scale tried.
+    The stock initialization leaves cls, distillation and position embeddings at zero, where the first LayerNorm divides
+    by almost nothing: gradient norms are about 5e4. Here they are drawn at random. Weights have a standard deviation of
+    1 / sqrt(hidden_size) instead of 0.02, which suits widths of 768 and more. This matters for training from scratch on
+    few windows: after 10,000 windows of spoken digits (fsdd, random split, 4 layers of 192), validation accuracy was
+    0.79 and 0.86 for two seeds, compared to 0.34 and 0.35 with 0.02 for weights and tokens. 2-D sin-cos positions were
+    worse than random ones at each scale tried.
 
     Raises:
         InputError: a window is smaller than one patch.
@@ -79,17 +79,17 @@ def ast_from_checkpoint(
 ) -> ASTForAudioClassification:
     """A trained AST with a new head, for windows `[batch, num_frames, num_bins]` of any length.
 
-    All weights are the checkpoint's, but for the classifier's last layer, and the position embeddings, which are cut
-    or interpolated to the window's length (`resize_positions`).
+    All weights are the checkpoint's except the classifier's last layer and the position embeddings, which are cut or
+    interpolated to the window's length (`resize_positions`).
 
     Args:
         name: Hub name or folder, e.g. "MIT/ast-finetuned-audioset-10-10-0.4593".
         labels: the new head's classes.
         num_frames, num_bins: size of a window; the bins must be those of the checkpoint.
-        token: for a private checkpoint; the stored one is used where this is None.
+        token: for a private checkpoint. None: the stored token.
 
     Raises:
-        InputError: there is no such checkpoint or no way to reach it, it is no AST, or its number of bins differs.
+        InputError: the checkpoint does not exist or cannot be reached, it is not an AST, or its number of bins differs.
     """
     checkpoint = Checkpoint(name, token)
     config = checkpoint.config
@@ -121,12 +121,12 @@ def ast_from_checkpoint(
 def resize_positions(positions: Tensor, old_shape: tuple[int, int], new_shape: tuple[int, int]) -> Tensor:
     """Position embeddings for another number of patches; cls and distillation tokens stay as they are.
 
-    Along each axis the center is cut out when fewer patches are needed, and the grid is interpolated bilinearly when
-    more are, as in the AST authors' code (github.com/YuanGongND/ast, src/models/ast_models.py).
+    Along each axis, the center is cut out if fewer patches are needed, and the grid is interpolated bilinearly if more
+    are needed, as in the AST authors' code (github.com/YuanGongND/ast, src/models/ast_models.py).
 
     Args:
-        positions: `[1, 2 + rows * columns, hidden]`, patches in row order: a row is a band of frequency.
-        old_shape, new_shape: (rows, columns), that is patches along frequency and along time.
+        positions: `[1, 2 + rows * columns, hidden]`, patches in row order: a row is a frequency band.
+        old_shape, new_shape: (rows, columns): patches along frequency and along time.
     """
     special, grid = positions[:, :NUM_SPECIAL_TOKENS], positions[:, NUM_SPECIAL_TOKENS:]
     if math.prod(old_shape) != grid.shape[1]:

@@ -1,4 +1,4 @@
-"""What a checkpoint's model card says in its head: someone's words, of which what cannot be read says nothing."""
+"""The metadata of a checkpoint's model card. It is third-party text: parts that cannot be read count as missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RULE = "---"
 
 
 def facts_in_card(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The metadata of a checkpoint's README.md; empty where it has no card, or one whose head cannot be read."""
+    """The metadata of a checkpoint's README.md; empty if it has no card, or its metadata cannot be read."""
     path = checkpoint.path("README.md", optional=True)
     if path is None:
         return {}
@@ -25,7 +25,7 @@ def facts_in_card(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def datasets_in_card(checkpoint: Checkpoint) -> list[str]:
-    """The datasets that a checkpoint's card names as those it was trained on."""
+    """The datasets that a checkpoint was trained on, according to its card."""
     said = facts_in_card(checkpoint).get("datasets")
     said = [said] if isinstance(said, str) else said
     return [one for one in said if isinstance(one, str)] if isinstance(said, list) else []

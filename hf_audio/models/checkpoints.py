@@ -1,7 +1,7 @@
-"""Transformers for audio: from a checkpoint or from scratch, as stock classes wherever the head allows it.
+"""Transformers for audio, from a checkpoint or from scratch, as stock classes wherever the head allows it.
 
-A linear head on the whole encoder is what AutoModelForAudioClassification has, so such a model stays a stock one that
-loads without any code of ours. Every other head goes through `TransformerClassifier`.
+AutoModelForAudioClassification has a linear head on the whole encoder, so a model with that head is a stock model,
+which loads without our code. All other heads use `TransformerClassifier`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from hf_audio.models.transformer_backbone import (
 )
 from hf_audio.models.transformer_classifier import TransformerClassifier, TransformerClassifierConfig
 
-# "wav2vec2-mini" hears one frame each 20 ms as its big relatives do, and a CPU trains it in minutes. Layer norm in the
-# convolutions and in front of each block: it trains without long warm-up, and padding does not change the result.
+# "wav2vec2-mini" has a frame every 20 ms like the large models, and trains on a CPU in minutes. It has layer norm in
+# the convolutions and before each block, so it trains without a long warm-up, and padding does not change the result.
 TRANSFORMER_PRESETS: dict[str, dict[str, Any]] = {
     "wav2vec2-mini": {
         "model_type": "wav2vec2",
@@ -58,20 +58,21 @@ def transformer_from_checkpoint(
     token: str | None = None,
     **settings,
 ) -> PreTrainedModel:
-    """A trained audio transformer with a new head: a stock class where its head allows it, else ours.
+    """A trained audio transformer with a new head: a stock class if the head allows it, otherwise ours.
 
     Args:
-        name: Hub name or folder, of any model that AutoModelForAudioClassification knows, whatever it was trained for:
+        name: Hub name or folder of any model that AutoModelForAudioClassification knows, whatever its task was:
             pretraining, speech recognition, other classes.
         labels: the new head's classes.
-        encoder: "full", or "convolutional": only the convolutions of Wav2Vec2 and its relatives.
-        num_frames, num_bins: size of a window, for AST. Whisper takes `num_frames` too, where its windows are shorter
-            than the 30 s (3,000 frames) it was trained on.
-        token: for a private checkpoint; the stored one is used where this is None.
-        settings: `pooling`, and of the head: see AudioClassifierConfig.
+        encoder: "full", or "convolutional": only the convolutions of Wav2Vec2 and similar models.
+        num_frames, num_bins: size of a window, for AST. Whisper takes `num_frames` too, for windows shorter than the
+            30 s (3,000 frames) it was trained on.
+        token: for a private checkpoint. None: the stored token.
+        settings: `pooling`, and settings of the head, see AudioClassifierConfig.
 
     Raises:
-        InputError: no such checkpoint, no audio model, weights missing or pickled, or settings that do not fit.
+        InputError: the checkpoint does not exist, is not an audio model, has missing or pickled weights, or the
+            settings do not fit.
     """
     _check_settings(settings)
     size = {"num_frames": num_frames, "num_bins": num_bins}
@@ -87,24 +88,23 @@ def stock_from_checkpoint(
     num_bins: int | None = None,
     token: str | None = None,
 ) -> PreTrainedModel:
-    """The class that AutoModelForAudioClassification has for a checkpoint, float32, with a new classifier.
+    """A checkpoint as the class that AutoModelForAudioClassification has for it, float32, with a new classifier.
 
-    Every weight of the encoder is the checkpoint's. The classifier is new, unless the checkpoint was trained on these
-    very classes. Masks and skipped layers in training are switched off (see `silence`). Arguments and errors are
-    those of `transformer_from_checkpoint`; a checkpoint of one of our own classes, registered in this process, loads
-    in the same way.
+    All weights of the encoder are the checkpoint's. The classifier is new, unless the checkpoint was trained on exactly
+    these classes. Masking and layer dropout in training are switched off (see `silence`). Arguments and errors are
+    those of `transformer_from_checkpoint`. Checkpoints of our own classes load in the same way.
     """
     checkpoint = Checkpoint(name, token)
     config = checkpoint.config
     if config.model_type == AST:
         if num_frames is None or num_bins is None:
-            raise ValueError("An AST needs num_frames and num_bins of the windows it will be given")
+            raise ValueError("An AST needs num_frames and num_bins of its windows")
         return ast_from_checkpoint(name, labels, num_frames, num_bins, token=token)
     same_classes = list(config.id2label.values()) == list(labels.names)
     for key, value in labels.config_settings.items():
         setattr(config, key, value)
     if isinstance(config, AudioClassifierConfig):
-        config.logit_curve_points = 0  # a calibration is of the weights as they were
+        config.logit_curve_points = 0  # the calibration does not hold for weights that change
     silence(config)
     if config.model_type == WHISPER and num_frames is not None:
         config.max_source_positions = -(-num_frames // FRAMES_PER_POSITION)
@@ -119,9 +119,9 @@ def stock_from_checkpoint(
 
 
 def transformer_from_scratch(kind: str, labels: LabelSpace, *, encoder: str = "full", **settings) -> PreTrainedModel:
-    """An untrained transformer of a preset in TRANSFORMER_PRESETS, a stock class where its head allows it.
+    """An untrained transformer of a preset in TRANSFORMER_PRESETS, a stock class if the head allows it.
 
-    Settings are `pooling`, those of the head, and fields of the preset's own config, such as num_hidden_layers.
+    Settings are `pooling`, settings of the head, and fields of the preset's own config, such as num_hidden_layers.
 
     Raises:
         InputError: an unknown preset, or settings that do not fit.
@@ -145,7 +145,8 @@ def transformer_from_scratch(kind: str, labels: LabelSpace, *, encoder: str = "f
 def with_head(
     stock: PreTrainedModel, labels: LabelSpace, *, encoder: str = "full", **settings
 ) -> TransformerClassifier:
-    """The encoder of a stock audio classifier, trained or not, under another head; the stock one is used up.
+    """The encoder of a stock audio classifier, trained or not, with another head. Do not use the stock model
+    afterwards.
 
     Raises:
         InputError: settings that do not fit.
@@ -170,13 +171,13 @@ def stays_stock(
     metadata: dict | None = None,
     **others,
 ) -> bool:
-    """Whether the stock class has this head: linear, on the whole encoder's own pooling, with nothing beside it."""
+    """Whether the stock class has this head: linear, on the encoder's own pooling, without metadata."""
     is_linear = head == "linear" and not head_sizes and not head_dropout
     return encoder == "full" and pooling is None and is_linear and not metadata
 
 
 def backbone_of(model: PreTrainedModel) -> PreTrainedModel:
-    """The encoder of a stock audio classifier or of ours."""
+    """The encoder of an audio classifier, stock or ours."""
     return model.encoder if model.config.model_type == WHISPER else model.base_model
 
 
@@ -186,7 +187,7 @@ def _new_classifier(config: PretrainedConfig, labels: LabelSpace, encoder: str, 
             backbone=backbone_settings(config), encoder=encoder, **settings, **labels.config_settings
         )
         return TransformerClassifier(wrapped)
-    except ValueError as error:  # one sentence each, of the head or of the encoder
+    except ValueError as error:  # one sentence about the head or the encoder
         raise InputError(str(error)) from error
 
 

@@ -1,4 +1,4 @@
-"""What our own models share: an embedding, optional metadata beside it, a head by name, the loss of the task."""
+"""Base class of our own models: an embedding, optional metadata, a head by name, the loss of the task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .padding import are_real, known_frames
 from .window_losses import binary_cross_entropy, cross_entropy
 
 SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
-# Layers whose weights start as torch starts them; models with other wishes override `_init_weights`.
+# Layers with torch's own initialization; models that need another one override `_init_weights`.
 PLAIN_LAYERS = (
     *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.RNNBase, nn.LayerNorm, nn.GroupNorm),
     *(LinearPerClass, MarginHead),
@@ -25,21 +25,21 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class AudioClassifierConfig(PretrainedConfig):
-    """Settings of the head, for every model of ours.
+    """Settings of the head, for all of our models.
 
     Args:
         head: "linear", "deep", "fluffy", "arcface" or "cosface".
         head_sizes: hidden sizes of a deep or fluffy head.
-        head_dropout: in front of each layer of the head.
-        head_margin: of arcface the radians that are added to the angle to the true class in training, of cosface what
-            is taken from its cosine. None: 0.3 and 0.2.
-        head_scale: what their cosines are multiplied with to become logits.
-        metadata: field -> its values, e.g. {"genre": ["cla", "jaz_blu"], "drums": ["yes", "no"]}; they are appended to
-            the embedding, one-hot with a place for "unknown".
-        padding_value: what the extractor puts behind a short sound, as the model reads it: frames at the end that have
-            it in every bin are padding where nobody says how many are real. None: windows are not padded.
-        logit_curve_points: of each curve that logits go through once training is over; 0: they do not. See
-            `LogitCurves`, by which a trained model is calibrated.
+        head_dropout: dropout before each layer of the head.
+        head_margin: arcface adds this to the angle of the true class in training, in radians; cosface subtracts it from
+            the cosine. None: 0.3 and 0.2.
+        head_scale: factor that turns the cosines of arcface and cosface into logits.
+        metadata: field -> its values, e.g. {"genre": ["cla", "jaz_blu"], "drums": ["yes", "no"]}. They are appended to
+            the embedding, one-hot with an extra place for "unknown".
+        padding_value: value of the extractor's padding, in the model's input. If `num_frames` is not given, frames at
+            the end with this value in all bins count as padding. None: windows are not padded.
+        logit_curve_points: points of each calibration curve that logits are mapped by after training, see
+            `LogitCurves`; 0: no curves.
     """
 
     model_type = "hf_audio_classifier"
@@ -61,7 +61,7 @@ class AudioClassifierConfig(PretrainedConfig):
         self.head_dropout = head_dropout
         self.head_margin = head_margin
         self.head_scale = head_scale
-        # sorted, as config.json will have them
+        # sorted, as in config.json
         self.metadata = {field: list(values) for field, values in sorted((metadata or {}).items())}
         self.padding_value = padding_value
         self.logit_curve_points = logit_curve_points
@@ -69,12 +69,12 @@ class AudioClassifierConfig(PretrainedConfig):
 
 
 class Layers:
-    """What a forward pass returns of its layers beside the logits, where a caller asks for it.
+    """What a forward pass returns of its layers, if requested.
 
     Attributes:
-        wanted: what was asked for of hidden states: all (True), or in transformers 5 those of some numbers.
-        hidden_states: the network's input and each layer's output, in order; None unless they are asked for.
-        attentions: each layer's weights; None unless they are asked for.
+        wanted: the requested hidden states: all (True), or in transformers 5 those with certain numbers.
+        hidden_states: the network's input and each layer's output, in order; None unless requested.
+        attentions: each layer's attention weights; None unless requested.
     """
 
     def __init__(self, hidden_states: bool | int | list[int] | None = False, attentions: bool = False) -> None:
@@ -83,7 +83,7 @@ class Layers:
         self.attentions: list[Tensor] | None = [] if attentions else None
 
     def start(self, values: Tensor) -> Tensor:
-        """Keeps the network's input if hidden states are asked for; it then has a gradient, as embeddings have."""
+        """Stores the network's input if hidden states are requested; it then has a gradient, as embeddings have."""
         if self.hidden_states is None:
             return values
         if torch.is_grad_enabled() and not values.requires_grad:
@@ -92,19 +92,19 @@ class Layers:
         return values
 
     def add(self, hidden: Tensor) -> None:
-        """Keeps a layer's output if hidden states are asked for."""
+        """Stores a layer's output if hidden states are requested."""
         if self.hidden_states is not None:
             self.hidden_states.append(hidden)
 
 
 class Windows(NamedTuple):
-    """What a network is given.
+    """The input of a network.
 
     Attributes:
         values: input_values or input_features of the extractor, `[batch, ...]`.
-        attention_mask: of padded waveforms, where the model takes one.
-        num_frames: int64 `[batch]`, frames (samples, steps) that are not padding; None where all are, or nobody knows.
-        layers: where hidden states and attentions are kept, if anybody wants them.
+        attention_mask: mask of padded waveforms, for models that take one.
+        num_frames: int64 `[batch]`, frames (samples, steps) that are not padding; None: no padding, or unknown.
+        layers: stores hidden states and attentions if they are requested.
     """
 
     values: Tensor
@@ -113,56 +113,55 @@ class Windows(NamedTuple):
     layers: Layers
 
     def are_real(self, size: int) -> Tensor | None:
-        """Bool `[batch, size]`: which of `size` frames are not padding; None where all are."""
+        """Bool `[batch, size]`: which of `size` frames are not padding; None if `num_frames` is."""
         return None if self.num_frames is None else are_real(self.num_frames, size)
 
 
 class AudioClassifier(PreTrainedModel):
-    """An embedding of a window, and a head on it.
+    """A network that gives an embedding per window, and a head on the embedding.
 
-    A subclass makes its layers in `__init__`, then calls `self.add_head(embedding_size)`, and has
-    `embedding_of(windows) -> [batch, embedding_size]`, which calls `windows.layers.start` with the network's input and
-    `windows.layers.add` after each layer. What is padding in a window must not change its embedding, as far as the
-    network allows.
+    A subclass creates its layers in `__init__`, then calls `self.add_head(embedding_size)`. Its method
+    `embedding_of(windows) -> [batch, embedding_size]` calls `windows.layers.start` with the network's input and
+    `windows.layers.add` after each layer. Padding must not change the embedding, as far as the network allows.
     """
 
     config_class: type[PretrainedConfig] = AudioClassifierConfig
     main_input_name = "input_values"
-    base_model_prefix = ""  # there is no model of transformers within
+    base_model_prefix = ""  # contains no transformers model
     has_attentions = False
     reads_num_frames = True  # its forward takes `num_frames`; stock classes do not
-    lora_targets: tuple[str, ...] = ()  # names of the layers that adapters go to
+    lora_targets: tuple[str, ...] = ()  # names of the layers that LoRA adapts
 
     def add_head(self, embedding_size: int) -> None:
-        """Makes the head for embeddings of this size, and initializes what is untrained. The last line of __init__."""
+        """Creates the head for embeddings of this size and initializes untrained weights: the last call of __init__."""
         self.num_labels = self.config.num_labels
         self.classifier = self.make_head(embedding_size, self.num_labels)
         self.add_curves()
         self.post_init()
 
     def add_curves(self) -> None:
-        """Makes the curves behind the head that the config asks for, if any."""
+        """Creates the calibration curves after the head, if the config has any."""
         points, shared = self.config.logit_curve_points, self.config.problem_type != MULTI_LABEL
         self.logit_curves = LogitCurves(self.num_labels, points, shared) if points else None
 
     def make_head(self, embedding_size: int, num_labels: int) -> nn.Module:
-        """The head that the config asks for, over an embedding of this size with the metadata behind it."""
+        """The head of the config, for an embedding of this size followed by the metadata."""
         config = self.config
         margin = {}
         if config.head in MARGIN_HEADS:
             if task_of(config) == REGRESSION:
-                raise ValueError(f"{config.head} tells classes apart, and problem_type is regression: use another head")
+                raise ValueError(f"The {config.head} head is for classes, and problem_type is regression: use another")
             has_bias = config.problem_type == MULTI_LABEL
             margin = {"margin": config.head_margin, "scale": config.head_scale, "has_bias": has_bias}
         size = embedding_size + sum(len(values) + 1 for values in config.metadata.values())
         return build_head(config.head, size, num_labels, config.head_sizes, config.head_dropout, **margin)
 
     def get_input_embeddings(self) -> nn.Module | None:
-        """None: sound is not a table of tokens."""
+        """None: audio has no table of token embeddings."""
         return None
 
     def embedding_of(self, windows: Windows) -> Tensor:
-        """One vector a window, `[batch, embedding_size]`: the part that is a model's own."""
+        """One vector per window, `[batch, embedding_size]`; each model has its own."""
         raise NotImplementedError(f"{type(self).__name__} has no embedding_of")
 
     def embed(
@@ -172,17 +171,17 @@ class AudioClassifier(PreTrainedModel):
         num_frames: Tensor | None = None,
         layers: Layers | None = None,
     ) -> Tensor:
-        """One vector a window, `[batch, embedding_size]`; see `forward`.
+        """One vector per window, `[batch, embedding_size]`; see `forward`.
 
         Args:
-            layers: where hidden states and attentions are kept, if anybody wants them.
+            layers: stores hidden states and attentions if they are requested.
         """
         if num_frames is None:
             num_frames = known_frames(input_values, self.config.padding_value)
         return self.embedding_of(Windows(input_values, attention_mask, num_frames, layers or Layers()))
 
     def with_metadata(self, embedding: Tensor, metadata: Tensor | None = None) -> Tensor:
-        """What the head sees: the embedding, and after it each field of the metadata one-hot."""
+        """The input of the head: the embedding, then each field of the metadata one-hot."""
         if not self.config.metadata:
             return embedding
         sizes = [len(values) + 1 for values in self.config.metadata.values()]
@@ -203,25 +202,25 @@ class AudioClassifier(PreTrainedModel):
         return_dict: bool | None = None,
         input_features: Tensor | None = None,
     ) -> SequenceClassifierOutput | tuple[Tensor, ...]:
-        """Logits of windows, and with labels the loss.
+        """Logits of windows, and the loss if labels are given.
 
         Args:
-            input_values: what the model's feature extractor gives, `[batch, ...]`.
-            attention_mask: of padded waveforms, where the model takes one.
-            labels: float `[batch, classes]`, one-hot, multi-hot or anything between, NaN where several labels are
-                asked for and one is unknown; or class indices `[batch]`. In regression any numbers.
-            metadata: int64 `[batch, fields]`: 0 is unknown, k the k-th value of the field. All unknown where None.
-            num_frames: int64 `[batch]`: how many frames (samples, steps) of each window are not padding. Where None, as
-                in the stock pipeline, the config's `padding_value` tells.
-            output_attentions, output_hidden_states, return_dict: as in every model of transformers; by default as the
-                config says.
-            input_features: what Whisper's and Wav2Vec2-BERT's extractors call their windows, in place of input_values.
+            input_values: output of the model's feature extractor, `[batch, ...]`.
+            attention_mask: mask of padded waveforms, for models that take one.
+            labels: float `[batch, classes]`, one-hot, multi-hot or values between 0 and 1; with several labels, NaN is
+                unknown. Or class indices `[batch]`. For regression, any numbers.
+            metadata: int64 `[batch, fields]`: 0 is unknown, k is the k-th value of the field. None: all unknown.
+            num_frames: int64 `[batch]`: number of frames (samples, steps) per window that are not padding. None, as in
+                the stock pipeline: found by the config's `padding_value`.
+            output_attentions, output_hidden_states, return_dict: as in all transformers models; by default from the
+                config.
+            input_features: replaces input_values for the extractors of Whisper and Wav2Vec2-BERT.
 
         Raises:
-            ValueError: no windows, or both; attentions are asked for and the network has none.
+            ValueError: no windows, or both kinds; or attentions are requested and the network has none.
         """
         if (input_values is None) == (input_features is None):
-            raise ValueError("Expected windows as input_values, or as input_features where its extractor says so")
+            raise ValueError("Expected either input_values or input_features, whichever the extractor returns")
         windows = input_features if input_values is None else input_values
         asked = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         attentions, hidden_states = (
@@ -246,18 +245,18 @@ class AudioClassifier(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        # transformers would draw from a normal distribution of standard deviation 0.02, far too narrow for small layers
+        # transformers would draw from a normal distribution with standard deviation 0.02, too narrow for small layers
         if isinstance(module, PLAIN_LAYERS):
             module.reset_parameters()
         elif isinstance(module, BATCH_NORMS):
-            # by functions that transformers replaces while it loads, so that they spare what a checkpoint has
+            # nn.init functions: while loading, transformers replaces them with ones that skip loaded weights
             for name, start in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
                 nn.init.constant_(getattr(module, name), start)
             nn.init.constant_(module.num_batches_tracked, 0)
 
 
 def task_of(config: PretrainedConfig, labels: Tensor | None = None) -> str:
-    """The config's problem type; where it has none, what transformers takes labels of this type and number for."""
+    """The config's problem type; if it has none, what transformers infers from the type and number of labels."""
     if config.problem_type is not None:
         return config.problem_type
     if config.num_labels == 1:
@@ -266,7 +265,7 @@ def task_of(config: PretrainedConfig, labels: Tensor | None = None) -> str:
 
 
 def targets_of(labels: Tensor, config: PretrainedConfig) -> Tensor:
-    """Labels as float32 `[batch, classes]`, one-hot where they are class indices `[batch]`."""
+    """Labels as float32 `[batch, classes]`; class indices `[batch]` become one-hot."""
     if task_of(config, labels) == REGRESSION:
         return labels.to(torch.float32).reshape(labels.shape[0], -1)
     if labels.ndim == 1:
@@ -275,8 +274,8 @@ def targets_of(labels: Tensor, config: PretrainedConfig) -> Tensor:
 
 
 def task_loss(logits: Tensor, targets: Tensor, task: str) -> Tensor:
-    """The mean loss of a batch, in float32: squared errors, cross-entropy, or of several labels each one's own, where
-    unknown ones (NaN) add nothing."""
+    """The mean loss of a batch, in float32: squared error, cross-entropy, or for several labels binary cross-entropy,
+    to which unknown labels (NaN) add nothing."""
     if task == REGRESSION:
         return functional.mse_loss(logits.float(), targets)
     function = binary_cross_entropy if task == MULTI_LABEL else cross_entropy

@@ -1,4 +1,4 @@
-"""What a model's classifier is given of a batch, for the losses that are of the embedding."""
+"""The embeddings that a model's classifier gets for a batch, for losses on embeddings."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from hf_audio.models.lora import is_lora
 
 
 class EmbeddingTap:
-    """Keeps the embedding of each forward pass in training until it is taken, whatever class the model has.
+    """Stores the embedding of each forward pass in training until it is taken, for any class of model.
 
-    The embedding is what the layer called `classifier` is given: the pooled hidden state of AST, Wav2Vec2 and their
-    like, and of our own models the embedding without the metadata behind it.
+    The embedding is the input of the layer named `classifier`: the pooled hidden state of AST, Wav2Vec2 and similar
+    models; for our own models, the embedding without the metadata after it.
 
     Args:
         model: stock, ours or with adapters, before it is wrapped for several processes or compiled.
 
     Raises:
-        InputError: it has no layer of that name.
+        InputError: the model has no layer of that name.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -27,7 +27,7 @@ class EmbeddingTap:
         classifier = getattr(bare, "classifier", None)
         if not isinstance(classifier, nn.Module):
             raise InputError(
-                f"{type(bare).__name__} has no layer called classifier, before which its embedding would be: leave out "
+                f"{type(bare).__name__} has no layer named classifier, whose input is the embedding: leave out "
                 "--triplet_weight and --center_weight"
             )
         metadata = getattr(model.config, "metadata", None) or {}
@@ -44,6 +44,6 @@ class EmbeddingTap:
             self._kept = arguments[0][:, : self.size]
 
     def take(self) -> Tensor:
-        """The embedding `[batch, size]` of the last forward pass, once."""
+        """The embedding `[batch, size]` of the last forward pass; can be taken once."""
         kept, self._kept = self._kept, None
         return kept

@@ -1,6 +1,6 @@
-"""Dense, convolutional and recurrent networks over classical features, one vector per window or a sequence of them.
+"""Dense, convolutional and recurrent networks on classical features, one vector per window or a sequence of them.
 
-Sizes are those that won the search of github.com/Mathieeeu/data832_projet: 256 hidden units, 2 layers, dropout 0.3.
+The default sizes won the search of github.com/Mathieeeu/data832_projet: 256 hidden units, 2 layers, dropout 0.3.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from .recurrence import Recurrence
 
 class FeatureMLPConfig(AudioClassifierConfig):
     """Args:
-    num_features: numbers a step.
+    num_features: numbers per step.
     hidden_size, num_layers: of the hidden layers.
-    dropout: after each of them.
+    dropout: after each hidden layer.
     head and others: see AudioClassifierConfig.
     """
 
@@ -39,20 +39,20 @@ class FeatureMLPConfig(AudioClassifierConfig):
 
 
 class FeatureCNNConfig(FeatureMLPConfig):
-    """As FeatureMLPConfig; convolutions have a quarter of `hidden_size` as channels, the dense layer all of it."""
+    """As FeatureMLPConfig; convolutions have `hidden_size` / 4 channels, the dense layer has `hidden_size` units."""
 
     model_type = "hf_audio_feature_cnn"
 
-    def __init__(self, **kwargs) -> None:  # transformers writes its own for a config without one
+    def __init__(self, **kwargs) -> None:  # without it, transformers generates one
         super().__init__(**kwargs)
 
 
 class FeatureRNNConfig(FeatureMLPConfig):
-    """As FeatureMLPConfig, with the dropout between the layers.
+    """As FeatureMLPConfig, with dropout between the layers.
 
     Args:
         cell: "lstm" or "gru".
-        bidirectional: whether a second one reads from the end.
+        bidirectional: whether to read in both directions.
     """
 
     model_type = "hf_audio_feature_rnn"
@@ -85,10 +85,10 @@ class FeatureMLP(AudioClassifier):
 
 
 class FeatureCNN(AudioClassifier):
-    """Convolutions along the features of each step, a dense layer that knows their places, and the mean over steps.
+    """Convolutions along the features of each step, a dense layer on their outputs, and the mean over steps.
 
-    Neighbours in the list of features are mostly neighbours in pitch: mel bands, pitch classes, orders of MFCCs. All
-    steps are read with the same weights. input_values as of FeatureMLP.
+    Neighbors in the list of features are mostly neighbors in pitch: mel bands, pitch classes, orders of MFCCs. All
+    steps share the same weights. input_values as for FeatureMLP.
     """
 
     config_class = FeatureCNNConfig
@@ -96,11 +96,11 @@ class FeatureCNN(AudioClassifier):
 
     def __init__(self, config: FeatureCNNConfig) -> None:
         super().__init__(config)
-        places = config.num_features // 2**config.num_layers  # each layer halves them
+        places = config.num_features // 2**config.num_layers  # each layer halves their number
         if not places:
             raise ValueError(
                 f"{config.num_features} features are too few for {config.num_layers} convolutions, each of which "
-                "halves them: take fewer layers"
+                "halves their number: use fewer layers"
             )
         channels = max(1, config.hidden_size // 4)
         in_channels = [1, *[channels] * (config.num_layers - 1)]
@@ -119,7 +119,7 @@ class FeatureCNN(AudioClassifier):
 
 
 class FeatureRNN(AudioClassifier):
-    """The last output of an LSTM or GRU over the steps, of each direction. input_values as of FeatureMLP."""
+    """The last output of an LSTM or GRU over the steps, for each direction. input_values as for FeatureMLP."""
 
     config_class = FeatureRNNConfig
 
@@ -148,7 +148,7 @@ class Dense(nn.Module):
 
 
 class FeatureConvolution(nn.Module):
-    """`[batch, in, places]` -> `[batch, out, places // 2]`: over three neighbours, ReLU, maximum of two, dropout."""
+    """`[batch, in, places]` -> `[batch, out, places // 2]`: convolution of width 3, ReLU, max pooling of 2, dropout."""
 
     def __init__(self, in_channels: int, out_channels: int, dropout: float) -> None:
         super().__init__()
@@ -174,8 +174,8 @@ def as_steps(input_values: Tensor, num_features: int) -> Tensor:
     return steps
 
 
-# What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
-# others; from the Hub it copies all.
+# Repeats what the imported files import: from a local folder, transformers 4 copies only the files that the main file
+# itself imports. From the Hub, it copies all.
 from .heads import HEADS  # noqa: E402, F401
 from .logit_curves import LogitCurves  # noqa: E402, F401
 from .window_losses import cross_entropy  # noqa: E402, F401

@@ -1,10 +1,10 @@
-"""The one door through which a trained model comes in: a folder or a repository of the Hub, which may be untrusted.
+"""The only place where trained models are loaded, from a folder or a Hub repository, which may be untrusted.
 
-transformers' own `from_pretrained` looks for more than the weights: adapters that redirect it to any other path or
-repository, code, kernels, quantization, generation settings. So here the files that are wanted are fetched by name,
-all of one commit: the JSON through `foreign_config` and `foreign_extractor`, the weights as safetensors whose header
-is held against what the config asks for. Then the class that the config names is handed these weights as tensors, and
-nothing else of the repository is ever looked at.
+transformers' own `from_pretrained` looks for more than weights: adapters that redirect it to any other path or
+repository, code, kernels, quantization, generation settings. So the files that are needed are fetched here by name, all
+from one commit: the JSON through `foreign_config` and `foreign_extractor`, the weights as safetensors, whose size is
+compared with the config. Then the class that the config names gets these weights as tensors. Nothing else in the
+repository is read.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ logger = named_logger(__name__)
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.safetensors")
 MAX_SHARDS = 1000
-HEAD_PARTS = ("classifier", "projector", "layer_weights")  # of stock classes; a checkpoint of another task lacks them
-# What a model may have beyond its checkpoint: a new head, and tables that are not saved. 256 MB.
+HEAD_PARTS = ("classifier", "projector", "layer_weights")  # of stock classes; checkpoints of other tasks lack them
+# How many weights a model may have beyond its checkpoint: a new head, and tables that are not saved. 256 MB.
 MAX_NEW_WEIGHTS = 1 << 26
-# What a network of ours pads a shorter window to.
+# The largest minimum input size that our networks may pad windows to.
 MAX_PADDING = 1 << 20
-# Of checkpoints that do not name their extractor.
+# For checkpoints that do not name their extractor.
 USUAL_EXTRACTORS = {
     AST: ASTFeatureExtractor,
     WHISPER: WhisperFeatureExtractor,
@@ -66,12 +66,12 @@ class Checkpoint:
     """A trained model's files, of one commit.
 
     Args:
-        name: of a folder or a repository on the Hub.
-        token: for a private one; the stored one is used where this is None.
+        name: of a folder or a Hub repository.
+        token: for a private repository. None: the stored token.
         revision: a branch, tag or commit of the repository; by default its main branch.
 
     Raises:
-        InputError: a revision of a folder, which has none.
+        InputError: a revision is given for a folder.
     """
 
     def __init__(self, name: str, token: str | None = None, revision: str | None = None) -> None:
@@ -82,9 +82,9 @@ class Checkpoint:
 
     @property
     def commit(self) -> str | None:
-        """The commit of the Hub that its files are of, as a branch goes on; None of a folder.
+        """The Hub commit of its files, since a branch may move; None for a folder.
 
-        Where the Hub does not say what a branch has (a wrong token, say), the files that the cache has tell.
+        If the Hub does not resolve a branch (because of a wrong token, for example), it is the commit in the cache.
         """
         if Path(self.name).is_dir():
             return None
@@ -92,13 +92,13 @@ class Checkpoint:
         return resolved or extract_commit_hash(str(self.path("config.json")), None)
 
     def path(self, filename: str, *, optional: bool = False) -> Path | None:
-        """Where a file is, fetched if need be; None where the checkpoint has none of this name.
+        """The local path of a file, which is downloaded if needed; None if the checkpoint has no such file.
 
         Args:
-            optional: do without it where the Hub is out of reach and only the cache can be asked.
+            optional: also return None if the Hub cannot be reached and the cache does not have the file.
 
         Raises:
-            InputError: no such repository, no access to it, or no network.
+            InputError: the repository does not exist, access is denied, or there is no network.
         """
         try:
             found = cached_file(
@@ -112,7 +112,7 @@ class Checkpoint:
         except (OSError, ValueError) as error:  # transformers and huggingface_hub raise these two, wrapping others
             reason = str(error).strip().split("\n")[0].split(". ")[0]
             if isinstance(error.__cause__, HFValidationError):
-                reason = "it is no folder here, and no NAME or USER/NAME of the Hub"
+                reason = "it is neither a folder here nor a NAME or USER/NAME on the Hub"
             raise InputError(
                 f"Cannot load checkpoint {self.name!r} ({reason}): check the name, the network, and HF_TOKEN if it is "
                 "private"
@@ -121,25 +121,25 @@ class Checkpoint:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What config.json holds. It is untrusted: `config` is what may be used of it.
+        """The content of config.json. It is untrusted: `config` has the part that is safe to use.
 
         Raises:
-            InputError: there is none, or it is an adapter for some other model.
+            InputError: the file does not exist, or the checkpoint is an adapter for another model.
         """
         path = self.path("config.json")
-        if path is None and self._is_out_of_reach("config.json"):  # the next file would be waited for as long
+        if path is None and self._is_out_of_reach("config.json"):  # do not wait for the next file too
             raise self._lacks("config.json")
         if self.path("adapter_config.json", optional=True) is not None:
             raise InputError(
-                f"{self.name} is an adapter, which names another model that it belongs to: merge the two with peft "
-                "(merge_and_unload), save the result, and give that"
+                f"{self.name} is an adapter for another model: merge the two with peft (merge_and_unload), save the "
+                "result, and give that"
             )
         if path is None:
             raise self._lacks("config.json")
         if not Path(self.name).is_dir() and not hasattr(self.revision, "resolved"):
             logger.warning(
-                "The Hub does not say which commit of %s is the newest, perhaps because the token is wrong: the "
-                "copy in the cache is taken, commit %s",
+                "The Hub does not say which commit of %s is the newest, perhaps because the token is wrong: using the "
+                "copy in the cache, commit %s",
                 self.name,
                 self.commit,
             )
@@ -147,12 +147,12 @@ class Checkpoint:
 
     @property
     def config(self) -> PretrainedConfig:
-        """A new config, of known fields only. Raises InputError, see `config_from_settings`."""
+        """A new config with known fields only. Raises InputError, see `config_from_settings`."""
         return config_from_settings(self.settings, self.name)
 
     @property
     def extractor(self) -> FeatureExtractionMixin:
-        """Its feature extractor, of known classes and fields. Raises InputError where there is none."""
+        """Its feature extractor, with known classes and fields only. Raises InputError if there is none."""
         alone, nested = self.path("preprocessor_config.json"), self.path("processor_config.json", optional=True)
         settings = read_json(nested).get("feature_extractor") if nested else None
         if not isinstance(settings, dict):
@@ -170,13 +170,13 @@ class Checkpoint:
 
         Args:
             config: `self.config`, perhaps with other classes.
-            model_class: by default what AutoModelForAudioClassification has for the config.
+            model_class: by default the class that AutoModelForAudioClassification has for the config.
 
         Returns:
-            The model, and the names of weights of its head that the checkpoint lacks.
+            The model, and the names of its weights that the checkpoint lacks.
 
         Raises:
-            InputError: weights missing or pickled, or a config that asks for more than there is.
+            InputError: weights are missing or pickled, or the config needs more weights than there are.
         """
         model_class = model_class or MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING[type(config)]
         weights = self.weights()
@@ -185,14 +185,14 @@ class Checkpoint:
         try:
             with _no_load_report():
                 model, report = model_class.from_pretrained(None, config=config, state_dict=weights, **options)
-        except Exception as error:  # whatever numbers out of their range lead to, once there are weights
+        except Exception as error:  # numbers out of range can cause any error
             raise self._unusable(one_line(error)) from error
         model.config.name_or_path = model.name_or_path = self.name
         absent = _absent(report)
         lost = [key for key in absent if not is_of_head(key) and not key.endswith("embed_positions.weight")]
         if lost:
             raise InputError(
-                f"{self.name} lacks {len(lost)} weights of its encoder, such as {lost[0]}: take a checkpoint that was "
+                f"{self.name} lacks {len(lost)} weights of its encoder, such as {lost[0]}: use a checkpoint that was "
                 f"trained as a {config.model_type} model"
             )
         return model, absent
@@ -201,18 +201,18 @@ class Checkpoint:
         """All of its tensors, which stay on disk until they are used.
 
         Raises:
-            InputError: no safetensors, or files that are none.
+            InputError: there are no safetensors files, or they are invalid.
         """
         tensors: dict[str, Tensor] = {}
         header_bytes = 0
         for path in self._weight_files():
             header_bytes += struct.unpack("<Q", read_start(path, 8).ljust(8, b"\xff"))[0]
             if header_bytes > MAX_JSON_BYTES:
-                raise self._unusable(f"{path.name} is no safetensors file, or its header is too long")
+                raise self._unusable(f"{path.name} is not a safetensors file, or its header is too long")
             try:
                 tensors |= load_file(path)
             except (SafetensorError, OSError, ValueError, AttributeError) as error:
-                raise self._unusable(f"{path.name} is no safetensors file: {one_line(error)}") from error
+                raise self._unusable(f"{path.name} is not a safetensors file: {one_line(error)}") from error
         return tensors
 
     def _weight_files(self) -> list[Path]:
@@ -225,33 +225,33 @@ class Checkpoint:
         if index is None:
             raise InputError(
                 f"Cannot load checkpoint {self.name!r} (it has no model.safetensors, and pickled weights are not "
-                "loaded): try another, or convert it first at https://huggingface.co/spaces/safetensors/convert"
+                "loaded): use another checkpoint, or convert it at https://huggingface.co/spaces/safetensors/convert"
             )
         names = read_json(index).get("weight_map")
         names = list(names.values()) if isinstance(names, dict) else [None]
         if not all(isinstance(name, str) and SHARD_NAME.fullmatch(name) for name in names):
-            raise self._unusable(f"{INDEX} must name safetensors files beside it, and names others")
+            raise self._unusable(f"{INDEX} must only name safetensors files in the same folder")
         files = [self.path(name) for name in sorted(set(names))]
         if not files or len(files) > MAX_SHARDS or None in files:
-            raise self._unusable(f"{INDEX} names {len(files)} files and they are not all there")
+            raise self._unusable(f"{INDEX} names {len(files)} files, not all of which exist")
         return files
 
     def _check_size(self, model_class: type[PreTrainedModel], config: PretrainedConfig, num_held: int) -> None:
-        """Raises InputError where a model of this config would take far more than the weights that it is for."""
+        """Raises InputError if a model of this config would be much larger than the weights of the checkpoint."""
         try:
             with torch.device("meta"):
                 model = model_class(config)
-        except Exception as error:  # whatever numbers out of their range lead to
-            raise self._unusable(f"its config.json makes no {model_class.__name__}: {one_line(error)}") from error
+        except Exception as error:  # numbers out of range can cause any error
+            raise self._unusable(f"its config.json does not fit {model_class.__name__}: {one_line(error)}") from error
         num_wanted = sum(one.numel() for one in (*model.parameters(), *model.buffers()))
         if num_wanted > num_held + MAX_NEW_WEIGHTS:
-            raise self._unusable(f"its config.json asks for {num_wanted:,} weights and its files hold {num_held:,}")
-        padded = max(getattr(model, "least_samples", 0), getattr(model, "least_size", 0))
+            raise self._unusable(f"its config.json needs {num_wanted:,} weights and its files have {num_held:,}")
+        padded = max(getattr(model, "min_samples", 0), getattr(model, "min_size", 0))
         if padded > MAX_PADDING:
             raise self._unusable(f"it would pad every window to {padded:,} values")
 
     def _is_out_of_reach(self, filename: str) -> bool:
-        """Whether it is not known that there is no such file: `path` has None too where the Hub cannot be asked."""
+        """Whether a file may exist although `path` gives None, because the Hub could not be reached."""
         if Path(self.name).is_dir():
             return False
         revision = getattr(self.revision, "resolved", self.revision)
@@ -261,12 +261,12 @@ class Checkpoint:
         if not self._is_out_of_reach(filename):
             return self._unusable(f"it has no {filename}")
         return InputError(
-            f"Cannot load checkpoint {self.name!r} (it is no folder here, the Hub cannot be reached, and its cache has "
-            f"no {filename} of it): check the name, the network, and whether HF_HUB_OFFLINE is set"
+            f"Cannot load checkpoint {self.name!r} (it is not a folder here, the Hub cannot be reached, and the cache "
+            f"does not have its {filename}): check the name, the network, and whether HF_HUB_OFFLINE is set"
         )
 
     def _unusable(self, reason: str) -> InputError:
-        return InputError(f"Cannot load checkpoint {self.name!r} ({reason}): take another, or fix its files")
+        return InputError(f"Cannot load checkpoint {self.name!r} ({reason}): use another, or fix its files")
 
 
 def is_of_head(name: str) -> bool:
@@ -276,14 +276,14 @@ def is_of_head(name: str) -> bool:
 
 @contextlib.contextmanager
 def _no_load_report() -> Iterator[None]:
-    """Keeps transformers from listing what of a checkpoint is new or left over, a decoder's hundreds of names among
-    it: what of it matters is checked here."""
+    """Keeps transformers from listing missing and unused weights, which may be hundreds of a decoder: those that matter
+    are checked here."""
     logger = logging.getLogger("transformers.modeling_utils")
 
     def is_worse(record: logging.LogRecord) -> bool:
         return record.levelno >= logging.ERROR
 
-    logger.addFilter(is_worse)  # by its level, transformers would check and list still more
+    logger.addFilter(is_worse)  # a filter, since with another log level transformers would check and list even more
     try:
         yield
     finally:
@@ -291,6 +291,6 @@ def _no_load_report() -> Iterator[None]:
 
 
 def _absent(report: dict) -> list[str]:
-    """Names of weights that were not in a checkpoint, or in another shape."""
+    """Names of weights that were not in a checkpoint, or had another shape there."""
     mismatched = [entry if isinstance(entry, str) else entry[0] for entry in report["mismatched_keys"]]
     return sorted({*report["missing_keys"], *mismatched})

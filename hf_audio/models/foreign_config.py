@@ -1,9 +1,9 @@
-"""The one door through which a model's config.json comes in, for it may be untrusted.
+"""The only place where a model's config.json is read, since it may be untrusted.
 
-transformers keeps whatever stands in one as attributes, follows some of them (`auto_map` to someone's code,
-`quantization_config` and `attn_implementation` to other libraries and repositories), writes all of them out again with
-the next model, and believes every number. So here only the fields that a class declares itself are taken, of classes
-from a list, of the declared type, and of a size that a model of sound may have.
+transformers keeps every field of the file as an attribute, follows some of them (`auto_map` to third-party code,
+`quantization_config` and `attn_implementation` to other libraries and repositories), saves all of them with the next
+model, and trusts every number. So only fields that a class declares itself are taken here, for a fixed list of classes,
+with the declared type and a plausible size for an audio model.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ MAX_LAYERS, MAX_NETWORKS, MAX_PLACES, MAX_NUMBER = 256, 64, 4096, 1 << 24
 MAX_FLOAT = 10**12
 MAX_CLASSES = 1 << 16
 MAX_LETTERS = 1000
-# By a part of a field's name: what modules are made for one by one, and what windows are shrunk or padded by.
+# By a part of a field's name: fields that set a number of modules, and fields that windows are downsampled or padded
+# by.
 LIMITS = {
     **dict.fromkeys(("layers", "depths"), MAX_LAYERS),
     "num_backbones": MAX_NETWORKS,
@@ -41,14 +42,14 @@ MAX_ENTRIES = {"id2label": MAX_CLASSES, "label2id": MAX_CLASSES, "groups": MAX_N
 
 
 def config_from_settings(settings: Mapping[str, Any], source: str) -> PretrainedConfig:
-    """The config of an audio classifier, stock or ours, or of an encoder that one can be made of.
+    """The config of an audio classifier, stock or ours, or of an encoder for one.
 
     Args:
-        settings: what its config.json holds.
+        settings: the content of its config.json.
         source: the name of the checkpoint, for the message.
 
     Raises:
-        InputError: a kind of model that classifies no audio, or a field of another type or beyond measure.
+        InputError: the model type is not for audio classification, or a field has another type or is too large.
     """
     kind = settings.get("model_type")
     known = {one.model_type: one for one in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING}
@@ -56,14 +57,14 @@ def config_from_settings(settings: Mapping[str, Any], source: str) -> Pretrained
     if not isinstance(kind, str) or kind not in known:
         found = "names no model_type in its config.json" if kind is None else f"is a {str(kind)[:40]} model"
         raise InputError(
-            f"{source} {found}, which classifies no audio: try facebook/wav2vec2-base, microsoft/wavlm-base or "
+            f"{source} {found}, which does not classify audio: try facebook/wav2vec2-base, microsoft/wavlm-base or "
             "openai/whisper-base"
         )
     return _made(known[kind], settings, source)
 
 
 def declared(config_class: type[PretrainedConfig]) -> dict[str, Any]:
-    """The fields that a config class has by its own words, and their types."""
+    """The fields that a config class declares itself, and their types."""
     if not issubclass(config_class, AudioClassifierConfig):
         return {one.name: one.type for one in dataclasses.fields(config_class) if one.name not in NEVER_TAKEN}
     fields = {one.name: one.type for one in dataclasses.fields(PretrainedConfig) if one.name in OF_THE_TASK}
@@ -83,17 +84,17 @@ def _made(config_class: type[PretrainedConfig], settings: Mapping[str, Any], sou
         if name != "backbone":
             _check_size(name, value, source)
     try:
-        as_typed: Any = typing.TypedDict  # made here, where type checkers know no fields
+        as_typed: Any = typing.TypedDict  # created at run time, so type checkers know no fields
         validate_typed_dict(as_typed("Settings", {name: types[name] for name in taken}), taken)
         return config_class(**taken)
     except (StrictDataclassError, TypeError, ValueError, AttributeError, KeyError, ArithmeticError) as error:
         raise InputError(
-            f"{source} has a config.json that makes no {config_class.__name__}: {one_line(error)}"
+            f"{source} has a config.json that does not fit {config_class.__name__}: {one_line(error)}"
         ) from error
 
 
 def _backbone(settings: Any, source: str) -> dict[str, Any]:
-    """What our wrapper may be told of the encoder in it: the declared fields of a kind on the list."""
+    """The settings of the encoder in our wrapper: declared fields of a known kind."""
     kind = settings.get("model_type") if isinstance(settings, Mapping) else None
     if not isinstance(kind, str) or kind not in BACKBONES:
         raise InputError(f"{source} has a backbone {str(kind)[:40]}, expected one of {', '.join(BACKBONES)}")
@@ -102,7 +103,7 @@ def _backbone(settings: Any, source: str) -> dict[str, Any]:
 
 
 def _check_size(name: str, value: Any, source: str, depth: int = 0) -> None:
-    """Raises InputError where a number, a name or a list is larger than any model's."""
+    """Raises InputError if a number, a string or a list is larger than in any model."""
     found: float
     if isinstance(value, Mapping | list):
         most = MAX_CLASSES if depth else MAX_ENTRIES.get(name, MAX_LAYERS)

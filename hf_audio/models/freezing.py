@@ -1,4 +1,4 @@
-"""Taking parts of a model out of training."""
+"""Freezing parts of a model."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ FREEZABLE = ("none", "backbone", "convolutional")
 
 
 def freeze(model: PreTrainedModel, what: str) -> None:
-    """Takes weights out of training, in place.
+    """Freezes weights, in place.
 
     Args:
         model: any audio classifier, stock or ours.
-        what: "none"; "backbone": all but the head (its projection included); "convolutional": the convolutions that
-            Wav2Vec2, its relatives and Whisper begin with, as their fine-tuning usually does.
+        what: "none"; "backbone": all but the head, which includes its projection; "convolutional": the first
+            convolutions of Wav2Vec2, similar models and Whisper, which are usually frozen in fine-tuning.
 
     Raises:
         InputError: an unknown name, or a model without such convolutions.
@@ -34,7 +34,7 @@ def freeze(model: PreTrainedModel, what: str) -> None:
         convolutions = _convolutions(model)
         if not convolutions:
             raise InputError(
-                f"--freeze convolutional is for Wav2Vec2, its relatives and Whisper, found {model.config.model_type}: "
+                f"--freeze convolutional is for Wav2Vec2, similar models and Whisper, found {model.config.model_type}: "
                 "use --freeze backbone or none"
             )
         for module in convolutions:
@@ -43,7 +43,7 @@ def freeze(model: PreTrainedModel, what: str) -> None:
 
 def _convolutions(model: PreTrainedModel) -> list[nn.Module]:
     if isinstance(model, AudioClassifier) and not isinstance(model, TransformerClassifier):
-        return []  # a ResNet's conv1 is another thing
+        return []  # the conv1 of a ResNet is something else
     backbone = backbone_of(model)
     names = ("feature_extractor", "conv1", "conv2")
     return [getattr(backbone, name) for name in names if isinstance(getattr(backbone, name, None), nn.Module)]

@@ -1,12 +1,12 @@
-"""Classification heads by name: what turns a clip's embedding `[batch, size]` into logits `[batch, classes]`.
+"""Classification heads by name, from the embeddings of windows `[batch, size]` to logits `[batch, classes]`.
 
     linear    one layer
-    deep      hidden layers of the sizes given, e.g. (1000, 500)
-    fluffy    one small network per class, all of them in one batched product
-    arcface   cosine to each class's direction, with a margin in training that is added to the angle
-    cosface   the same, with a margin that is taken from the cosine
+    deep      with hidden layers, e.g. of sizes (1000, 500)
+    fluffy    one small network per class, all computed in one batched product
+    arcface   cosine to each class's direction; in training, a margin is added to the angle
+    cosface   the same, but the margin is subtracted from the cosine
 
-Every head is called with the embedding and, in training, the targets, which only those with a margin look at.
+All heads are called with the embedding and, in training, the targets, which only heads with a margin use.
 """
 
 from __future__ import annotations
@@ -20,30 +20,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 HEADS = ("linear", "deep", "fluffy", "arcface", "cosface")
-FLUFFY_SIZE = 64  # hidden units of each class's network where no sizes are given
+FLUFFY_SIZE = 64  # hidden units of each class's network if no sizes are given
 
 
 def build_head(
     name: str, embedding_size: int, num_labels: int, sizes: Sequence[int] = (), dropout: float = 0.0, **margin
 ) -> nn.Module:
-    """The head of a name in HEADS.
+    """Creates a head by its name in HEADS.
 
     Args:
-        embedding_size: of the vectors it will be given.
+        embedding_size: size of its input vectors.
         num_labels: number of classes.
-        sizes: hidden sizes of "deep" and "fluffy", the output layer not counted.
-        dropout: in front of every layer.
+        sizes: hidden sizes of "deep" and "fluffy", without the output layer.
+        dropout: before each layer.
         margin: `margin`, `scale` and `has_bias` of ArcFace and CosFace.
 
     Raises:
-        ValueError: an unknown name, or sizes for a head that has no hidden layers.
+        ValueError: an unknown name, or sizes for a head without hidden layers.
     """
     if name not in HEADS:
         raise ValueError(f"Unknown head {name!r}: expected one of {', '.join(HEADS)}")
     if sizes and name not in ("deep", "fluffy"):
-        raise ValueError(
-            f"The {name} head has no hidden layers, found sizes {list(sizes)}: use deep or fluffy for those"
-        )
+        raise ValueError(f"The {name} head has no hidden layers, found sizes {list(sizes)}: use deep or fluffy")
     if name in MARGIN_HEADS:
         return MARGIN_HEADS[name](embedding_size, num_labels, dropout=dropout, **margin)
     if name == "fluffy":
@@ -52,7 +50,7 @@ def build_head(
 
 
 class DeepHead(nn.Module):
-    """Linear layers with ReLU between them; with no hidden sizes a linear head."""
+    """Linear layers with ReLU between them; a linear head if there are no hidden sizes."""
 
     def __init__(self, embedding_size: int, num_labels: int, sizes: tuple[int, ...] = (), dropout: float = 0.0) -> None:
         super().__init__()
@@ -68,7 +66,7 @@ class DeepHead(nn.Module):
 
 
 class LinearPerClass(nn.Module):
-    """As many linear layers as there are classes, side by side: `[batch, classes, in]` -> `[batch, classes, out]`."""
+    """One linear layer per class, in parallel: `[batch, classes, in]` -> `[batch, classes, out]`."""
 
     def __init__(self, num_labels: int, in_size: int, out_size: int) -> None:
         super().__init__()
@@ -77,7 +75,7 @@ class LinearPerClass(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Each class's layer as nn.Linear would be."""
+        """Initializes each class's layer as nn.Linear does."""
         bound = 1 / math.sqrt(self.weight.shape[1])
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
@@ -87,7 +85,7 @@ class LinearPerClass(nn.Module):
 
 
 class FluffyHead(nn.Module):
-    """One small network per class on a shared embedding: each looks for its own class alone."""
+    """One small network per class on a shared embedding."""
 
     def __init__(self, embedding_size: int, num_labels: int, sizes: tuple[int, ...], dropout: float = 0.0) -> None:
         super().__init__()
@@ -105,14 +103,14 @@ class FluffyHead(nn.Module):
 
 
 class MarginHead(nn.Module):
-    """scale * cosine between the embedding and each class's direction, made harder by a margin in training.
+    """scale * cosine between the embedding and each class's direction, with a margin in training.
 
-    The margin grows with the target, so mixed and smoothed labels need no special case. Independent classes
-    (multi-label) get a bias, since a sigmoid needs a place to decide.
+    The margin is proportional to the target, so mixed and smoothed labels need no special case. Multi-label classes get
+    a bias, since a sigmoid needs a decision point.
 
     Args:
-        margin: of the true class; by default the head's own.
-        scale: what cosines are multiplied with to become logits.
+        margin: margin of the true class; None: the head's default.
+        scale: factor that turns cosines into logits.
     """
 
     default_margin = 0.0
@@ -141,8 +139,8 @@ class MarginHead(nn.Module):
     def forward(self, embedding: Tensor, targets: Tensor | None = None) -> Tensor:
         """`[batch, embedding]` and, in training, targets `[batch, classes]` -> `[batch, classes]`, in float32.
 
-        Under autocast the product would be in half precision, whose cosines are all 1 above 0.996: the arccosine has no
-        gradient there.
+        Computed in float32: in half precision, under autocast, all cosines above 0.996 would be 1, where the arccosine
+        has no gradient.
         """
         embedding, weight = self.dropout(embedding).float(), self.weight.float()
         with torch.autocast(embedding.device.type, enabled=False):
@@ -153,14 +151,14 @@ class MarginHead(nn.Module):
         return logits if self.bias is None else logits + self.bias
 
     def with_margin(self, cosine: Tensor, targets: Tensor) -> Tensor:
-        """The cosines that training sees, `[batch, classes]`."""
+        """The cosines with the margin, `[batch, classes]`."""
         raise NotImplementedError(f"{type(self).__name__} has no with_margin")
 
 
 class ArcFaceHead(MarginHead):
     """Additive angular margin (Deng et al. 2019, arXiv 1801.07698): cos(angle + margin * target), in radians.
 
-    Angles stop at pi, beyond which the cosine would rise again.
+    Angles are limited to pi, since the cosine rises again after it.
     """
 
     default_margin = 0.3
@@ -179,4 +177,4 @@ class CosFaceHead(MarginHead):
         return cosine - self.margin * targets
 
 
-MARGIN_HEADS = {"arcface": ArcFaceHead, "cosface": CosFaceHead}  # those that look at targets
+MARGIN_HEADS = {"arcface": ArcFaceHead, "cosface": CosFaceHead}  # heads that use the targets

@@ -1,4 +1,4 @@
-"""What of a batch a model is given."""
+"""Selects the inputs of a model from a batch."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-TAUGHT = "teacher_logits"  # what a stored teacher said of each window
+TAUGHT = "teacher_logits"  # stored predictions of a teacher for each window
 OF_EVALUATION = ("labels", "clip_keys", TAUGHT)
 
 
 def model_inputs(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """input_values or input_features, attention_mask, metadata, and num_frames where the model reads them: our classes
-    do, stock ones take what their extractor gives.
+    """input_values or input_features, attention_mask, metadata and num_frames, as far as the model reads them: stock
+    classes take only the outputs of their extractor.
 
     Args:
-        model: not yet wrapped for several processes; with adapters or compiled it may be.
-        batch: of a FeatureCollator.
+        model: may have adapters or be compiled, but not be wrapped for several processes.
+        batch: from a FeatureCollator.
     """
     left_out = OF_EVALUATION if getattr(model, "reads_num_frames", False) else (*OF_EVALUATION, "num_frames")
     return {name: value for name, value in batch.items() if name not in left_out}
 
 
 def with_own_mask(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A batch of waveforms; its attention mask, if any, says what `num_frames` does, which may have changed."""
+    """A batch of waveforms, with its attention mask, if any, updated to `num_frames`, which may have changed."""
     if "attention_mask" not in batch:
         return batch
     mask, num_frames = batch["attention_mask"], batch["num_frames"]

@@ -1,16 +1,16 @@
-"""The layers of any audio classifier in their order, from what reads the window to the head, by the parameters of each.
+"""The layers of any audio classifier in order, from input to head, with the parameters of each.
 
-By one rule per architecture:
+One rule per architecture:
 
-    AST, Wav2Vec2 and its relatives, Whisper   embeddings (convolutions and projections in front of the first layer, and
-                                               all tables of positions), each transformer layer, head
-    their convolutions alone                   each convolution, head
+    AST, Wav2Vec2 and similar models, Whisper  embeddings (convolutions and projections before the first layer, and all
+                                               position embeddings), each transformer layer, head
+    only their convolutions                    each convolution, head
     our CNN, and networks on vectors           each stage or layer, head
     recurrent networks                         each layer, both directions together, head
-    networks of timm                           the blocks that timm names, the stem first, head; of several networks
-                                               side by side the blocks of one number together
+    timm networks                              the blocks that timm names, starting with the stem, head; in parallel
+                                               networks, blocks with the same number together
 
-What lies behind the last layer and before the head, such as a last norm, belongs to the last layer.
+Parts between the last layer and the head, such as a final norm, belong to the last layer.
 """
 
 from __future__ import annotations
@@ -32,26 +32,27 @@ from hf_audio.models.transformer_classifier import TransformerClassifier
 LAYER = re.compile(r"(?:^|\.)(?:layers?|stages)\.(\d+)\.")
 RECURRENT_LAYER = re.compile(r"(?:weight|bias)_[ih]h_l(\d+)(?:_reverse)?$")
 CONVOLUTION = re.compile(r"(?:^|\.)conv_layers\.(\d+)\.")
-# Positions and masks are read before the first layer, wherever they are kept; adapters of speech models come last.
+# Position embeddings and mask tokens are used before the first layer, wherever they are stored in the model. Adapters
+# of speech models come last.
 EMBEDDED, ADAPTER = "embed", "adapter."
 EMBEDDINGS, HEAD = "embeddings", "head"
 
 
 class LayerGroup(NamedTuple):
-    """A layer, or all that lies in front of the first: its name, and its parameters by the names that the model has."""
+    """A layer, or everything before the first: its name, and its parameters by their names in the model."""
 
     name: str
     parameters: dict[str, Parameter]
 
 
 def layer_groups(model: PreTrainedModel) -> list[LayerGroup]:
-    """The layers of a model from its input to its head; together they have each of its parameters once.
+    """The layers of a model from input to head. Each parameter of the model is in exactly one of them.
 
     Args:
-        model: stock, ours or with adapters, whose parameters are then those of the layers that they adapt.
+        model: stock or ours. Parameters of adapters belong to the layer that they adapt.
 
     Raises:
-        InputError: timm does not know the blocks of its network.
+        InputError: timm does not know the blocks of this network.
     """
     bare = model.get_base_model() if is_lora(model) else model
     parameters = dict(bare.named_parameters())
@@ -67,7 +68,7 @@ def layer_groups(model: PreTrainedModel) -> list[LayerGroup]:
 
 
 def _layers_by_name(model: PreTrainedModel, names: list[str]) -> dict[str, int]:
-    """The layer of each parameter but the head's: numbers from 0 on, and -1 for the embeddings."""
+    """The layer of each parameter except the head's: numbers from 0, and -1 for the embeddings."""
     names = [name for name in names if not is_of_head(name)]
     for pattern in (LAYER, RECURRENT_LAYER, CONVOLUTION):
         found = {name: pattern.search(name) for name in names if EMBEDDED not in name and ADAPTER not in name}
@@ -86,7 +87,7 @@ def _layers_by_name(model: PreTrainedModel, names: list[str]) -> dict[str, int]:
 
 
 def _norm_is_first(model: PreTrainedModel) -> bool:
-    """Whether the encoder's norm, which Wav2Vec2 and its relatives keep in one place, is used before their layers."""
+    """Whether the encoder's norm is applied before the layers. Wav2Vec2 and similar models store it in one place."""
     config = model.backbone.config if isinstance(model, TransformerClassifier) else model.config
     return not getattr(config, "do_stable_layer_norm", True)
 
@@ -107,5 +108,5 @@ def _blocks(backbone: Backbone) -> Iterable[list[str]]:
         architecture = backbone.network.pretrained_cfg["architecture"]
         raise InputError(
             f"timm does not say where the layers of {architecture} are: leave out --layer_decay, --head_learning_rate "
-            "and --unfreeze_epochs, or take another network"
+            "and --unfreeze_epochs, or use another network"
         ) from error

@@ -1,4 +1,5 @@
-"""Rising curves that logits go through behind the head, by which a trained model is calibrated where no line will do.
+"""Monotonic curves that map logits after the head, to calibrate a trained model when scaling and shifting is not
+enough.
 
 They are buffers of the model, saved with its weights, and never trained.
 """
@@ -9,18 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# What a curve rises by where it would be flat, per unit of the logit, so that logits keep their order
+# Slope of the flat parts of a curve, so that logits keep their order
 MIN_RISE = 1e-4
-SMALLEST_STEP = 1e-12  # between two points of a curve; of repeated ones it is 0, which nothing can be divided by
+SMALLEST_STEP = 1e-12  # between points of a curve: repeated points have a distance of 0, which cannot be divided by
 
 
 class LogitCurves(nn.Module):
-    """Logits `[..., classes]` -> `[..., classes]`, by line segments between points; flat beyond the first and last.
+    """Logits `[..., classes]` -> `[..., classes]`, by line segments between points; flat outside the first and last.
 
     Args:
-        num_labels: the classes.
-        points: of a curve.
-        shared: one curve for all classes, on their log-probabilities (softmax); else one per class, on its logit.
+        num_labels: number of classes.
+        points: number of points per curve.
+        shared: one curve for all classes, on their log-probabilities (softmax); otherwise one per class, on its logit.
     """
 
     def __init__(self, num_labels: int, points: int, shared: bool) -> None:
@@ -35,6 +36,6 @@ class LogitCurves(nn.Module):
         if self.shared:
             scores = functional.log_softmax(scores, dim=-1)
         steps = self.knots.diff(dim=1).clamp(min=SMALLEST_STEP)
-        # how far along each segment, 0 in front of it and 1 behind: all operations are elementwise, for exporters
+        # position on each segment, 0 before it and 1 after it: elementwise operations only, for exporters
         along = ((scores[..., None] - self.knots[:, :-1]) / steps).clamp(0, 1)
         return self.values[:, 0] + (along * self.values.diff(dim=1)).sum(dim=-1) + MIN_RISE * scores

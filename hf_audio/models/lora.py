@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2021, arXiv 2106.09685): train low-rank adapters and the head, keep the rest frozen."""
+"""LoRA (Hu et al. 2021, arXiv 2106.09685): train low-rank adapters and the head, and freeze all other weights."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from hf_audio.privacy import write_published
 if TYPE_CHECKING:
     from peft import PeftModel
 
-# Linear layers by the names that transformers' audio models have for them; peft has no default for most. Query and
-# value are the choice of the LoRA paper. Our own models name theirs in `lora_targets`.
+# Names of linear layers in transformers' audio models, most of which peft has no default for. The LoRA paper adapts
+# query and value. Our own models name their layers in `lora_targets`.
 QUERY_AND_VALUE = ("q_proj", "v_proj", "linear_q", "linear_v", "query_proj", "value_proj")
 OTHER_ATTENTION = ("k_proj", "o_proj", "out_proj", "linear_k", "linear_out", "key_proj")
 FEED_FORWARD = ("fc1", "fc2", "intermediate_dense", "output_dense")
 TARGETS = {"attention": QUERY_AND_VALUE, "all": (*QUERY_AND_VALUE, *OTHER_ATTENTION, *FEED_FORWARD)}
-# WavLM's attention reads the weights of its layers without calling them: an adapter there would never be heard.
+# WavLM's attention reads the weights of its layers without calling the layers: adapters there would have no effect.
 SILENT_ATTENTION = ("wavlm",)
 HEAD_MODULES = ("classifier", "projector")
 
@@ -89,22 +89,22 @@ base = model_class(config, pretrained=True)"""
 def add_lora(
     model: PreTrainedModel, rank: int, alpha: int | None = None, dropout: float = 0.0, targets: str = "attention"
 ) -> PeftModel:
-    """Freezes an audio classifier, but for new adapters and the head.
+    """Freezes an audio classifier except new adapters and the head.
 
-    The adapter also carries, frozen, the embeddings of an AST: resized position embeddings exist nowhere else, and a
-    base model loaded for this window length has zeros in their place. And it carries batch norms, which are trained:
-    their statistics follow the new data in any case.
+    The adapter also contains the embeddings of an AST, frozen: the resized position embeddings exist nowhere else, and
+    a base model that is loaded for this window length has zeros in their place. It also contains batch norms, which are
+    trained, since their statistics follow the new data anyway.
 
     Args:
         model: a trained audio classifier, stock or ours.
-        rank: of the adapters.
-        alpha: adapters are scaled by alpha / rank; twice the rank where None.
-        dropout: in front of the adapters.
-        targets: "attention" (query and value; of WavLM the feed-forward layers) or "all" linear layers of a
-            transformer. Our own models have one choice, their `lora_targets`.
+        rank: rank of the adapters.
+        alpha: adapters are scaled by alpha / rank. None: twice the rank.
+        dropout: before the adapters.
+        targets: "attention" (query and value; for WavLM the feed-forward layers) or "all" linear layers of a
+            transformer. Our own models always use their `lora_targets`.
 
     Raises:
-        InputError: peft is missing, the rank is not positive, `targets` is unknown, or the model has nothing to adapt.
+        InputError: peft is missing, the rank is below 1, `targets` is unknown, or the model has no layers to adapt.
     """
     try:
         from peft import LoraConfig, get_peft_model
@@ -122,7 +122,7 @@ def add_lora(
         + [name for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)],
     )
     adapted = get_peft_model(model, config)
-    # With a name here peft asks the Hub about it at every checkpoint; `save_adapter` fills it in.
+    # If this were set, peft would query the Hub at each checkpoint; `save_adapter` fills it in.
     adapted.peft_config["default"].base_model_name_or_path = ""
     for name, parameter in adapted.named_parameters():
         if any(f".{part}." in name for part in embeddings):
@@ -131,10 +131,10 @@ def add_lora(
 
 
 def target_names(model: PreTrainedModel, targets: str = "attention") -> list[str]:
-    """Names of the layers of a model that adapters go to, see `add_lora`.
+    """Names of the layers of a model that get adapters, see `add_lora`.
 
     Raises:
-        InputError: `targets` is unknown, or the model has nothing to adapt.
+        InputError: `targets` is unknown, or the model has no layers to adapt.
     """
     if targets not in TARGETS:
         raise unknown_name("LoRA target", targets, TARGETS)
@@ -147,38 +147,38 @@ def target_names(model: PreTrainedModel, targets: str = "attention") -> list[str
         names = [name for name in wanted if name in present]
     if not names:
         raise InputError(
-            f"A {type(model).__name__} of kind {_model_type(model)} has no layers for LoRA: leave out --lora_rank"
+            f"A {type(model).__name__} of type {_model_type(model)} has no layers for LoRA: leave out --lora_rank"
         )
     return names
 
 
 def _model_type(model: PreTrainedModel) -> str:
-    """Of our wrapper its backbone's type, of all others their own."""
+    """The model type; for our wrapper, that of its backbone."""
     return model.config.backbone["model_type"] if isinstance(model, TransformerClassifier) else model.config.model_type
 
 
 def _embeddings(model: PreTrainedModel) -> list[str]:
-    """Where an AST has its position embeddings; the whole path, since peft matches by the end of a name and would take
-    `patch_embeddings` a second time."""
+    """The module with an AST's position embeddings, by its full path: peft matches the ends of names and would also
+    take `patch_embeddings`."""
     return [f"{model.base_model_prefix}.embeddings"] if _model_type(model) == AST else []
 
 
 def is_lora(model) -> bool:
-    """Whether a model was made by `add_lora`, without importing peft."""
+    """Whether a model comes from `add_lora`; does not import peft."""
     return hasattr(model, "peft_config") and hasattr(model, "merge_and_unload")
 
 
 def save_adapter(model: PeftModel, folder: str | Path) -> None:
-    """Writes the adapter as peft reads it, with a card that says how to load it.
+    """Writes the adapter in peft's format, with a card that says how to load it.
 
-    It names its base, of a folder only the name: a path of this machine means nothing elsewhere.
+    It names its base model. For a local folder only the folder's name is written, since paths differ between machines.
     """
     base_model = model.get_base_model()
     base = origin_of(base_model)["base_model"] or ""
     config = model.peft_config["default"]
     config.base_model_name_or_path = base
     try:
-        model.save_pretrained(folder, save_embedding_layers=False)  # the adapter carries them as `modules_to_save`
+        model.save_pretrained(folder, save_embedding_layers=False)  # the adapter has them as `modules_to_save`
     finally:
         config.base_model_name_or_path = ""
     base_line = f"base_model: {base}\nbase_model_relation: adapter\n" if is_on_the_hub(base) else ""
@@ -189,7 +189,7 @@ def save_adapter(model: PeftModel, folder: str | Path) -> None:
 
 
 def merged_model(model: PeftModel) -> PreTrainedModel:
-    """A copy with the adapters added into the weights: a model of the class it was before, that loads alone."""
+    """A copy with the adapters merged into the weights: a model of the original class, which needs no adapter."""
     return copy.deepcopy(model).merge_and_unload()
 
 

@@ -1,7 +1,7 @@
-"""Padding behind a short sound: how many frames are real, and means over those alone.
+"""Padding after a short sound: the number of real frames, and means over real frames only.
 
-Batches of a feature dataset say it (`num_frames`). The stock pipeline gives features alone; then it is the value that
-the extractor pads with, which stands in the config: no sound has it in every bin of a frame.
+Batches of a feature dataset have this number (`num_frames`). The stock pipeline gives only features: there, padding is
+found by the extractor's padding value, which is in the config, since no sound has it in all bins of a frame.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-TOLERANCE = 4  # times the precision of the features' type, which may be another than the extractor's float32
+TOLERANCE = 4  # times the precision of the features' type, which may differ from the extractor's float32
 
 
 def known_frames(values: Tensor, padding_value: float | None) -> Tensor | None:
-    """How many frames of each window are not padding, int64 `[batch]`, at least one; None where nothing says it.
+    """The number of frames of each window that are not padding, int64 `[batch]`, at least 1; None if unknown.
 
     Args:
-        values: `[batch, (channels,) frames, bins]`; of two dimensions nothing is padding.
-        padding_value: what all bins of the frames behind a sound have; None where windows are not padded.
+        values: `[batch, (channels,) frames, bins]`; with two dimensions, nothing is padding.
+        padding_value: the value of all bins in padding frames; None if windows are not padded.
     """
     if padding_value is None or values.ndim < 3:
         return None

@@ -1,4 +1,4 @@
-"""Choosing among the patches of windows, each window its own: what pretraining hides, moves and scores."""
+"""Choosing patches for pretraining to hide, move and score, separately for each window."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def order_of(noise: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-    """A window's patches in random order, those of padding last: (patch of each rank, rank of each patch)."""
+    """The patches of each window in random order, padding last: (patch of each rank, rank of each patch)."""
     order = noise.masked_fill(~real, torch.inf).argsort(dim=1)
     return order, order.argsort(dim=1)
 
 
 def share_of(fraction: float, count: Tensor) -> Tensor:
-    """`fraction` of an integer `count`, rounded to the nearest integer, halves up."""
+    """`fraction` of an integer `count`, rounded to the nearest integer, half up."""
     return (fraction * count.float() + 0.5).floor().long()
 
 
@@ -23,12 +23,12 @@ def gather_patches(patches: Tensor, index: Tensor) -> Tensor:
 
 
 def mean_over(values: Tensor, scored: Tensor) -> Tensor:
-    """Of values `[batch, patches]` the mean `[batch]` over those that are scored; 0 where none is."""
+    """Mean `[batch]` of values `[batch, patches]` over the scored patches; 0 if there are none."""
     return (values * scored).sum(dim=1) / scored.sum(dim=1).clamp(min=1)
 
 
 def sine_positions(rows: int, columns: int, width: int) -> Tensor:
-    """Positions `[rows * columns, width]`: sines and cosines of the row in one half, of the column in the other."""
+    """Position embeddings `[rows * columns, width]`: sines and cosines of the row, then of the column."""
     frequencies = 10_000 ** (-torch.arange(width // 4) / (width // 4))
     row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     angles = [place.flatten()[:, None] * frequencies for place in (row, column)]

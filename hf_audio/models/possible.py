@@ -1,4 +1,4 @@
-"""What cannot be of a model, as far as names tell: said before hours are spent on its features."""
+"""Checks of a model by its name and settings alone, so that errors come before hours are spent on features."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TIMM = "timm/"  # timm's own namespace on the Hub
 
 
 def is_trained(name: str) -> bool:
-    """Whether a name is of a checkpoint: it may have the name of a preset, which is trained from scratch."""
+    """Whether a name is a checkpoint; presets, which are trained from scratch, take precedence over folders."""
     return name not in PRESETS and ("/" in name or Path(name).is_dir())
 
 
@@ -35,31 +35,29 @@ def require_possible(
     patch_dropout: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Refuses a model, and what is asked of it, as far as names tell.
+    """Refuses an impossible model or combination of settings, as far as names tell.
 
     Args:
         name, freeze, lora_rank, options: see `build_model`.
-        gradient_checkpointing: compute layers again in place of keeping what they gave.
-        patch_dropout: leave out patches in training.
+        gradient_checkpointing: recompute layers in the backward pass instead of storing their outputs.
+        patch_dropout: drop patches in training.
 
     Raises:
-        InputError: an unknown name or option (names the nearest), a head that cannot be, adapters for an untrained
-            model, gradient checkpointing of networks of ours that keep all they compute, or patch dropout of networks
-            without patches.
+        InputError: an unknown name or option (names the nearest), an impossible head, adapters for an untrained model,
+            gradient checkpointing for a network that does not support it, or patch dropout for a network without
+            patches.
     """
     if not is_trained(name) and name not in PRESETS and name not in import_timm().list_models():
         raise unknown_name("model", name, [*PRESETS, *import_timm().list_models()])
     if freeze not in FREEZABLE:
         raise unknown_name("freeze", freeze, FREEZABLE)
     if lora_rank and not is_trained(name):
-        raise InputError(f"LoRA adapts a trained checkpoint and {name} is untrained: give one with --model")
+        raise InputError(f"LoRA adapts a pretrained checkpoint and {name} is untrained: give one with --model")
     if gradient_checkpointing and name in NETWORKS and not NETWORKS[name].model_class.supports_gradient_checkpointing:
-        raise InputError(
-            f"{name} cannot compute its layers again in place of keeping them: leave out --gradient_checkpointing"
-        )
+        raise InputError(f"{name} does not support gradient checkpointing: leave out --gradient_checkpointing")
     if patch_dropout and not (name in AST_PRESETS or (is_trained(name) and not name.startswith(TIMM))):
         raise InputError(
-            f"Patch dropout leaves out patches of an Audio Spectrogram Transformer, and {name} is none: give "
+            f"Patch dropout is for Audio Spectrogram Transformers, and {name} is not one: give "
             "--patch_dropout 0 --patch_dropout_time 0 --patch_dropout_frequency 0, or --model ast-mini"
         )
     known = _known_options(name)
@@ -70,9 +68,9 @@ def require_possible(
 
 
 def require_form(name: str, kind: Kind) -> None:
-    """Refuses features that a model trained from scratch, or one of timm's, does not read. Raises InputError."""
+    """Raises InputError for features that a preset or a timm network cannot read."""
     if is_trained(name) and not name.startswith(TIMM):
-        return  # its extractor says what it reads
+        return  # checked by its extractor
     form = Form.IMAGE
     if name in NETWORKS:
         form = NETWORKS[name].form
@@ -80,11 +78,11 @@ def require_form(name: str, kind: Kind) -> None:
         form = Form.SOUND
     if kind.form is not form:
         kinds = names_of(form)
-        raise InputError(f"{name} reads {kinds} features and these are {kind.name}: give --features {kinds}")
+        raise InputError(f"{name} needs {kinds} features and these are {kind.name}: give --features {kinds}")
 
 
 def _known_options(name: str) -> Collection[str]:
-    """Those that a model has, of whatever class it will be."""
+    """The options that a model has."""
     if name in AST_PRESETS:
         return {*AST_PRESETS[name], *SETTINGS}
     if name in NETWORKS:

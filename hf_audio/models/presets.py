@@ -1,4 +1,4 @@
-"""Models that are trained from scratch, by name: what they are made of and which features they read."""
+"""Presets: networks that are trained from scratch, by name, with their settings and the features they read."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from hf_audio.models.timm_backbone import ParallelTimmClassifier
 
 
 class Network(NamedTuple):
-    """A class of ours, the fields of its config that make the preset, and the form of features it reads."""
+    """One of our classes, the config fields of the preset, and the form of features it reads."""
 
     model_class: type[AudioClassifier]
     settings: dict[str, Any]
     form: Form = Form.IMAGE
 
 
-# Widths and heads are those of DeiT, but for "ast-mini", which a CPU trains in minutes. Patches of 16 x 16 overlap only
-# in "ast-base", as in the paper.
+# Widths and heads are those of DeiT, except in "ast-mini", which trains on a CPU in minutes. Patches of 16 x 16 overlap
+# only in "ast-base", as in the paper.
 AST_PRESETS = {
     "ast-mini": {"hidden_size": 128, "num_layers": 4, "num_heads": 4, "stride": 16},
     "ast-tiny": {"hidden_size": 192, "num_layers": 4, "num_heads": 3, "stride": 16},
@@ -32,7 +32,7 @@ AST_PRESETS = {
 }
 
 NETWORKS = {
-    # our own, for little data: batch norm, residual convolutions, mean and maximum over time
+    # our own, for small datasets: batch norm, residual convolutions, mean and maximum over time
     "cnn": Network(
         SpectrogramCNN,
         {
@@ -63,7 +63,7 @@ NETWORKS = {
             "head_dropout": 0.2,
         },
     ),
-    # over mel rows, of stereo made mono, 41.7 MB for rows of 431 frames, as in Instruments Recognition
+    # over mel rows, stereo mixed to mono, 41.7 MB for rows of 431 frames, as in Instruments Recognition
     "lstm-concert": Network(SpectrogramLSTM, {"sequence": "bins", "num_channels": 1}),
     # over frames, with attention
     "lstm": Network(
@@ -81,10 +81,10 @@ PRESETS = (*AST_PRESETS, *NETWORKS, *TRANSFORMER_PRESETS)
 
 
 def gains_by_bfloat16(name: str) -> bool:
-    """Whether a CPU that computes in bfloat16 trains a model faster in it: dense convolutions and wide products do.
+    """Whether a model trains faster in bfloat16 on a CPU that supports it: dense convolutions and wide products do.
 
-    Depthwise convolutions of mobile networks take up to twice as long in it, recurrences and ast-mini as long
-    (scripts/benchmark_training.py). A name of the Hub is taken for a transformer's unless it is timm's.
+    Depthwise convolutions of mobile networks take up to twice as long, recurrences and ast-mini equally long
+    (scripts/benchmark_training.py). Hub names outside timm/ count as transformers.
     """
     if name in NETWORKS:
         return NETWORKS[name].model_class is SpectrogramCNN

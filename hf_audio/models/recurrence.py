@@ -1,4 +1,4 @@
-"""LSTM and GRU layers that torch.compile takes without a graph break, and what reads a vector out of their outputs."""
+"""LSTM and GRU layers that torch.compile compiles without a graph break, and pooling of their outputs."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ CELLS = ("lstm", "gru")
 
 
 class Recurrence(nn.RNNBase):
-    """`[batch, steps, inputs]` -> outputs of every step `[batch, steps, hidden * directions]`.
+    """`[batch, steps, inputs]` -> outputs of all steps `[batch, steps, hidden * directions]`.
 
-    The weights of nn.LSTM or nn.GRU by the same names, and in eager mode the same kernels: on a GPU one call of cuDNN,
-    its weights flattened. Not a subclass of them only because torch.compile refuses (2.11 to 2.14) whatever is one, at
-    the mere sight of it. With its experimental `allow_rnn` it would see through the layer: training then crashes on
-    the CPU, and on a GPU every time step is unrolled into the graph, which takes minutes to compile for a window of
-    300 frames. In a compiled graph a layer is therefore one operator, `recurrent_layer`.
+    The weights have the same names as in nn.LSTM or nn.GRU, and eager mode uses the same kernels: on a GPU, one cuDNN
+    call with flattened weights. It is not a subclass of them because torch.compile (2.11 to 2.14) refuses all
+    subclasses. With its experimental `allow_rnn`, torch.compile would trace into the layer: training then crashes on
+    the CPU, and on a GPU every time step is unrolled into the graph, which takes minutes to compile for a window of 300
+    frames. So in a compiled graph, a layer is one operator, `recurrent_layer`.
 
-    Under autocast the layer computes in the precision of its weights, float32, all the same: cuDNN would take half
-    precision for a gradient that is carried back over hundreds of steps.
+    Under autocast, the layer still computes in the precision of its weights, float32: cuDNN would use half precision
+    for a gradient that goes back over hundreds of steps.
 
     Args:
         cell: "lstm" or "gru".
-        input_size: numbers a step.
+        input_size: numbers per step.
         hidden_size: of each layer and direction.
-        num_layers: one on the outputs of the other.
+        num_layers: number of stacked layers.
         dropout: between layers.
-        bidirectional: whether a second one reads from the end.
+        bidirectional: whether to read in both directions.
 
     Raises:
         ValueError: an unknown cell.
@@ -46,7 +46,7 @@ class Recurrence(nn.RNNBase):
     ) -> None:
         if cell not in CELLS:
             raise ValueError(f"Unknown cell {cell!r}: expected one of {', '.join(CELLS)}")
-        dropout = dropout if num_layers > 1 else 0.0  # there is no place between layers of one
+        dropout = dropout if num_layers > 1 else 0.0  # a single layer has nothing between layers
         kinds = {"num_layers": num_layers, "dropout": dropout, "bidirectional": bidirectional}
         super().__init__(cell.upper(), input_size, hidden_size, batch_first=True, **kinds)
 
@@ -58,12 +58,12 @@ class Recurrence(nn.RNNBase):
         """Outputs of the last layer, in the precision of the weights.
 
         Args:
-            layers: where the input and each layer's outputs are kept, if anybody wants them.
-            num_steps: int64 `[batch]`, how many steps of each window are not padding: what reads from the end begins
-                before the padding. What comes out in padding means nothing. None: all are real.
+            layers: stores the input and each layer's outputs, if requested.
+            num_steps: int64 `[batch]`, number of steps per window that are not padding. The backward direction starts
+                before the padding. Outputs in the padding have no meaning. None: no padding.
         """
         if num_steps is not None and not (self.bidirectional and may_be_short(num_steps, inputs.shape[1])):
-            num_steps = None  # who reads from the start comes to the padding last
+            num_steps = None  # the forward direction reaches the padding last
         device = inputs.device.type
         if torch.is_autocast_enabled(device):
             with torch.autocast(device, enabled=False):
@@ -74,7 +74,7 @@ class Recurrence(nn.RNNBase):
         wants_layers = layers is not None and layers.hidden_states is not None
         if is_compiled() or wants_layers or num_steps is not None:
             return self._layer_by_layer(inputs, layers or Layers(), num_steps)
-        self._update_flat_weights()  # as nn.LSTM does: flattens them again where a loader has put others in their place
+        self._update_flat_weights()  # as in nn.LSTM: flattens weights that a loader has replaced
         return _outputs(
             inputs, self._flat_weights, self.mode, self.num_layers, self.bidirectional, self.dropout, self.training
         )
@@ -97,7 +97,7 @@ class Recurrence(nn.RNNBase):
         return _outputs(inputs, weights, self.mode, 1, len(weights) == 8, training=self.training)
 
     def _both_ways(self, inputs: Tensor, weights: list[Tensor], num_steps: Tensor) -> Tensor:
-        """A layer of two directions, as two of one: the second is given each window's real steps turned round."""
+        """A bidirectional layer as two unidirectional ones: the second reads the real steps of each window reversed."""
         half, steps = len(weights) // 2, torch.arange(inputs.shape[1], device=inputs.device)
         ends = num_steps.clamp(max=inputs.shape[1])[:, None]
         turned = torch.where(steps < ends, ends - 1 - steps, steps)[:, :, None]
@@ -106,7 +106,7 @@ class Recurrence(nn.RNNBase):
         return torch.cat([there, back.gather(1, turned.expand_as(back))], dim=2)
 
     def last_outputs(self, outputs: Tensor, num_steps: Tensor | None = None) -> Tensor:
-        """What each direction says when it has read everything that is not padding: `[batch, steps, outputs]` ->
+        """The output of each direction after its last step that is not padding: `[batch, steps, outputs]` ->
         `[batch, outputs]`; `num_steps` as in `forward`."""
         forwards = outputs[:, :, : self.hidden_size]
         if num_steps is None:
@@ -118,12 +118,12 @@ class Recurrence(nn.RNNBase):
 
 
 def is_compiled() -> bool:
-    """Whether a graph is traced for torch.compile; one that is exported has torch's own operators."""
+    """Whether a graph is being traced for torch.compile. Exported graphs use torch's own operators instead."""
     return torch.compiler.is_compiling() and not torch.compiler.is_exporting()
 
 
 def may_be_short(num_steps: Tensor, steps: int) -> bool:
-    """Whether a window has padding; True too where asking would make a GPU wait, or break a graph."""
+    """Whether a window has padding; also True if checking would synchronize with a GPU or break a graph."""
     if num_steps.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return True
     return bool(num_steps.numpy().min(initial=steps) < steps)
@@ -132,7 +132,7 @@ def may_be_short(num_steps: Tensor, steps: int) -> bool:
 class AdditiveAttention(nn.Module):
     """Weighted mean over steps; a step's weight is softmax(v · tanh(W h + b)) (Bahdanau et al. 2015, arXiv 1409.0473).
 
-    Where a translator compares with the state of its decoder, a classifier has none: b stands for it.
+    In place of the decoder state in translation, a classifier has the constant b.
     """
 
     def __init__(self, size: int, attention_size: int | None = None) -> None:
@@ -141,7 +141,7 @@ class AdditiveAttention(nn.Module):
         self.score = nn.Linear(attention_size or size, 1, bias=False)
 
     def forward(self, outputs: Tensor, is_real: Tensor | None = None) -> Tensor:
-        """`[batch, steps, size]` -> `[batch, size]`, over those of the steps where bool `[batch, steps]` is true."""
+        """`[batch, steps, size]` -> `[batch, size]`, over the steps where bool `is_real` `[batch, steps]` is true."""
         scores = self.score(torch.tanh(self.projection(outputs)))
         if is_real is not None:
             scores = scores.masked_fill(~is_real[:, :, None], -torch.inf)
@@ -157,7 +157,7 @@ def _outputs(
     dropout: float = 0.0,
     training: bool = False,
 ) -> Tensor:
-    """The functions that nn.LSTM and nn.GRU call, from a state of zeros."""
+    """The functions that nn.LSTM and nn.GRU call, with an initial state of zeros."""
     hidden_size, directions = weights[1].shape[1], 2 if bidirectional else 1
     state = inputs.new_zeros(num_layers * directions, inputs.shape[0], hidden_size)
     options = (weights, True, num_layers, dropout, training, bidirectional, True)
@@ -169,10 +169,10 @@ def _one_layer(inputs: Tensor, weights: list[Tensor], mode: str, training: bool)
         return _outputs(inputs, weights, mode, 1, len(weights) == 8, training=training).contiguous()
 
 
-# One layer, opaque to the compiler, whatever its backend. The backward pass computes the layer's forward pass again,
-# for an operator can hand itself nothing but tensors; so a compiled layer trains a third slower than an eager one,
-# which has nothing to gain from a compiler. A process may import this file twice, here and as the code of a published
-# model: the later definition replaces an equal one.
+# One layer, opaque to the compiler with any backend. The backward pass recomputes the layer's forward pass, since an
+# operator can only save tensors for it. So a compiled layer trains a third slower than an eager one, for which a
+# compiler can do nothing. A process may import this file twice, here and as the code of a published model: the second
+# definition replaces an identical one.
 @torch.library.custom_op("hf_audio::recurrent_layer", mutates_args=())
 def recurrent_layer(inputs: Tensor, weights: list[Tensor], mode: str) -> Tensor:
     """Outputs `[batch, steps, hidden * directions]` of one LSTM or GRU layer, as one operator of a compiled graph."""
@@ -186,8 +186,8 @@ def _(inputs, weights, mode):
 
 @torch.library.custom_op("hf_audio::recurrent_layer_backward", mutates_args=())
 def recurrent_layer_backward(gradient: Tensor, inputs: Tensor, weights: list[Tensor], mode: str) -> list[Tensor]:
-    """Gradients of the inputs and of each weight, given that of the outputs."""
-    # Operators run with autograd out of the way; the guard, which torch.utils.checkpoint uses too, calls it back.
+    """Gradients of the inputs and of each weight, from the gradient of the outputs."""
+    # Operators run without autograd; this guard, which torch.utils.checkpoint also uses, enables it again.
     with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutogradFunctionality, False), torch.enable_grad():
         leaves = [tensor.detach().requires_grad_() for tensor in (inputs, *weights)]
         outputs = _one_layer(leaves[0], leaves[1:], mode, training=True)

@@ -1,8 +1,8 @@
-"""The one door through which a model and its extractor are saved, for what is saved is published.
+"""The only place where models and extractors are saved, since saved files are published.
 
-transformers writes out whatever a config carries, and it may carry what an untrusted checkpoint brought along: an
-`auto_map` to code of someone else's, which a reader of our card would run. Here the saved JSON names the code that was
-copied beside it, and no other.
+transformers writes all fields of a config, which may come from an untrusted checkpoint: for example an `auto_map` to
+third-party code, which users of the published model would run. Here, the saved JSON names only the code that was copied
+to the same folder.
 """
 
 from __future__ import annotations
@@ -18,44 +18,45 @@ from hf_audio.data.foreign.extractor import own_extractors
 from hf_audio.files import read_json, write_json
 from hf_audio.models.classifier import AudioClassifierConfig
 
-# What makes a reader's transformers fetch code, kernels or weights from elsewhere, at whatever depth it stands.
+# Fields that make transformers fetch code, kernels or weights from elsewhere, at any depth of the JSON.
 LEADS_ELSEWHERE = {
     *("auto_map", "custom_pipelines", "transformers_weights", "fusion_config", "_name_or_path", "name_or_path"),
     *("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation"),
     *("_attn_implementation_internal", "_experts_implementation_internal"),
 }
-REMOTE_CODE = "transformers_modules"  # the package that transformers puts code of repositories in
+REMOTE_CODE = "transformers_modules"  # the package for code that transformers loads from repositories
 
 
 def save_model(model: PreTrainedModel, folder: str | Path, state_dict: Mapping[str, Tensor] | None = None) -> None:
-    """Writes weights and config.json, and of a class of ours the files that define it.
+    """Writes weights and config.json, and for our own classes the files that define them.
 
     Args:
-        state_dict: the weights, where the model's own are sharded over processes.
+        state_dict: the weights, if the model's own are sharded over processes.
     """
     model.save_pretrained(folder, state_dict=state_dict)
     _rewrite(Path(folder) / "config.json", model.config, model)
 
 
 def save_extractor(extractor: FeatureExtractionMixin, folder: str | Path) -> None:
-    """Writes preprocessor_config.json, and of a class of ours the files that define it."""
+    """Writes preprocessor_config.json, and for our own classes the files that define them."""
     extractor.save_pretrained(folder)
     _rewrite(Path(folder) / "preprocessor_config.json", extractor)
 
 
 def needs_own_code(config: Mapping[str, Any], extractor: Mapping[str, Any]) -> bool:
-    """Whether a saved model can only be loaded with the Python files beside it, so with trust_remote_code.
+    """Whether a saved model needs the Python files in its folder, that is trust_remote_code.
 
     Args:
-        config: what its config.json holds; empty where there is none.
-        extractor: what its preprocessor_config.json holds, or the extractor's `to_dict()`.
+        config: the content of its config.json; empty if there is none.
+        extractor: the content of its preprocessor_config.json, or the extractor's `to_dict()`.
     """
     own = {one.model_type for one in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING if issubclass(one, AudioClassifierConfig)}
     return config.get("model_type") in own or extractor.get("feature_extractor_type") in own_extractors()
 
 
 def _rewrite(path: Path, *objects: Any) -> None:
-    """Takes out of a JSON file what leads elsewhere, and names the code beside it, of these objects' own classes."""
+    """Removes fields that lead elsewhere from a JSON file, and names the code of these objects' classes in its
+    folder."""
     content = read_json(path)
     kept = _without(content)
     auto_map = {
@@ -70,7 +71,7 @@ def _rewrite(path: Path, *objects: Any) -> None:
 
 
 def _without(content: Any) -> Any:
-    """The same JSON without what leads elsewhere."""
+    """The same JSON without fields that lead elsewhere."""
     if isinstance(content, dict):
         return {key: _without(value) for key, value in content.items() if key not in LEADS_ELSEWHERE}
     return [_without(one) for one in content] if isinstance(content, list) else content

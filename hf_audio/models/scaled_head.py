@@ -1,8 +1,8 @@
-"""Scaling a trained classifier's logits by its own weights, so that anyone who loads it gets the scaled ones.
+"""Building the scaling of logits into a trained classifier's weights, so that everyone who loads it gets scaled logits.
 
-A slope and a bias per class are linear, so the last linear layer takes them up: the class of the model stays what it
-is, and needs no code for it. Heads of cosines (arcface, cosface) have one scale for all classes, in the config. What is
-not linear goes behind the head of a class of ours, as `LogitCurves`.
+A slope and a bias per class are linear, so they are merged into the last linear layer: the model's class does not
+change and needs no extra code. Cosine heads (arcface, cosface) have one scale for all classes, in the config.
+Non-linear scaling comes after the head of our own classes, as `LogitCurves`.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from hf_audio.models.timm_backbone import GroupedHeads
 
 
 def require_scalable(model: PreTrainedModel, *, per_class: bool, curves: bool) -> None:
-    """Finds before any work is done whether a model can take a scaling up.
+    """Checks, before any work is done, whether a scaling can be built into a model.
 
     Args:
-        per_class: whether slopes and biases are each class's own.
-        curves: whether curves come behind.
+        per_class: whether classes have different slopes and biases.
+        curves: whether curves are added after the head.
 
     Raises:
         InputError: it cannot.
     """
     if getattr(model, "logit_curves", None) is not None:
         raise InputError(
-            "The model was calibrated by isotonic scaling already, which comes behind its head: calibrate the one that "
-            "it was made of instead"
+            "The model is already calibrated by isotonic scaling, which comes after its head: calibrate the original "
+            "model instead"
         )
     if curves and not isinstance(model, AudioClassifier):
         raise InputError(
-            f"A {type(model).__name__} has no place for curves behind its head, so that isotonic scaling cannot be "
-            "saved with it: take temperature or vector, which its last layer takes up"
+            f"A {type(model).__name__} has no place for curves after its head, so isotonic scaling cannot be saved "
+            "with it: use temperature or vector, which are merged into its last layer"
         )
     if per_class and any(isinstance(part, MarginHead) for part, _ in _parts(model)):
         raise InputError(
-            f"The head {model.config.head} has one scale for all classes, so that vector scaling cannot be saved with "
-            "it: take temperature"
+            f"The head {model.config.head} has one scale for all classes, so vector scaling cannot be saved with it: "
+            "use temperature"
         )
     for part, _ in _parts(model):
         if not isinstance(_last_layer(part), MarginHead | nn.Linear | LinearPerClass):
@@ -52,7 +52,7 @@ def require_scalable(model: PreTrainedModel, *, per_class: bool, curves: bool) -
 
 
 def scale_head(model: PreTrainedModel, slopes: np.ndarray, biases: np.ndarray) -> None:
-    """Its logits become `slopes * logits + biases`, both `[classes]`, in any program that computes them.
+    """Changes a model's logits to `slopes * logits + biases`, both `[classes]`, in its weights.
 
     Raises:
         InputError: see `require_scalable`.
@@ -71,7 +71,7 @@ def scale_head(model: PreTrainedModel, slopes: np.ndarray, biases: np.ndarray) -
 
 
 def add_curves(model: AudioClassifier, knots: np.ndarray, values: np.ndarray) -> None:
-    """Its logits go through curves, both arrays `[curves, points]`; see `LogitCurves`.
+    """Maps a model's logits by curves; both arrays are `[curves, points]`, see `LogitCurves`.
 
     Raises:
         InputError: see `require_scalable`.
@@ -93,14 +93,14 @@ def _parts(model: PreTrainedModel) -> list[tuple[nn.Module, list[int]]]:
 
 
 def _last_layer(head: nn.Module) -> nn.Module:
-    """What of a head, stock or ours, gives the logits."""
+    """The layer of a head, stock or ours, that gives the logits."""
     if isinstance(head, DeepHead | FluffyHead):
         return head.layers[-1]
-    return getattr(head, "dense", head)  # of an AST behind a norm
+    return getattr(head, "dense", head)  # in an AST, after a norm
 
 
 def _scale_last(layer: nn.Linear | LinearPerClass, slopes: Tensor, biases: Tensor) -> None:
-    """Scales a layer whose weight and bias have a class along their first axis."""
+    """Scales a layer whose weight and bias have classes along their first axis."""
     if layer.bias is None:
         layer.bias = nn.Parameter(torch.zeros(len(slopes), device=layer.weight.device))
     for weights, added in ((layer.weight, torch.zeros_like(biases)), (layer.bias, biases)):

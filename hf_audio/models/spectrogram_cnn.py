@@ -1,4 +1,4 @@
-"""Convolutional networks on spectrograms of any length, from the size of a student's first to one that wins."""
+"""Convolutional networks on spectrograms of any length, from a small plain network to a residual one."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from .padding import are_real
 
 try:
     from transformers.modeling_layers import GradientCheckpointingLayer
-except ImportError:  # before 4.53 a published model is used, not trained with checkpoints
+except ImportError:  # before 4.53, published models can be used, but not trained with gradient checkpointing
     GradientCheckpointingLayer = nn.Module
 
 NORMS = ("none", "group", "batch")
 POOLINGS = ("mean", "mean_max")
-GROUP_SIZE = 8  # channels that are normalized together
+GROUP_SIZE = 8  # channels per group of group norm
 
 
 class SpectrogramCNNConfig(AudioClassifierConfig):
-    """A stage is a convolution, `depth - 1` residual ones behind it, max pooling, and dropout.
+    """Each stage is a convolution, `depth - 1` residual convolutions, max pooling and dropout.
 
     Args:
-        num_channels: images of a window: 1 mono, 2 stereo, or others beside each other.
-        channels: output channels of each stage; the lists below have one entry a stage too.
+        num_channels: input channels: 1 for mono, 2 for stereo, or more.
+        channels: output channels of each stage. The other lists also have one entry per stage.
         kernel_sizes, strides: of each stage's first convolution.
-        pools: side of its max pooling; 1 is none.
-        depths: convolutions of each stage.
-        norm: "none", "group", or "batch"; group norm gives the same result whatever the batch, so that several
-            processes and gradient accumulation train exactly as one process does.
-        dropout: after each stage, whole channels at a time.
-        quiet_padding: whether padding is set to the quietest value of its window and channel. ASTFeatureExtractor pads
-            with a log-mel of 0, which is louder than most sounds. So a short window is one that ends in silence.
-        pooling: over what is left of time and frequency: "mean", or "mean_max": mean over frequency, then mean and
+        pools: size of each stage's max pooling; 1 is none.
+        depths: convolutions per stage.
+        norm: "none", "group" or "batch". Group norm does not depend on the batch, so several processes or gradient
+            accumulation train exactly as one process does.
+        dropout: after each stage, of whole channels.
+        quiet_padding: set padding to the lowest value of its window and channel, so that a short window ends in
+            silence. ASTFeatureExtractor pads with a log-mel of 0, which is louder than most sounds.
+        pooling: over time and frequency after the last stage: "mean", or "mean_max": mean over frequency, then mean and
             maximum over time, for sounds that fill only a part of the window (Kong et al. 2020, arXiv 1912.10211).
         head and others: see AudioClassifierConfig.
     """
@@ -65,12 +65,12 @@ class SpectrogramCNNConfig(AudioClassifierConfig):
 
     @property
     def hidden_size(self) -> int:
-        """Channels behind the last stage."""
+        """Channels after the last stage."""
         return self.channels[-1]
 
     @property
     def num_hidden_layers(self) -> int:
-        """Stages."""
+        """Number of stages."""
         return len(self.channels)
 
 
@@ -93,20 +93,20 @@ class SpectrogramCNN(AudioClassifier):
             )
         in_channels = [config.num_channels, *config.channels]
         self.stages = nn.ModuleList(
-            Stage(*sizes, config.norm, config.dropout)  # type: ignore[call-arg]  # mypy counts one too many
+            Stage(*sizes, config.norm, config.dropout)  # type: ignore[call-arg]  # mypy miscounts
             for sizes in zip(in_channels, *lists)  # noqa: B905
         )
-        # the least frames or bins of which something is left behind the last stage
-        self.least_size = math.prod(config.strides) * math.prod(config.pools)
+        # minimum input size: fewer frames or bins would leave no output after the last stage
+        self.min_size = math.prod(config.strides) * math.prod(config.pools)
         self.add_head(config.channels[-1] * (2 if config.pooling == "mean_max" else 1))
 
     def embedding_of(self, windows: Windows) -> Tensor:
         maps = as_images(windows.values, self.config.num_channels)
         if self.config.quiet_padding and windows.num_frames is not None:
             maps = quieten_padding(maps, windows.num_frames)
-        maps = channels_last(at_least(maps, self.least_size))
+        maps = channels_last(at_least(maps, self.min_size))
         if self.training and getattr(self.stages[0], "gradient_checkpointing", False) and not maps.requires_grad:
-            maps = maps.detach().requires_grad_()  # else reentrant checkpoints give the first stage no gradient
+            maps = maps.detach().requires_grad_()  # otherwise reentrant checkpoints give the first stage no gradient
         maps = windows.layers.start(maps)
         for stage in self.stages:
             maps = stage(maps)
@@ -135,7 +135,7 @@ class Stage(GradientCheckpointingLayer):
 
 
 class Convolution(nn.Module):
-    """A convolution that keeps the size but for its stride, and its normalization."""
+    """A convolution that pads its input, so that only its stride changes the size, and a norm."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, norm: str) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class Convolution(nn.Module):
 def as_images(input_values: Tensor, num_channels: int) -> Tensor:
     """Windows `[batch, frames, bins]` or `[batch, channels, frames, bins]` -> `[batch, num_channels, frames, bins]`.
 
-    A mono window stands in every channel.
+    A mono window is copied to all channels.
 
     Raises:
         ValueError: another number of dimensions or channels.
@@ -171,10 +171,10 @@ def as_images(input_values: Tensor, num_channels: int) -> Tensor:
 
 
 def quieten_padding(images: Tensor, num_frames: Tensor) -> Tensor:
-    """Padding of images `[batch, channels, frames, bins]` becomes as quiet as the quietest of its window and channel.
+    """Sets the padding of images `[batch, channels, frames, bins]` to the lowest value of its window and channel.
 
     Args:
-        num_frames: int64 `[batch]`, of each window those that are not padding.
+        num_frames: int64 `[batch]`, number of frames per window that are not padding.
     """
     is_real = are_real(num_frames, images.shape[2])[:, None, :, None]
     quietest = images.masked_fill(~is_real, torch.inf).amin(dim=(2, 3), keepdim=True)
@@ -182,9 +182,9 @@ def quieten_padding(images: Tensor, num_frames: Tensor) -> Tensor:
 
 
 def channels_last(images: Tensor) -> Tensor:
-    """Images in the layout in which CPUs convolve fastest, as all maps behind them are then too.
+    """Images in channels-last memory format, which later layers keep: the fastest format for convolutions on CPUs.
 
-    One channel is in both layouts at once, and torch would take it for the other one, unless the strides say otherwise.
+    Images with one channel fit both formats, and torch would assume the other one. So their strides are set too.
     """
     if images.shape[1] > 1:
         return images.contiguous(memory_format=torch.channels_last)
@@ -192,7 +192,7 @@ def channels_last(images: Tensor) -> Tensor:
 
 
 def at_least(images: Tensor, size: int) -> Tensor:
-    """Images whose frames and bins are padded with 0, the mean of the training features, up to `size`."""
+    """Images with frames and bins padded to at least `size`, with 0, the mean of the training features."""
     frames, bins = images.shape[2:]
     if frames >= size and bins >= size:
         return images
@@ -201,8 +201,8 @@ def at_least(images: Tensor, size: int) -> Tensor:
 
 SpectrogramCNNConfig.register_for_auto_class()
 SpectrogramCNN.register_for_auto_class("AutoModelForAudioClassification")
-# What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
-# others; from the Hub it copies all.
+# Repeats what the imported files import: from a local folder, transformers 4 copies only the files that the main file
+# itself imports. From the Hub, it copies all.
 from .heads import HEADS  # noqa: E402, F401
 from .logit_curves import LogitCurves  # noqa: E402, F401
 from .window_losses import cross_entropy  # noqa: E402, F401

@@ -1,4 +1,4 @@
-"""LSTMs over the frames, or over the mel rows, of spectrograms with one or several channels."""
+"""LSTMs over the frames or the mel rows of spectrograms with one or more channels."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class SpectrogramLSTMConfig(AudioClassifierConfig):
     """Sizes as in the project Instruments Recognition (Dumoulin and Ricour-Dumas): LSTM(431, 862, num_layers=2).
 
     Args:
-        sequence: "frames" reads spectra one after the other, in windows of any length; "bins" reads the mel rows from
-            low to high, each a vector of `num_frames` numbers.
-        num_mel_bins: bins of a frame; must fit with "frames".
-        num_frames: of a window, where bins are read: shorter windows are padded with 0, longer ones cut. (A
-            `max_length` in a config is for transformers a setting of text generation, and is refused.)
-        num_channels: images of a window whose frames, or rows, are read side by side as one long vector. 1 makes mono
-            of whatever it reads, by the mean over its channels, as the project did with stereo.
+        sequence: "frames" reads one frame after another, in windows of any length; "bins" reads the mel rows from low
+            to high, each a vector of `num_frames` numbers.
+        num_mel_bins: bins per frame; must match the input with "frames".
+        num_frames: frames per window, for "bins": shorter windows are padded with 0, longer ones are cut. (It is not
+            named `max_length`, which transformers refuses as a setting of text generation.)
+        num_channels: input channels, whose frames or rows are concatenated to one long vector. With 1, all inputs are
+            mixed to mono by the mean over their channels, as the project did with stereo.
         hidden_size, num_layers, bidirectional: of the LSTM.
         dropout: between its layers.
-        attention: "none" takes the last output of each direction, "additive" a mean over all, weighted by Bahdanau's
-            attention. Frames behind a short sound's end are not read.
+        attention: "none" uses the last output of each direction, "additive" a mean over all outputs, weighted by
+            Bahdanau's attention. Padding after a short sound is not read.
         head and others: see AudioClassifierConfig.
     """
 
@@ -79,14 +79,14 @@ class SpectrogramLSTM(AudioClassifier):
 
     def embedding_of(self, windows: Windows) -> Tensor:
         steps = self.steps_of(windows.values, windows.num_frames)
-        num_steps = windows.num_frames if self.config.sequence == "frames" else None  # of bins none is padding
+        num_steps = windows.num_frames if self.config.sequence == "frames" else None  # no bins are padding
         outputs = self.lstm(steps, windows.layers, num_steps)
         if self.attention is None:
             return self.lstm.last_outputs(outputs, num_steps)
         return self.attention(outputs, None if num_steps is None else are_real(num_steps, steps.shape[1]))
 
     def steps_of(self, input_values: Tensor, num_frames: Tensor | None = None) -> Tensor:
-        """What the LSTM reads, `[batch, steps, inputs]`; padding in rows of mel bins is 0.
+        """The input of the LSTM, `[batch, steps, inputs]`; padding in mel rows is 0.
 
         Raises:
             ValueError: another number of dimensions, or of bins.
@@ -113,8 +113,8 @@ class SpectrogramLSTM(AudioClassifier):
 
 SpectrogramLSTMConfig.register_for_auto_class()
 SpectrogramLSTM.register_for_auto_class("AutoModelForAudioClassification")
-# What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
-# others; from the Hub it copies all.
+# Repeats what the imported files import: from a local folder, transformers 4 copies only the files that the main file
+# itself imports. From the Hub, it copies all.
 from .heads import HEADS  # noqa: E402, F401
 from .logit_curves import LogitCurves  # noqa: E402, F401
 from .window_losses import cross_entropy  # noqa: E402, F401

@@ -1,15 +1,15 @@
 """Self-supervised pretraining of the Audio Spectrogram Transformer: two objectives around its stock encoder.
 
     masked     a masked autoencoder (He et al. 2022, arXiv 2111.06377; for audio Huang et al. 2022, arXiv 2207.06405):
-               most patches are taken away, and the rest must tell what was in them
-    shuffled   some patches change places, and the model says of each whether it is in its own, as ELECTRA does of
-               words (Clark et al. 2020, arXiv 2003.10555)
+               most patches are hidden and predicted from the others
+    shuffled   some patches change places, and the model detects which did, as ELECTRA detects replaced words (Clark et
+               al. 2020, arXiv 2003.10555)
 
-The encoder stays transformers' ASTModel under its usual name, so that its weights, and those of a checkpoint, fit
-ASTForAudioClassification. All random numbers come from outside as uniform noise `[batch, patches]`: the noise alone
-decides which patches are taken, on every device.
+The encoder is transformers' ASTModel with its usual name, so its weights are compatible with ASTForAudioClassification,
+also those of checkpoints. All random numbers are passed in as uniform noise `[batch, patches]`, so the same patches are
+chosen on every device.
 
-Short windows are padded at their end. Patches of nothing but padding are neither hidden, moved nor scored.
+Short windows are padded at their end. Patches that contain only padding are not hidden, moved or scored.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from hf_audio.models.audio_spectrogram_transformer import NUM_SPECIAL_TOKENS
 from hf_audio.models.patch_choice import gather_patches, mean_over, order_of, share_of, sine_positions
 
 ENCODER = ASTPreTrainedModel.base_model_prefix
-# Settings of the objective and of the classes that happened to be known
+# Fields of the config that belong to the objective, or to classes of the original model
 NOT_OF_THE_ENCODER = {"pretraining", "id2label", "label2id", "problem_type", "architectures"}
-MIN_MOVED = 2  # one patch alone cannot change places
-HEAD_WIDTH = 32  # of the decoder's attention
+MIN_MOVED = 2  # a single patch cannot change places
+HEAD_WIDTH = 32  # per attention head of the decoder
 MASK_TOKEN_STD = 0.02
 
 
 @dataclass
 class PretrainingOutput(ModelOutput):
-    """What an objective says of a batch.
+    """The output of an objective for a batch.
 
     Attributes:
-        losses: float32 `[batch]`, of each window the mean over its scored patches.
-        logits: float32 `[batch, patches]`: how likely a patch was moved. Of the masked objective None.
-        targets: int8 `[batch, patches]`: 1 moved, 0 in its place, -1 not scored. Of the masked objective None.
+        losses: float32 `[batch]`, mean over the scored patches of each window.
+        logits: float32 `[batch, patches]`: whether each patch was moved. None for the masked objective.
+        targets: int8 `[batch, patches]`: 1 moved, 0 in its place, -1 not scored. None for the masked objective.
     """
 
     losses: Tensor | None = None
@@ -77,14 +77,14 @@ class PretrainingModel(ASTPreTrainedModel):
         return getattr(self, ENCODER)
 
     def patches_of(self, features: Tensor) -> Tensor:
-        """`[batch, frames, bins]` cut into `[batch, patches, pixels]`, in the encoder's order: band after band."""
+        """`[batch, frames, bins]` cut into `[batch, patches, pixels]`, in the encoder's order: band by band."""
         size = self.config.patch_size
         whole = features[:, : self.columns * size, : self.rows * size]
         grid = whole.reshape(-1, self.columns, size, self.rows, size)
         return grid.permute(0, 3, 1, 2, 4).reshape(-1, self.num_patches, size * size)
 
     def spectrogram_of(self, patches: Tensor) -> Tensor:
-        """`patches_of` undone, without the frames and bins that fill no whole patch."""
+        """The inverse of `patches_of`, without frames and bins that do not fill a whole patch."""
         size = self.config.patch_size
         grid = patches.reshape(-1, self.rows, self.columns, size, size).permute(0, 2, 3, 1, 4)
         return grid.reshape(-1, self.columns * size, self.rows * size)
@@ -96,19 +96,19 @@ class PretrainingModel(ASTPreTrainedModel):
 
 
 class MaskedAutoencoder(PretrainingModel):
-    """Hides a share of a window's patches; a light decoder draws them from what the encoder says of the others.
+    """Hides a share of a window's patches; a small decoder predicts them from the encoder's output for the others.
 
-    The encoder gets the visible patches only, so that a step costs a fraction of a supervised one. Targets are pixels
-    normalized within their patch: a decoder that knows nothing has a loss of 1.
+    The encoder only gets the visible patches, so a step costs a fraction of a supervised one. Targets are pixels
+    normalized per patch: a decoder that has learned nothing has a loss of 1.
     """
 
     def __init__(self, config: ASTConfig) -> None:
         super().__init__(config)
         settings = config.pretraining
         self.fraction = settings["mask_fraction"]
-        # Windows with padding have fewer: their share of visible patches never exceeds that of a full window.
-        all_patches = torch.tensor(self.num_patches, device="cpu")  # also while from_pretrained makes meta tensors
-        self.most_visible = self.num_patches - int(share_of(self.fraction, all_patches))
+        # Upper bound: windows with padding have fewer visible patches than full ones.
+        all_patches = torch.tensor(self.num_patches, device="cpu")  # also when from_pretrained creates meta tensors
+        self.max_visible = self.num_patches - int(share_of(self.fraction, all_patches))
         decoder = copy.deepcopy(config)
         decoder.hidden_size = width = settings["decoder_width"]
         decoder.intermediate_size = 4 * width
@@ -116,21 +116,21 @@ class MaskedAutoencoder(PretrainingModel):
         self.to_decoder = nn.Linear(config.hidden_size, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.decoder_positions = nn.Parameter(torch.zeros(1, NUM_SPECIAL_TOKENS + self.num_patches, width))
-        # transformers renames `layers` in AST's files
+        # not named `layers`, which transformers renames in AST checkpoints
         self.decoder_blocks = nn.ModuleList([ASTLayer(decoder) for _ in range(settings["decoder_layers"])])
         self.decoder_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.to_pixels = nn.Linear(width, config.patch_size**2)
         self.post_init()
 
     def start_tokens(self) -> None:
-        """Initializes what no layer does.
+        """Initializes the mask token and the decoder's position embeddings, which no layer initializes.
 
         Raises:
-            InputError: so many patches are hidden that none is left to see.
+            InputError: no patches are left visible.
         """
-        if self.most_visible < 1:
+        if self.max_visible < 1:
             raise InputError(
-                f"--mask_fraction {self.fraction:g} leaves none of a window's {self.num_patches} patches to see: "
+                f"--mask_fraction {self.fraction:g} leaves none of a window's {self.num_patches} patches visible: "
                 "lower it, or use longer windows"
             )
         nn.init.trunc_normal_(self.mask_token, std=MASK_TOKEN_STD)
@@ -142,7 +142,7 @@ class MaskedAutoencoder(PretrainingModel):
         order, rank = order_of(noise, real)
         num_real = real.sum(dim=1, keepdim=True)
         num_visible = num_real - share_of(self.fraction, num_real)
-        encoded = self._encode(input_values, order[:, : self.most_visible], num_visible)
+        encoded = self._encode(input_values, order[:, : self.max_visible], num_visible)
         predicted = self._decode(encoded, rank, rank < num_visible, real).float()
         targets = self.patches_of(input_values.float())
         targets = (targets - targets.mean(-1, keepdim=True)) / (targets.var(-1, keepdim=True) + 1e-6).sqrt()
@@ -150,7 +150,7 @@ class MaskedAutoencoder(PretrainingModel):
         return PretrainingOutput(losses=mean_over(errors, real & (rank >= num_visible)))
 
     def _encode(self, input_values: Tensor, visible: Tensor, num_visible: Tensor) -> Tensor:
-        """`[batch, special + most_visible, hidden]`: ASTModel's own steps, on the patches of index `visible` alone."""
+        """`[batch, special + max_visible, hidden]`: the steps of ASTModel, only on the patches with index `visible`."""
         tokens = self.encoder.embeddings(input_values)
         special, patches = tokens[:, :NUM_SPECIAL_TOKENS], tokens[:, NUM_SPECIAL_TOKENS:]
         hidden = torch.cat([special, gather_patches(patches, visible)], dim=1)
@@ -158,17 +158,17 @@ class MaskedAutoencoder(PretrainingModel):
         return self.encoder.layernorm(self._through(self.encoder.layers, hidden, is_visible))
 
     def _decode(self, encoded: Tensor, rank: Tensor, is_visible: Tensor, real: Tensor) -> Tensor:
-        """Pixels `[batch, patches, pixels]`; every patch is put back to its place, or the mask token instead."""
+        """Pixels `[batch, patches, pixels]`, from visible patches in their places and mask tokens in all others."""
         encoded = self.to_decoder(encoded)
         special, visible = encoded[:, :NUM_SPECIAL_TOKENS], encoded[:, NUM_SPECIAL_TOKENS:]
-        in_place = gather_patches(visible, rank.clamp(max=self.most_visible - 1))
+        in_place = gather_patches(visible, rank.clamp(max=self.max_visible - 1))
         patches = torch.where(is_visible[:, :, None], in_place, self.mask_token.to(visible.dtype))
         hidden = torch.cat([special, patches], dim=1) + self.decoder_positions
         hidden = self._through(self.decoder_blocks, hidden, real)
         return self.to_pixels(self.decoder_norm(hidden[:, NUM_SPECIAL_TOKENS:]))
 
     def _through(self, layers: nn.ModuleList, hidden: Tensor, attended: Tensor) -> Tensor:
-        """Hidden states after layers that attend to the special tokens and to patches where `attended` is True."""
+        """Hidden states after layers that attend to the special tokens and the patches where `attended` is True."""
         mask = functional.pad(attended, (NUM_SPECIAL_TOKENS, 0), value=True)
         mask = create_bidirectional_mask(config=self.config, inputs_embeds=hidden, attention_mask=mask)
         for layer in layers:
@@ -177,10 +177,10 @@ class MaskedAutoencoder(PretrainingModel):
 
 
 class ShuffledPatches(PretrainingModel):
-    """Lets a share of a window's patches change places, and asks of each patch whether it is in its own.
+    """Lets a share of a window's patches change places, and predicts for each patch whether it was moved.
 
-    Each chosen patch moves to the next chosen one's place, in a random circle: all of them do move. A patch that looks
-    exactly like the one it replaces (digital silence) counts as in its place, since nobody could tell.
+    Each chosen patch moves to the place of the next in a random cycle, so all of them move. A patch that is identical
+    to the one it replaces (digital silence) counts as not moved, since it cannot be detected.
     """
 
     def __init__(self, config: ASTConfig) -> None:
@@ -199,7 +199,7 @@ class ShuffledPatches(PretrainingModel):
         return PretrainingOutput(losses=mean_over(errors, real), logits=logits, targets=targets)
 
     def shuffle(self, input_values: Tensor, real: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """A spectrogram `[batch, frames, bins]` with patches moved, and bool `[batch, patches]`: which are."""
+        """A spectrogram `[batch, frames, bins]` with moved patches, and bool `[batch, patches]`: which ones moved."""
         order, rank = order_of(noise, real)
         num_real = real.sum(dim=1, keepdim=True)
         num_moved = torch.minimum(share_of(self.fraction, num_real).clamp(min=MIN_MOVED), num_real)
@@ -224,14 +224,14 @@ def pretraining_model(
     decoder_layers: int = 2,
     seed: int = 0,
 ) -> PretrainingModel:
-    """A model's encoder with an objective to pretrain it by; its weights are copied as they are.
+    """A copy of a model's encoder, with a pretraining objective.
 
     Args:
-        model: a spectrogram transformer, untrained or trained, with patches that do not overlap. Its head is not used.
+        model: a spectrogram transformer, trained or not, whose patches do not overlap. Its head is not used.
         objective: "masked" or "shuffled".
-        mask_fraction: share of a window's patches that is hidden, where masked.
-        shuffle_fraction: share of a window's patches that changes places, where shuffled.
-        decoder_width, decoder_layers: size of the masked objective's decoder; half the encoder's width where None.
+        mask_fraction: share of a window's patches that are hidden, for "masked".
+        shuffle_fraction: share of a window's patches that change places, for "shuffled".
+        decoder_width, decoder_layers: size of the decoder, for "masked". Default width: half the encoder's.
         seed: of the new weights; the caller's random state stays untouched.
 
     Raises:
@@ -239,7 +239,7 @@ def pretraining_model(
     """
     if not isinstance(model, ASTForAudioClassification):
         raise InputError(
-            f"Pretraining is for all weights of a spectrogram transformer, found {type(model).__name__}: try --model "
+            f"Pretraining needs a spectrogram transformer without adapters, found {type(model).__name__}: try --model "
             "ast-small, without LoRA"
         )
     encoder = getattr(model, ENCODER)
@@ -267,10 +267,10 @@ def stock_classifier(
 ) -> tuple[ASTForAudioClassification, dict[str, Tensor]]:
     """The form in which an encoder is published: a stock class without weights, and the weights to save with it.
 
-    There are none of a head, so that `from_pretrained(..., num_labels=N)` makes a new one for any N.
+    It has no head weights, so `from_pretrained(..., num_labels=N)` creates a new head for any N.
 
     Args:
-        state: the model's full state where its own is sharded over processes.
+        state: the model's full state dict, if its own is sharded over processes.
     """
     settings = {key: value for key, value in model.config.to_dict().items() if key not in NOT_OF_THE_ENCODER}
     with torch.device("meta"):

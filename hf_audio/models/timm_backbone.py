@@ -1,8 +1,8 @@
-"""Image networks of the timm library on spectrograms: any timm name, from scratch or pretrained, frozen or in part.
+"""Image networks of the timm library on spectrograms: any timm name, from scratch or pretrained, frozen or partly so.
 
 ResNet-50, EfficientNet-B0, ResNeXt-50 32x4d, MobileNetV3, ConvNeXt-tiny, ViT and some 1,300 others; or several small
-ones side by side over groups of classes. Weights of timm's authors come from the Hub once, when training starts
-(`timm_from_pretrained`); a published model holds its own and asks nobody.
+networks in parallel, for groups of classes. timm's pretrained weights are downloaded from the Hub once, when training
+starts (`timm_from_pretrained`). A published model has its own weights and downloads nothing else.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ COMBINATIONS = ("features", "predictions")
 
 
 class ParallelTimmConfig(TimmClassifierConfig):
-    """Several networks of one kind side by side, e.g. 4 x mobilenetv3_small_050 over 11 instruments.
+    """Several networks of the same kind in parallel, e.g. 4 x mobilenetv3_small_050 for 11 instruments.
 
     Args:
-        timm_name: of each network; more about them in TimmClassifierConfig.
-        num_backbones: how many; where groups are given, one for each.
-        combine: "features": one head over all classes on the features of all networks; "predictions": each network has
+        timm_name: of each network; for the other settings see TimmClassifierConfig.
+        num_backbones: number of networks; with groups, one per group.
+        combine: "features": one head for all classes on the features of all networks; "predictions": each network has
             a head for its own group of classes.
-        groups: for "predictions": names or indices of each group's classes, each class in one group. Where None: the
-            classes in their order, as evenly as they go: 11 over 4 networks are 3, 3, 3 and 2.
+        groups: for "predictions": names or indices of the classes of each group; each class is in one group. None:
+            classes in order, split as evenly as possible: 11 over 4 networks are 3, 3, 3 and 2.
     """
 
     model_type = "hf_audio_parallel_timm"
@@ -51,10 +51,10 @@ class TimmClassifier(AudioClassifier):
     """input_values `[batch, frames, bins]`, or `[batch, channels, frames, bins]`.
 
     Args:
-        pretrained: fetch the weights of timm's authors; see `timm_from_pretrained`.
+        pretrained: download timm's pretrained weights, see `timm_from_pretrained`.
 
     Raises:
-        ValueError: a name that timm does not know, or settings that its network refuses.
+        ValueError: timm does not know the name, or its network refuses the settings.
     """
 
     config_class: type[PretrainedConfig] = TimmClassifierConfig
@@ -70,7 +70,7 @@ class TimmClassifier(AudioClassifier):
         self.add_head(embedding_size)
 
     def add_backbones(self, pretrained: bool) -> int:
-        """Makes the networks and returns the size of an embedding."""
+        """Creates the networks and returns the size of an embedding."""
         self.backbone = Backbone(self.config, pretrained)
         return self.backbone.size
 
@@ -82,13 +82,13 @@ class TimmClassifier(AudioClassifier):
         return [module for module in self.modules() if isinstance(module, Backbone)]
 
     def initialize_weights(self) -> None:
-        # transformers calls this with every new model, and after loading for what the checkpoint lacked
+        # transformers calls this for new models, and after loading for weights that the checkpoint lacked
         super().initialize_weights()
         for backbone in self.backbones():
             backbone.finish_loading(self.config)
 
     def _set_gradient_checkpointing(self, enable: bool = True, *args, **kwargs) -> None:
-        # timm has its own way, which is never the reentrant one that loses gradients behind frozen layers
+        # timm has its own implementation, which is never reentrant, so no gradients are lost after frozen layers
         for backbone in self.backbones():
             try:
                 backbone.network.set_grad_checkpointing(enable)
@@ -99,7 +99,7 @@ class TimmClassifier(AudioClassifier):
 
 
 class ParallelTimmClassifier(TimmClassifier):
-    """As TimmClassifier, with several networks whose features or predictions are put side by side."""
+    """As TimmClassifier, with several networks whose features or predictions are concatenated."""
 
     config_class = ParallelTimmConfig
 
@@ -111,7 +111,7 @@ class ParallelTimmClassifier(TimmClassifier):
                 f"found {config.combine!r} and {config.num_backbones}"
             )
         if config.groups and config.combine == "features":
-            raise ValueError("groups are for combine='predictions': with 'features' one head sees all classes")
+            raise ValueError("groups are for combine='predictions': with 'features', one head has all classes")
         self.networks = nn.ModuleList(Backbone(config, pretrained) for _ in range(config.num_backbones))
         return sum(network.size for network in self.networks)
 
@@ -126,7 +126,7 @@ class ParallelTimmClassifier(TimmClassifier):
 
 
 class GroupedHeads(nn.Module):
-    """A head for each network's own group of classes; the logits come in the order of the classes."""
+    """One head per network for its group of classes; the logits are in the order of the classes."""
 
     def __init__(self, heads: list[nn.Module], groups: list[list[int]], size: int) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class GroupedHeads(nn.Module):
 
     @property
     def in_features(self) -> int:
-        """Size of the embeddings of all networks and the metadata, together."""
+        """Total size of the embeddings of all networks and the metadata."""
         of_first = next(weights for weights in self.heads[0].parameters() if weights.ndim > 1).shape[1]
         return of_first + (len(self.heads) - 1) * self.size
 
@@ -151,28 +151,28 @@ class GroupedHeads(nn.Module):
 
 
 def timm_from_pretrained(config: TimmClassifierConfig) -> TimmClassifier:
-    """A model, of several networks with a ParallelTimmConfig, with the weights of timm's authors and a new head.
+    """A model with timm's pretrained weights and a new head; with a ParallelTimmConfig, of several networks.
 
-    They come from the Hub by timm's own loading, and the model's config names their tag. The first layer is adapted to
-    the number of channels by timm: for one it takes the sum over three, for two the first two, scaled to the same sum;
-    for three it is used as it is.
+    timm downloads the weights from the Hub, and the model's config names their tag. timm adapts the first layer to the
+    number of channels: the sum over three for one channel, the first two scaled to the same sum for two channels, and
+    no change for three.
 
     Raises:
-        ValueError: an unknown name (names the nearest), no weights on the Hub for it, or no way to reach them.
+        ValueError: an unknown name (names the nearest), or its weights are not on the Hub or cannot be reached.
     """
     model_class = ParallelTimmClassifier if isinstance(config, ParallelTimmConfig) else TimmClassifier
     model = model_class(config, pretrained=True)
     source = model.backbones()[0].network.pretrained_cfg
     model.config.timm_name = f"{source['architecture']}.{source['tag']}"
-    model.pretrained_weights = dict(source)  # whose they are, for report and card: see models/origin.py
+    model.pretrained_weights = dict(source)  # their source, for report and card: see models/origin.py
     return model
 
 
 def plain_layers(model: nn.Module) -> tuple[str, ...]:
-    """Names of the linear layers and convolutions that adapters can go to and be merged into.
+    """Names of the linear layers and convolutions that LoRA adapters can be added to and merged into.
 
-    Not among them are grouped and dilated convolutions, which peft cannot merge or follow, and timm's own kinds of
-    layers (weight standardization, padding at run time), which compute something else.
+    This excludes grouped and dilated convolutions, which peft cannot merge or imitate, and timm's own layer types
+    (weight standardization, padding at run time), which compute something else.
     """
 
     def is_plain(module: nn.Module) -> bool:
@@ -187,26 +187,26 @@ def class_groups(config: ParallelTimmConfig) -> list[list[int]]:
     """Indices of each network's classes.
 
     Raises:
-        ValueError: a class that does not exist, or is in two groups or in none; or an empty group.
+        ValueError: a class does not exist, or is in two groups or none; or a group is empty.
     """
     count, num_labels = config.num_backbones, config.num_labels
     if config.groups is None:
-        least, rest = divmod(num_labels, count)
-        ends = list(itertools.accumulate(least + (number < rest) for number in range(count)))
+        smallest, rest = divmod(num_labels, count)
+        ends = list(itertools.accumulate(smallest + (number < rest) for number in range(count)))
         groups = [list(range(start, end)) for start, end in zip([0, *ends], ends)]  # noqa: B905
     else:
         groups = [[config.label2id.get(one, one) for one in group] for group in config.groups]
     found = list(itertools.chain.from_iterable(groups))
     if len(found) != num_labels or set(found) != set(range(num_labels)) or not all(groups):
         raise ValueError(
-            f"Each of the {num_labels} classes ({', '.join(config.label2id)}) must be in one of {count} groups and no "
-            f"group empty, found groups {config.groups or groups}"
+            f"Each of the {num_labels} classes ({', '.join(config.label2id)}) must be in one of {count} groups, and no "
+            f"group may be empty, found groups {config.groups or groups}"
         )
     return groups
 
 
-# What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
-# others; from the Hub it copies all.
+# Repeats what the imported files import: from a local folder, transformers 4 copies only the files that the main file
+# itself imports. From the Hub, it copies all.
 from .heads import HEADS  # noqa: E402, F401
 from .logit_curves import LogitCurves  # noqa: E402, F401
 from .padding import known_frames  # noqa: E402, F401

@@ -1,4 +1,4 @@
-"""A network of the timm library as a backbone: making it by name, freezing its first blocks, fetching its weights."""
+"""A timm network as a backbone: creating it by name, freezing its first blocks, downloading its weights."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from torch.nn import functional
 from .classifier import AudioClassifierConfig, Layers
 from .spectrogram_cnn import as_images, channels_last
 
-MIN_SIZE = 32  # frames and bins, of which networks that halve five times leave one place
-FIXED_SIZE_MULTIPLE = 32  # windows of networks made for one size are padded to it: patches and stages fit
+MIN_SIZE = 32  # frames and bins: networks that halve their input five times need this many
+FIXED_SIZE_MULTIPLE = 32  # networks with a fixed input size get a multiple of this, so that patches and stages fit
 
 REFUSALS = (
     AssertionError,
     TypeError,
     ValueError,
     RuntimeError,
-)  # of timm's networks; of a Hub out of reach it is others
+)  # from timm's networks; if the Hub cannot be reached, the errors are others
 
 
 class TimmClassifierConfig(AudioClassifierConfig):
-    """A timm network and what of it is trained.
+    """A timm network, and which part of it is trained.
 
     Args:
         timm_name: e.g. "resnet50", or with the tag of its weights "resnet50.a1_in1k".
-        num_channels: images of a window: 1 mono, 2 stereo, 3 what the weights were trained on.
-        trainable_blocks: how many of the last stages (of a transformer: layers) are trained: 0 none, None all.
-        drop_path_rate: stochastic depth in the residual networks that have it.
-        max_frames, num_mel_bins: most frames and bins of a window; read where the network is made for one size only,
-            as most transformers are.
-        size_multiple: windows are padded with 0 to a multiple of it; dla, hrnet and tresnet need 32.
-        hidden_size, num_hidden_layers: numbers of an embedding, stages or blocks before it; the model fills them in.
+        num_channels: input channels: 1 for mono, 2 for stereo, 3 as in the pretraining of the weights.
+        trainable_blocks: number of last stages (for transformers: layers) that are trained; 0: none, None: all.
+        drop_path_rate: stochastic depth, for residual networks that have it.
+        max_frames, num_mel_bins: maximum frames and bins of a window, for networks with a fixed input size, as most
+            transformers have.
+        size_multiple: windows are padded with 0 to a multiple of this; dla, hrnet and tresnet need 32.
+        hidden_size, num_hidden_layers: size of an embedding, number of stages or blocks; the model fills them in.
         head and others: see AudioClassifierConfig; `head_dropout` is the dropout between network and head.
     """
 
@@ -64,12 +64,12 @@ class TimmClassifierConfig(AudioClassifierConfig):
 
 
 class Backbone(nn.Module):
-    """A timm network without its head, of which the first blocks may be frozen.
+    """A timm network without its head, whose first blocks may be frozen.
 
     Attributes:
         network: the timm model.
-        size: of its features.
-        window: (frames, bins) of a network that is made for one size; None where any will do.
+        size: size of its features.
+        window: (frames, bins) of a network with a fixed input size; None: any size.
     """
 
     def __init__(self, config: TimmClassifierConfig, pretrained: bool = False) -> None:
@@ -77,7 +77,7 @@ class Backbone(nn.Module):
         self.network, self.window = create_network(config, pretrained)
         self.size = getattr(self.network, "head_hidden_size", None) or self.network.num_features
         self.num_channels, self.size_multiple = config.num_channels, config.size_multiple
-        # the weights are timm's own: no other initialization comes over them
+        # keep timm's own initialization
         for module in self.network.modules():
             module._is_hf_initialized = True
         for _, tensor in self._named_tensors():
@@ -89,7 +89,7 @@ class Backbone(nn.Module):
         """`[batch, frames, bins]` or `[batch, channels, frames, bins]` -> `[batch, size]`
 
         Raises:
-            ValueError: a window that is too large, or hidden states of a network that timm does not take apart.
+            ValueError: a window is too large, or timm does not give the hidden states of this network.
         """
         images = as_images(input_values, self.num_channels)
         frames, bins = images.shape[2:]
@@ -99,8 +99,8 @@ class Backbone(nn.Module):
             wanted_frames, wanted_bins = self.window
         if frames > wanted_frames or bins > wanted_bins:
             raise ValueError(
-                f"This network was made for windows of at most {wanted_frames} frames and {wanted_bins} bins, "
-                f"found {frames} and {bins}: build it with another max_frames"
+                f"This network is for windows of at most {wanted_frames} frames and {wanted_bins} bins, found {frames} "
+                f"and {bins}: build it with a larger max_frames"
             )
         if frames < wanted_frames or bins < wanted_bins:
             images = functional.pad(images, (0, wanted_bins - bins, 0, wanted_frames - frames))
@@ -112,8 +112,8 @@ class Backbone(nn.Module):
     def _with_layers(self, images: Tensor, layers: Layers) -> Tensor:
         if not hasattr(self.network, "forward_intermediates"):
             name = self.network.pretrained_cfg["architecture"]
-            raise ValueError(f"timm does not take {name} apart: leave out output_hidden_states")
-        if not layers.hidden_states:  # of several networks the first keeps what all of them read
+            raise ValueError(f"timm does not give the hidden states of {name}: leave out output_hidden_states")
+        if not layers.hidden_states:  # with several networks, the first stores their common input
             images = layers.start(images)
         maps, between = self.network.forward_intermediates(images)
         for hidden in between:
@@ -121,7 +121,7 @@ class Backbone(nn.Module):
         return self.network.forward_head(maps)
 
     def train(self, mode: bool = True) -> Backbone:
-        """Modules of which nothing is trained stay as in use: statistics of frozen BatchNorm layers must not move."""
+        """Keeps frozen modules in evaluation mode, so that statistics of frozen BatchNorm layers do not change."""
         super().train(mode)
         for module in self.network.modules():
             parameters = list(module.parameters())
@@ -130,17 +130,17 @@ class Backbone(nn.Module):
         return self
 
     def freeze(self, trainable_blocks: int | None) -> None:
-        """Leaves the last blocks to training, all with None.
+        """Freezes all but the last blocks; None freezes nothing.
 
         Raises:
-            ValueError: there are not so many blocks, or timm does not say where they are.
+            ValueError: there are fewer blocks, or timm does not say where they are.
         """
         if trainable_blocks is None:
             return
         blocks = parameter_blocks(self.network) if trainable_blocks else []
         if not 0 <= trainable_blocks <= len(blocks):
             raise ValueError(
-                f"{self.network.pretrained_cfg['architecture']} has {len(blocks)} blocks, its stem among them, "
+                f"{self.network.pretrained_cfg['architecture']} has {len(blocks)} blocks, including its stem, "
                 f"found trainable_blocks={trainable_blocks}: expected 0 to {len(blocks)}, or None for all"
             )
         trained = set(itertools.chain.from_iterable(blocks[len(blocks) - trainable_blocks :]))
@@ -150,9 +150,9 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def finish_loading(self, config: TimmClassifierConfig) -> None:
-        """What no checkpoint had gets the value that timm gives it: tables that are not saved, and missing weights.
+        """Gives tensors that the checkpoint lacked timm's own values: tables that are not saved, and missing weights.
 
-        Loading leaves these uninitialized, and makes every parameter trainable.
+        Loading leaves these uninitialized, and makes all parameters trainable.
         """
         missing = {name: tensor for name, tensor in self._named_tensors() if not hasattr(tensor, "_is_hf_initialized")}
         if missing:
@@ -168,10 +168,10 @@ class Backbone(nn.Module):
 
 
 def create_network(config: TimmClassifierConfig, pretrained: bool = False) -> tuple[nn.Module, tuple[int, int] | None]:
-    """timm's network without its head, and the one size (frames, bins) it takes, None where it takes any.
+    """timm's network without its head, and its fixed input size (frames, bins), None for any size.
 
     Raises:
-        ValueError: timm is missing, or knows no such network or weights, or cannot make or fetch it.
+        ValueError: timm is missing, does not know the network or its weights, or cannot build or download it.
     """
     timm = import_timm()
     name = config.timm_name
@@ -181,34 +181,34 @@ def create_network(config: TimmClassifierConfig, pretrained: bool = False) -> tu
     window = None
     if source is not None and source.fixed_input_size:
         if not config.max_frames or not config.num_mel_bins:
-            raise ValueError(f"{name} is made for windows of one size: give max_frames and num_mel_bins")
+            raise ValueError(f"{name} has a fixed input size: give max_frames and num_mel_bins")
         frames, bins = (_round_up(size, FIXED_SIZE_MULTIPLE) for size in (config.max_frames, config.num_mel_bins))
         window = (frames, bins)
         settings["img_size"] = window
     try:
         network = timm.create_model(name, pretrained, in_chans=config.num_channels, num_classes=0, **settings)
         if window is not None and not next(network.parameters()).is_meta:
-            with torch.no_grad():  # some take only squares, and say so when they are used
+            with torch.no_grad():  # some take only squares, and raise only when called
                 network.eval()(torch.zeros(1, config.num_channels, *window))
             network.train()
-    except Exception as error:  # networks refuse settings in many ways; huggingface_hub lets those of its client pass
+    except Exception as error:  # networks raise all kinds of errors, and so does the Hub's client
         reason = (str(error).strip() or type(error).__name__).split("\n")[0].split(". ")[0]
         if pretrained and not isinstance(error, REFUSALS):
             raise ValueError(
-                f"Cannot fetch the weights of {name} from {source.hf_hub_id} ({reason}): check the network, or train "
-                "from scratch"
+                f"Cannot download the weights of {name} from {source.hf_hub_id} ({reason}): check the network, or "
+                "train from scratch"
             ) from error
         hint = ": most convolutional networks, such as resnet50, take any window" if window else ""
         raise ValueError(
-            f"timm cannot make {name} for {config.num_channels} channels and settings {settings} ({reason}){hint}"
+            f"timm cannot build {name} for {config.num_channels} channels and settings {settings} ({reason}){hint}"
         ) from error
     return network, window
 
 
 def import_timm():
-    """The library, or a ValueError that says how to get it."""
+    """The library, or a ValueError that says how to install it."""
 
-    def library():  # not in the try block, where transformers would not see that a published model needs timm
+    def library():  # outside the try block, in which transformers would not see that a published model needs timm
         import timm
 
         return timm
@@ -220,7 +220,7 @@ def import_timm():
 
 
 def check_name(timm, name: str, pretrained: bool) -> None:
-    """Raises ValueError, with the nearest names, where timm has no such network or not the weights asked for."""
+    """Raises ValueError, with the nearest names, if timm does not have this network or the requested weights."""
     architecture, _, tag = name.partition(".")
     if "/" in name or ":" in name or not timm.is_model(architecture):
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
@@ -234,7 +234,7 @@ def check_name(timm, name: str, pretrained: bool) -> None:
 
 
 def parameter_blocks(network: nn.Module) -> list[list[str]]:
-    """Names of parameters, block by block from the input on, as timm groups them for layer-wise learning rates.
+    """Names of parameters by block, starting at the input, as timm groups them for layer-wise learning rates.
 
     Raises:
         ValueError: timm does not know the blocks of this network.
@@ -246,11 +246,11 @@ def parameter_blocks(network: nn.Module) -> list[list[str]]:
     except (AttributeError, AssertionError):
         name = network.pretrained_cfg["architecture"]
         raise ValueError(f"timm does not say where the blocks of {name} are: use trainable_blocks None or 0") from None
-    nobody = "no.such.parameter"  # lands among those of no block: norms and layers behind the last one
+    other = "no.such.parameter"  # timm groups it with norms and layers after the last block
     names = [name for name, _ in network.named_parameters()]
-    names_and_nobody = SimpleNamespace(named_parameters=lambda: ((name, None) for name in [*names, nobody]))
-    block_of = group_parameters(names_and_nobody, matcher, reverse=True)
-    tail = block_of.pop(nobody)
+    names_and_other = SimpleNamespace(named_parameters=lambda: ((name, None) for name in [*names, other]))
+    block_of = group_parameters(names_and_other, matcher, reverse=True)
+    tail = block_of.pop(other)
     blocks = {block: [] for block in sorted(set(block_of.values()) - {tail})}
     for name in names:
         blocks[block_of[name] if block_of[name] != tail else max(blocks)].append(name)
@@ -261,8 +261,8 @@ def _round_up(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
 
 
-# What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
-# others; from the Hub it copies all.
+# Repeats what the imported files import: from a local folder, transformers 4 copies only the files that the main file
+# itself imports. From the Hub, it copies all.
 from .heads import HEADS  # noqa: E402, F401
 from .logit_curves import LogitCurves  # noqa: E402, F401
 from .padding import known_frames  # noqa: E402, F401

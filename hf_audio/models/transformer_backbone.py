@@ -1,4 +1,4 @@
-"""The audio encoders of transformers that our heads go on: which, made from their own config, and freed of waste."""
+"""The audio encoders of transformers that our heads can use: which they are, and how they are built from a config."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 
 ENCODERS = ("full", "convolutional")
 AST, WHISPER = "audio-spectrogram-transformer", "whisper"
-# The audio encoders that are known to fit: others may fetch code or weights of their own, or hear something else.
+# The audio encoders that are known to work: others may fetch code or weights, or need other inputs.
 BACKBONES = (
     *(AST, "data2vec-audio", "hubert", "sew", "sew-d", "unispeech", "unispeech-sat", "wav2vec2", "wav2vec2-bert"),
     *("wav2vec2-conformer", "wavlm", WHISPER),
 )
-# Masks drawn inside the model and layers skipped at random differ between processes and leave weights without gradient:
-# masks are the training's (augmentations), and the adapter layers of speech models shorten what is averaged here.
+# Random masks inside the model and layer dropout differ between processes and leave weights without a gradient; here,
+# masking is an augmentation. The adapter layers of speech models shorten the sequence that is averaged here.
 SILENCED = {
     "mask_time_prob": 0.0,
     "mask_feature_prob": 0.0,
@@ -25,7 +25,7 @@ SILENCED = {
     "encoder_layerdrop": 0.0,
     "add_adapter": False,
 }
-# What a backbone's config says of another task, of the machine it was loaded on, or of other code and libraries.
+# Fields of a backbone's config about another task, the machine it was loaded on, or other code and libraries.
 FOREIGN = (
     *("architectures", "auto_map", "dtype", "id2label", "label2id", "problem_type", "transformers_version"),
     *("attn_implementation", "experts_implementation", "quantization_config", "custom_pipelines"),
@@ -33,10 +33,10 @@ FOREIGN = (
 
 
 def build_backbone(settings: dict[str, Any], encoder: str = "full", attention: str | None = None) -> PreTrainedModel:
-    """An untrained backbone from its config as a dict; of Whisper its encoder, or the convolutions alone.
+    """An untrained backbone from its config as a dict: for Whisper only its encoder; or only the convolutions.
 
     Raises:
-        ValueError: a model type that is not in BACKBONES, or one without convolutions on the waveform.
+        ValueError: the model type is not in BACKBONES, or it has no convolutions on the waveform.
     """
     if settings.get("model_type") not in BACKBONES:
         raise ValueError(f"The backbone must be one of {', '.join(BACKBONES)}, found {settings.get('model_type')!r}")
@@ -46,7 +46,7 @@ def build_backbone(settings: dict[str, Any], encoder: str = "full", attention: s
     if encoder == "convolutional":
         if not hasattr(config, "conv_stride"):
             raise ValueError(
-                f"encoder convolutional needs a model that hears waveforms, such as wav2vec2, found {config.model_type}"
+                f"encoder convolutional needs a model of waveforms, such as wav2vec2, found {config.model_type}"
             )
         config.num_hidden_layers = 0
         whole = AutoModel.from_config(config, trust_remote_code=False, **chosen)
@@ -59,17 +59,17 @@ def build_backbone(settings: dict[str, Any], encoder: str = "full", attention: s
 
 
 def backbone_config(settings: dict[str, Any]) -> PretrainedConfig:
-    """The config of a backbone from its own words, without what leads elsewhere."""
+    """The config of a backbone from its settings, without fields that lead elsewhere."""
     return AutoConfig.for_model(
         **{key: value for key, value in settings.items() if key not in FOREIGN and key[0] != "_"}
     )
 
 
 def only_convolutions(backbone: PreTrainedModel) -> PreTrainedModel:
-    """The same Wav2Vec2-like model without all that comes after the convolutions and the normalization of their frames.
+    """The same Wav2Vec2-like model with only the convolutions and the normalization of their frames.
 
-    The layer norm, where there is one, is the first half of the feature projection; it makes the frames of all clips
-    alike in scale. The projection to the transformer's width goes.
+    The layer norm, if there is one, is the first half of the feature projection: it gives the frames of all clips the
+    same scale. The projection to the transformer's width is removed.
     """
     norm = getattr(backbone.feature_projection, "layer_norm", None) or getattr(backbone, "layer_norm", nn.Identity())
     for name, _ in list(backbone.named_children()):
@@ -82,18 +82,18 @@ def only_convolutions(backbone: PreTrainedModel) -> PreTrainedModel:
 
 
 def silence(config: PretrainedConfig) -> None:
-    """Switches off what a speech model does by itself in training: masks, skipped layers, shortening adapters."""
+    """Switches off a speech model's own behavior in training: masking, layer dropout, shortening adapters."""
     for name, value in SILENCED.items():
         if hasattr(config, name):
             setattr(config, name, value)
 
 
 def without_waste(backbone: PreTrainedModel) -> PreTrainedModel:
-    """The same speech model, which takes no gradient that nobody needs.
+    """The same speech model without unnecessary gradients.
 
-    Weights that it has and never uses are frozen, for several processes wait for the gradient of each weight. And its
-    convolutions no longer ask for the gradient of the waveform, which is of use to reentrant checkpointing alone, costs
-    time, and breaks the graph of torch.compile.
+    Weights that it never uses are frozen, because several processes wait for the gradient of each weight. And its
+    convolutions no longer require a gradient of the waveform: only reentrant checkpointing needs it, it costs time, and
+    it breaks the graph of torch.compile.
     """
     for name, weights in backbone.named_parameters():
         is_spare = backbone.config.model_type == "wav2vec2-conformer" and "pos_conv_embed" in name
@@ -106,16 +106,17 @@ def without_waste(backbone: PreTrainedModel) -> PreTrainedModel:
 
 
 def backbone_settings(config: PretrainedConfig) -> dict[str, Any]:
-    """The config of a backbone as `TransformerClassifierConfig` takes it, without its own task and classes."""
+    """The config of a backbone for `TransformerClassifierConfig`, without its own task and classes."""
     settings = {key: value for key, value in config.to_diff_dict().items() if key not in FOREIGN and key[0] != "_"}
     return {**settings, "model_type": config.model_type}
 
 
-def least_samples(config: PretrainedConfig) -> int:
-    """How many samples of a waveform make one output frame: 400 with the usual strides. 0 for other inputs."""
+def min_samples(config: PretrainedConfig) -> int:
+    """Minimum number of samples for one output frame: 400 with the usual strides. 0 for inputs that are not
+    waveforms."""
     if not hasattr(config, "conv_stride"):
         return 0
-    samples = getattr(config, "squeeze_factor", 1)  # SEW's transformer sees one frame of two
+    samples = getattr(config, "squeeze_factor", 1)  # SEW's transformer gets every second frame
     for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
         samples = (samples - 1) * stride + kernel
     return samples
@@ -123,9 +124,9 @@ def least_samples(config: PretrainedConfig) -> int:
 
 @torch.no_grad()
 def draw_missing(convolution: nn.Module) -> None:
-    """Draws the weights of a convolution under weight norm, as torch does, unless a checkpoint had them.
+    """Initializes the weights of a convolution with weight norm, as torch does, unless they come from a checkpoint.
 
-    transformers draws such a layer's product of direction and length, which is computed again at each call.
+    transformers initializes the product of direction and magnitude, which is recomputed at each call.
     """
     factors = list(convolution.parametrizations.weight.parameters())
     if any(one.is_meta or getattr(one, "_is_hf_initialized", False) for one in factors):

@@ -1,8 +1,8 @@
-"""Any audio encoder of transformers under any of our heads, or only the convolutions it begins with.
+"""Any audio encoder of transformers, or only its first convolutions, with any of our heads.
 
-The stock classes of AutoModelForAudioClassification have one linear head; where that is enough, they are used as they
-are (`checkpoints.py`). This class is for the rest: deep, Fluffy and margin heads, metadata beside the embedding, and
-Wav2Vec2's convolutional feature encoder without the transformer on it.
+The stock classes of AutoModelForAudioClassification have one linear head; if that is enough, they are used unchanged
+(`checkpoints.py`). This class is for all other cases: deep, fluffy and margin heads, metadata in addition to the
+embedding, and Wav2Vec2's convolutional feature encoder without the transformer.
 """
 
 from __future__ import annotations
@@ -24,22 +24,21 @@ from .transformer_backbone import (
     backbone_config,
     build_backbone,
     draw_missing,
-    least_samples,
+    min_samples,
 )
 
 POOLINGS = ("mean", "cls")
-NUM_SPECIAL_TOKENS = 2  # AST's cls and distillation tokens, in front of the patches
+NUM_SPECIAL_TOKENS = 2  # AST's cls and distillation tokens, before the patches
 
 
 class TransformerClassifierConfig(AudioClassifierConfig):
-    """A backbone, what of it is used, and how its frames become one vector.
+    """A backbone, which part of it is used, and how its frames are pooled to one vector.
 
     Args:
         backbone: the config of the backbone as a dict, with its `model_type`; see `backbone_settings`.
-        encoder: "full", or "convolutional": only the convolutions on the waveform that Wav2Vec2 and its relatives
-            begin with.
-        pooling: "mean" over frames, of AST patches, that are not padding, or "cls", the pooled tokens of AST. None is
-            AST's own for AST and mean for all others.
+        encoder: "full", or "convolutional": only the first convolutions of Wav2Vec2 and similar models.
+        pooling: "mean" over frames (for AST: patches) that are not padding, or "cls", the pooled tokens of AST. None:
+            "cls" for AST, "mean" for all others.
         head and others: see AudioClassifierConfig.
     """
 
@@ -53,7 +52,7 @@ class TransformerClassifierConfig(AudioClassifierConfig):
         **kwargs,
     ) -> None:
         if kwargs.get("model_type", self.model_type) != self.model_type:
-            backbone, kwargs = kwargs, {}  # the config of a checkpoint without a head of ours
+            backbone, kwargs = kwargs, {}  # the config of a checkpoint of another class
         self.backbone = dict(backbone or {"model_type": "wav2vec2"})
         self.encoder = encoder
         self.pooling = pooling or ("cls" if self.backbone.get("model_type") == AST else "mean")
@@ -61,37 +60,37 @@ class TransformerClassifierConfig(AudioClassifierConfig):
 
     @property
     def hidden_size(self) -> int:
-        """Width of the backbone; of convolutions alone the channels of the last one."""
+        """Width of the backbone; with only convolutions, the channels of the last one."""
         config = backbone_config(self.backbone)
         return config.conv_dim[-1] if self.encoder == "convolutional" else config.hidden_size
 
     @property
     def num_hidden_layers(self) -> int:
-        """Transformer layers of the backbone, of which none are used with convolutions alone."""
+        """Transformer layers of the backbone; with only convolutions, none."""
         return 0 if self.encoder == "convolutional" else backbone_config(self.backbone).num_hidden_layers
 
     @property
     def num_attention_heads(self) -> int:
-        """Heads of each of them."""
+        """Attention heads per layer."""
         return backbone_config(self.backbone).num_attention_heads
 
 
 class TransformerClassifier(AudioClassifier):
-    """input_values or input_features as the backbone's feature extractor gives them, of waveforms `[batch, samples]`.
+    """input_values or input_features of the backbone's feature extractor; waveforms are `[batch, samples]`.
 
-    A waveform too short for one frame is padded with zeros. The mask of padded waveforms is ignored where the
-    convolutions are normalized over time ("group"): such models have learned from zeros without a mask.
+    Waveforms that are too short for one frame are padded with zeros. The mask of padded waveforms is ignored if the
+    convolutions normalize over time ("group"): such models were trained on zero padding without a mask.
     """
 
     config_class = TransformerClassifierConfig
     base_model_prefix = "backbone"
-    has_attentions = True  # none of them, where there are only convolutions
+    has_attentions = True  # but none with only convolutions
     supports_gradient_checkpointing = True
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True  # backbone decides
     lora_targets: tuple[str, ...] = ("q_proj", "v_proj", "linear_q", "linear_v", "query_proj", "value_proj")
 
     def __init__(self, config: TransformerClassifierConfig) -> None:
-        attention = config._attn_implementation  # None unless someone asked for one
+        attention = config._attn_implementation  # None unless one was requested
         super().__init__(config)
         if config.encoder not in ENCODERS or config.pooling not in POOLINGS:
             raise ValueError(
@@ -105,7 +104,7 @@ class TransformerClassifier(AudioClassifier):
         self.main_input_name = self.backbone.main_input_name
         if config.encoder == "convolutional":
             self.lora_targets = ()
-        self.least_samples = least_samples(self.backbone.config)
+        self.min_samples = min_samples(self.backbone.config)
         for weights in self.backbone.parameters():
             if not weights.is_meta:  # those are still to be loaded
                 weights._is_hf_initialized = True
@@ -115,7 +114,7 @@ class TransformerClassifier(AudioClassifier):
         values, attention_mask, layers = windows.values, windows.attention_mask, windows.layers
         if getattr(self.backbone.config, "feat_extract_norm", None) == "group":
             attention_mask = None
-        if self.least_samples:
+        if self.min_samples:
             values, attention_mask = self._long_enough(values, attention_mask)
         if self.config.encoder == "convolutional":
             frames = self.backbone.feature_extractor(values).transpose(1, 2)
@@ -124,7 +123,7 @@ class TransformerClassifier(AudioClassifier):
         kind = self.config.backbone["model_type"]
         options = {} if kind in (AST, WHISPER) else {"attention_mask": attention_mask}
         if layers.hidden_states is not None:
-            options["output_hidden_states"] = layers.wanted  # some models take numbers of layers too
+            options["output_hidden_states"] = layers.wanted  # some models also take layer numbers
         if layers.attentions is not None:
             options["output_attentions"] = True
         outputs = self.backbone(values, return_dict=True, **options)
@@ -140,10 +139,10 @@ class TransformerClassifier(AudioClassifier):
         return mean_over_frames(frames, self._frame_mask(frames, attention_mask))
 
     def initialize_weights(self) -> None:
-        """Called by transformers 5 with every new model, and after loading for what the checkpoint lacked.
+        """transformers 5 calls this for new models, and after loading for weights that the checkpoint lacked.
 
-        The backbone goes first, as the class of transformers that it is: within a class from elsewhere, modules that
-        have no weights of their own count as initialized and their rules (Whisper's positions) would be left out.
+        The backbone is initialized first, by its own transformers class: within another class, modules without direct
+        weights count as initialized, and their rules (for Whisper's positions) would be skipped.
         """
         self.backbone.initialize_weights()
         super().initialize_weights()
@@ -155,25 +154,25 @@ class TransformerClassifier(AudioClassifier):
         super()._set_gradient_checkpointing(enable, *args, **kwargs)
         convolutions = getattr(self.backbone, "feature_extractor", None)
         if hasattr(convolutions, "_requires_grad"):
-            # Reentrant checkpoints, the default before transformers 5, give weights a gradient only if the input of
-            # their layer has one; the waveform has none by itself.
+            # Reentrant checkpoints, the default before transformers 5, give weights a gradient only if the layer's
+            # input requires one, which the waveform does not by default.
             function = args[0] if args else kwargs.get("gradient_checkpointing_func")
             is_reentrant = getattr(function, "keywords", {}).get("use_reentrant", True)
             is_trained = any(weights.requires_grad for weights in convolutions.parameters())
             convolutions._requires_grad = enable and is_reentrant and is_trained
 
     def _long_enough(self, samples: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Windows of at least one frame: zeros behind them, which count as real where less than a frame is."""
-        missing = self.least_samples - samples.shape[1]
+        """Windows padded with zeros to at least one frame, whose samples then all count as real."""
+        missing = self.min_samples - samples.shape[1]
         if missing > 0:
             samples = functional.pad(samples, (0, missing))
         if mask is not None:
             mask = functional.pad(mask, (0, samples.shape[1] - mask.shape[1]))
-            mask = torch.cat([torch.ones_like(mask[:, : self.least_samples]), mask[:, self.least_samples :]], dim=1)
+            mask = torch.cat([torch.ones_like(mask[:, : self.min_samples]), mask[:, self.min_samples :]], dim=1)
         return samples, mask
 
     def _patch_mask(self, num_frames: Tensor | None) -> Tensor | None:
-        """Which of AST's patches `[batch, patches]`, band after band, hold a frame that is not padding."""
+        """Which of AST's patches `[batch, patches]`, band by band, have a frame that is not padding."""
         if num_frames is None:
             return None
         rows, columns = self.backbone.embeddings.get_shape(self.backbone.config)
@@ -191,8 +190,8 @@ class TransformerClassifier(AudioClassifier):
 
 TransformerClassifierConfig.register_for_auto_class()
 TransformerClassifier.register_for_auto_class("AutoModelForAudioClassification")
-# What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
-# others; from the Hub it copies all.
+# Repeats what the imported files import: from a local folder, transformers 4 copies only the files that the main file
+# itself imports. From the Hub, it copies all.
 from .heads import HEADS  # noqa: E402, F401
 from .logit_curves import LogitCurves  # noqa: E402, F401
 from .window_losses import cross_entropy  # noqa: E402, F401

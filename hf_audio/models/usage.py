@@ -1,12 +1,12 @@
-"""How a trained classifier is to be used, as its config.json says beside what transformers reads there.
+"""How to use a trained classifier: fields in its config.json in addition to those of transformers.
 
-    decision_threshold   of several labels: scores from here on count as a class
+    decision_threshold   multi-label: minimum score at which a class counts as present
     window_s, hop_s      the windows that it was trained and evaluated on, in seconds
-    cut_as               the kind of features by whose rule sound is cut into them, where it is not that of the model:
-                         "waveform", where features were computed of stored sound
+    cut_as               the kind of features whose rule cuts recordings into windows, if it is not the model's own:
+                         "waveform" if features were computed from stored waveforms
 
-A config that says so needs no other file: model cards, the Predictor and other programs read the same numbers.
-transformers keeps them as attributes of the config and never looks at them; its pipeline decides nothing by itself.
+With these fields no other file is needed: model cards, the Predictor and other programs read the same numbers.
+transformers stores them as attributes of the config and does not use them; its pipeline applies no threshold.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FIELDS: dict[str, Field] = {
 
 
 class Usage(NamedTuple):
-    """See above; None where a config does not say."""
+    """The fields above; None if missing in the config."""
 
     decision_threshold: float | None = None
     window_s: float | None = None
@@ -38,16 +38,16 @@ class Usage(NamedTuple):
 
     @classmethod
     def of_features(cls, manifest: Mapping[str, Any], decision_threshold: float | None = None) -> Usage:
-        """That of a model that was trained on features with this manifest."""
+        """The usage of a model that was trained on features with this manifest."""
         stored = manifest.get(STORED_SOUND)
         return cls(decision_threshold, manifest["window_s"], manifest["hop_s"], stored and stored["kind"])
 
 
 def usage_in(settings: Mapping[str, Any], source: str) -> Usage:
-    """What a config.json says, which may be untrusted.
+    """The usage in a config.json, which may be untrusted.
 
     Raises:
-        InputError: a number that none of them can be.
+        InputError: an invalid value.
     """
     found = {name: settings[name] for name in FIELDS if settings.get(name) is not None}
     for name, value in found.items():
@@ -58,7 +58,7 @@ def usage_in(settings: Mapping[str, Any], source: str) -> Usage:
 
 
 def write_usage(folder: Path, usage: Usage) -> None:
-    """Writes it into the config.json of a saved model; a folder without one is left alone."""
+    """Writes the usage into the config.json of a saved model. Does nothing if the folder has none."""
     path = folder / "config.json"
     if not path.is_file():
         return

@@ -1,6 +1,6 @@
-"""The losses of a task, one number per window: what training computes, and what a model of ours gives with `labels`.
+"""The losses of a task, one number per window, in training and in our models' output with `labels`.
 
-Targets are probabilities, one-hot, multi-hot or anything between; NaN in those of several labels is unknown.
+Targets are probabilities: one-hot, multi-hot or values between 0 and 1. In multi-label targets, NaN is unknown.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor 
     """Mean binary cross-entropy over the classes of each window, `[batch]`; `class_weights` `[classes]` multiply the
     positive terms.
 
-    Terms of unknown targets (NaN) are 0, and so is their gradient, whatever the logits say there. The denominator stays
-    the number of classes all the same. Dividing by the number of known targets in a batch instead would let a known one
-    weigh the more, the fewer others its micro-batch happens to hold: a step's loss, the mean over its micro-batches and
-    processes, would then no longer be that of the whole batch, and depend on how batches are cut.
+    Terms of unknown targets (NaN) are 0, and so are their gradients, for any logits. The denominator is always the
+    number of classes. With the number of known targets in a batch as denominator, a known target would weigh more, the
+    fewer others are in its micro-batch. A step's loss, the mean over its micro-batches and processes, would then depend
+    on how batches are divided.
     """
     unknown = targets.isnan()
     return functional.binary_cross_entropy_with_logits(
-        # Logits too are replaced: infinite ones would come back as NaN through the product with 0
+        # Logits are replaced too: infinite ones times 0 would be NaN
         logits.masked_fill(unknown, 0.0),
         targets.masked_fill(unknown, 0.0),
         weight=(~unknown).to(logits.dtype),
@@ -32,6 +32,6 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor 
 def cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """-sum_c weight_c target_c log softmax(logits)_c of each window, `[batch]`.
 
-    Their plain mean does not divide by the sum of the weights, as torch does where targets are class indices.
+    The mean over windows does not divide by the sum of the weights, unlike torch's with class indices.
     """
     return functional.cross_entropy(logits, targets, weight=class_weights, reduction="none")

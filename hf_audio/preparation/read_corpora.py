@@ -46,7 +46,10 @@ def recordings(name: str, data_dir: str | None, flag: str = "--data_dir") -> Pat
             f"Nothing to train on: give {flag} DIR (class folders, or a table with path and label), or --dataset "
             "USER/NAME for a dataset on the Hub, of recordings or of features"
         )
-    return obtain_corpus(name, Path("corpora") / name)  # got by hand: the index's error says where
+    try:
+        return obtain_corpus(name, Path("corpora") / name)  # got by hand: the index's error says where
+    except InputError as error:  # corpora speak of the flag that is usual
+        raise InputError(str(error).replace("--data_dir", flag)) from error
 
 
 class ReadCorpus(NamedTuple):

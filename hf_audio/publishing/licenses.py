@@ -43,8 +43,8 @@ def refuse_closed(
     in_python = repr(licenses[0] if len(licenses) == 1 else licenses)
     raise InputError(
         f"{repo_id} would be public, but {first['name']} is under {first['license']!r}{given} and not everyone may "
-        "redistribute its audio or features: push to a private repository (private=True, --hub_private_repo), or, if "
-        f"you may publish it, name its license exactly (public_license={in_python}, "
+        "redistribute its audio or features: push to a private repository (--private or --hub_private_repo, in Python "
+        f"private=True), or, if you may publish it, name its license exactly (public_license={in_python}, "
         f"--public_license {' '.join(map(repr, licenses))})"
     )
 

@@ -1,4 +1,4 @@
-"""Training: transformers' Trainer for feature datasets, what is asked of a model, runs that survive being killed."""
+"""Training: transformers' Trainer for feature datasets, objectives, and runs that can be killed and resumed."""
 
 from hf_audio.training.arguments import training_arguments, training_defaults
 from hf_audio.training.classification import Classification

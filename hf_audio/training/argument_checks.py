@@ -1,4 +1,4 @@
-"""Refusing TrainingArguments that do nothing, or cannot be, before anything is read or built."""
+"""Refuses TrainingArguments that have no effect or are invalid, before anything is read or built."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ABOVE_0 = ("num_train_epochs", "eval_steps", "save_steps", "logging_steps")
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")  # of torch.compile
 MAX_SEED = 2**32 - 1  # numpy's
 OF_CLASSICAL_MODELS = {"seed"}
-OF_NETWORKS = (  # of what is this machine's, beside all that decides what a network learns
+OF_NETWORKS = (  # arguments about the machine that only networks use
     *("gradient_checkpointing", "gradient_checkpointing_kwargs", "activation_checkpointing", "torch_compile"),
     *("activation_checkpointing_kwargs", "torch_compile_backend", "torch_compile_mode", "torch_empty_cache_steps"),
     *("per_device_eval_batch_size", "eval_accumulation_steps", "eval_on_start", "save_total_limit", "logging_steps"),
@@ -47,17 +47,17 @@ OF_ADAM = ("adam_beta1", "adam_beta2", "adam_epsilon")
 
 
 def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
-    """Refuses arguments by what a user gave and by their values, as TrainingArguments take them.
+    """Refuses arguments by their values, and some if the user gave them at all.
 
     Raises:
-        InputError: one that does nothing here, a number that cannot be, a metric that nothing computes, or a place to
-            report to whose package is not installed.
+        InputError: an argument has no effect here, a number is out of range, a metric is not computed, or the package
+            of a tracker is not installed.
     """
     for name in sorted(REFUSED_ARGUMENTS.keys() & set(given)):
         raise InputError(f"--{name} is not for runs here: {REFUSED_ARGUMENTS[name]}")
     _check_numbers(values)
     metric = values.get("metric_for_best_model")
-    # what an evaluation gives: Trainer would look for it after the first epoch
+    # Trainer would look for the metric only after the first epoch
     metrics = (Pretraining if "objective" in values else Classification).metric_names
     if metric is not None and metric.removeprefix("eval_") not in metrics:
         raise unknown_metric(metric, metrics)
@@ -70,7 +70,7 @@ def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
     if values.get("train_sampling_strategy") not in ("random", "sequential"):
         raise InputError("--train_sampling_strategy must be random or sequential: all windows are of one length")
     if values.get("fp16") and values.get("use_cpu"):
-        raise InputError("--fp16 needs a GPU: leave it out, or give --bf16, which a CPU can do too")
+        raise InputError("--fp16 needs a GPU: leave it out, or give --bf16, which also works on a CPU")
     mode = values.get("torch_compile_mode")
     if mode is not None and mode not in COMPILE_MODES:
         raise unknown_name("torch_compile_mode", mode, COMPILE_MODES)
@@ -80,16 +80,16 @@ def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
 def require_makeable(
     args: TrainingArguments, given: Collection[str] = (), has_adapters: bool = False, has_centers: bool = False
 ) -> None:
-    """Makes the optimizer's settings and the schedule as training will, so that what is wrong with them is said now.
+    """Creates the optimizer's settings and the schedule as training will, so that errors in them come now.
 
     Args:
         given: names of the arguments that a user gave.
-        has_adapters: whether LoRA is asked for.
-        has_centers: whether the center loss is.
+        has_adapters: whether LoRA is used.
+        has_centers: whether the center loss is used.
 
     Raises:
-        InputError: a package that is missing; arguments that the optimizer or the schedule does not take; --fsdp in a
-            single process, or of adapters or centers; checkpointing of a kind that loses gradients.
+        InputError: a package is missing; the optimizer or the schedule does not take its arguments; --fsdp in a single
+            process, with adapters or with centers; or gradient checkpointing that loses gradients.
     """
     is_sharded = bool(args.fsdp) or parse_flag_from_env("ACCELERATE_USE_FSDP")
     if has_adapters and is_sharded:
@@ -109,12 +109,12 @@ def require_makeable(
         get_scheduler(schedule, optimizer, 1, 10, scheduler_specific_kwargs=copy.copy(settings))
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"--lr_scheduler_type {schedule} cannot be made with --lr_scheduler_kwargs {settings}: {one_line(error)}"
+            f"--lr_scheduler_type {schedule} does not work with --lr_scheduler_kwargs {settings}: {one_line(error)}"
         ) from None
 
 
 def _check_optimizer(args: TrainingArguments, given: Collection[str]) -> None:
-    """Refuses an optimizer that is not installed, and settings of it that would change nothing."""
+    """Refuses an optimizer that is not installed, and settings that it does not use."""
     name, options = args.optim.value, args.optim_args.split(",") if args.optim_args else []
     changes = {f"--optim_args {one}": ({"optim_args": None}, {"optim_args": one}) for one in options}
     changes |= {f"--{one}": ({}, {one: 0.123}) for one in OF_ADAM if one in given}
@@ -122,13 +122,13 @@ def _check_optimizer(args: TrainingArguments, given: Collection[str]) -> None:
         _optimizer(args, {})
         for flag, (without, with_it) in changes.items():
             if _optimizer(args, without) == _optimizer(args, with_it):
-                raise InputError(f"{flag} would do nothing here: --optim {name} does not read it, leave it out")
+                raise InputError(f"{flag} would do nothing here: --optim {name} does not use it, leave it out")
     except ImportError as error:
         raise InputError(f"--optim {name} needs a package that is not installed: {one_line(error)}") from None
     except (TypeError, ValueError, AttributeError) as error:
         if not name.startswith(LAYERWISE_OPTIMIZERS):  # these need the model
             raise InputError(
-                f"--optim {name} cannot be made with --optim_args {args.optim_args}, which are NAME=VALUE,NAME=VALUE: "
+                f"--optim {name} does not work with --optim_args {args.optim_args}, expected NAME=VALUE,NAME=VALUE: "
                 f"{one_line(error)}"
             ) from None
 
@@ -141,16 +141,16 @@ def _optimizer(args: TrainingArguments, changes: Mapping[str, Any]) -> tuple[Any
 
 
 def require_of_classical_models(given: Collection[str]) -> None:
-    """Refuses what says how a network is trained, where a classical model of scikit-learn is. Raises InputError."""
+    """Raises InputError for arguments of networks in the training of a classical model."""
     for name in sorted(set(given) & {*DECISIVE_ARGUMENTS, *BATCH_ARGUMENTS, *OF_NETWORKS} - OF_CLASSICAL_MODELS):
         raise InputError(f"--{name} is for networks, and this recipe trains --classical_model: leave it out")
 
 
 def _check_numbers(values: Mapping[str, Any]) -> None:
-    for name, least in WHOLE_NUMBERS.items():
+    for name, minimum in WHOLE_NUMBERS.items():
         value = values.get(name)
-        if value is not None and (type(value) is not int or value < least):
-            raise InputError(f"--{name} must be a whole number of {least} or more, found {value!r}")
+        if value is not None and (type(value) is not int or value < minimum):
+            raise InputError(f"--{name} must be a whole number of {minimum} or more, found {value!r}")
     for name in ("seed", "data_seed"):
         if (values.get(name) or 0) > MAX_SEED:
             raise InputError(f"--{name} must be at most {MAX_SEED}, found {values[name]}")
@@ -164,7 +164,7 @@ def _check_numbers(values: Mapping[str, Any]) -> None:
             raise InputError(f"--{name} must be below 1, found {values[name]!r}")
     max_steps = values.get("max_steps", -1)
     if type(max_steps) is not int or (max_steps < 1 and max_steps != -1):
-        raise InputError(f"--max_steps must be 1 or more, found {max_steps!r}; -1 goes by --num_train_epochs")
+        raise InputError(f"--max_steps must be 1 or more, found {max_steps!r}; -1: use --num_train_epochs")
 
 
 def _check_reporting(named: str | list[str] | None) -> None:

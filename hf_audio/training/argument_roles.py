@@ -1,11 +1,12 @@
-"""What each of transformers' TrainingArguments is to a run here: it decides, it is of the machine, or it is refused.
+"""The role of each of transformers' TrainingArguments: it determines the result, concerns the machine, or is refused.
 
-Every field has one role, so that none is taken and then ignored; a test compares them with the installed transformers.
+Each field has one role, so that none is accepted and then ignored. A test compares them with the installed
+transformers.
 """
 
 from __future__ import annotations
 
-# Decide what is learned, and which of it is kept: a run is the same only with the same ones.
+# They determine what is learned and which weights are kept: the same run needs the same values.
 DECISIVE_ARGUMENTS = (
     *("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
     *("optim", "optim_args", "optim_target_modules", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon"),
@@ -14,9 +15,9 @@ DECISIVE_ARGUMENTS = (
     *("eval_strategy", "eval_steps", "eval_delay", "save_strategy", "save_steps"),
     *("metric_for_best_model", "greater_is_better"),
 )
-# Their product with the number of processes decides; how it is divided does not.
+# Only their product with the number of processes matters.
 BATCH_ARGUMENTS = ("per_device_train_batch_size", "gradient_accumulation_steps")
-# How this machine is used and what it logs; the result depends on none of them, except that the order of a stream
+# How the machine is used and what is logged. The result does not depend on them, except that the order of a stream
 # depends on the number of workers (`StreamOrder`).
 MACHINE_ARGUMENTS = (
     *("output_dir", "per_device_eval_batch_size", "eval_accumulation_steps", "eval_on_start", "save_total_limit"),
@@ -30,21 +31,21 @@ MACHINE_ARGUMENTS = (
     *("dataloader_in_order", "ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers"),
     *("ddp_static_graph", "ddp_backend", "ddp_timeout", "fsdp", "fsdp_config", "deepspeed", "local_rank"),
 )
-# Read by publishing, which is a stage of its own here.
+# Used by publishing, which is a separate stage here.
 PUBLISHING_ARGUMENTS = ("push_to_hub", "hub_token", "hub_private_repo", "hub_model_id")
 
-_STAGES = "a recipe trains, evaluates and tests by itself; leave it out"
-_SET_HERE = "it is set here, as feature datasets need it; leave it out"
+_STAGES = "a recipe always trains, evaluates and tests; leave it out"
+_SET_HERE = "it is always set as feature datasets need it; leave it out"
 _PUSHED_ONCE = "the finished run is published once, by --push_to_hub; leave it out"
-_TOKENS = "it is for models of text; leave it out"
+_TOKENS = "it is for text models; leave it out"
 _METRICS = "clips are scored over all windows of a split at once; leave it out"
-# Would do nothing, or break what is promised: that a run which was killed ends as one that was not, and that what a
-# report says is what was done. What to do instead.
+# They would have no effect, or break a promise: that a resumed run gives the same result as an uninterrupted one, and
+# that reports are true. Each says what to do instead.
 REFUSED_ARGUMENTS = {
     **dict.fromkeys(("do_train", "do_eval", "do_predict"), _STAGES),
-    "resume_from_checkpoint": "a run goes on by itself from the newest whole checkpoint in its --output_dir; leave it "
-    "out, or give the checkpoint's folder as --model to start from its weights",
-    "ignore_data_skip": "a run that goes on reads the windows that it had not seen; leave it out",
+    "resume_from_checkpoint": "a run resumes automatically from the newest complete checkpoint in its --output_dir; "
+    "leave it out, or give the checkpoint's folder as --model to start from its weights",
+    "ignore_data_skip": "a resumed run continues with the windows that it had not seen; leave it out",
     **dict.fromkeys(("restore_callback_states_from_checkpoint", "accelerator_config"), _SET_HERE),
     "parallelism_config": "a window fits one GPU; for models that do not, use recipes/accelerate/fsdp.yaml",
     **dict.fromkeys(("remove_unused_columns", "label_names"), _SET_HERE),
@@ -57,12 +58,11 @@ REFUSED_ARGUMENTS = {
         ("bf16_full_eval", "fp16_full_eval"),
         "clips are scored in the precision of training; give --bf16",
     ),
-    "load_best_model_at_end": "it always is, by --metric_for_best_model, where --eval_strategy and --save_strategy are "
-    "one; leave it out",
-    "auto_find_batch_size": "the report says the batch size that was asked for; give a smaller "
-    "--per_device_train_batch_size and more --gradient_accumulation_steps",
-    "save_only_model": "checkpoints without the optimizer cannot be gone on from; give --save_total_limit 1 to save "
-    "space",
-    "enable_jit_checkpoint": "a run goes on from its newest whole checkpoint; give --save_strategy steps for more of "
-    "them",
+    "load_best_model_at_end": "it is always loaded, by --metric_for_best_model, if --eval_strategy and --save_strategy "
+    "are the same; leave it out",
+    "auto_find_batch_size": "the report would have the wrong batch size; give a smaller --per_device_train_batch_size "
+    "and more --gradient_accumulation_steps",
+    "save_only_model": "a run cannot be resumed without the optimizer's state; give --save_total_limit 1 to save space",
+    "enable_jit_checkpoint": "a run resumes from its newest complete checkpoint; give --save_strategy steps to have "
+    "more of them",
 }

@@ -1,4 +1,4 @@
-"""TrainingArguments for feature datasets: the defaults of this machine, and what the trainer relies on."""
+"""TrainingArguments for feature datasets: defaults for this machine, and values that the trainer relies on."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from hf_audio.errors import InputError
 from hf_audio.models.presets import gains_by_bfloat16
 from hf_audio.training.objective import Objective
 
-MAX_WORKERS = 32  # a process; a window takes one about 1 ms to decode, and no card learns from 32,000 a second
-PREFETCHED_BATCHES = 4  # a worker
+MAX_WORKERS = 32  # per process; a worker decodes a window in about 1 ms, and no GPU trains on 32,000 windows/s
+PREFETCHED_BATCHES = 4  # per worker
 
 
 def training_defaults(use_cpu: bool = False, model: str | None = None) -> dict[str, Any]:
-    """TrainingArguments that suit feature datasets on this machine, to be laid under a recipe's own values.
+    """Defaults of TrainingArguments for feature datasets on this machine; a recipe's own values override them.
 
     Args:
-        use_cpu: whether the run is on the CPU although the machine may have a GPU.
-        model: name of what is trained, where it is known.
+        use_cpu: train on the CPU, even if the machine has a GPU.
+        model: name of the model that is trained, if known.
     """
     on_gpu = torch.cuda.is_available() and not use_cpu and not parse_flag_from_env("ACCELERATE_USE_CPU")
     processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    # Decoding a window takes 1 ms: a CPU that trains has no use for workers beside itself, a GPU has.
+    # Decoding a window takes 1 ms: workers help if a GPU trains, not if the CPU does.
     workers = min(MAX_WORKERS, max(1, usable_cores() // processes_here - 1)) if on_gpu else 0
     return {
         "eval_strategy": "epoch",
@@ -40,9 +40,9 @@ def training_defaults(use_cpu: bool = False, model: str | None = None) -> dict[s
         "save_total_limit": 2,  # the best and the newest
         "logging_steps": 10,
         "logging_first_step": True,
-        "logging_nan_inf_filter": False,  # it waits for the GPU twice a step, and hides what went wrong
+        "logging_nan_inf_filter": False,  # it waits for the GPU twice per step, and hides errors
         "report_to": "tensorboard",
-        # left alone, accelerate makes single processes of a multi-process launch on a machine without an accelerator
+        # otherwise accelerate runs a multi-process launch on a machine without a GPU as separate single processes
         "use_cpu": use_cpu or not torch.accelerator.is_available(),
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.1,  # below 1: a share of all steps
@@ -53,9 +53,9 @@ def training_defaults(use_cpu: bool = False, model: str | None = None) -> dict[s
 
 
 def _precision(on_gpu: bool, model: str | None) -> dict[str, bool]:
-    """What accelerate's config asks for, else bfloat16 where it is faster; flags override both.
+    """The precision of accelerate's config, otherwise bfloat16 if it is faster; flags override both.
 
-    Without including_emulation=False a T4 or V100 would say that it has bfloat16, and train slower than in float32.
+    Without including_emulation=False, a T4 or V100 would claim bfloat16 support, and train slower than in float32.
     """
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if on_gpu:
@@ -66,11 +66,11 @@ def _precision(on_gpu: bool, model: str | None) -> dict[str, bool]:
 
 
 def fit_workers(values: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """What is said of workers, in agreement with their number: none can neither persist nor fetch ahead.
+    """Settings of workers that match their number: without workers, nothing is persistent or prefetched.
 
     Args:
         values: of all arguments.
-        given: names of those that a user or a recipe gave a value, which stay.
+        given: names of arguments that a user or a recipe set, which are not changed.
     """
     workers = bool(values.get("dataloader_num_workers"))
     fitting = {
@@ -81,7 +81,7 @@ def fit_workers(values: Mapping[str, Any], given: Collection[str]) -> dict[str, 
 
 
 def training_arguments(run_folder: str | Path, **values: Any) -> TrainingArguments:
-    """TrainingArguments of a run: `training_defaults` with `values` over them."""
+    """TrainingArguments of a run: `training_defaults`, overridden by `values`."""
     values = {**training_defaults(bool(values.get("use_cpu"))), **values}
     return TrainingArguments(output_dir=str(run_folder), **{**fit_workers(values, values), **values})
 
@@ -89,46 +89,48 @@ def training_arguments(run_folder: str | Path, **values: Any) -> TrainingArgumen
 def own_arguments(
     args: TrainingArguments, model: PreTrainedModel, objective: Objective, patience: int, unfreezes: bool = False
 ) -> TrainingArguments:
-    """A copy of the arguments with what AudioTrainer relies on.
+    """A copy of the arguments with the values that AudioTrainer relies on.
 
     Args:
         patience: of early stopping.
-        unfreezes: whether layers are unfrozen one by one.
+        unfreezes: whether layers are unfrozen gradually.
 
     Raises:
-        InputError: Trainer itself is told to publish; a model that cannot recompute its layers is to; early stopping
-            without scores; or a best checkpoint that would not be there.
+        InputError: Trainer itself should publish; gradient checkpointing of a model that does not support it; early
+            stopping without scores; or a best checkpoint that would not exist.
     """
     if args.push_to_hub:
         raise InputError(
-            "Trainer's push_to_hub would publish its checkpoints and all else that lies there: leave it out, and "
-            "publish the finished run with hf_audio.push_model"
+            "Trainer's push_to_hub would publish its checkpoints and all other files in their folder: leave it out, "
+            "and publish the finished run with hf_audio.push_model"
         )
     smoothing = args.label_smoothing_factor
     if smoothing and objective.settings().get("label_smoothing_factor") != smoothing:
         raise InputError(
-            f"label_smoothing_factor {smoothing:g} is the objective's: give Classification(..., label_smoothing=...)"
+            f"label_smoothing_factor {smoothing:g} is not used: give Classification(..., label_smoothing=...) instead"
         )
     if args.gradient_checkpointing and not getattr(model, "supports_gradient_checkpointing", True):
-        raise InputError(f"{type(model).__name__} cannot recompute its layers: leave out --gradient_checkpointing")
+        raise InputError(
+            f"{type(model).__name__} does not support gradient checkpointing: leave out --gradient_checkpointing"
+        )
     require_whole_gradients(args)
     if patience < 0:
         raise InputError(f"early_stopping_patience must be 0 or more, found {patience}")
     if args.fp16 and args.device.type == "cpu":
-        raise InputError("--fp16 needs a GPU: leave it out, or give --bf16, which a CPU can do too")
+        raise InputError("--fp16 needs a GPU: leave it out, or give --bf16, which also works on a CPU")
     args = copy.copy(args)
     args.hub_token = None  # these arguments are written into every checkpoint
     args.output_dir = str(Path(args.output_dir) / "checkpoints")
-    args.remove_unused_columns = False  # the collator makes what the model sees
+    args.remove_unused_columns = False  # the collator selects the model's inputs
     args.label_smoothing_factor = 0.0  # the objective's, for multi-label too
     args.data_seed = args.seed if args.data_seed is None else args.data_seed
-    args.restore_callback_states_from_checkpoint = True  # early stopping goes on counting
+    args.restore_callback_states_from_checkpoint = True  # early stopping continues counting
     args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type == "cuda"
     args.accelerator_config = copy.copy(args.accelerator_config)
     args.accelerator_config.non_blocking = args.dataloader_pin_memory  # batches are copied while the GPU computes
-    # The flags decide, also against accelerate's config, which TrainingArguments falls back to
+    # The flags take precedence over accelerate's config, which TrainingArguments falls back to
     args.mixed_precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "no"
-    if args.ddp_find_unused_parameters is None:  # layers that are frozen for a while have no gradient to wait for
+    if args.ddp_find_unused_parameters is None:  # layers that are still frozen have no gradient
         args.ddp_find_unused_parameters = unfreezes
     for name in ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"):
         setattr(args, name, {"use_reentrant": False, **(getattr(args, name, None) or {})})
@@ -139,31 +141,29 @@ def own_arguments(
 
 
 def require_whole_gradients(args: TrainingArguments) -> None:
-    """Refuses reentrant checkpointing: only layers whose inputs need a gradient have one then, so neither LoRA adapters
-    behind a frozen layer nor the first convolutions of stock speech models would learn. Raises InputError."""
+    """Raises InputError for reentrant checkpointing: with it, only layers whose inputs need a gradient have one, so
+    LoRA adapters after a frozen layer and the first convolutions of stock speech models would not learn."""
     for name in ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"):
         if (getattr(args, name, None) or {}).get("use_reentrant"):
             raise InputError(
-                "use_reentrant in --gradient_checkpointing_kwargs would leave layers behind frozen ones and the first "
+                "use_reentrant in --gradient_checkpointing_kwargs would leave layers after frozen ones and the first "
                 "layers of speech models without a gradient: leave it out"
             )
 
 
 def _keep_the_best(args: TrainingArguments, objective: Objective, patience: int) -> None:
-    """Lets the best checkpoint be what a run leaves, by whatever metric, wherever there are scores and checkpoints."""
+    """Makes the best checkpoint the result of a run, if it has scores and checkpoints."""
     evaluates, saves = args.eval_strategy != IntervalStrategy.NO, args.save_strategy != SaveStrategy.NO
     asked, how = args.metric_for_best_model, (args.eval_strategy.value, args.save_strategy.value)
     if evaluates and saves:
         require_aligned(*how, args.eval_steps, args.save_steps)
-        args.load_best_model_at_end = True  # else the last one would be what is reported
+        args.load_best_model_at_end = True  # otherwise the last one would be reported
         if asked is None:
             args.metric_for_best_model, args.greater_is_better = objective.main_metric
         elif asked.removeprefix("eval_") not in objective.metric_names:
             raise unknown_metric(asked, objective.metric_names)
         return
-    found = (
-        f"found --eval_strategy {how[0]} and --save_strategy {how[1]}: set both to epoch, and have a validation split"
-    )
+    found = f"found --eval_strategy {how[0]} and --save_strategy {how[1]}: set both to epoch, with a validation split"
     if patience:
         raise InputError(f"Early stopping needs scores, {found}")
     if asked is not None and not args.lr_scheduler_type.value.startswith(("reduce", "greedy")):
@@ -171,31 +171,31 @@ def _keep_the_best(args: TrainingArguments, objective: Objective, patience: int)
 
 
 def unknown_metric(asked: str, names: Collection[str]) -> InputError:
-    """What is said of a metric that an objective does not have."""
-    return InputError(f"--metric_for_best_model {asked} is none that is computed: give one of {', '.join(names)}")
+    """The error for a metric that an objective does not have."""
+    return InputError(f"--metric_for_best_model {asked} is not computed: give one of {', '.join(names)}")
 
 
 def require_aligned(evaluation: str, saving: str, eval_steps: float | None, save_steps: float) -> None:
-    """Refuses to save where nothing was evaluated: the best weights would be none that are kept.
+    """Refuses checkpoints without an evaluation, because the best checkpoint could not be found.
 
     Args:
         evaluation, saving: --eval_strategy and --save_strategy, neither of them "no".
-        eval_steps, save_steps: of "steps"; below 1 a share of all steps.
+        eval_steps, save_steps: for "steps"; below 1, a share of all steps.
 
     Raises:
-        InputError: the strategies differ, or a checkpoint is not written at a step with an evaluation.
+        InputError: the strategies differ, or checkpoints are saved at steps without an evaluation.
     """
     if saving == "best":
         return
     if evaluation != saving:
         raise InputError(
-            f"--eval_strategy {evaluation} and --save_strategy {saving} would keep weights that nobody scored: give "
-            "the same for both, or --save_strategy best or no"
+            f"--eval_strategy {evaluation} and --save_strategy {saving} would save weights that were not evaluated: "
+            "give the same for both, or --save_strategy best or no"
         )
     if saving == "steps" and eval_steps and not _is_multiple(save_steps, eval_steps):
         raise InputError(
-            f"--save_steps {save_steps:g} must be a multiple of --eval_steps {eval_steps:g}, for the best weights are "
-            f"kept where they were scored: give --save_steps {_next_multiple(save_steps, eval_steps):g}"
+            f"--save_steps {save_steps:g} must be a multiple of --eval_steps {eval_steps:g}, so that saved weights are "
+            f"evaluated: give --save_steps {_next_multiple(save_steps, eval_steps):g}"
         )
 
 

@@ -1,11 +1,11 @@
-"""Averages of the weights over training, which are what is scored, kept as best and published.
+"""Averages of the weights over training, which are evaluated, saved as best and published.
 
-    EMA   after every optimizer step   average = decay * average + (1 - decay) * weights
-    SWA   after each of the last epochs   the plain mean of those weights (Izmailov et al. 2018, arXiv 1803.05407)
+    EMA   after each optimizer step       average = decay * average + (1 - decay) * weights
+    SWA   after each of the last epochs   the mean of the weights (Izmailov et al. 2018, arXiv 1803.05407)
 
-A moving average begins with the weights that training starts from, which a large decay would remember for thousands of
-steps: at step n at most (1 + n) / (10 + n) of it is kept, as in TensorFlow. The weights of training themselves lie
-beside the average in each checkpoint, so that a run goes on with both.
+A moving average starts with the initial weights, which a large decay would keep for thousands of steps. So the decay at
+step n is at most (1 + n) / (10 + n), as in TensorFlow. Each checkpoint has the current weights in addition to the
+average, so that a run resumes with both.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from hf_audio.config.optimizing import OptimizingConfig
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 
-IN_TRAINING = "weights_in_training.safetensors"  # of a checkpoint whose model is an average
+IN_TRAINING = "weights_in_training.safetensors"  # in checkpoints whose model is an average
 STATISTICS = ("running_mean", "running_var")
 
 
 class AveragedWeights:
-    """An average of a model's weights beside the weights themselves: twice the memory of what is trained.
+    """An average of a model's weights in addition to the weights: doubles the memory of trained weights.
 
-    Averaged are all parameters that are trained and the statistics of batch norms.
+    It covers all trained parameters and the statistics of batch norms.
 
     Args:
-        model: the bare model.
-        names: of its parameters that are trained.
+        model: the unwrapped model.
+        names: names of its trained parameters.
         optimizing: which average.
-        num_steps, steps_per_epoch: optimizer steps of the whole training and of an epoch.
-        renew_statistics: measures the statistics of batch norms with the weights that the model has, in place. Means of
-            weights have statistics of their own; a moving average has moved those along with its weights.
+        num_steps, steps_per_epoch: optimizer steps of the whole training and per epoch.
+        renew_statistics: measures the statistics of batch norms with the model's current weights, in place. A mean of
+            weights needs new statistics; a moving average also averages the statistics.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class AveragedWeights:
         self.optimizing, self.num_steps, self.steps_per_epoch = optimizing, num_steps, steps_per_epoch
         self.live = {name: one.data for name, one in model.named_parameters() if name in names} | _statistics(model)
         self.first_step = first_averaged_step(optimizing.swa_epochs, num_steps, steps_per_epoch)
-        self.average: dict[str, Tensor] | None = None  # of SWA not before its first epoch is over
+        self.average: dict[str, Tensor] | None = None  # for SWA, None until its first epoch is over
         self.renew_statistics = renew_statistics if optimizing.swa_epochs and _statistics(model) else None
         self.is_renewed = True
 
     @torch.no_grad()
     def start(self, checkpoint: Path | None) -> None:
-        """Begins with the weights that the model has; those of a checkpoint are an average if it says so."""
+        """Starts with the model's weights; after loading a checkpoint with both, these are the average."""
         beside = checkpoint and checkpoint / IN_TRAINING
         if beside and beside.is_file():
             self._copy_live()
@@ -72,7 +72,7 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Takes in the weights after an optimizer step, counted from 1."""
+        """Updates the average after an optimizer step, counted from 1."""
         if self.optimizing.ema_decay:
             self._move(1 - min(self.optimizing.ema_decay, (1 + step) / (10 + step)))
         elif step >= self.first_step and (step % self.steps_per_epoch == 0 or step == self.num_steps):
@@ -85,7 +85,7 @@ class AveragedWeights:
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
-        """Lends the model its average; the weights of training are kept in its place meanwhile."""
+        """Swaps the average into the model; the current weights are stored meanwhile."""
         if self.average is None:
             yield
             return
@@ -99,12 +99,12 @@ class AveragedWeights:
             self._swap()
 
     def save_other(self, checkpoint: Path) -> None:
-        """Writes the weights of training beside a model that is the average; for use within `in_use`."""
+        """Writes the current weights next to a saved average; call it within `in_use`."""
         if self.average is not None:
             write_atomically(checkpoint / IN_TRAINING, save({name: one.cpu() for name, one in self.average.items()}))
 
     def keep(self) -> None:
-        """Leaves the average in the model for good."""
+        """Puts the average into the model permanently."""
         with self.in_use():
             self.average = None
 
@@ -125,7 +125,7 @@ class AveragedWeights:
 
 
 def first_averaged_step(swa_epochs: int, num_steps: int, steps_per_epoch: int) -> int:
-    """The step after which a mean of the last epochs is there first: the end of the first of them."""
+    """The step after which a mean of the last epochs first exists: the end of the first of these epochs."""
     num_epochs = math.ceil(num_steps / steps_per_epoch)
     return min((num_epochs - swa_epochs + 1) * steps_per_epoch, num_steps)
 
@@ -133,14 +133,14 @@ def first_averaged_step(swa_epochs: int, num_steps: int, steps_per_epoch: int) -
 def check_averages(
     optimizing: OptimizingConfig, num_steps: int, steps_per_epoch: int, *, is_sharded: bool, may_stop_early: bool
 ) -> None:
-    """Refuses averages that cannot be.
+    """Refuses averages that are impossible.
 
     Args:
-        is_sharded: whether FSDP or DeepSpeed divides weights among processes.
+        is_sharded: whether FSDP or DeepSpeed shards the weights.
         may_stop_early: whether early stopping may end training before its last epochs.
 
     Raises:
-        InputError: sharded weights, or last epochs that are not there, or may not be.
+        InputError: the weights are sharded, or the last epochs do not or may not take place.
     """
     if optimizing.swa_epochs and may_stop_early:
         raise InputError(
@@ -149,7 +149,7 @@ def check_averages(
         )
     if is_sharded and optimizing.averages:
         raise InputError(
-            "--ema_decay and --swa_epochs need whole weights in each process, and FSDP and DeepSpeed divide them: use "
+            "--ema_decay and --swa_epochs need whole weights in each process, and FSDP and DeepSpeed shard them: use "
             "recipes/accelerate/multi_gpu.yaml, or leave them out"
         )
     num_epochs = num_steps / steps_per_epoch
@@ -172,11 +172,11 @@ def _statistics(model: nn.Module) -> dict[str, Tensor]:
 def renew_statistics(model: nn.Module, forward_passes: Iterator[Callable[[], object]]) -> None:
     """Sets the statistics of a model's batch norms to the plain mean over batches, as torch's `update_bn` does.
 
-    Only the norms are in training meanwhile: nothing else is drawn or learned. Our norms over several processes read
+    Only the norms are in training mode, so nothing else is random or learned. Our norms for several processes need
     `momentum` as a number, so it is 1 / (number of the batch) here.
 
     Args:
-        forward_passes: of each batch what gives it to the model.
+        forward_passes: one function per batch, which runs the model on it.
     """
     was_training = model.training
     norms = {norm: norm.momentum for norm in model.modules() if isinstance(norm, _BatchNorm) and norm.training}

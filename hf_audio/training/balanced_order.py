@@ -1,8 +1,8 @@
-"""Balanced sampling: windows of rare classes come more often in an epoch, others less or not at all.
+"""Balanced sampling: windows of rare classes are drawn more often per epoch, others less often or not at all.
 
-An epoch keeps its number of windows. A window is expected `num_windows * share` times in it, and drawn that often to
-the next whole number below or above (systematic sampling), and classes come as often as planned in each epoch, not on
-average only. What is drawn depends on the seed and the epoch alone: the same in every process and after a resume.
+The number of windows per epoch does not change. A window is expected `num_windows * share` times and drawn that often,
+rounded up or down (systematic sampling), so classes have their planned shares in each epoch, not only on average. The
+draw depends only on seed and epoch: it is the same in all processes and after a resume.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from hf_audio.training.objective import Objective
 
 
 def window_shares(objective: Objective, balance: str) -> np.ndarray | None:
-    """How often each training window is to be drawn, float64 `[windows]` of sum 1; None where all are alike.
+    """The share of each training window in the draw, float64 `[windows]` with sum 1; None if all are equal.
 
-    A window weighs by the number of windows that have its label: 1 / number (full) or 1 / sqrt(number); of several
-    labels by the rarest. Windows without a label are a class of their own.
+    A window's weight is 1 / n (full) or 1 / sqrt(n), where n is the number of windows with its label; with several
+    labels, the rarest counts. Windows without labels are a separate class.
 
     Args:
-        objective: whose features are trained on.
+        objective: has the features to train on.
         balance: "none", "sqrt" or "full".
 
     Raises:
-        InputError: a streamed split, or a loss that weighs rare classes too.
+        InputError: the split is streamed, or the loss also gives rare classes more weight.
     """
     if balance == "none":
         return None
@@ -39,7 +39,7 @@ def window_shares(objective: Objective, balance: str) -> np.ndarray | None:
     if features.streamed is not None:
         raise InputError(
             "--balanced_sampling draws from all windows, and a stream is read block by block: give --streaming false, "
-            "or --class_weights balanced in its place"
+            "or --class_weights balanced instead"
         )
     rows, labels = _labelled(features)
     num_windows, num_classes = len(features.splits["train"]), len(features.labels.names)
@@ -54,7 +54,7 @@ def window_shares(objective: Objective, balance: str) -> np.ndarray | None:
 
 
 def class_shares(features: FeatureDataset, shares: np.ndarray) -> dict[str, float]:
-    """Which part of the windows drawn has each class, for a report; of several labels they add up to more than 1."""
+    """The share of each class among the drawn windows, for a report; with several labels, the sum may exceed 1."""
     rows, labels = _labelled(features)
     found = np.bincount(labels, weights=shares[rows], minlength=len(features.labels.names))
     return {name: round(float(share), 4) for name, share in zip(features.labels.names, found, strict=True)}
@@ -66,13 +66,13 @@ def balanced_order(shares: np.ndarray, generator: np.random.Generator) -> np.nda
     shuffled = generator.permutation(num_windows)
     shuffled = shuffled[np.argsort(shares[shuffled], kind="stable")]  # class by class, each in random order
     ends = np.minimum(num_windows * np.cumsum(shares[shuffled]), num_windows)
-    ends[-1] = num_windows  # whatever rounding did
+    ends[-1] = num_windows  # despite rounding
     before = np.ceil(np.concatenate([[0.0], ends]) - generator.random())
     return generator.permutation(np.repeat(shuffled, np.diff(before).astype(np.int64)))
 
 
 def _labelled(features: FeatureDataset) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the training windows and of their labels, one entry per label of a window."""
+    """Row numbers of training windows and their label ids, one entry per label of each window."""
     column = features.splits["train"].select_columns(["labels"]).with_format("arrow")[:]["labels"]
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     return pc.list_parent_indices(column).to_numpy(), pc.list_flatten(column).to_numpy(zero_copy_only=False)

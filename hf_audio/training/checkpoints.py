@@ -1,10 +1,10 @@
-"""Which checkpoints of a run can be trusted, and whether a run in a folder is the one that is being asked for.
+"""Finds the complete checkpoints of a run, and checks whether the run in a folder has the same settings.
 
 checkpoints/
-  run.json             the settings of the run that lives here
+  run.json             the settings of this run
   checkpoint-N/        as transformers' Trainer writes it
-    stream.json        of a streamed run, how many processes and workers share an epoch, and in what batches
-    complete.json      names and sizes of its files, written after all of them: without it the folder is a torso
+    stream.json        for a streamed run: the number of processes and workers, and the batch size
+    complete.json      names and sizes of its files, written last: without it, the checkpoint is incomplete
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ logger = named_logger(__name__)
 
 
 class CheckpointMarker(TrainerCallback):
-    """Marks each checkpoint complete after every process has written its part of it, and says which one is the best.
+    """Marks each checkpoint as complete once all processes have written their part, and sets the best checkpoint.
 
-    Trainer lets each process look for the best one by itself; over a network some would see it later than others, and
-    load other weights at the end.
+    In Trainer, each process looks for the best checkpoint itself. On a network disk, some could see it later than
+    others and load different weights at the end.
 
     Args:
-        division: of a streamed run, see `StreamOrder`.
+        division: for a streamed run, see `StreamOrder`.
     """
 
     def __init__(self, division: dict[str, int] | None = None) -> None:
@@ -58,28 +58,29 @@ class CheckpointMarker(TrainerCallback):
             state.best_model_checkpoint = str(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
     def on_train_begin(self, args, state, control, **kwargs):
-        """Finds the best checkpoint again after the run folder was moved: the state holds its old path."""
+        """Finds the best checkpoint again if the run folder was moved: the state has its old path."""
         if state.best_global_step:
             best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
             state.best_model_checkpoint = str(best) if from_first_process(best.is_dir) else None
 
 
 def warn_of_another_order(checkpoint: Path, division: dict[str, int], steps_per_epoch: int) -> None:
-    """Says that the rest of a streamed epoch is not what was left of it, where it is divided otherwise than before."""
+    """Warns if a streamed epoch resumes with another division, so that it does not read exactly the remaining
+    windows."""
     before = json.loads((checkpoint / STREAM_FILE).read_text(encoding="utf-8"))
     step = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))["global_step"]
     if before != division and step % steps_per_epoch:
         words = "{processes} process(es) with {workers} worker(s) each and batches of {batch_size}"
         logger.warning(
-            "This epoch was begun by %s, and goes on with %s, which read a stream in another order: some windows come "
-            "twice in it, and others not at all. Later epochs are whole. Go on with as many as before to avoid it.",
+            "This epoch was started by %s and resumes with %s, which read a stream in another order: it has some "
+            "windows twice and others not at all. Later epochs are complete. Resume with the same numbers to avoid it.",
             words.format(**before),
             words.format(**division),
         )
 
 
 def mark_complete(checkpoint: Path) -> None:
-    """Writes the marker of a checkpoint whose files are all there."""
+    """Writes the marker of a checkpoint whose files are all written."""
     sizes = {
         str(path.relative_to(checkpoint)): path.stat().st_size
         for path in sorted(checkpoint.rglob("*"))
@@ -89,9 +90,9 @@ def mark_complete(checkpoint: Path) -> None:
 
 
 def is_complete(checkpoint: Path) -> bool:
-    """Whether all files named in the marker are there in full.
+    """Whether all files named in the marker exist with their full size.
 
-    Sizes are compared too, since a checkpoint may also have been killed halfway through its deletion.
+    Sizes are compared too, since a run may also be killed while it deletes a checkpoint.
     """
     try:
         sizes = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
@@ -107,23 +108,23 @@ def checkpoints_of(folder: Path) -> list[Path]:
 
 
 def wait_until_seen(checkpoint: Path, timeout_s: float = 60.0) -> None:
-    """Returns once this process sees a checkpoint that the first process found, whole.
+    """Waits until this process sees a complete checkpoint that the first process has found.
 
     Raises:
-        InputError: it does not, for the machines of a run do not share a disk.
+        InputError: it does not, because the machines of the run do not share a disk.
     """
     give_up_s = time.monotonic() + timeout_s
     while not is_complete(checkpoint):
         if time.monotonic() > give_up_s:
             raise InputError(
-                f"The first process goes on from {checkpoint.name} and this one does not see it: give an --output_dir "
+                f"The first process resumes from {checkpoint.name} and this one does not see it: give an --output_dir "
                 "on a disk that all machines of the run share"
             )
         time.sleep(1)
 
 
 def delete_incomplete(folder: Path) -> None:
-    """Removes torsos, so that the Trainer neither counts them nor resumes from them."""
+    """Deletes incomplete checkpoints, so that Trainer does not count them or resume from them."""
     for checkpoint in checkpoints_of(folder):
         if not is_complete(checkpoint):
             shutil.rmtree(checkpoint)
@@ -136,16 +137,16 @@ def newest_complete(folder: Path) -> Path | None:
 
 
 def is_finished(checkpoint: Path) -> bool:
-    """Whether training had come to its end, by its last step or by early stopping, when this was written."""
+    """Whether training had finished, by its last step or early stopping, when this checkpoint was written."""
     state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
     control = state.get("stateful_callbacks", {}).get("TrainerControl", {}).get("args", {})
     return state["global_step"] >= state["max_steps"] or bool(control.get("should_training_stop"))
 
 
 def check_same_run(folder: Path, settings: dict[str, Any]) -> None:
-    """Raises InputError when the folder holds checkpoints of another run, that is of one with other settings."""
+    """Raises InputError if the folder holds checkpoints of a run with other settings."""
     if newest_complete(folder) is None:
-        return  # nothing to lose
+        return  # no checkpoint to resume from
     try:
         found = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -154,12 +155,12 @@ def check_same_run(folder: Path, settings: dict[str, Any]) -> None:
         f"{folder.parent} holds a run with other settings, which",
         found,
         settings,
-        "give another --output_dir, or --overwrite_run true to start it again",
+        "give another --output_dir, or --overwrite_run true to start from the beginning",
     )
 
 
 def require_writable(folder: Path) -> Path:
-    """The folder, made if it is not there. Raises InputError when nothing can be written to it."""
+    """The folder, created if missing. Raises InputError if it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -1,15 +1,14 @@
-"""Classification: the way of a batch from stored rows to the loss of each window, and from logits to scores of clips.
+"""Classification: from stored rows to the loss of each window, and from logits to scores of clips.
 
 rows of the feature dataset
-  → collator       windows as they are stored (sound: as the model's extractor gives it), labels     in a worker
+  → collator       stored windows (waveforms: the output of the model's extractor), labels           in a worker
   → on_device      input_values, as the extractor would have given them                 on the model's device
-  → augment        each window's random numbers by its place in the step; where features are computed of stored sound,
-                   on_device leaves it sound, and waveforms are varied before
-  → teacher        where there is one, what it says of the same windows
-  → model          logits, by a part of its patches where some are dropped; what its classifier was given where a loss
-                   is of that
-  → window losses  cross-entropy, or binary cross-entropy over all classes that are known; others by --loss; the
-                   teacher's part in them
+  → augment        random numbers depend on a window's place in the step. If features are computed from stored
+                   waveforms, waveforms are augmented first
+  → teacher        its predictions for the same windows, if there is one
+  → model          logits, from a part of its patches if some are dropped; also embeddings, for losses on them
+  → window losses  cross-entropy, or binary cross-entropy over all known classes, or another --loss; combined with the
+                   teacher's part
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ from hf_audio.training.distillation import Distillation, refuse_margin, refuse_m
 from hf_audio.training.objective import Batch, Objective, Places
 from hf_audio.training.patch_dropout import PatchDropout
 
-METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
+METADATA_DROPOUT = 0.2  # probability of hiding a window's metadata in training, for each field separately
 
 
 class Augment(Protocol):
-    """What varies training batches, see hf_audio.augment.Compose."""
+    """Augments training batches, see hf_audio.augment.Compose."""
 
     def draw(self, places: Sequence[tuple[int, ...]]) -> Any: ...
 
@@ -51,18 +50,18 @@ class Augment(Protocol):
 
 
 class Classification(Objective):
-    """Tells the classes of windows; scores are of clips, the mean over their windows.
+    """Classifies windows; the scores of a clip are the mean over its windows.
 
-    The loss is computed here from the logits, so any model with `forward(input_values)` fits. Evaluation gives the mean
-    loss over windows and the clip metrics of `validation_metrics`.
+    The loss is computed here from the logits, so any model with `forward(input_values)` can be trained. Evaluation
+    gives the mean loss over windows and the clip metrics of `validation_metrics`.
 
     Args:
-        features: what is trained on.
+        features: the data to train on.
         augment: see hf_audio.augment.Compose; for training batches only.
-        loss: which losses, and whether rare classes weigh more; by default cross-entropy.
-        label_smoothing: share by which targets move towards an even answer, see `smooth_targets`.
-        distillation: a teacher, whose answers are learned from too.
-        patch_dropout: of a spectrogram transformer, which patches training steps leave out.
+        loss: settings of the loss, and weights of rare classes; by default cross-entropy.
+        label_smoothing: how far targets move towards a uniform distribution, see `smooth_targets`.
+        distillation: a teacher to learn from too.
+        patch_dropout: which patches of a spectrogram transformer are dropped in training.
     """
 
     metric_names = ("loss", *METRIC_NAMES)
@@ -93,12 +92,12 @@ class Classification(Objective):
         self.main_metric = ("mean_average_precision" if features.labels.is_multi_label else "accuracy", True)
         self.collator = self._collator()
         self.model: PreTrainedModel | None = None
-        self.validated: ClipScores | None = None  # by the last evaluation
+        self.validated: ClipScores | None = None  # from the last evaluation
         self.has_margin = False
         self.embedding: EmbeddingTap | None = None
 
     def attach(self, model: PreTrainedModel) -> None:
-        self.model = model  # tells what it reads, also where what is called is wrapped for several processes
+        self.model = model  # has the facts about its inputs, unlike a wrapper for several processes
         fields = getattr(model.config, "metadata", None)
         if fields:
             self.collator = self._collator(fields)
@@ -106,7 +105,7 @@ class Classification(Objective):
                 refuse_other_metadata(self.distillation.teacher, fields)
         if self.patch_dropout:
             self.patch_dropout.attach(model)
-        # Only heads with a margin look at labels; the loss is computed here in any case.
+        # Only heads with a margin use labels; the loss is always computed here.
         self.has_margin = getattr(model.config, "head", None) in MARGIN_HEADS
         if self.has_margin and self.distillation:
             refuse_margin(model.config.head)
@@ -154,7 +153,7 @@ class Classification(Objective):
         return {
             "objective": "classification",
             **self.window_losses.settings(),
-            # The repr of other objects holds their address, which is new in every process.
+            # The repr of other objects has their address, which differs between processes.
             "augmentation": augment and (repr(augment) if is_dataclass(augment) else type(augment).__name__),
             "augmentation_steps": [type(step).__name__ for step in getattr(augment, "steps", ())],
             **({} if self.distillation is None else {"distillation": self.distillation.settings()}),
@@ -163,13 +162,13 @@ class Classification(Objective):
 
 
 def _require_given_labels(features: FeatureDataset) -> None:
-    """Refuses to score by labels that models gave."""
+    """Refuses to evaluate on labels that were predicted by models."""
     for split in {"validation", "test"} & features.splits.keys():
         rows = features.splits[split]
         if CONFIDENCE in (rows.column_names or ()) and any(one is not None for one in rows[CONFIDENCE]):
             raise InputError(
-                f"The {split} split of {features.source} has pseudo-labeled clips, whose labels no score can be taken "
-                "by: build features in which training alone has any"
+                f"The {split} split of {features.source} has pseudo-labeled clips, which cannot be evaluated on: build "
+                "features with pseudo-labels in the train split only"
             )
 
 
@@ -180,12 +179,12 @@ def _class_weights(features: FeatureDataset, scheme: str) -> np.ndarray | None:
 
 
 def _frequencies(features: FeatureDataset) -> np.ndarray:
-    """The share of training clips of each class, one that has none counted as one."""
+    """The share of training clips of each class; classes without clips count as having one."""
     counts = np.maximum(features.class_counts("train")[0], 1)
     return counts / counts.sum()
 
 
 def _sometimes_unknown(metadata: Tensor, places: Places) -> Tensor:
-    """Metadata of which some is forgotten, so that the model learns what to do where a user has none."""
+    """Randomly hides metadata, so that the model learns to work without it."""
     forgotten = places.uniform(metadata.shape[1]) < METADATA_DROPOUT
     return metadata.masked_fill(forgotten.to(metadata.device), 0)

@@ -1,9 +1,9 @@
-"""Learning from a teacher: what it answers to the windows of a batch becomes a part of each window's loss.
+"""Distillation: the predictions of a teacher for the windows of a batch become a part of each window's loss.
 
-    batch on the device, augmented → teacher, or a table of its answers → logits of the classes that both know
-      → weight * distance to the model's logits + (1 - weight) * the labels' loss
+    augmented batch on the device → teacher, or a table of its predictions → logits of the classes that both know
+      → weight * distance to the model's logits + (1 - weight) * loss of the labels
 
-Evaluation, early stopping and the choice of the best checkpoint look at the labels alone.
+Evaluation, early stopping and the choice of the best checkpoint use only the labels.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ logger = named_logger(__name__)
 
 
 class Teacher(Protocol):
-    """What answers for the windows of a training batch.
+    """Gives logits for the windows of a training batch.
 
     Attributes:
         name: for messages.
         labels: its classes, in the order of its logits.
-        needs_whole_windows: whether its answers are of windows as they are stored, and of no mixture of them.
+        needs_whole_windows: whether its logits are for stored windows and not valid for mixtures of them.
     """
 
     name: str
@@ -42,18 +42,18 @@ class Teacher(Protocol):
         """Logits float32 `[batch, classes]` of a batch on the device, without a gradient."""
 
     def collator_of(self, collator: Any) -> Any:
-        """The collator of training batches, with what the teacher wants of their rows."""
+        """The collator of training batches, extended by what the teacher needs of their rows."""
 
     def facts(self) -> dict[str, Any]:
-        """What says which teacher it is, for the report and to compare runs by."""
+        """Facts that identify the teacher, for the report and for comparing runs."""
 
 
 class Answers(NamedTuple):
-    """What a teacher says of a batch, about the classes that both know.
+    """A teacher's predictions for a batch, for the classes that both models know.
 
     Attributes:
         logits: float32 `[batch, shared classes]`.
-        share: `[batch]`, how much of each window's label lies in those classes; None where all does.
+        share: `[batch]`, the part of each window's target in these classes; None if it is always all.
     """
 
     logits: Tensor
@@ -61,16 +61,16 @@ class Answers(NamedTuple):
 
 
 class Distillation:
-    """A teacher, and how much it counts.
+    """A teacher and its weight in the loss.
 
-    Where each window has one class and the teacher does not know all of them, it is asked which of those that both
-    know it is, and counts as much as the window's label lies in these: it has nothing to say of others.
+    If each window has one class and the teacher does not know all classes, its distribution is over the shared classes,
+    and it counts by the part of the window's target in them: it cannot say anything about other classes.
 
     Args:
-        teacher: what answers.
+        teacher: gives the logits.
         labels: the model's classes.
-        weight: of the teacher in the loss, labels have the rest.
-        temperature: by which logits are divided.
+        weight: of the teacher in the loss; labels have the rest.
+        temperature: divides the logits.
 
     Raises:
         InputError: see `shared_classes`.
@@ -87,8 +87,8 @@ class Distillation:
             numbers = (len(self.shared), len(labels))
             if weight == 1 and labels.is_multi_label:
                 raise InputError(
-                    f"--distillation_weight 1 learns from no labels, and the teacher {teacher.name} does not know "
-                    f"{lacking}, which nothing would then teach: give less than 1"
+                    f"--distillation_weight 1 ignores the labels, and the teacher {teacher.name} does not know "
+                    f"{lacking}, which would not be learned: give less than 1"
                 )
             logger.warning("The teacher %s knows %d of %d classes, not %s", teacher.name, *numbers, lacking)
 
@@ -97,22 +97,22 @@ class Distillation:
         return self.teacher.collator_of(collator)
 
     def answers(self, batch: Batch, targets: Tensor) -> Answers:
-        """What the teacher says of a batch, whose targets are `[batch, classes]`."""
+        """The teacher's predictions for a batch with targets `[batch, classes]`."""
         logits = self.teacher.answers(batch)
-        if self._own.device != logits.device:  # once, not at each step
+        if self._own.device != logits.device:  # only once
             self._theirs, self._own = self._theirs.to(logits.device), self._own.to(logits.device)
         is_open = self.is_subset and not self.labels.is_multi_label
         return Answers(logits[:, self._theirs], targets[:, self._own].sum(dim=1) if is_open else None)
 
     def blended(self, losses: Tensor, logits: Tensor, answers: Answers) -> Tensor:
-        """The losses of windows `[batch]` with the teacher's part in them; `logits` are the model's."""
+        """The losses of windows `[batch]`, including the teacher's part; `logits` are the model's."""
         distance = sigmoid_distance if self.labels.is_multi_label else softmax_distance
         taught = distance(logits.float()[:, self._own], answers.logits, self.temperature)
         weight = self.weight if answers.share is None else self.weight * answers.share
         return (1 - weight) * losses + weight * taught
 
     def settings(self) -> dict[str, Any]:
-        """What decides of the teaching, JSON-able."""
+        """The settings that determine the distillation, JSON-able."""
         shared = {"shared_classes": len(self.shared), "weight": self.weight, "temperature": self.temperature}
         return {**self.teacher.facts(), **shared}
 
@@ -124,43 +124,43 @@ def shared_classes(name: str, theirs: LabelSpace, labels: LabelSpace) -> list[st
         name: of the teacher.
 
     Raises:
-        InputError: there are none, or one of them tells one class and the other several.
+        InputError: there are none, or only one of the two is multi-label.
     """
     known = set(theirs.names)
     shared = [one for one in labels.names if one in known]
     if not shared:
         raise InputError(
-            f"The teacher {name} knows none of the classes: it tells {_some(theirs.names)} apart and these are "
-            f"{_some(labels.names)}; names must be the same, letter by letter (--label_map gives classes other names)"
+            f"The teacher {name} knows none of the classes: its classes are {_some(theirs.names)} and these are "
+            f"{_some(labels.names)}; names must be identical (--label_map renames classes)"
         )
     if theirs.is_multi_label != labels.is_multi_label:
-        words = {True: "several classes at a time", False: "one class at a time"}
+        words = {True: "is multi-label", False: "is single-label"}
         otherwise = ", or build features with --several_labels" if theirs.is_multi_label else ""
         raise InputError(
-            f"The teacher {name} tells {words[theirs.is_multi_label]} and this run {words[labels.is_multi_label]}, so "
-            f"their scores are not of one kind: give a teacher of the same task{otherwise}"
+            f"The teacher {name} {words[theirs.is_multi_label]} and this run {words[labels.is_multi_label]}, so their "
+            f"scores cannot be compared: give a teacher of the same task{otherwise}"
         )
     if len(shared) == 1 and not labels.is_multi_label:
         raise InputError(
-            f"The teacher {name} knows {shared[0]!r} alone of the classes, so there is nothing that it could tell "
-            "apart: give one that knows two or more"
+            f"The teacher {name} knows only {shared[0]!r} of the classes, so there is nothing to learn from it: give "
+            "one that knows two or more"
         )
     return shared
 
 
 def refuse_margin(head: str) -> None:
-    """Refuses a head whose logits have a margin in training, which a teacher's have not. Raises InputError."""
+    """Raises InputError for a head whose logits have a margin in training, unlike the teacher's."""
     raise InputError(
-        f"--head {head} takes a margin from the right class in training, so that its logits cannot be compared with a "
-        "teacher's: give another head, or leave the teacher out"
+        f"--head {head} lowers the logit of the true class by a margin in training, so its logits cannot be compared "
+        "with a teacher's: give another head, or leave the teacher out"
     )
 
 
 def refuse_other_metadata(teacher: Teacher, fields: Mapping[str, Sequence[str]]) -> None:
-    """Refuses a teacher that takes the numbers of the model's metadata for other values. Raises InputError.
+    """Raises InputError for a teacher whose metadata is encoded differently from the model's.
 
     Args:
-        fields: of the model's metadata, each with its values, as its config has them.
+        fields: the model's metadata fields and their values, from its config.
     """
     theirs = getattr(teacher, "metadata", None)
     if theirs and fields and theirs != {field: list(values) for field, values in fields.items()}:
@@ -169,18 +169,18 @@ def refuse_other_metadata(teacher: Teacher, fields: Mapping[str, Sequence[str]])
         )
         raise InputError(
             f"The teacher {teacher.name} reads other metadata ({found}) than the model ({wanted}): give a teacher with "
-            "the same, or leave out --metadata, and the teacher takes its own as unknown"
+            "the same, or leave out --metadata, so that the teacher's metadata is unknown"
         )
 
 
 def refuse_mixing(augment: Any) -> None:
-    """Refuses augmentation that mixes windows, where a teacher's answers are of whole ones. Raises InputError."""
+    """Raises InputError for augmentation that mixes windows, since stored logits are for single windows."""
     parts = (augment, getattr(augment, "sound", None), getattr(augment, "features", None))
     for step in (step for part in parts for step in getattr(part, "steps", ())):
         if getattr(step, "mixes_windows", False):
             raise InputError(
-                f"--teacher_logits are of windows as they are stored, and {type(step).__name__} mixes several: leave "
-                "the mixing out, or give --teacher, which hears what the model hears"
+                f"--teacher_logits are for stored windows, and {type(step).__name__} mixes several: leave the mixing "
+                "out, or give --teacher, which gets the same input as the model"
             )
 
 

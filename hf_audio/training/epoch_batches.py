@@ -1,12 +1,13 @@
-"""Which windows a process reads when: every epoch is one order of all windows, whatever the number of processes.
+"""Which windows each process reads: an epoch has one order of all windows, for any number of processes.
 
-    order of an epoch   0 1 2 3 4 5 6 7 8 9 A B C D E F ...      from the seed and the epoch alone
-    global batch        what one optimizer step sees: batch_size x accumulation x world_size windows in a row
-    micro-batch         batch_size of them for each process, in turns:  rank 0 | rank 1 | rank 0 | rank 1 ...
+    order of an epoch   0 1 2 3 4 5 6 7 8 9 A B C D E F ...      depends only on seed and epoch
+    global batch        the windows of one optimizer step: batch_size x accumulation x world_size windows in a row
+    micro-batch         batch_size of them per process, in turns:  rank 0 | rank 1 | rank 0 | rank 1 ...
 
-Two processes therefore see in each step what one with twice the batch, or twice the accumulation, would. The last
-micro-batches of an epoch are filled up with windows from its beginning, so that all have one size (another would be
-compiled again) and no process waits for another; what fills up is computed but does not count in the loss.
+So a step of two processes has the same windows as a step of one process with twice the batch size or accumulation. The
+last micro-batches of an epoch are filled up with windows from its beginning, so that all have the same size (another
+size would be recompiled) and no process waits for another. Windows that fill up are computed, but do not count in the
+loss.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class Share:
     """A micro-batch's part of its step.
 
     Attributes:
-        places: of its windows in the step's global batch.
-        num_counted: how many of its windows count, the first ones.
-        num_in_step: windows that count in the whole step, over all micro-batches and processes.
+        places: places of its windows in the step's global batch.
+        num_counted: number of its first windows that count.
+        num_in_step: number of windows that count in the whole step, over all micro-batches and processes.
     """
 
     places: range
@@ -47,11 +48,11 @@ class BatchLayout:
     """How an epoch's windows are divided into steps, micro-batches and processes.
 
     Attributes:
-        num_windows: of an epoch, over all processes.
-        batch_size: windows of one micro-batch of one process.
-        accumulation: micro-batches of one process in a step.
-        rank, world_size: which process of how many.
-        drop_last: leave out the windows that fill no micro-batch of all processes.
+        num_windows: per epoch, over all processes.
+        batch_size: windows per micro-batch of one process.
+        accumulation: micro-batches per step of one process.
+        rank, world_size: number of this process, and of all processes.
+        drop_last: leave out windows that do not fill a micro-batch of all processes.
     """
 
     num_windows: int
@@ -68,17 +69,17 @@ class BatchLayout:
 
     @property
     def num_micro_batches(self) -> int:
-        """Of one process in an epoch."""
+        """Micro-batches of one process per epoch."""
         whole = self.num_windows / self.across
         return math.floor(whole) if self.drop_last else math.ceil(whole)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps; the last one may have fewer micro-batches."""
+        """Optimizer steps per epoch; the last one may have fewer micro-batches."""
         return max(1, math.ceil(self.num_micro_batches / self.accumulation))
 
     def share(self, step: int, micro_batch: int) -> Share:
-        """The part of a micro-batch in an optimizer step, both counted from 0; steps go on from epoch to epoch."""
+        """The part of a micro-batch in an optimizer step, both counted from 0; steps are counted over all epochs."""
         global_batch = self.across * self.accumulation
         before = step % self.steps_per_epoch * global_batch  # windows of earlier steps of the epoch
         usable = self.num_micro_batches * self.across if self.drop_last else self.num_windows
@@ -88,12 +89,12 @@ class BatchLayout:
 
 
 class EpochBatches(Sampler[list[int]]):
-    """The rows of one process's micro-batches, epoch by epoch; a DataLoader's `batch_sampler`.
+    """The rows of one process's micro-batches, epoch by epoch; for a DataLoader's `batch_sampler`.
 
     Args:
         layout: of the epoch.
-        seed: of its order; None reads the windows as they are stored.
-        shares: how often each window is drawn, see `window_shares`; None reads each once.
+        seed: of the order; None: windows in stored order.
+        shares: how often each window is drawn, see `window_shares`; None: each once.
     """
 
     def __init__(self, layout: BatchLayout, seed: int | None, shares: np.ndarray | None = None) -> None:
@@ -103,12 +104,12 @@ class EpochBatches(Sampler[list[int]]):
         return self.layout.num_micro_batches
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the order of the next epoch; Trainer calls it before each."""
+        """Sets the epoch, which determines the order; Trainer calls it before each epoch."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[list[int]]:
         layout = self.layout
-        order = np.resize(self._order(), layout.num_micro_batches * layout.across)  # begins again where it is too short
+        order = np.resize(self._order(), layout.num_micro_batches * layout.across)  # starts over if it is too short
         for first in range(layout.rank * layout.batch_size, len(order), layout.across):
             yield order[first : first + layout.batch_size].tolist()
 
@@ -122,16 +123,16 @@ class EpochBatches(Sampler[list[int]]):
 
 
 def train_windows(features: FeatureDataset, args: TrainingArguments) -> datasets.Dataset | StreamedWindows:
-    """The train split as a process reads it: rows by their number, or its share of a stream.
+    """The train split of a process: rows by number, or its share of a stream.
 
     Raises:
-        InputError: a stream is asked for what only a local split can do.
+        InputError: settings that only work for a local split are used for a stream.
     """
     if features.streamed is None:
         return features.splits["train"]
     if args.dataloader_drop_last or args.train_sampling_strategy != "random":
         raise InputError(
-            "A stream is read in batches of one size and in random order: give --streaming false, or leave out "
+            "A stream is read in batches of the same size and in random order: give --streaming false, or leave out "
             "--dataloader_drop_last and --train_sampling_strategy"
         )
     return StreamedWindows(
@@ -148,7 +149,7 @@ def layout_of(windows: datasets.Dataset | StreamedWindows, args: TrainingArgumen
     """How the epochs of a run are divided.
 
     Raises:
-        InputError: all windows would be left out.
+        InputError: no windows would be left.
     """
     layout = BatchLayout(
         len(windows),
@@ -160,7 +161,7 @@ def layout_of(windows: datasets.Dataset | StreamedWindows, args: TrainingArgumen
     )
     if layout.num_micro_batches < 1:
         raise InputError(
-            f"{len(windows)} training windows fill no batch of {layout.across}, and --dataloader_drop_last leaves them "
-            "out: leave that out, or give a smaller --per_device_train_batch_size"
+            f"{len(windows)} training windows do not fill a batch of {layout.across}, and --dataloader_drop_last "
+            "leaves them out: leave that out, or give a smaller --per_device_train_batch_size"
         )
     return layout

@@ -1,9 +1,9 @@
-"""Which layer learns at which rate, and from when on: layer-wise decay, the head's own rate, gradual unfreezing.
+"""The learning rate of each layer, and when it starts to learn: layer-wise decay, the head's rate, gradual unfreezing.
 
-Layer-wise decay is that of BERT's and BEiT's fine-tuning (Clark et al. 2020, arXiv 2003.10555; Bao et al. 2021, arXiv
-2106.08254): the rate of a layer is `learning_rate * layer_decay ** (layers between it and the head, the head counted)`.
-Gradual unfreezing is that of ULMFiT (Howard and Ruder 2018, arXiv 1801.06146): the head first, then one layer more from
-the top on.
+Layer-wise decay is that of ELECTRA's and BEiT's fine-tuning (Clark et al. 2020, arXiv 2003.10555; Bao et al. 2021,
+arXiv 2106.08254): a layer's rate is `learning_rate * layer_decay ** (its distance from the head)`. Gradual unfreezing
+is that of ULMFiT (Howard and Ruder 2018, arXiv 1801.06146): first only the head, then one more layer at a time, from
+the top down.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from hf_audio.models.layer_groups import layer_groups
 
 
 class PlannedLayer(NamedTuple):
-    """A layer and its training.
+    """A layer and how it is trained.
 
     Attributes:
         name: of the layer.
-        parameters: those of it that are trained, by the names that the bare model has.
-        learning_rate: at the schedule's height.
-        first_epoch: how many epochs are over when it begins to learn; 0 from the start.
+        parameters: its trained parameters, by their names in the unwrapped model.
+        learning_rate: peak learning rate.
+        first_epoch: number of completed epochs when it starts to learn; 0: from the start.
     """
 
     name: str
@@ -38,15 +38,15 @@ class PlannedLayer(NamedTuple):
 
     @property
     def num_weights(self) -> int:
-        """Of its trained parameters."""
+        """Number of its trained weights."""
         return sum(one.numel() for one in self.parameters.values())
 
 
 def plan_layers(model: PreTrainedModel, learning_rate: float, optimizing: OptimizingConfig) -> list[PlannedLayer]:
-    """The layers that are trained, from the head down; an empty list where all are treated alike.
+    """The layers that are trained, from the head down; an empty list if all are treated the same.
 
     Raises:
-        InputError: only one layer is trained, or timm does not know the layers of its network.
+        InputError: only one layer is trained, or timm does not know the layers of this network.
     """
     if not (optimizing.sets_rates or optimizing.unfreeze_epochs):
         return []
@@ -59,21 +59,21 @@ def plan_layers(model: PreTrainedModel, learning_rate: float, optimizing: Optimi
             plan.append(PlannedLayer(layer.name, trained, rate, len(plan) * optimizing.unfreeze_epochs))
     if len(plan) < 2:
         raise InputError(
-            "--layer_decay, --head_learning_rate and --unfreeze_epochs tell layers apart and one alone is trained: "
-            "leave them out, or train more than that"
+            "--layer_decay, --head_learning_rate and --unfreeze_epochs need several layers and only one is trained: "
+            "leave them out, or train more layers"
         )
     return plan
 
 
 def first_step(layer: PlannedLayer, steps_per_epoch: int) -> int:
-    """Optimizer steps that are over when a layer begins to learn."""
+    """Number of completed optimizer steps when a layer starts to learn."""
     return math.ceil(layer.first_epoch * steps_per_epoch - 1e-9)
 
 
 def set_rates(optimizer: Optimizer, plan: Sequence[PlannedLayer]) -> None:
-    """Divides an optimizer's groups, before its first step, so that each layer has its rate; weight decay stays.
+    """Splits an optimizer's groups, before its first step, so that each layer has its rate; weight decay is unchanged.
 
-    The head's groups come first: theirs is the rate that Trainer logs.
+    The head's groups come first, since Trainer logs the rate of the first group.
     """
     place_of = {id(one): place for place, layer in enumerate(plan) for one in layer.parameters.values()}
     before = list(optimizer.param_groups)
@@ -86,12 +86,12 @@ def set_rates(optimizer: Optimizer, plan: Sequence[PlannedLayer]) -> None:
 
 
 def plan_settings(plan: Sequence[PlannedLayer]) -> list[list[Any]] | None:
-    """What decides of a plan, as a run's settings have it: name, learning rate and first epoch of each layer."""
+    """A plan for a run's settings: name, learning rate and first epoch of each layer."""
     return [[layer.name, layer.learning_rate, layer.first_epoch] for layer in plan] or None
 
 
 def plan_table(plan: Sequence[PlannedLayer], num_epochs: float) -> str:
-    """A short table of the layers, to be printed once."""
+    """A table of the layers, for the terminal."""
     lines = [f"{'layer':<12}{'weights':>14}{'learning rate':>16}   trained"]
     for layer in plan:
         when = "from the start" if not layer.first_epoch else f"after epoch {layer.first_epoch:g}"

@@ -1,7 +1,7 @@
-"""A trained classifier as a teacher: it hears the same augmented batch as the model, on the same device.
+"""A trained classifier as a teacher: it gets the same augmented batch as the model, on the same device.
 
-It stays as it is (evaluation mode, no gradient), and each process has one of its own, which is wrapped for no others.
-So it costs its weights in the memory of each device, and one forward for each batch.
+It does not change (evaluation mode, no gradient), and each process has its own copy, which is not wrapped. Its cost is
+the memory of its weights on each device, and a forward pass per batch.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from hf_audio.privacy import public_name
 from hf_audio.training.model_license import license_in_card
 from hf_audio.training.objective import Batch
 
-# of an extractor's settings: what says nothing of the inputs that it makes
+# settings of an extractor that do not affect its output
 NAMES = {"feature_extractor_type", "processor_class", "image_processor_type"}
 
 
 class Translation(NamedTuple):
-    """How inputs that were made for the model become a teacher's: of images, each normalized by statistics of its own.
+    """Converts spectrograms made for the model to a teacher's input, which may have another normalization and length.
 
     Attributes:
-        there, here: the model's normalization and the teacher's; None where they are the same.
-        longer: frames that the teacher's windows are longer.
-        padding: what a teacher reads behind a sound.
+        there, here: the model's normalization and the teacher's; None if they are the same.
+        longer: number of frames by which the teacher's windows are longer.
+        padding: the teacher's padding value.
     """
 
     there: Normalization | None
@@ -47,7 +47,7 @@ class Translation(NamedTuple):
     padding: float
 
     def of(self, values: Tensor, num_frames: Tensor) -> Tensor:
-        """Inputs `[batch, (channels,) frames, bins]`, of which `num_frames` int64 `[batch]` are not padding."""
+        """Converts inputs `[batch, (channels,) frames, bins]`; `num_frames` int64 `[batch]` frames are not padding."""
         if self.there is not None:
             values = self.here.apply(self.there.undo(values.float()))
         if self.longer:
@@ -60,15 +60,15 @@ class Translation(NamedTuple):
 
 
 class NetworkTeacher:
-    """A trained classifier that answers for training batches.
+    """A trained classifier that gives logits for training batches.
 
     Args:
         predictor: its model and its own extractor.
-        license: what its card says.
-        features: what is trained on.
+        license: from its card.
+        features: the data to train on.
 
     Raises:
-        InputError: it reads other features, hears shorter windows, or has no trained classifier.
+        InputError: it needs other features or shorter windows, or has no trained classifier.
     """
 
     needs_whole_windows = False
@@ -85,25 +85,25 @@ class NetworkTeacher:
 
     @property
     def metadata(self) -> dict[str, list[str]]:
-        """The fields of metadata that it reads, with their values; a batch without any is all unknown to it."""
+        """The metadata fields that it reads, with their values. Without them in a batch, they are unknown."""
         return getattr(self.model.config, "metadata", None) or {}
 
     @classmethod
     def load(
         cls, name: str, features: FeatureDataset, *, token: str | None = None, revision: str | None = None, **options
     ) -> NetworkTeacher:
-        """A published or local classifier; `options` are those of Predictor, the device among them."""
+        """Loads a published or local classifier; `options` are those of Predictor, such as the device."""
         return cls(*open_teacher(name, token=token, revision=revision, **options), features)
 
     def answers(self, batch: Batch) -> Tensor:
-        """Logits float32 `[batch, classes]` of a batch that was made for the model."""
+        """Logits float32 `[batch, classes]` for a batch that was made for the model."""
         inputs = self._inputs(batch)
         device = self.predictor.device.type
         with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=self.predictor.bf16):
             return self.model(**inputs).logits.float()
 
     def collator_of(self, collator: Any) -> Any:
-        """The same: it hears what the model hears."""
+        """The same collator, since the teacher gets the model's input."""
         return collator
 
     def facts(self) -> dict[str, Any]:
@@ -123,13 +123,13 @@ class NetworkTeacher:
 def open_teacher(
     name: str, *, token: str | None = None, revision: str | None = None, **options: Any
 ) -> tuple[Predictor, str | None]:
-    """A published or local classifier, and the license that its card names; `options` are those of Predictor."""
+    """A published or local classifier, and the license in its card; `options` are those of Predictor."""
     predictor = Predictor.load(name, token=token, revision=revision, **options)
     return predictor, license_in_card(Checkpoint(name, token, predictor.commit))
 
 
 def teacher_facts(predictor: Predictor, license: str | None) -> dict[str, Any]:
-    """Which teacher it is: its name, and the commit of the Hub or a digest of the weights that it has."""
+    """Facts that identify a teacher: its name, and its Hub commit or a digest of its weights."""
     folder = Path(predictor.name).expanduser()
     return {
         "teacher": public_name(predictor.name),
@@ -143,14 +143,14 @@ def teacher_facts(predictor: Predictor, license: str | None) -> dict[str, Any]:
 def check_teacher(
     name: str, extractor: FeatureExtractionMixin, *, token: str | None = None, revision: str | None = None
 ) -> LabelSpace:
-    """Looks at a teacher's settings alone, before features are built: its classes.
+    """A teacher's classes, from its settings; checks the teacher before features are built.
 
     Args:
         name: a run folder or a Hub name.
-        extractor: of the features that will be trained on, whatever their statistics and windows.
+        extractor: of the features to train on; its statistics and window length are ignored.
 
     Raises:
-        InputError: it cannot be loaded, or reads other features.
+        InputError: it cannot be loaded, or needs other features.
     """
     checkpoint = Checkpoint(name, token, revision)
     _check_kind(name, extractor, checkpoint.extractor)
@@ -163,20 +163,20 @@ def _check_kind(name: str, stored: FeatureExtractionMixin, own: FeatureExtractio
     there, here = kind_of_extractor(stored), kind_of_extractor(own)
     if there is not here:
         raise InputError(
-            f"The teacher {name} reads {here.described}, and the model {there.described}: a teacher must read the same "
-            f"features, so give one that reads {there.name}, or --features {here.name}"
+            f"The teacher {name} reads {here.described}, and the model {there.described}: give a teacher that reads "
+            f"{there.name} features, or --features {here.name}"
         )
     try:
         check_same_extractor(stored, own)
     except InputError as error:
-        raise InputError(f"The teacher {name} hears something else than the model: {error}") from None
+        raise InputError(f"The teacher {name} needs other features than the model: {error}") from None
 
 
 def _translation(name: str, features: FeatureDataset, own: FeatureExtractionMixin) -> Translation | None:
-    """How the model's inputs become the teacher's; None where they are the same.
+    """How to convert the model's inputs to the teacher's; None if they are the same.
 
     Raises:
-        InputError: they cannot.
+        InputError: they cannot be converted.
     """
     stored, kind = features.extractor, features.kind
     _check_kind(name, stored, own)
@@ -186,8 +186,8 @@ def _translation(name: str, features: FeatureDataset, own: FeatureExtractionMixi
     longer = own.max_length - stored.max_length
     if longer < 0:
         raise InputError(
-            f"The windows of {features.source} are longer ({stored.max_length:,} frames) than those that the teacher "
-            f"{name} hears ({own.max_length:,}), and would be cut: build features with a shorter --window_s"
+            f"The windows of {features.source} are longer ({stored.max_length:,} frames) than those of the teacher "
+            f"{name} ({own.max_length:,}), and would be cut: build features with a shorter --window_s"
         )
     is_same = kind.scale(stored) == kind.scale(own)
     there, here = (None, None) if is_same else (Normalization.of(stored), Normalization.of(own))
@@ -195,12 +195,11 @@ def _translation(name: str, features: FeatureDataset, own: FeatureExtractionMixi
 
 
 def _require_equal(name: str, stored: FeatureExtractionMixin, own: FeatureExtractionMixin) -> None:
-    """Refuses the first difference between extractors whose inputs cannot be made from each other's."""
+    """Refuses any difference between two extractors whose outputs cannot be converted."""
     there, here = stored.to_dict(), own.to_dict()
     for key in sorted((there.keys() | here.keys()) - NAMES):
         if there.get(key) != here.get(key):
             raise InputError(
-                f"The teacher {name} reads sound or features in another way than the model: {key} is "
-                f"{str(here.get(key))[:60]} there and {str(there.get(key))[:60]} here; give a teacher that was trained "
-                "with the same extractor"
+                f"The teacher {name} has another extractor than the model: {key} is {str(here.get(key))[:60]} there "
+                f"and {str(there.get(key))[:60]} here; give a teacher that was trained with the same extractor"
             )

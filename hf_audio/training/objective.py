@@ -1,6 +1,6 @@
-"""What a run is about: an Objective says how batches are made, what they cost and how well a model does.
+"""The objective of a run: how batches are made, their losses, and the metrics of a model.
 
-The trainer runs any of them. A new one is one class with the parts below, and one test.
+The trainer runs any objective. A new one is one class with the methods below, and one test.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from transformers import PreTrainedModel
 from hf_audio.data.loading.features_dataset import FeatureDataset
 
 Batch = dict[str, Any]
-OF_ALL = 2**32 - 1  # in a place's stead: numbers of a whole step, other than those that any window draws
+OF_ALL = 2**32 - 1  # takes the place of a window in seeds of random numbers for a whole step
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where the windows of a micro-batch stand in a run, which is all that their random numbers depend on.
+    """The places of a micro-batch's windows in a run, which determine their random numbers.
 
-    Numbers are drawn on the CPU by the seed, the step and the window's place in that step. So a window has the same
-    ones on every device, in a resumed run, and however a step is divided between micro-batches and processes.
+    Numbers are drawn on the CPU from the seed, the step and the window's place in that step. So a window has the same
+    numbers on every device, in a resumed run, and for any division of a step into micro-batches and processes.
 
     Attributes:
         seed: of the run.
-        step: optimizer steps done before; None in evaluation, which asks the same of a window every time.
+        step: optimizer steps done before; None in evaluation, so that all evaluations draw the same numbers.
         windows: their places in the step's global batch.
     """
 
@@ -40,32 +40,32 @@ class Places:
 
     @property
     def run(self) -> tuple[int, ...]:
-        """What all windows of the step share."""
+        """The part of the seed that all windows of the step share."""
         return (self.seed,) if self.step is None else (self.seed, self.step)
 
     @property
     def keys(self) -> list[tuple[int, ...]]:
-        """One key a window, which seeds numbers of its own."""
+        """One key per window, which seeds its random numbers."""
         return [(*self.run, place) for place in self.windows]
 
     def uniform(self, numbers: int) -> Tensor:
-        """float32 `[windows, numbers]` in [0, 1), each window's by its place alone."""
-        rows = max(self.windows, default=-1) + 1  # of the step up to the last of these: few numbers, quickly made
+        """float32 `[windows, numbers]` in [0, 1), which depend only on the windows' places."""
+        rows = max(self.windows, default=-1) + 1  # all windows of the step up to the last of these, which is cheap
         drawn = np.random.default_rng((*self.run, OF_ALL)).random((rows, numbers), dtype=np.float32)
         return torch.from_numpy(drawn[list(self.windows)])
 
 
 class Objective(ABC):
-    """One task of training.
+    """A training task.
 
     Attributes:
-        features: the splits "train" (local or streamed) and "validation" (local) are trained on and evaluated.
-        collator: rows of a split → a batch; it runs in the data loader's workers where there are any.
-        main_metric: what the best checkpoint is chosen by, where a run names no other, and whether more is better.
-        metric_names: all that `metrics` may give.
+        features: the splits "train" (local or streamed) and "validation" (local) are used.
+        collator: rows of a split → a batch; runs in the data loader's workers, if there are any.
+        main_metric: default metric for choosing the best checkpoint, and whether greater is better.
+        metric_names: all metrics that `metrics` may return.
         has_classes: whether its model is a classifier, whose scores of clips can be evaluated.
-        own: what it learns beside the model, such as the centers of a loss, where there is any; see
-            `own_parameters.py`. Its `learning_rate` is that of its parameters.
+        own: additional trained parameters, such as the centers of a loss, if there are any; see `own_parameters.py`.
+            Their learning rate is `own.learning_rate`.
     """
 
     features: FeatureDataset
@@ -77,28 +77,28 @@ class Objective(ABC):
 
     @abstractmethod
     def losses(self, model: PreTrainedModel, batch: Batch, places: Places) -> Tensor:
-        """The training loss of each window, float32 `[windows]`; the batch lies on the model's device.
+        """The training loss of each window, float32 `[windows]`; the batch is on the model's device.
 
-        Losses are of one window each, so that the trainer can weigh them: a step's loss is the mean over its windows.
+        Losses are per window, so that the trainer can weight them: a step's loss is the mean over its windows.
         """
 
     @abstractmethod
     def answers(self, model: PreTrainedModel, batch: Batch, places: Places) -> tuple[Any, Any]:
-        """What evaluation gathers of a batch: tensors `[windows, ...]` to be scored, and the truth beside them."""
+        """What evaluation collects for a batch: model outputs `[windows, ...]`, and the targets for them."""
 
     @abstractmethod
     def metrics(self, answers: Any, truth: Any) -> dict[str, float]:
-        """Scores of a whole split, by what `answers` gave of it as numpy arrays; "loss" is one of them."""
+        """Scores of a whole split, including "loss", from the outputs of `answers` as NumPy arrays."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What decides its result, by names that people know, JSON-able: compared where a run is taken up again."""
+        """Settings that determine the result, JSON-able, with names for users: compared when a run is resumed."""
 
     def attach(self, model: PreTrainedModel) -> None:  # noqa: B027 (most need nothing)
-        """Called once, with the model that is to be trained; raises InputError where it cannot be, by this."""
+        """Called once with the model to train; raises InputError if the objective cannot train it."""
 
     def published(
         self, model: PreTrainedModel, state: dict[str, Tensor] | None
     ) -> tuple[PreTrainedModel, dict[str, Tensor] | None]:
-        """The model to be left in the run folder, and its weights where they are not its own."""
+        """The model to save in the run folder, and its weights if they are not its own."""
         return model, state

@@ -1,4 +1,4 @@
-"""transformers' Trainer with what `OptimizingConfig` says: rates of layers, schedules, unfreezing, averaged weights."""
+"""transformers' Trainer with the settings of `OptimizingConfig`: rates of layers, schedules, unfreezing, averages."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from hf_audio.training.unfreezing import GradualUnfreezing
 
 
 class OptimizedTrainer(Trainer):
-    """The part of AudioTrainer that is about finding weights.
+    """The part of AudioTrainer that optimizes weights.
 
     Attributes:
-        objective: what is asked of the model.
-        layout: of an epoch.
-        optimizing: how weights are found.
-        settings: all that decides the run.
-        plan: the layers from the head down, see `plan_layers`; empty where all are treated alike.
-        trained_names: of the model's parameters, those that are trained at some time.
-        averages: the average of the weights while training lasts; None without one.
+        objective: the training task.
+        layout: how an epoch is divided into batches.
+        optimizing: settings of optimization.
+        settings: all settings that determine the run.
+        plan: the layers from the head down, see `plan_layers`; empty if all are treated the same.
+        trained_names: names of the parameters that are trained at any time.
+        averages: the average of the weights, during training; None without averaging.
     """
 
     objective: Objective
@@ -44,10 +44,10 @@ class OptimizedTrainer(Trainer):
     averages: AveragedWeights | None = None
 
     def add_optimizing(self) -> None:
-        """Called once, at the end of `__init__`: checks what only now is known, and listens to the training.
+        """Called once, at the end of `__init__`: checks the settings and adds callbacks.
 
         Raises:
-            InputError: weights that are divided among processes cannot be averaged or unfrozen.
+            InputError: weights are sharded over processes, so they cannot be averaged or unfrozen.
         """
         is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         self.trained_names = {name for name, one in self.model.named_parameters() if one.requires_grad}
@@ -63,7 +63,7 @@ class OptimizedTrainer(Trainer):
         if self.optimizing.unfreeze_epochs:
             if is_sharded:
                 raise InputError(
-                    "--unfreeze_epochs cannot be where FSDP or DeepSpeed divides weights among processes: leave it out"
+                    "--unfreeze_epochs does not work if FSDP or DeepSpeed shards the weights: leave it out"
                 )
             self.add_callback(GradualUnfreezing(self.plan, self.layout.steps_per_epoch, self.model))
         if self.plan and self.is_world_process_zero():
@@ -90,7 +90,7 @@ class OptimizedTrainer(Trainer):
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
-    # Averaged weights: the model has them while it is scored and saved.
+    # The model has its averaged weights during evaluation and saving.
 
     def evaluation_loop(self, *args, **kwargs):
         if self.averages is None:
@@ -111,8 +111,7 @@ class OptimizedTrainer(Trainer):
         return Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
 
     def start_averages(self) -> None:
-        """Called when training begins, on the model's device and with the weights of the checkpoint that it goes on
-        from."""
+        """Called when training starts, with the model on its device and the weights of the checkpoint, if resumed."""
         bare = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         steps = (self.state.max_steps, self.layout.steps_per_epoch)
         averages = AveragedWeights(bare, self.trained_names, self.optimizing, *steps, self._renew_statistics)
@@ -120,7 +119,7 @@ class OptimizedTrainer(Trainer):
         self.averages = averages
 
     def end_averages(self) -> None:
-        """Called when training has ended: the model has the best checkpoint's weights, or else gets the average."""
+        """Called when training has ended: the model keeps the best checkpoint's weights, or else gets the average."""
         has_best = self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None
         averages, self.averages = self.averages, None
         if averages is not None and not has_best:
@@ -132,7 +131,7 @@ class OptimizedTrainer(Trainer):
             renew_statistics(bare, self._forward_passes(bare))
 
     def _forward_passes(self, model) -> Iterator[Callable[[], object]]:
-        """Of each batch of an epoch, without augmentation."""
+        """A function per batch of an epoch that runs the model on it, without augmentation."""
         places = Places(self.args.seed, None, ())
         for batch in self.get_train_dataloader():
             inputs = self._prepare_inputs(batch)
@@ -140,7 +139,7 @@ class OptimizedTrainer(Trainer):
 
 
 class _Averaging(TrainerCallback):
-    """Tells a trainer when its averages are due."""
+    """Starts, updates and ends a trainer's averages."""
 
     def __init__(self, trainer: OptimizedTrainer) -> None:
         self.trainer = trainer

@@ -1,7 +1,6 @@
-"""What an objective learns beside the model: in the optimizer and in checkpoints, and in no published model.
+"""Parameters that an objective learns in addition to the model's: in optimizer and checkpoints, but not published.
 
-It is small, so each process has all of it: gradients are averaged over processes while they are computed, as those of
-the model are.
+They are few, so each process has all of them. Their gradients are averaged over processes, as those of the model are.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ MAX_BYTES = 1 << 30
 
 
 def optimize_own(own: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device, world_size: int) -> None:
-    """Adds its parameters to the model's optimizer, at the rate `own.learning_rate` and without weight decay."""
+    """Adds the parameters to the model's optimizer, with the rate `own.learning_rate` and without weight decay."""
     own.to(device)
     optimizer.add_param_group({"params": list(own.parameters()), "lr": own.learning_rate, "weight_decay": 0.0})
     if world_size > 1:
@@ -38,33 +37,33 @@ def _average(gradient: torch.Tensor) -> torch.Tensor:
 
 
 def save_own(own: nn.Module, checkpoint: str) -> None:
-    """Writes its parameters beside the optimizer's state."""
+    """Writes the parameters next to the optimizer's state."""
     write_atomically(Path(checkpoint) / OWN_FILE, save(own.state_dict()))
 
 
 def load_own(own: nn.Module, checkpoint: str) -> None:
-    """Takes up its parameters again.
+    """Loads the parameters.
 
     Raises:
-        InputError: the checkpoint has none, or other ones.
+        InputError: the checkpoint has none, or others.
     """
     try:
         own.load_state_dict(load(read_whole(Path(checkpoint) / OWN_FILE, MAX_BYTES)))
     except (InputError, SafetensorError, RuntimeError) as error:
         raise InputError(
-            f"{Path(checkpoint).name} has not what its loss had learned ({OWN_FILE}): give --overwrite_run true to "
-            "start again"
+            f"{Path(checkpoint).name} lacks the parameters of its loss ({OWN_FILE}): give --overwrite_run true to "
+            "start from the beginning"
         ) from error
 
 
 def require_unsharded(has_own: bool, is_sharded: bool) -> None:
-    """Refuses parameters beside a model that is sharded with its optimizer.
+    """Refuses additional parameters if the model and its optimizer are sharded.
 
     Raises:
-        InputError: there are some.
+        InputError: both are true.
     """
     if has_own and is_sharded:
         raise InputError(
-            "--center_weight has centers of its own, which FSDP and DeepSpeed would not train with the model: leave it "
-            "out, or train without them"
+            "--center_weight trains class centers, which FSDP and DeepSpeed do not support: leave it out, or train "
+            "without them"
         )

@@ -1,11 +1,11 @@
-"""Patch dropout: training steps of a spectrogram transformer that leave out a part of its patches.
+"""Patch dropout: training steps of a spectrogram transformer that drop a part of its patches.
 
-PaSST's patchout (Koutini et al. 2022, arXiv 2110.05069). A step gets cheaper, by more than its share of patches where
-attention costs most, and the model cannot lean on few of them. Whole columns (stretches of time) and rows (bands of
-frequency) of patches are left out, or any patches, or both: any of those that are left.
+This is PaSST's patchout (Koutini et al. 2022, arXiv 2110.05069). A step gets cheaper, more than proportionally if
+attention dominates the cost, and the model cannot rely on few patches. It drops whole columns (stretches of time) and
+rows (frequency bands) of patches, or any patches, or first the former and then any of the rest.
 
-Patches are taken away behind the model's own embeddings, so each keeps the position that it has, and the classes, the
-weights and the config of what is published are those without it. Nothing is left out in evaluation.
+Patches are dropped after the model's own embeddings, so the others keep their positions, and the class, weights and
+config of the published model are the same as without it. Nothing is dropped in evaluation.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from hf_audio.models.audio_spectrogram_transformer import NUM_SPECIAL_TOKENS
 from hf_audio.models.patch_choice import gather_patches
 from hf_audio.training.objective import Places
 
-OF_PATCHES = 2**32 - 2  # in a place's key: numbers apart from those that augmentation draws
+OF_PATCHES = 2**32 - 2  # part of the seed, so that the numbers differ from those of augmentation
 
 
 class PatchNumbers(NamedTuple):
-    """Of each window uniform numbers in [0, 1), which put its columns, rows and patches in order."""
+    """Uniform numbers in [0, 1) per window, which order its columns, rows and patches."""
 
     columns: Any
     rows: Any
@@ -37,7 +37,7 @@ class PatchNumbers(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Patches of a window: how many along frequency and along time, and frames from one column to the next."""
+    """Patches of a window: the number along frequency and along time, and frames from one column to the next."""
 
     rows: int
     columns: int
@@ -45,13 +45,13 @@ class Grid(NamedTuple):
 
 
 class _Gate:
-    """A hook behind embeddings `[batch, special + patches, hidden]`, which leaves out patches while it is told to."""
+    """A hook after embeddings `[batch, special + patches, hidden]`, which drops patches while `kept` is set."""
 
     def __init__(self) -> None:
-        self.kept: Tensor | None = None  # of the model call that is running
+        self.kept: Tensor | None = None  # for the current call of the model
 
     def __call__(self, module: nn.Module, inputs: Any, tokens: Tensor) -> Tensor | None:
-        """Special tokens and kept patches; None leaves all as they are."""
+        """Special tokens and kept patches; None changes nothing."""
         if self.kept is None or not module.training:
             return None
         special, patches = tokens[:, :NUM_SPECIAL_TOKENS], tokens[:, NUM_SPECIAL_TOKENS:]
@@ -59,14 +59,14 @@ class _Gate:
 
 
 class PatchDropout:
-    """Leaves out as many patches of each window, so that a batch stays one tensor.
+    """Drops the same number of patches from each window, so that a batch remains one tensor.
 
-    Which are left out is drawn by a window's place in the run. Of a short sound the same share is left out as of its
-    padding, and something of it always stays.
+    The draw depends on a window's place in the run. In a short window, the same share of sound and of padding is
+    dropped, and some sound always remains.
 
     Args:
-        patches: share of patches, of those that the other two leave, rounded to whole patches as all three.
-        time, frequency: shares of columns and of rows.
+        patches: share of the patches that the other two leave.
+        time, frequency: shares of columns and of rows. All three are rounded to whole numbers.
     """
 
     def __init__(self, patches: float = 0.0, time: float = 0.0, frequency: float = 0.0) -> None:
@@ -76,46 +76,45 @@ class PatchDropout:
 
     @classmethod
     def of(cls, config: AugmentConfig) -> PatchDropout | None:
-        """What settings ask for; None where that is nothing."""
+        """The patch dropout of these settings; None if there is none."""
         shares = config.patch_dropout, config.patch_dropout_time, config.patch_dropout_frequency
         return cls(*shares) if config.drops_patches else None
 
     def settings(self) -> dict[str, float]:
-        """The shares that are not 0, by their flags."""
+        """The shares that are not 0, by flag."""
         return {name: share for name, share in self.shares.items() if share}
 
     def attach(self, model: PreTrainedModel) -> None:
-        """Makes a model leave out patches, from now on, where `around` calls it.
+        """Prepares a model, so that calls through `around` drop patches.
 
         Raises:
-            InputError: a model without such patches, one that pools all of them, or a share that leaves out none or
-                all.
+            InputError: the model has no such patches or pools all of them, or a share would drop none or all.
         """
         embeddings = [module for module in model.modules() if isinstance(module, ASTEmbeddings)]
         if not embeddings:
             raise InputError(
-                f"--{next(iter(self.settings()))} leaves out patches of an Audio Spectrogram Transformer, found "
+                f"--{next(iter(self.settings()))} drops patches of an Audio Spectrogram Transformer, found "
                 f"{type(model).__name__}: leave it out, or give --model ast-mini"
             )
         if getattr(model.config, "pooling", "cls") != "cls":
             raise InputError(
-                f"--{next(iter(self.settings()))} is for models that read their class tokens, and pooling "
-                f"{model.config.pooling} reads all patches: leave one of the two out"
+                f"--{next(iter(self.settings()))} is for models that pool their class tokens, and pooling "
+                f"{model.config.pooling} uses all patches: leave one of the two out"
             )
         config = embeddings[0].config
         rows, columns = embeddings[0].get_shape(config)
         self.grid = Grid(rows, columns, config.time_stride)
         self._check_shares()
-        self._gate = _Gate()  # one of an earlier model, or of this one, stays open
-        for module in embeddings:  # with adapters there are two, of which one is called
+        self._gate = _Gate()  # hooks of earlier calls keep their own, which drops nothing
+        for module in embeddings:  # with adapters there are two, one of which is called
             module.register_forward_hook(self._gate)
 
     def around(self, model: nn.Module, places: Places, num_frames: Tensor) -> Callable[..., Any]:
-        """The model, called without some patches of these windows.
+        """The model as a function that drops patches of these windows.
 
         Args:
-            model: that of `attach`, also wrapped for several processes or compiled.
-            num_frames: int64 `[batch]`, how many frames of each window are not padding.
+            model: the model of `attach`, which may be wrapped for several processes or compiled.
+            num_frames: int64 `[batch]`, number of frames per window that are not padding.
         """
         kept = self.kept(self.draw(places), num_frames)
 
@@ -135,7 +134,7 @@ class PatchDropout:
         return Draws.of([PatchNumbers(*(lot.uniform(n) for n in (self.grid.columns, self.grid.rows, columns * rows)))])
 
     def kept(self, draws: Draws, num_frames: Tensor) -> Tensor:
-        """The patches that stay, int64 `[batch, kept]` in ascending order; a row of patches follows the other."""
+        """The remaining patches, int64 `[batch, kept]` in ascending order; patches are numbered row by row."""
         (drawn,) = draws.on(num_frames.device)
         num_columns, num_rows, num_patches = self.counts
         starts = torch.arange(self.grid.columns, device=num_frames.device) * self.grid.stride
@@ -148,7 +147,7 @@ class PatchDropout:
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """How many columns, rows, and patches of both, stay."""
+        """The numbers of remaining columns, rows and patches."""
         share, of_time, of_frequency = self.shares.values()
         columns = self.grid.columns - _rounded(of_time, self.grid.columns)
         rows = self.grid.rows - _rounded(of_frequency, self.grid.rows)
@@ -160,19 +159,19 @@ class PatchDropout:
         for (name, share), left, all_of_them in zip(self.shares.items(), (patches, columns, rows), before, strict=True):
             if share and not 0 < left < all_of_them:
                 raise InputError(
-                    f"--{name} {share:g} of {all_of_them} leaves out {all_of_them - left}: a window has "
-                    f"{self.grid.rows} rows and {self.grid.columns} columns of patches, of which some must stay and "
-                    "some go, so give another share"
+                    f"--{name} {share:g} of {all_of_them} drops {all_of_them - left}: a window has {self.grid.rows} "
+                    f"rows and {self.grid.columns} columns of patches, and at least one must be dropped and one must "
+                    "remain: give another share"
                 )
 
 
 def chosen(noise: Tensor, is_sound: Tensor, count: int) -> Tensor:
-    """`count` of the places of each window, int64 `[batch, count]` in ascending order.
+    """Chooses `count` places of each window, int64 `[batch, count]` in ascending order.
 
-    Sound and padding stay in proportion, rounded, and where there is any sound at least one place of it stays.
+    Sound and padding keep their proportion, rounded, and at least one place with sound remains, if there is any.
 
     Args:
-        noise: `[batch, places]` in [0, 1), smallest first.
+        noise: `[batch, places]` in [0, 1); the smallest are chosen.
         is_sound: bool `[batch, places]`.
     """
     num_places = noise.shape[1]

@@ -1,4 +1,4 @@
-"""Precision of scores: on a CPU float32, whatever a model is trained in."""
+"""Precision of evaluation: on a CPU always float32, for any precision of training."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from transformers import TrainingArguments
 
 
 def scores_in_bfloat16(args: TrainingArguments) -> bool:
-    """Whether scores are computed in bfloat16 too: on a GPU, where it is much faster. Scoring takes a CPU little beside
-    training, and who loads the published model there computes in float32."""
+    """Whether evaluation uses bfloat16 too: only on a GPU, where it is much faster. On a CPU, evaluation is cheap
+    compared to training, and users of the published model compute in float32 there."""
     return bool(args.bf16) and args.device.type != "cpu"
 
 
 def without_autocast(model: nn.Module) -> nn.Module:
-    """The same weights without the autocast that accelerate has put around `forward`."""
+    """The same weights without accelerate's autocast around `forward`."""
     if "_original_forward" not in vars(model):
         return model
     bare = copy.copy(model)

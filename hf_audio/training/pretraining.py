@@ -1,8 +1,8 @@
 """Pretraining without labels: the models of models/spectrogram_pretraining.py as an objective.
 
 rows of the feature dataset → collator: input_values, num_frames, window_keys
-  → noise          uniform numbers for each patch of each window, by the window itself
-  → model          hides or moves patches, and is asked what they were
+  → noise          uniform numbers for each patch of each window, seeded by the window
+  → model          hides or moves patches, and predicts them
   → window losses  the model's own
 """
 
@@ -25,32 +25,32 @@ from hf_audio.training.objective import Batch, Objective, Places
 
 
 class PretrainingCollator(FeatureCollator):
-    """Rows of a feature dataset → a normalized batch, with what the objectives need to know of each window."""
+    """Rows of a feature dataset → a normalized batch, with a key per window."""
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """A FeatureCollator's batch, and window_keys."""
         batch = super().__call__(rows)
-        # Numbers, no tensor: they seed generators on the CPU, and are not to be fetched back from the device.
+        # A list, not a tensor: they seed generators on the CPU, and need not be copied back from the device.
         batch["window_keys"] = [clip_key(f"{row['clip_id']} {row['start_s']}") for row in rows]
         return batch
 
 
 class Pretraining(Objective):
-    """Pretrains a spectrogram transformer on windows whose labels are not looked at; the model says what is asked.
+    """Pretrains a spectrogram transformer on windows without labels; the model defines the task.
 
-    What is drawn for a window depends on the seed, the step and the window itself. So several processes draw what one
-    with the same global batch would, and a resumed run what an undisturbed one would. In evaluation the step is left
-    out: every evaluation asks the same of a window.
+    Random numbers of a window depend on the seed, the step and the window itself. So they are the same for any number
+    of processes with the same global batch, and in a resumed run. Evaluation does not use the step, so all evaluations
+    draw the same numbers.
 
-    Evaluation gives the mean loss over windows, by which the best checkpoint is chosen, and where patches were shuffled
-    how well they are told: `accuracy` (which is 1 - the share of moved patches for a model that knows nothing),
+    Evaluation gives the mean loss over windows, by which the best checkpoint is chosen. For shuffled patches, it also
+    gives how well they are detected: `accuracy` (1 - the share of moved patches for a model that has learned nothing),
     `balanced_accuracy` and `roc_auc`.
 
-    After training the run folder is a checkpoint for fine-tuning, by `build_model(RUN_FOLDER, ...)` or with
-    transformers alone: a stock ASTForAudioClassification without a head, and the extractor.
+    After training, the run folder is a checkpoint for fine-tuning, by `build_model(RUN_FOLDER, ...)` or with only
+    transformers: a stock ASTForAudioClassification without a head, and the extractor.
 
     Args:
-        features: what is trained on.
+        features: the data to train on.
     """
 
     main_metric = ("loss", False)
@@ -65,7 +65,7 @@ class Pretraining(Objective):
         self.num_patches = 0
 
     def attach(self, model: PretrainingModel) -> None:
-        """Raises InputError: features that are not spectrograms, or of another size than the model's."""
+        """Raises InputError if the features are not spectrograms, or have another size than the model's."""
         _check_features(model, self.features)
         self.num_patches = model.num_patches
 
@@ -73,14 +73,14 @@ class Pretraining(Objective):
         return self._ask(model, batch, places).losses
 
     def answers(self, model: PretrainingModel, batch: Batch, places: Places) -> tuple[Any, Any]:
-        """Losses, and where there are any logits; targets of those. Trainer scores only where it is given both."""
+        """Losses, and logits if there are any; then their targets. Trainer computes metrics only if it gets both."""
         outputs = self._ask(model, batch, places)
         if outputs.logits is None:
             return outputs.losses, outputs.losses
         return (outputs.losses, outputs.logits), outputs.targets
 
     def metrics(self, answers: Any, truth: Any) -> dict[str, float]:
-        """Mean loss over windows, and of the shuffled objective how well moved patches are told from the others."""
+        """Mean loss over windows; for the shuffled objective, also how well moved patches are detected."""
         from sklearn.metrics import roc_auc_score
 
         if not isinstance(answers, tuple):
@@ -95,7 +95,7 @@ class Pretraining(Objective):
         return found
 
     def settings(self) -> dict[str, Any]:
-        return {"objective": "pretraining"}  # the model's config has the others
+        return {"objective": "pretraining"}  # the others are in the model's config
 
     def published(
         self, model: PretrainingModel, state: dict[str, Tensor] | None
@@ -110,7 +110,7 @@ class Pretraining(Objective):
 
 
 def window_noise(window_keys: Sequence[int], num_patches: int, *place: int) -> Tensor:
-    """Uniform float32 numbers `[windows, patches]` on the CPU: each window's from its key and a `place` in the run."""
+    """Uniform float32 numbers `[windows, patches]` on the CPU, seeded by each window's key and a `place` in the run."""
     return torch.from_numpy(
         np.stack([np.random.default_rng((*place, key)).random(num_patches, np.float32) for key in window_keys])
     )
@@ -126,5 +126,5 @@ def _check_features(model: PretrainingModel, features: FeatureDataset) -> None:
     if found != wanted:
         raise InputError(
             f"The model takes windows of {wanted[0]} frames and {wanted[1]} bins and the features have {found[0]} and "
-            f"{found[1]}: make the encoder by build_model for these features"
+            f"{found[1]}: create the encoder with build_model for these features"
         )

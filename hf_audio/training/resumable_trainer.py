@@ -1,7 +1,7 @@
-"""A trainer whose runs are begun, taken up again after a kill, and left as a model repository.
+"""A trainer whose runs can be killed and resumed, and end as a model repository.
 
-run folder/            after training a model repository
-  checkpoints/         where an interrupted run is taken up again: args.output_dir while it is trained
+run folder/            a model repository after training
+  checkpoints/         for resuming an interrupted run; args.output_dir during training
   tensorboard/
 """
 
@@ -33,12 +33,12 @@ from hf_audio.training.run_folder import load_weights, write_model
 
 
 class ResumableTrainer(OptimizedTrainer):
-    """The part of AudioTrainer that is about a run as a whole.
+    """The part of AudioTrainer that manages the run as a whole.
 
     Attributes:
-        run_folder: what becomes the model repository.
-        division: how the order of a streamed train split is divided; None where rows are read from a disk.
-        overwrite_run: start again where another run, or a part of this one, lies in the run folder.
+        run_folder: becomes the model repository.
+        division: how the order of a streamed train split is divided; None for a local split.
+        overwrite_run: delete an earlier run in the run folder and start from the beginning.
     """
 
     run_folder: Path
@@ -48,10 +48,10 @@ class ResumableTrainer(OptimizedTrainer):
     def train_resumable(self) -> TrainerState:
         """Trains from the newest complete checkpoint of the same run, or from the start, and saves the best model.
 
-        On a CPU a run that was killed at any moment ends with the same weights as an undisturbed one.
+        On a CPU, a run that was killed at any time ends with the same weights as an uninterrupted one.
 
         Raises:
-            InputError: a run with other settings lies in the run folder.
+            InputError: the run folder has a run with other settings.
         """
         checkpoint, finished = from_first_process(self._claim_folder)
         if checkpoint is not None:
@@ -66,7 +66,7 @@ class ResumableTrainer(OptimizedTrainer):
         return self.state
 
     def _claim_folder(self) -> tuple[str | None, bool]:
-        """Makes the run folder this run's; the checkpoint to go on from, and whether nothing is left to train."""
+        """Prepares the run folder; returns the checkpoint to resume from, and whether training is already finished."""
         folder = Path(self.args.output_dir)
         if self.overwrite_run:
             shutil.rmtree(folder, ignore_errors=True)
@@ -79,13 +79,13 @@ class ResumableTrainer(OptimizedTrainer):
         return (None, False) if checkpoint is None else (str(checkpoint), is_finished(checkpoint))
 
     def train(self, *args, **kwargs):
-        """Trainer.train, also right after an evaluation.
+        """Trainer.train, which also works after an evaluation.
 
-        Evaluating first marks the model as prepared (and compiles it where it is to be), and accelerate would then not
-        wrap it for several processes: each would train alone.
+        An evaluation marks the model as prepared (and compiles it, if requested). accelerate would then not wrap it for
+        several processes, and each would train on its own.
         """
         if self.accelerator._models and self.optimizer is None and not self.is_fsdp_enabled:
-            self.model = self.accelerator.unwrap_model(  # takes mixed precision off again
+            self.model = self.accelerator.unwrap_model(  # removes mixed precision
                 self.model_wrapped, keep_fp32_wrapper=False, keep_torch_compile=False
             )
             self.model_wrapped = self.model
@@ -95,7 +95,7 @@ class ResumableTrainer(OptimizedTrainer):
         return super().train(*args, **kwargs)
 
     def _restore_finished(self, checkpoint: Path) -> None:
-        """Takes up a run that has nothing left to train: its history and its best (else its last) weights."""
+        """Restores a finished run: its history, and its best weights, or else its last."""
         self.state = TrainerState.load_from_json(str(checkpoint / STATE_FILE))
         self.state.is_world_process_zero = self.is_world_process_zero()
         self.state.is_local_process_zero = self.is_local_process_zero()
@@ -107,18 +107,18 @@ class ResumableTrainer(OptimizedTrainer):
         self._load_best_model()
 
     def _shard(self) -> None:
-        """FSDP 2 shards a model together with its optimizer only, also where nothing is to be trained."""
+        """Shards the model. FSDP 2 needs an optimizer for that, even if nothing is trained."""
         self.create_optimizer()
         self.model, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)  # type: ignore[has-type]
         self.model_wrapped = self.model
 
     def evaluation_loop(self, *args, **kwargs):
         if self.is_fsdp_enabled and not self.accelerator._models:
-            raise InputError("Under FSDP a model can be evaluated after train_resumable only, which shards it")
+            raise InputError("With FSDP, a model can only be evaluated after train_resumable, which shards it")
         return super().evaluation_loop(*args, **kwargs)
 
     def save_run_model(self) -> None:
-        """Makes the run folder a model repository, see `write_model`."""
+        """Saves the model in the run folder, which becomes a model repository; see `write_model`."""
         state: dict[str, Tensor] | None = None
         if self._is_divided:
             state = self.accelerator.get_state_dict(self.model if self.is_fsdp_enabled else self.model_wrapped)
@@ -146,7 +146,7 @@ class ResumableTrainer(OptimizedTrainer):
 
     @property
     def _is_divided(self) -> bool:
-        """Whether no process has the whole model: under FSDP, and under DeepSpeed's ZeRO 3 once it has trained."""
+        """Whether no process has the whole model: with FSDP, and with DeepSpeed's ZeRO 3 after training."""
         is_zero_3 = self.deepspeed is not None and self.accelerator.state.deepspeed_plugin.zero_stage == 3
         return self.is_fsdp_enabled or is_zero_3
 

@@ -1,4 +1,4 @@
-"""What a run leaves: a folder that is a model repository, and the weights of its checkpoints taken up again."""
+"""Saving the result of a run as a model repository, and loading the weights of its checkpoints."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def write_model(
     extractor: FeatureExtractionMixin,
     objective: Objective,
 ) -> None:
-    """Makes a run folder a model repository: weights, config, extractor; with LoRA the merged model and adapter/.
+    """Writes a model repository: weights, config and extractor; with LoRA, the merged model and adapter/.
 
-    Files are written beside the old ones and renamed, so that a reader never meets half a model.
+    Files are written to a temporary folder and renamed, so that readers never see half a model.
 
     Args:
         model: unwrapped.
-        state: its weights, where its own are sharded over processes.
+        state: its weights, if its own are sharded over processes.
     """
     shutil.rmtree(folder / "adapter", ignore_errors=True)
     temporary = folder / ".model.tmp"
@@ -44,11 +44,11 @@ def write_model(
 
 
 def load_weights(model: PreTrainedModel, checkpoint: str) -> None:
-    """The weights of a checkpoint, every one of them, put into a model of its class.
+    """Loads all weights of a checkpoint into a model of its class.
 
-    Trainer compares the file's names with the model's and only warns of those it does not know. Since transformers 5
-    files keep AST's first names (`encoder.layer.0.attention.attention.query`) and the class has new ones
-    (`layers.0.attention.q_proj`), so it would load no layer at all; `from_pretrained` translates.
+    Trainer only warns about names that it does not know. Since transformers 5, files have AST's old names
+    (`encoder.layer.0.attention.attention.query`) and the class has new ones (`layers.0.attention.q_proj`), so Trainer
+    would load no layers at all. `from_pretrained` translates the names.
     """
     saved = type(model).from_pretrained(checkpoint, dtype=model.dtype, use_safetensors=True)
     model.load_state_dict(saved.state_dict())

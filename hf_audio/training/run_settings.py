@@ -1,4 +1,4 @@
-"""What decides a run: written down before it starts, compared where it is asked for again, and told by its report."""
+"""The settings that determine a run: written before it starts, compared when it is resumed, and shown in its report."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from hf_audio.training.balanced_order import class_shares
 from hf_audio.training.layer_plan import PlannedLayer, plan_settings
 from hf_audio.training.objective import Objective
 
-OF_THE_MODEL = "model."  # in front of the fields of its config
+OF_THE_MODEL = "model."  # prefix of the fields of its config
 TRAINABLE = "trainable weights"
 EMBEDDING_LOSSES = ("triplet", "center")
-CLASSES_DRAWN = "share of windows drawn"  # by class, where sampling is balanced
+CLASSES_DRAWN = "share of windows drawn"  # per class, with balanced sampling
 
 
 def run_settings(
     args: TrainingArguments, model: PreTrainedModel, objective: Objective, patience: int
 ) -> dict[str, Any]:
-    """What decides a run's result, flat and as JSON; the names are read by people where two runs differ.
+    """The settings that determine a run's result, as flat JSON; users see the names if two runs differ.
 
     Args:
-        args: as the trainer has them.
-        model: before its training, not yet prepared for it.
+        args: the trainer's arguments.
+        model: before it is prepared for training.
         patience: of early stopping.
     """
     base = str(getattr(model.config, "_name_or_path", "") or "")
@@ -69,7 +69,7 @@ def run_settings(
 def optimizing_settings(
     optimizing: OptimizingConfig, plan: Sequence[PlannedLayer], features: FeatureDataset, shares: np.ndarray | None
 ) -> dict[str, Any]:
-    """Those of `run_settings` that say how weights are found, as far as they act.
+    """The settings of optimization for `run_settings`, as far as they have an effect.
 
     Args:
         plan: see `plan_layers`.
@@ -95,7 +95,7 @@ def run_facts(
     """The report's "model", "training" and "log_history".
 
     Args:
-        settings: `run_settings` of the run, which are all that is said of how it was trained.
+        settings: `run_settings` of the run, the only source for how it was trained.
         model: unwrapped.
     """
     bare = model.get_base_model() if is_lora(model) else model
@@ -118,7 +118,7 @@ def _progress(args: TrainingArguments, state: TrainerState) -> dict[str, Any]:
         "epochs": state.epoch,
         "steps": state.global_step,
         "best_step": state.best_global_step,
-        "seconds": last.get("train_runtime"),  # since the last resume, where the run was interrupted
+        "seconds": last.get("train_runtime"),  # since the last resume, if the run was interrupted
         "windows_per_second": last.get("train_samples_per_second"),
         "device": torch.cuda.get_device_name() if args.device.type == "cuda" else args.device.type,
         "num_processes": args.world_size,
@@ -141,7 +141,7 @@ def _decided(settings: Mapping[str, Any], state: TrainerState) -> dict[str, Any]
 
 
 def _objective_in_words(settings: Mapping[str, Any]) -> dict[str, str]:
-    """What acted of the losses and the augmentation of classification, for a table."""
+    """The losses and augmentation of a classification run that had an effect, for a table."""
     if "loss" not in settings:
         return {}
     parts = [settings["loss"].replace("_", "-")]
@@ -156,14 +156,14 @@ def _objective_in_words(settings: Mapping[str, Any]) -> dict[str, str]:
         f"{what} loss times {settings[f'{what}_weight']:g}" for what in EMBEDDING_LOSSES if f"{what}_weight" in settings
     ]
     if taught := settings.get("distillation"):
-        parts.append(f"the teacher's share {taught['weight']:g}")
+        parts.append(f"distillation weight {taught['weight']:g}")
     dropped = ["PatchDropout"] if any(settings.get(name) for name in FRACTIONS) else []
     words = {"loss": ", ".join(parts), "augmentation": ", ".join([*settings["augmentation_steps"], *dropped])}
     return {name: value for name, value in words.items() if value}
 
 
 def _in_words(settings: Mapping[str, Any], state: TrainerState) -> dict[str, str]:
-    """What acted of OptimizingConfig, for a table."""
+    """The settings of OptimizingConfig that had an effect, for a table."""
     layers = settings["layers"] or []
     words = {
         "published weights": _published_weights(settings, state),
@@ -178,7 +178,7 @@ def _in_words(settings: Mapping[str, Any], state: TrainerState) -> dict[str, str
 
 
 def _published_weights(settings: Mapping[str, Any], state: TrainerState) -> str | None:
-    """What was averaged of the weights that a run leaves; a mean of epochs may have been worse than those before it."""
+    """How the published weights were averaged. The best ones may be from before the mean of the last epochs."""
     ema, num_epochs = settings["ema_decay"], settings["swa_epochs"]
     if ema:
         return f"moving average, decay {ema:g}"
@@ -188,5 +188,5 @@ def _published_weights(settings: Mapping[str, Any], state: TrainerState) -> str 
     first = first_averaged_step(num_epochs, state.max_steps, per_epoch)
     left = state.best_global_step or state.global_step
     if left < first:
-        return f"those of step {left:,}, better on validation than the means of the last {num_epochs} epochs"
+        return f"those of step {left:,}, better on validation than the means over the last {num_epochs} epochs"
     return f"mean of the last epochs, at most {num_epochs}, at step {left:,}"

@@ -1,4 +1,4 @@
-"""Schedules of the learning rate that transformers' --lr_scheduler_type lacks: one cycle, steps, exponential decay."""
+"""Learning rate schedules that transformers' --lr_scheduler_type lacks: one cycle, steps, exponential decay."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from hf_audio.config.optimizing import OptimizingConfig
 
-# of Smith and Topin 2018 (arXiv 1708.07120), as torch.optim.lr_scheduler.OneCycleLR has them
+# Smith and Topin 2018 (arXiv 1708.07120); values of torch.optim.lr_scheduler.OneCycleLR
 START_SHARE = 1 / 25
 END_SHARE = START_SHARE / 1e4
 
@@ -18,11 +18,11 @@ END_SHARE = START_SHARE / 1e4
 def schedule_of(
     optimizer: Optimizer, optimizing: OptimizingConfig, num_warmup_steps: int, num_steps: int, steps_per_epoch: int
 ) -> LambdaLR:
-    """The schedule that `optimizing.lr_schedule` names; each group of the optimizer keeps its share of the rate.
+    """The schedule `optimizing.lr_schedule`; each group of the optimizer keeps its own peak rate.
 
     Args:
-        num_warmup_steps: in which the rate rises, from nothing by a straight line as transformers has it, or of one
-            cycle from 1/25 by a cosine, as torch has it. Epochs of the decay are counted from the start of training.
+        num_warmup_steps: steps in which the rate rises: linearly from 0, as in transformers; for one_cycle, by a cosine
+            from 1/25, as in torch. Epochs of the decay are counted from the start of training.
         num_steps: of the whole training.
     """
     if optimizing.lr_schedule == "one_cycle":
@@ -33,7 +33,7 @@ def schedule_of(
 
 
 def _one_cycle(num_warmup_steps: int, num_steps: int) -> Callable[[int], float]:
-    """The shares of torch's OneCycleLR, whose momentum is not cycled here."""
+    """The factors of torch's OneCycleLR, without its cycle of momentum."""
     highest, last = num_warmup_steps - 1, num_steps - 1
 
     def share(step: int) -> float:

@@ -1,4 +1,4 @@
-"""Models that are divided among processes: what FSDP must know of them, and what DeepSpeed must not do with them."""
+"""Models that are sharded over processes: what FSDP must know about them, and what DeepSpeed must not do."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from hf_audio.models.lora import is_lora
 
 
 def refuse_adapters() -> None:
-    """Raises InputError: adapters are not sharded."""
-    raise InputError("LoRA under FSDP is not supported: adapters are small, use recipes/accelerate/multi_gpu.yaml")
+    """Raises InputError: adapters are not supported with FSDP."""
+    raise InputError("LoRA is not supported with FSDP: use recipes/accelerate/multi_gpu.yaml instead")
 
 
 def load_whole() -> None:
-    """Lets models be loaded whole in a run under DeepSpeed, such as the best checkpoint, to be scored.
+    """Lets whole models, such as the best checkpoint for evaluation, be loaded in a run with DeepSpeed.
 
-    Once a Trainer has been made for ZeRO 3, transformers would divide every model that is loaded among the processes.
+    Once a Trainer is created for ZeRO 3, transformers would shard every model that is loaded.
     """
     unset_hf_deepspeed_config()
 
 
 def name_blocks(plugin: Any, model: PreTrainedModel) -> None:
-    """Tells accelerate's FSDP plugin a model's blocks, where its config names none.
+    """Tells accelerate's FSDP plugin the blocks of a model, if its config names none.
 
     Raises:
-        InputError: adapters, which are not sharded.
+        InputError: the model has adapters.
     """
     if is_lora(model):
         refuse_adapters()
     if not plugin.transformer_cls_names_to_wrap:
         plugin.transformer_cls_names_to_wrap = blocks_of(model)
     if _input_embeddings(model) is None:
-        model.get_input_embeddings = _none  # accelerate asks for them, and those of a model of sound may raise
+        model.get_input_embeddings = _none  # accelerate calls it, and audio models may raise
 
 
 def blocks_of(model: PreTrainedModel) -> list[str]:
-    """Classes of a model's blocks, by `_no_split_modules` of itself and of what it wraps; those that it really has.
+    """Classes of a model's blocks, from `_no_split_modules` of the model and its parts.
 
-    A class may name blocks that only its siblings have: Whisper's decoder layers, where only the encoder is used. And
-    it may name what holds its input embeddings (AST does), which FSDP 2 shards by themselves and must not shard twice.
-    A model without any is sharded as one block.
+    A class may name blocks that the model does not have, such as Whisper's decoder layers if only the encoder is used:
+    these are left out. So are modules with the input embeddings (named by AST), which FSDP 2 shards separately and must
+    not shard twice. A model without blocks is sharded as one block.
     """
     embeddings = _input_embeddings(model)
     named = {

@@ -1,9 +1,9 @@
-"""A teacher that has said all before: its logits of every window, in a table that lies beside the features.
+"""A teacher whose logits for all windows were computed before and stored in a table.
 
     python scripts/store_logits.py someone/ast-large FEATURES --output_dir logits      → --teacher_logits logits
 
-Windows are found again by their clip and by where they start in it. So the teacher may read another kind of features,
-built of the same recordings with the same --window_s and --hop_s: grids of windows differ by less than SAME_START_S.
+Windows are found by their clip and their start in it. So the teacher may use another kind of features, built from the
+same recordings with the same --window_s and --hop_s: the starts of windows then differ by less than SAME_START_S.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from hf_audio.training.objective import Batch
 
 FILE = f"{FOLDER}/{WINDOWS}"
 SAME_START_S = 0.05
-MAX_LETTERS = 200  # of what a file says of its teacher
+MAX_LETTERS = 200  # of each fact that a file has about its teacher
 
 
 class LogitTable:
     """Stored logits, found by clip and start.
 
     Args:
-        stored: of all windows.
+        stored: the logits of all windows.
         name: for messages.
     """
 
@@ -49,7 +49,7 @@ class LogitTable:
         self.logits = stored.logits[order]
 
     def places(self, clip_ids: Sequence[str], starts_s: Sequence[float]) -> np.ndarray:
-        """The rows of windows, int64 `[windows]`, -1 where the table has none that starts within SAME_START_S."""
+        """The rows of windows, int64 `[windows]`; -1 if the table has none that starts within SAME_START_S."""
         clips = np.array([clip_key(clip_id) for clip_id in clip_ids], dtype=np.int64)
         firsts, ends = (np.searchsorted(self.clips, clips, side) for side in ("left", "right"))
         found = np.full(len(clips), -1)
@@ -64,7 +64,7 @@ class LogitTable:
         """float32 `[rows, classes]`.
 
         Raises:
-            InputError: a window that the table does not have.
+            InputError: the table lacks a window.
         """
         clip_ids, starts_s = ([row[name] for row in rows] for name in ("clip_id", "start_s"))
         places = self.places(clip_ids, starts_s)
@@ -72,23 +72,23 @@ class LogitTable:
         return torch.from_numpy(self.logits[places])
 
     def require(self, places: np.ndarray, clip_ids: Sequence[str], starts_s: Sequence[float]) -> None:
-        """Raises InputError where a window has no place."""
+        """Raises InputError if a window has no row."""
         lacking = np.flatnonzero(places < 0)
         if len(lacking):
             first = int(lacking[0])
             raise InputError(
-                f"{self.name} has no logits of {len(lacking):,} of {len(places):,} windows (the first is of "
+                f"{self.name} lacks the logits of {len(lacking):,} of {len(places):,} windows (the first is of "
                 f"{clip_ids[first]} at {starts_s[first]:.3g} s): store them for these recordings, with the same "
-                "--window_s and --hop_s, by scripts/store_logits.py"
+                "--window_s and --hop_s, with scripts/store_logits.py"
             )
 
 
 class TaughtCollator:
-    """A FeatureCollator whose batches have what the teacher said of their windows.
+    """A FeatureCollator that adds the teacher's logits to its batches.
 
     Args:
-        collator: of the batches.
-        table: of the logits.
+        collator: makes the batches.
+        table: has the logits.
     """
 
     def __init__(self, collator: FeatureCollator, table: LogitTable) -> None:
@@ -100,16 +100,16 @@ class TaughtCollator:
 
 
 class StoredTeacher:
-    """A teacher whose answers were stored.
+    """A teacher with stored logits.
 
     Args:
-        stored: its logits of every window of `features`.
-        features: what is trained on.
-        name: where they are, for messages.
-        commit: of the Hub.
+        stored: its logits for all windows of `features`.
+        features: the data to train on.
+        name: where the logits are, for messages.
+        commit: their commit on the Hub.
 
     Raises:
-        InputError: they lack a window.
+        InputError: a window is missing.
     """
 
     needs_whole_windows = True
@@ -123,20 +123,20 @@ class StoredTeacher:
     def load(
         cls, source: str, features: FeatureDataset, *, token: str | None = None, revision: str | None = None
     ) -> StoredTeacher:
-        """From a folder or a dataset on the Hub; the file may be untrusted."""
+        """Loads logits from a folder or a dataset on the Hub; the file may be untrusted."""
         stored, commit = open_logits(source, token=token, revision=revision)
         return cls(stored, features, source, commit)
 
     def answers(self, batch: Batch) -> Tensor:
-        """What the collator has found."""
+        """The logits that the collator has added."""
         return batch[TAUGHT]
 
     def collator_of(self, collator: FeatureCollator) -> TaughtCollator:
-        """One that finds the logits of each window."""
+        """A collator that adds the logits of each window."""
         return TaughtCollator(collator, self.table)
 
     def facts(self) -> dict[str, Any]:
-        """Who has said so, and where that is stored."""
+        """Facts about the teacher, and where its logits are stored."""
         told = {name: self.told.get(name) for name in ("teacher", "commit", "weights", "license")}
         known = {name: one[:MAX_LETTERS] if isinstance(one, str) else None for name, one in told.items()}
         logits = {"stored_logits": public_name(self.name), "stored_logits_commit": self.commit}
@@ -146,10 +146,10 @@ class StoredTeacher:
 def open_logits(
     source: str, *, token: str | None = None, revision: str | None = None
 ) -> tuple[StoredLogits, str | None]:
-    """Stored logits of a folder, or of a dataset on the Hub and then its commit.
+    """Stored logits from a folder, or from a dataset on the Hub with its commit.
 
     Raises:
-        InputError: neither, no access, or no stored logits.
+        InputError: it is neither, cannot be accessed, or has no stored logits.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
@@ -164,14 +164,14 @@ def open_logits(
 
 
 def _require_all(table: LogitTable, features: FeatureDataset) -> None:
-    """Refuses a table that lacks windows which training or its evaluation will read.
+    """Refuses a table that lacks windows of training or validation.
 
-    Of a stream only their number is known before: which of them is lacking is said when it is read.
+    For a stream, only the number of windows is known: missing ones are found when they are read.
     """
     if len(table.clips) < features.num_windows("train"):
         raise InputError(
             f"{table.name} has logits of {len(table.clips):,} windows and {features.source} has "
-            f"{features.num_windows('train'):,} in its train split alone: store them for these features, by "
+            f"{features.num_windows('train'):,} in its train split alone: store them for these features, with "
             "scripts/store_logits.py"
         )
     for split in {"train", "validation"} & features.splits.keys():

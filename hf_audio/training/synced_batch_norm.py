@@ -1,4 +1,4 @@
-"""Batch normalization over the windows of all processes, so that several train as one with the same global batch."""
+"""Batch norm over the windows of all processes, so that several processes train like one with the same global batch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hf_audio.models.timm_network import import_timm
 
 
 def sync_batch_norms(model: nn.Module) -> None:
-    """Lets every batch norm of a model take its statistics over all processes, in place.
+    """Makes all batch norms of a model compute their statistics over all processes, in place.
 
-    Left alone, each process normalizes by its own share of the batch: the smaller the share, the noisier, and the
-    result depends on the number of processes. On a GPU the layers become torch's own nn.SyncBatchNorm, whose kernels
-    send one small message a layer; that one refuses any other device, where the classes below take its place. Either
-    way the layers stay what they are: names, weights and the code that a published model carries do not change.
+    Otherwise each process would normalize by its own share of the batch: smaller shares are noisier, and the result
+    depends on the number of processes. On a GPU, the layers become torch's nn.SyncBatchNorm, whose kernels send one
+    small message per layer. It does not support other devices, where the classes below replace it. Names, weights and
+    the code of a published model do not change.
     """
     on_gpu = PartialState().device.type == "cuda"
     for module in list(model.modules()):
@@ -31,7 +31,7 @@ def sync_batch_norms(model: nn.Module) -> None:
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
-    """nn.BatchNorm2d whose mean and variance in training are those of all processes' windows together."""
+    """nn.BatchNorm2d whose mean and variance in training are over the windows of all processes."""
 
     def forward(self, maps: Tensor) -> Tensor:
         """`[batch, channels, height, width]` -> the same"""

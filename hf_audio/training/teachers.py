@@ -1,4 +1,4 @@
-"""The teacher that a run's settings ask for: opened with the features, and looked at before there are any."""
+"""The teacher of a run: checked before features are built, and loaded with the features."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from hf_audio.training.stored_teacher import StoredTeacher, open_logits
 def distillation_for(
     config: DistillingConfig, features: FeatureDataset, *, token: str | None = None, **options: Any
 ) -> Distillation | None:
-    """The teaching that settings ask for; None without a teacher.
+    """The distillation of these settings; None without a teacher.
 
     Args:
-        features: what is trained on.
+        features: the data to train on.
         token: for a private teacher.
         options: of Predictor: the device, and whether it computes in bfloat16.
 
     Raises:
-        InputError: a teacher that cannot be loaded, reads something else, or knows none of the classes.
+        InputError: the teacher cannot be loaded, needs other features, or knows none of the classes.
     """
     where = {"token": token, "revision": config.teacher_revision}
     if config.teacher:
@@ -40,11 +40,11 @@ def distillation_for(
 def require_teacher(
     config: DistillingConfig, labels: LabelSpace, extractor: FeatureExtractionMixin, token: str | None = None
 ) -> None:
-    """Refuses a teacher that does not fit, by its settings alone, before features are built. Raises InputError.
+    """Raises InputError for a teacher whose settings do not fit, before features are built.
 
     Args:
         labels: of the run.
-        extractor: of the features, whatever their statistics and windows.
+        extractor: of the features; its statistics and window length are ignored.
     """
     where = {"token": token, "revision": config.teacher_revision}
     if config.teacher:

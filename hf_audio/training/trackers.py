@@ -1,8 +1,8 @@
-"""Trackers of --report_to: what they are told of a run, and pictures by each one's own interface.
+"""Trackers of --report_to: which facts of a run they get, and figures by each one's own interface.
 
-Trainer's callbacks send all arguments and the model's config. Others may see what a tracker shows, so of paths they are
-told the last name only, and of accounts and tokens nothing (`PublicArguments`). W&B would send the machine's name, the
-command line, the code and the console's output too: it is begun here without them.
+Trainer's callbacks send all arguments and the model's config. A tracker's content may be public, so only the last part
+of paths is sent, and no accounts or tokens (`PublicArguments`). W&B would also send the machine's name, the command
+line, the code and the console output: it is started here without them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ABSENT = {"hub_token", "hub_model_id", "push_to_hub_token"}
 
 
 class PublicArguments(TrainingArguments):
-    """TrainingArguments whose texts for others have no path of this machine, and no account or token."""
+    """TrainingArguments whose `to_dict` has no paths of this machine, and no accounts or tokens."""
 
     def to_dict(self) -> dict[str, Any]:
         """See TrainingArguments."""
@@ -35,7 +35,7 @@ class PublicArguments(TrainingArguments):
 
 
 def told_in_public(args: TrainingArguments, model: PreTrainedModel) -> None:
-    """From here on the arguments and the model's config say of paths the last name only."""
+    """Makes arguments and the model's config give only the last part of paths from now on."""
     args.__class__ = PublicArguments
     for config in (model.config, getattr(getattr(model, "base_model", None), "config", None)):
         if getattr(config, "_name_or_path", ""):
@@ -43,7 +43,7 @@ def told_in_public(args: TrainingArguments, model: PreTrainedModel) -> None:
 
 
 def prepare_trackers(callbacks: Iterable[TrainerCallback], run_folder: Path) -> None:
-    """Lets trackers write to the run folder where they write to one, and W&B say nothing of the machine."""
+    """Makes trackers write to the run folder, and keeps W&B from sending facts about the machine."""
     for callback in callbacks:
         if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
             callback.logging_dir = str(run_folder / "tensorboard")
@@ -52,10 +52,10 @@ def prepare_trackers(callbacks: Iterable[TrainerCallback], run_folder: Path) -> 
 
 
 def send_pictures(callbacks: Iterable[TrainerCallback], pictures: Mapping[str, bytes], step: int) -> None:
-    """Sends PNG images to those trackers that show pictures and have begun.
+    """Sends PNG images to all started trackers that show figures.
 
     Args:
-        pictures: by their names, "validation/confusion".
+        pictures: by name, e.g. "validation/confusion".
         step: optimizer steps done.
     """
     for callback in callbacks:
@@ -81,7 +81,7 @@ def _image(picture: bytes) -> Image.Image:
 
 
 def _prepare_wandb(callback: WandbCallback, run_folder: Path) -> None:
-    """Trainer's own setup goes on with a run that has begun."""
+    """Starts the W&B run first, which Trainer's own setup then uses."""
     set_up = callback.setup
 
     def begin(args: TrainingArguments, state: Any, model: Any, **options: Any) -> None:

@@ -1,14 +1,14 @@
-"""AudioTrainer: transformers' Trainer for windows of sound, whatever the objective, with runs that survive a kill.
+"""AudioTrainer: transformers' Trainer for audio windows and any objective, with runs that can be killed and resumed.
 
 From stored rows to the gradient, in the order of this file:
 
-    get_train_dataloader   rows of an epoch, in micro-batches of one size            epoch_batches.py
+    get_train_dataloader   rows of an epoch, in micro-batches of the same size       epoch_batches.py
                              → collator, in a worker → copied to the device           the objective's
     get_batch_samples      the micro-batches of one optimizer step
     compute_loss             → augmentation → model → loss of each window             the objective's
                              → their share of the step's mean, over all processes
 
-Above it: resumable_trainer.py, runs that are taken up again; optimized_trainer.py, how weights are found.
+Base classes: resumable_trainer.py for resuming runs, optimized_trainer.py for optimization.
 """
 
 from __future__ import annotations
@@ -43,22 +43,21 @@ from hf_audio.training.trackers import prepare_trackers, told_in_public
 
 
 class AudioTrainer(ResumableTrainer):
-    """Trains a model by an objective, saves and restores the run, and leaves its best model in the run folder.
+    """Trains a model with an objective, saves and resumes the run, and leaves the best model in the run folder.
 
-    The best checkpoint is that with the best `main_metric` of the objective, unless `metric_for_best_model` names
-    another.
+    The best checkpoint has the best `main_metric` of the objective, or the best `metric_for_best_model` if given.
 
     Args:
-        model: stock, ours or LoRA, see `build_model`; of pretraining from `pretraining_model`.
-        args: transformers' own; `output_dir` is the run folder.
-        objective: what is asked of the model: Classification, Pretraining.
-        optimizing: rates of layers, schedules, averaged weights, balanced sampling; by default none of them.
-        early_stopping_patience: evaluations without a better score before training stops; 0 never stops.
-        overwrite_run: start again where another run, or a part of this one, lies in the run folder.
-        callbacks: further ones.
+        model: stock, ours or LoRA, see `build_model`; for pretraining, from `pretraining_model`.
+        args: of transformers; `output_dir` is the run folder.
+        objective: the training task: Classification or Pretraining.
+        optimizing: rates of layers, schedules, averaged weights, balanced sampling; by default none of these.
+        early_stopping_patience: evaluations without a better score before training stops; 0: never.
+        overwrite_run: delete an earlier run in the run folder and start from the beginning.
+        callbacks: additional callbacks.
 
     Raises:
-        InputError: arguments that do not fit each other, the model or the features; a folder that cannot be written.
+        InputError: arguments do not fit each other, the model or the features; or the folder is not writable.
     """
 
     def __init__(
@@ -93,12 +92,12 @@ class AudioTrainer(ResumableTrainer):
             data_collator=objective.collator,
             train_dataset=windows,
             eval_dataset=objective.features.splits.get("validation"),
-            processing_class=objective.features.extractor,  # each checkpoint carries it
+            processing_class=objective.features.extractor,  # saved with each checkpoint
             compute_metrics=lambda gathered: objective.metrics(gathered.predictions, gathered.label_ids),
             callbacks=[*(callbacks or []), *stopping, CheckpointMarker(self.division)],
         )
-        # Our loss is the share of a micro-batch in its step's mean. Trainer takes a model with **kwargs in its forward
-        # for one that divides by the number of items in the whole step itself, and would not divide by accumulation.
+        # Our loss is a micro-batch's share of its step's mean. Trainer assumes that a model with **kwargs in its
+        # forward divides by the number of items in the step itself, and would then not divide by accumulation.
         self.model_accepts_loss_kwargs = False
         self._micro_batch = 0
         told_in_public(self.args, model)
@@ -112,13 +111,13 @@ class AudioTrainer(ResumableTrainer):
 
     @property
     def features(self) -> FeatureDataset:
-        """What is trained on and scored."""
+        """The data to train and evaluate on."""
         return self.objective.features
 
-    # From rows to the gradient; called by Trainer.
+    # From rows to the gradient; Trainer calls these.
 
     def get_train_dataloader(self) -> DataLoader:
-        """Not through accelerator.prepare, which draws another order for another number of processes."""
+        """Does not use accelerator.prepare, whose order of windows depends on the number of processes."""
         windows, args = self.train_dataset, self.args
         if isinstance(windows, StreamedWindows):
             workers, batches = windows.num_workers, StreamedBatches(windows)
@@ -130,8 +129,8 @@ class AudioTrainer(ResumableTrainer):
             device=args.device,
             _non_blocking=args.accelerator_config.non_blocking,
             batch_sampler=batches,
-            # Workers are seeded by a draw when they start, which is once more in a run that is resumed: not from this
-            # process's own numbers, of which dropout takes the next ones.
+            # Starting workers draws a seed, and a resumed run starts them once more: do not draw it from the process's
+            # own generator, which dropout uses.
             generator=torch.Generator().manual_seed(args.data_seed),
             collate_fn=self.data_collator,
             num_workers=workers,
@@ -143,19 +142,19 @@ class AudioTrainer(ResumableTrainer):
         )
 
     def floating_point_ops(self, inputs) -> int:
-        """None: Trainer would guess them from tokens. scripts/benchmark_training.py --share counts them."""
+        """0: Trainer would estimate them from tokens. scripts/benchmark_training.py --share counts them."""
         return 0
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         self._micro_batch = 0
         if self.objective.own is not None:
-            self.objective.own.zero_grad()  # of the model's gradients Trainer takes care
+            self.objective.own.zero_grad()  # Trainer resets only the model's gradients
         return super().get_batch_samples(epoch_iterator, num_batches, device)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """What a micro-batch adds to its step's loss, the mean over the windows that count.
+        """A micro-batch's part of its step's loss, which is the mean over the windows that count.
 
-        Trainer divides by the micro-batches of the step, and gradients are averaged over processes: both are undone.
+        Trainer divides by the number of micro-batches, and gradients are averaged over processes: both are undone here.
         """
         share = self.layout.share(self.state.global_step, self._micro_batch)
         self._micro_batch += 1
@@ -173,10 +172,10 @@ class AudioTrainer(ResumableTrainer):
     # Evaluation.
 
     def predictor(self) -> Predictor:
-        """The model as it is now, to score clips with; one that is sharded over processes, as it was saved."""
+        """A predictor with the current model; if the model is sharded, with the saved one."""
         if not self.objective.has_classes:
             raise InputError(
-                "A pretrained model has no classes to score clips by: fine-tune it first, with --model RUN_FOLDER"
+                "A pretrained encoder has no classes to predict: fine-tune it first, with --model RUN_FOLDER"
             )
         args = self.args
         options = {"device": args.device, "bf16": scores_in_bfloat16(args), "batch_size": args.eval_batch_size}
@@ -187,7 +186,7 @@ class AudioTrainer(ResumableTrainer):
         return Predictor(self._scored(), self.features.extractor, usage=usage, **options)
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        """The objective's answers; the loss comes with the metrics, over all windows of all processes at once."""
+        """The objective's outputs; the loss is one of the metrics, computed over all windows of all processes."""
         inputs = self._prepare_inputs(inputs)
         model = model if scores_in_bfloat16(self.args) else without_autocast(model)
         with torch.no_grad():
@@ -198,12 +197,12 @@ class AudioTrainer(ResumableTrainer):
         return model if scores_in_bfloat16(self.args) else without_autocast(model)
 
     def get_eval_dataloader(self, eval_dataset=None) -> DataLoader:
-        # With persistent workers Trainer would answer every data set with the loader of the first one.
+        # With persistent workers, Trainer would use the first dataset's loader for all datasets.
         given = eval_dataset is not None and not isinstance(eval_dataset, str)
         return self.get_test_dataloader(eval_dataset) if given else super().get_eval_dataloader(eval_dataset)
 
     def get_test_dataloader(self, test_dataset) -> DataLoader:
-        # It is read once: workers that outlive it would only be in the way.
+        # It is read once, so persistent workers would only waste memory.
         persistent, self.args.dataloader_persistent_workers = self.args.dataloader_persistent_workers, False
         try:
             return super().get_test_dataloader(test_dataset)
@@ -221,5 +220,5 @@ class AudioTrainer(ResumableTrainer):
         return super()._determine_best_metric(metrics, trial)
 
     def facts(self) -> dict[str, Any]:
-        """What a report says of the model and its training: "model", "training" and "log_history"."""
+        """The report's facts about the model and its training: "model", "training" and "log_history"."""
         return run_facts(self.settings, self.accelerator.unwrap_model(self.model), self.args, self.state)

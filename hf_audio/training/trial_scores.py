@@ -1,4 +1,4 @@
-"""What a trial of a search says while it is trained, so that one which does badly can be ended."""
+"""Scores of a trial during its training, so that a search can stop bad trials early."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ TRIAL_FILE = "trial.jsonl"
 
 
 class TrialScores(TrainerCallback):
-    """Writes the scores of each evaluation to trial.jsonl, a line each: step, epoch, the metric that chooses the best
-    checkpoint, and all scores. A run that is resumed after a kill may write a step again.
+    """Writes one line per evaluation to trial.jsonl: step, epoch, the metric that chooses the best checkpoint, and all
+    scores. A run that is resumed after a kill may write a step again.
 
     Args:
-        run_folder: where the file goes.
+        run_folder: folder of the file.
     """
 
     def __init__(self, run_folder: Path) -> None:

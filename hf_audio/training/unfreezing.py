@@ -1,4 +1,4 @@
-"""Gradual unfreezing: layers that do not learn yet have no gradient, and cost none."""
+"""Gradual unfreezing: layers that do not learn yet have no gradient, which also saves its cost."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from hf_audio.training.layer_plan import PlannedLayer, first_step
 
 
 class GradualUnfreezing(TrainerCallback):
-    """Lets each layer of a plan learn from its epoch on.
+    """Unfreezes each layer of a plan at its epoch.
 
-    What is frozen depends on the number of steps alone, so a resumed run has what an undisturbed one had. The optimizer
-    knows all parameters from the start and skips those without a gradient. Statistics of batch norms that are frozen do
-    not move.
+    Frozen layers depend only on the number of steps, so they are the same in a resumed run. The optimizer has all
+    parameters from the start and skips those without a gradient. Statistics of frozen batch norms do not change.
 
     Args:
         plan: see `plan_layers`.
-        steps_per_epoch: optimizer steps.
-        model: the bare model.
+        steps_per_epoch: optimizer steps per epoch.
+        model: the unwrapped model.
     """
 
     def __init__(self, plan: Sequence[PlannedLayer], steps_per_epoch: int, model: nn.Module) -> None:
@@ -57,4 +56,4 @@ class GradualUnfreezing(TrainerCallback):
 
 
 def _rest(norm: nn.Module, _) -> None:
-    norm.eval()  # Trainer sets all of the model to training before each batch
+    norm.eval()  # Trainer puts the whole model in training mode before each batch

@@ -60,8 +60,8 @@ class FrameNetwork(AudioClassifier):
 
 FrameNetworkConfig.register_for_auto_class()
 FrameNetwork.register_for_auto_class("AutoModelForAudioClassification")
-# What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
-# others; from the Hub it copies all.
+# Repeats what the imported files import: from a local folder, transformers 4 copies only the files that the main file
+# itself imports. From the Hub, it copies all.
 from .heads import HEADS  # noqa: E402, F401
 from .logit_curves import LogitCurves  # noqa: E402, F401
 from .window_losses import cross_entropy  # noqa: E402, F401

@@ -1,13 +1,13 @@
-"""Any audio dataset, of the Hub or saved on a disk, as clips: what `datasets` reads, found by types and usual names.
+"""Reads any audio dataset, on the Hub or on disk, as clips: all formats of `datasets`, by types and common names.
 
-    Parquet with an Audio column         data/train-00000-of-00010.parquet, or as the card's configurations say
-    audio files with metadata            train/metadata.csv or .jsonl or .parquet beside train/a.wav
+    Parquet with an Audio column         data/train-00000-of-00010.parquet, or according to the card's configurations
+    audio files with metadata            train/metadata.csv or .jsonl or .parquet next to train/a.wav
     audio files in class folders         train/dog/a.wav
     WebDataset                           train-0000.tar with a.wav and a.json or a.cls in it
     what save_to_disk writes             dataset_dict.json, train/state.json, train/data-00000-of-00001.arrow
 
-Nothing is copied and no sound is read: of Parquet files on the Hub come their footers and their small columns. Code in
-a repository is never run.
+Nothing is copied and no sound is read: of Parquet files on the Hub, only footers and small columns are transferred.
+Code in a repository is never run.
 """
 
 from __future__ import annotations

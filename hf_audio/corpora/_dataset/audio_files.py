@@ -1,4 +1,4 @@
-"""Audio files with metadata.csv, .jsonl or .parquet beside them, or in class folders: what `audiofolder` reads."""
+"""Audio files with a metadata.csv, .jsonl or .parquet, or in class folders: the format `audiofolder` of `datasets`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from hf_audio.data.tables import table_of
 from hf_audio.errors import InputError, one_line
 
 FILE_NAME = "file_name"
-MAX_TABLE = 1 << 30  # bytes of a table beside the files
+MAX_TABLE = 1 << 30  # bytes of a metadata table
 
 
 def audio_file_rows(place: Place, layout: Layout, splits: Sequence[str], reading: DatasetReading) -> FileRows:
     """The rows of each split.
 
     Raises:
-        InputError: a table without names of files, or that names files which are not there; or no class folders.
+        InputError: a table without file names or with files that do not exist; or no class folders.
     """
     if any(layout.metadata.get(split) for split in splits):
         return _by_tables(place, layout, splits, reading)
@@ -43,7 +43,7 @@ def _by_tables(place: Place, layout: Layout, splits: Sequence[str], reading: Dat
         tables = layout.metadata.get(split) or []
         if not tables:
             raise InputError(
-                f"{place.name} has a metadata table for some splits and none for {split}; add one, or choose the "
+                f"{place.name} has metadata tables for some splits but not for {split}; add one, or choose the "
                 "splits with --train_split_name and others"
             )
         files = set(layout.files[split])
@@ -64,7 +64,7 @@ def _by_tables(place: Place, layout: Layout, splits: Sequence[str], reading: Dat
 
 
 def _only(rows: Rows, files: set[str]) -> Rows:
-    """The rows of the files of one split; a table above all splits has those of the others too."""
+    """The rows for the files of one split; a table above all splits also has rows of the others."""
     mask = pa.array([file in files for file in rows.places["audio"].to_pylist()], pa.bool_())
     return Rows(rows.places.filter(mask), rows.values.filter(mask))
 
@@ -82,7 +82,7 @@ def _table_rows(place: Place, address: str, files: set[str], reading: DatasetRea
     missing = [row for row, one in enumerate(addresses) if one not in files]
     if missing:
         raise InputError(
-            f"{where} names {len(missing):,} of {len(written):,} files that are not there, first "
+            f"{where} names {len(missing):,} of {len(written):,} files that do not exist, first "
             f"{str(written[missing[0]])[:200]!r} in row {missing[0]:,}; expected paths relative to its own folder"
         )
     return Rows(file_places(place, addresses), table.drop_columns([column]))

@@ -1,4 +1,4 @@
-"""What a dataset's card says for people: name, license, citation, homepage; with bounds, since it is untrusted."""
+"""The human-readable facts of a dataset's card: name, license, citation, homepage; limited, because it is untrusted."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hf_audio.data.index.table import CorpusCard
 
 MAX_LETTERS = 2_000
 UNKNOWN = "unknown"
-# Licenses that let everyone pass on recordings and what is made of them. Those that forbid changed copies (nd) are not
-# among them, for features are such.
+# Licenses that allow everyone to redistribute recordings and derivatives. Those without derivatives (nd) are excluded,
+# because features are derivatives.
 OPEN = re.compile(
     r"cc0-1\.0|cc-by(-nc)?(-sa)?-[1-4]\.\d|cc|mit|apache-2\.0|bsd-[23]-clause|odc-by|odbl|pddl|cdla-(sharing|permissive)"
     r"-\d\.\d|c-uda|unlicense|wtfpl|gfdl|artistic-2\.0|[al]?gpl(-\d\.\d)?"
@@ -26,6 +26,8 @@ def card_of(place: Place, declared: Declared, info: DatasetInfo) -> CorpusCard:
     """The card of a dataset as a corpus.
 
     Args:
+        place: the dataset.
+        declared: its card.
         info: its description by `datasets`, which may be empty.
     """
     license = _license(declared, info)
@@ -44,7 +46,7 @@ def card_of(place: Place, declared: Declared, info: DatasetInfo) -> CorpusCard:
 
 
 def _license(declared: Declared, info: DatasetInfo) -> str:
-    """A short name; of several licenses all, none of which is open then."""
+    """A short name; several licenses are joined, and then never count as open."""
     told = declared.facts.get("license")
     if isinstance(told, list):
         told = told[0] if len(told) == 1 else " and ".join(map(str, told[:5]))
@@ -54,5 +56,5 @@ def _license(declared: Declared, info: DatasetInfo) -> str:
 
 
 def _text(told: object) -> str:
-    """One line of someone's words; nothing where it is not text."""
+    """Untrusted text as one line; empty if it is not text."""
     return " ".join(told.split())[:MAX_LETTERS] if isinstance(told, str) else ""

@@ -1,4 +1,4 @@
-"""Audio files in class folders, as rows: which folder is the class and which the group is decided as for any folder."""
+"""Audio files in class folders, as rows; classes and groups are found by the same rules as for local folders."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from hf_audio.corpora.folder.split_names import is_fold, split_called
 from hf_audio.data.index.columns import in_order
 from hf_audio.errors import InputError
 
-Folders = Mapping[str, tuple[str, ...]]  # of each file, those that are neither a split's nor common to all
+Folders = Mapping[str, tuple[str, ...]]  # for each file, its folders except those of splits and those common to all
 INNERMOST = "folder"
 
 
 def class_folder_rows(place: Place, files: Mapping[str, Sequence[str]], reading: DatasetReading) -> FileRows:
     """The rows of the files of each split.
 
-    Columns are `label`, the class, and as far as there are such folders `group`, `fold` and `split`. `folder` is the
-    innermost folder, which `datasets` takes for the class: it is read where the user names one of the two.
+    Columns are `label`, the class, and, if there are such folders, `group`, `fold` and `split`. `folder` is the
+    innermost folder, which `datasets` uses as the class; it is present if the user chose a label column.
 
     Raises:
-        InputError: files in no folder, fewer than two of these, or folders in which groups may hold classes.
+        InputError: files without a folder, fewer than two folders, or folders of groups that may contain classes.
     """
     folders = _folders(place, files)
     classes = {part for parts in folders.values() for part in parts if not (is_fold(part) or split_called(part))}
@@ -55,7 +55,7 @@ def _unlabeled(place: Place, examples: Sequence[str]) -> InputError:
     shown = " and ".join(map(place.shown, examples[:2]))
     return InputError(
         f"{place.name} has audio files without labels (such as {shown}); expected a metadata.csv with file_name and "
-        "label beside them, or a folder for each class"
+        "label next to them, or a folder for each class"
     )
 
 
@@ -76,18 +76,18 @@ def _folders(place: Place, files: Mapping[str, Sequence[str]]) -> Folders:
 
 
 def _is_of(folder: str, split: str) -> bool:
-    """Whether a folder is that of a split."""
+    """Whether a folder belongs to a split."""
     return folder == split or split_called(folder) == (split_called(split) or split)
 
 
 def _are_apart(firsts: set[tuple[str, tuple[str, ...]]], num_splits: int) -> bool:
-    """Whether the first folders say nothing: one for all files, or one for each split."""
+    """Whether the first folders have no meaning: one for all files, or one per split."""
     names = {first for _, first in firsts}
     return () not in names and (len(names) == 1 or len(firsts) == len(names) == num_splits)
 
 
 def _outer_and_inner(folders: Folders) -> dict[str, dict[str, str | None]]:
-    """The outermost folder, the innermost, and the fold where a folder is one."""
+    """Columns for the outermost folder, the innermost folder, and the fold, if a folder is one."""
     columns: dict[str, dict[str, str | None]] = {"label": {}, INNERMOST: {}, "fold": {}}
     for file, parts in folders.items():
         others = [part for part in parts if not is_fold(part)] or list(parts)
@@ -97,9 +97,9 @@ def _outer_and_inner(folders: Folders) -> dict[str, dict[str, str | None]]:
 
 
 def _decided(place: Place, folders: Folders) -> tuple[dict[str, dict[str, str | None]], str, Sequence[str]]:
-    """Columns, how the folders were read, and what looks like a mistake: by the reading of folders on a disk.
+    """Columns, how the folders were read, and remarks, from the code for folders on disk.
 
-    It is shown the folders with a number for each file, and looks at names alone.
+    That code gets the folders with a number for each file, and only looks at names.
     """
     root, files = Path(place.name), list(folders)
     paths = tuple(root.joinpath(*folders[file], str(number)) for number, file in enumerate(files))
@@ -107,8 +107,8 @@ def _decided(place: Place, folders: Folders) -> tuple[dict[str, dict[str, str | 
         read = read_class_folders(Contents(root, paths, (), (), (), (), ()))
     except InputError as error:
         raise InputError(
-            f"{error}; or say which are the classes: the outer folders by --label_column_name label, the inner ones by "
-            f"--label_column_name {INNERMOST}; the others may be --group_column_name"
+            f"{error}; or choose the classes: --label_column_name label for the outer folders, --label_column_name "
+            f"{INNERMOST} for the inner ones; the others may be --group_column_name"
         ) from error
     if len(read.clips) < len(files):
         labeled = {int(Path(clip.path).name) for clip in read.clips}

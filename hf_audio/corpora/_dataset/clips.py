@@ -1,4 +1,4 @@
-"""From a dataset to clips: each column in the meaning that was found for it, and a word on every other."""
+"""From a dataset to clips: uses each column according to its meaning, and lists the others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COMMIT_LETTERS = 10
 
 
 class ReadDataset(NamedTuple):
-    """A dataset as a corpus: its index, how it was read, and what its card says."""
+    """A dataset as a corpus: its index, how it was read, and its card."""
 
     clips: pa.Table
     understanding: Understanding
@@ -39,7 +39,7 @@ class ReadDataset(NamedTuple):
 
 
 class _Meanings(NamedTuple):
-    """What is known of all rows; arrays have a value a row."""
+    """The facts about all rows; arrays have one value per row."""
 
     labels: Labels
     unknown: pa.Array | None
@@ -58,12 +58,12 @@ def read_dataset(place: Place, reading: DatasetReading | None = None) -> ReadDat
     """The clips of a dataset, and how it was read.
 
     Args:
-        place: where it lies.
-        reading: what the user says of it.
+        place: where it is.
+        reading: the user's settings.
 
     Raises:
-        InputError: it is not a dataset with sound and labels, several ways to read it and none chosen, or values that
-            are not what their column is for.
+        InputError: it is not a dataset with sound and labels, it can be read in several ways and none is chosen, or
+            values do not fit their column.
     """
     reading = reading or DatasetReading()
     contents = contents_of(place, reading)
@@ -75,17 +75,17 @@ def read_dataset(place: Place, reading: DatasetReading | None = None) -> ReadDat
     if labels.names is not None:
         card = dataclasses.replace(card, label_names=labels.names)
     others = [
-        f"split {name}, which is neither train, validation nor test (--train_split_name and others take it)"
+        f"split {name}, which is neither train, validation nor test (--train_split_name and others use it)"
         for name in contents.told.unused_splits
     ]
     return ReadDataset(clips, _understanding(contents, meanings, clips, [*others, *hidden], place), card)
 
 
 def read_card(place: Place, reading: DatasetReading | None = None) -> CorpusCard:
-    """What the card of a dataset says, before any of its rows are read.
+    """The card of a dataset, without reading any rows.
 
     Raises:
-        InputError: as `read_dataset`, of the card.
+        InputError: as `read_dataset`, for the card.
     """
     declared, _, info = described(place, reading or DatasetReading())
     return card_of(place, declared, info)
@@ -116,15 +116,15 @@ def _meanings(contents: Contents, labels: Labels, reading: DatasetReading, place
         labels.told,
         f"mask of known classes: column {mask}" if mask else "",
         f"stretches: columns {' and '.join(times)}" if times else "",
-        f"clips called by {told_ids}",
+        f"clips named by {told_ids}",
     ]
     not_used = [counted(list(kept), "column kept as metadata only", "columns kept as metadata only")] if kept else []
     if machine_paths:
-        not_used.append(counted(machine_paths, "column of paths of a machine", "columns of paths of a machine"))
+        not_used.append(counted(machine_paths, "column with paths of a machine", "columns with paths of a machine"))
     others = [name for name in features if name not in (*values.column_names, contents.audio)]
     others += [name for name in values.column_names if is_list(features[name]) and name not in (*labels.columns, mask)]
     if others:
-        not_used.append(counted(others, "column that holds no single values", "columns that hold no single values"))
+        not_used.append(counted(others, "column without single values", "columns without single values"))
     return _Meanings(
         labels, unknown, ids, splits, by_column, groups, start_s, end_s, kept, list(filter(None, told)), not_used
     )

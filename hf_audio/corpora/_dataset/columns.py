@@ -1,4 +1,4 @@
-"""Which column of a dataset means what: by the user's word, by its type, and by its usual name."""
+"""Finds the meaning of a dataset's columns: from the user's settings, their types, and common names."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def audio_column(features: Features, reading: DatasetReading, place: Place) -> s
     """The column of the sound.
 
     Raises:
-        InputError: none, several and none chosen, or the one chosen holds no sound.
+        InputError: no audio column, several and none chosen, or the chosen one has no sound.
     """
     chosen = reading.audio_column_name
     if chosen:
         require_column(features, chosen, place)
         if not (isinstance(features[chosen], Audio) or _may_be_sound(features[chosen])):
             raise InputError(
-                f"--audio_column_name {chosen}: this column of {place.name} is {told_type(features[chosen])} and holds "
+                f"--audio_column_name {chosen}: this column of {place.name} is {told_type(features[chosen])} and has "
                 f"no sound{_instead(features)}"
             )
         return chosen
@@ -36,17 +36,17 @@ def audio_column(features: Features, reading: DatasetReading, place: Place) -> s
         return found[0]
     if found:
         raise InputError(
-            f"{place.name} has {len(found)} columns with sound ({', '.join(found)}); choose one, e.g. "
+            f"{place.name} has {len(found)} audio columns ({', '.join(found)}); choose one, e.g. "
             f"--audio_column_name {found[0]}"
         )
     raise InputError(
         f"{place.name} has no audio column (its columns are {_listed(features)}); give the dataset with the "
-        "recordings, or name the column with --audio_column_name"
+        "recordings, or choose the column with --audio_column_name"
     )
 
 
 def small_columns(features: Features, audio: str, reading: DatasetReading) -> list[str]:
-    """The columns that are read whole: single values, and lists that may be labels or say which labels are known."""
+    """The columns that are read: single values, and lists that may be labels or masks."""
     named = {*(reading.label_column_name or ()), reading.mask_column_name}
     return [
         name
@@ -61,7 +61,7 @@ def small_columns(features: Features, audio: str, reading: DatasetReading) -> li
 
 
 def label_candidates(features: Features, columns: Sequence[str]) -> list[str]:
-    """The columns that could be the classes, the likeliest first."""
+    """The columns that could be the classes, the most likely first."""
     exact = [name for name in columns if name in ("label", "labels")]
     exact = exact or [name for name in columns if plain(name) in ("label", "labels")]
     if exact:
@@ -74,13 +74,18 @@ def label_candidates(features: Features, columns: Sequence[str]) -> list[str]:
 def mask_column(
     features: Features, columns: Sequence[str], several: bool, reading: DatasetReading, place: Place
 ) -> str | None:
-    """The column that says of which classes anything is known.
+    """The column of the label mask.
 
     Args:
-        several: whether a row may have several classes; where it has one, no mask is looked for.
+        features: types of all columns.
+        columns: the small columns.
+        several: whether a row may have several classes; otherwise no mask is looked for.
+        reading: the user's settings.
+        place: the dataset.
 
     Raises:
-        InputError: no such column, one that holds no lists, two that could be it, or "none" was said and there is none.
+        InputError: no such column, one without lists, two candidates, or the setting is "none" and there is no
+            candidate.
     """
     chosen = reading.mask_column_name
     if chosen and chosen != NONE:
@@ -98,25 +103,25 @@ def mask_column(
         return None
     if len(found) > 1:
         raise InputError(
-            f"{place.name} has two columns that could say which classes are known, {found[0]} and {found[1]}; say "
-            f"which, e.g. --mask_column_name {found[0]}, or --mask_column_name {NONE}"
+            f"{place.name} has two columns that could be the label mask, {found[0]} and {found[1]}; choose one, e.g. "
+            f"--mask_column_name {found[0]}, or --mask_column_name {NONE}"
         )
     return next(iter(found), None)
 
 
 def require_column(features: Features, name: str, place: Place) -> None:
-    """Raises InputError where a dataset has no such column."""
+    """Raises InputError if the dataset has no such column."""
     if name not in features:
         raise unknown_name(f"column of {place.name}", name, features)
 
 
 def is_list(feature: object) -> bool:
-    """Whether a column's type holds several values per row, however `datasets` spells it."""
+    """Whether a column's type is any of the list types of `datasets`."""
     return isinstance(feature, List | LargeList | list)
 
 
 def element(feature: object) -> object:
-    """The type of a list's elements; of no list, itself."""
+    """The type of a list's elements; any other type itself."""
     if isinstance(feature, list):
         return feature[0]
     return feature.feature if isinstance(feature, List | LargeList) else feature
@@ -132,7 +137,7 @@ def told_type(feature: object) -> str:
 
 
 def _may_be_sound(feature: object) -> bool:
-    """Whether a type that nobody called Audio can hold it: bytes, or bytes with a path."""
+    """Whether a type other than Audio can contain sound: bytes, or bytes with a path."""
     if isinstance(feature, dict):
         return {"bytes"} <= set(feature) <= {"bytes", "path", "sampling_rate"}
     return isinstance(feature, Value) and feature.dtype in ("binary", "large_binary")

@@ -1,4 +1,4 @@
-"""The rows of all splits of a dataset as one table, whatever its files are."""
+"""The rows of all splits of a dataset as one table, for all kinds of files."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from hf_audio.errors import InputError, one_line
 
 
 class Told(NamedTuple):
-    """What is said of a dataset beside its rows.
+    """The facts about a dataset outside its rows.
 
     Attributes:
-        layout, declared, info: its files, and what its card and `datasets` say of it.
-        not_used: files that play no part, a phrase each.
-        unused_splits: splits that are for nothing.
-        how: folders were read, where there are some that say something.
+        layout, declared, info: its files, its card, and its description by `datasets`.
+        not_used: files that have no effect, a phrase each.
+        unused_splits: splits that are not used.
+        how: how folders were read, if they have a meaning.
         remarks: what looks like a mistake, a sentence each.
     """
 
@@ -45,17 +45,17 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True)
 class Contents:
-    """What a dataset holds.
+    """The contents of a dataset.
 
     Attributes:
-        told: what is said of it beside its rows.
+        told: the facts outside its rows.
         features: the types of all columns.
-        audio: the column of the sound; "" where that is files.
-        places: where the sound of each row lies, see `rows.PLACES`.
+        audio: the column of the sound; "" if recordings are files.
+        places: the location of each row's sound, see `rows.PLACES`.
         values: the small columns, as they are stored.
-        split_of: what each of its splits is for: train, validation, test, a fold, or None.
-        their_splits: the dataset's own name of the split of each row.
-        row_in_split: its place in that split, int64 `[rows]`.
+        split_of: what each of its splits becomes: train, validation, test, a fold, or None.
+        their_splits: the dataset's own name for the split of each row.
+        row_in_split: the number of each row in that split, int64 `[rows]`.
     """
 
     told: Told
@@ -69,18 +69,18 @@ class Contents:
 
     @property
     def are_files(self) -> bool:
-        """Whether each recording is a file of its own, of which several rows may be stretches."""
+        """Whether each recording is a file of its own; several rows may be stretches of one."""
         return self.told.layout.kind == AUDIO_FILES
 
     @property
     def our_splits(self) -> pa.Array:
-        """Of each row: train, validation, test, a fold, or null."""
+        """For each row train, validation, test, a fold, or null."""
         names = list(self.split_of)
         ours = pa.array([self.split_of[name] for name in names], pa.string())
         return ours.take(pa.compute.index_in(self.their_splits, pa.array(names, pa.string())))
 
     def only(self, kept: np.ndarray) -> Contents:
-        """Some of the rows, by a bool a row."""
+        """Some of the rows, by a mask, bool `[rows]`."""
         mask = pa.array(kept)
         splits = self.their_splits.filter(mask)
         there = set(splits.unique().to_pylist())
@@ -95,7 +95,7 @@ class Contents:
 
 
 def contents_of(place: Place, reading: DatasetReading) -> Contents:
-    """All rows of a dataset, of the configuration and splits that are wanted.
+    """All rows of a dataset, from the requested configuration and splits.
 
     Raises:
         InputError: see `layout_of`, `splits_of`, `audio_column` and `rows`.
@@ -117,7 +117,7 @@ def contents_of(place: Place, reading: DatasetReading) -> Contents:
 
 
 def described(place: Place, reading: DatasetReading) -> tuple[Declared, Layout, DatasetInfo]:
-    """What the card says, which files there are, and what `datasets` wrote of them; no rows are read.
+    """The card, the files, and the description by `datasets`; no rows are read.
 
     Raises:
         InputError: see `declared_by` and `layout_of`.
@@ -153,7 +153,7 @@ def _info(place: Place, declared: Declared, layout: Layout) -> DatasetInfo:
 
 
 def _schema(place: Place, layout: Layout) -> pa.Schema:
-    """The columns of the first file of each split, found alike."""
+    """The unified schema of the first file of each split."""
     first = schemas(place, layout.kind, [files[0] for files in layout.files.values()])
     try:
         return pa.unify_schemas([one.remove_metadata() for one in first], promote_options="permissive").with_metadata(
@@ -167,11 +167,11 @@ def _schema(place: Place, layout: Layout) -> pa.Schema:
 
 
 def _features(place: Place, declared: Declared, layout: Layout) -> Features:
-    """The type of each column: as the card declares it, else as `datasets` noted it in the file, else as stored."""
+    """The type of each column: from the card, else from `datasets`' metadata in the file, else as stored."""
     schema = _schema(place, layout)
     try:
         found = Features.from_arrow_schema(schema)
-    except Exception:  # an untrusted note can be wrong in any way: the columns themselves are then looked at
+    except Exception:  # untrusted metadata can be wrong in any way: use the stored types then
         found = features_of(schema)
     told = declared.features(layout.config)
     return Features({name: told.get(name, feature) for name, feature in found.items()})

@@ -1,4 +1,4 @@
-"""What a dataset's card says for machines: its configurations, the types of its columns, license and citation."""
+"""The machine-readable part of a dataset's card: configurations, column types, license and citation."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _HEAD = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re
 
 @dataclass(frozen=True)
 class Declared:
-    """The head of a card, README.md, and its text; all of it is untrusted.
+    """The metadata and text of a card, README.md, all of it untrusted.
 
     Attributes:
-        facts: what stands between the dashes.
-        configs: parameters of each configuration, `data_files` among them.
-        infos: descriptions of each, with the types of columns.
-        text: what follows.
+        facts: the YAML metadata between the dashes.
+        configs: parameters of each configuration, such as `data_files`.
+        infos: descriptions of each configuration, with column types.
+        text: after the metadata.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
@@ -36,22 +36,22 @@ class Declared:
     text: str = ""
 
     def info(self, config: str | None) -> DatasetInfo:
-        """The description of a configuration; an empty one where there is none."""
+        """The description of a configuration; an empty one if there is none."""
         return self.infos.get(config or "default") or (
             next(iter(self.infos.values())) if len(self.infos) == 1 else DatasetInfo()
         )
 
     def features(self, config: str | None) -> Features:
-        """The types of columns that the card declares, which may be none."""
+        """The column types that the card declares, possibly none."""
         of_config = self.configs.get(config or "default", {}).get("features")
         return of_config or self.info(config).features or Features()
 
 
 def declared_by(place: Place) -> Declared:
-    """What the card of a dataset says; nothing where there is none.
+    """The card of a dataset; empty if there is none.
 
     Raises:
-        InputError: its head is not YAML, or cannot be what it is for.
+        InputError: its metadata are not YAML, or cannot be read by datasets.
     """
     if not place.holds("README.md"):
         return Declared()
@@ -73,7 +73,7 @@ def declared_by(place: Place) -> Declared:
 
 
 def head_of(readme: Path) -> dict[str, Any]:
-    """What stands between the dashes of a card on this disk; nothing where it has no such head.
+    """The YAML metadata of a card on this disk; empty if it has none.
 
     Raises:
         InputError: it is not YAML.
@@ -83,10 +83,10 @@ def head_of(readme: Path) -> dict[str, Any]:
 
 
 def chosen_config(declared: Declared, place: Place, wanted: str | None) -> str | None:
-    """The name of the configuration to read; None where the dataset has none.
+    """The name of the configuration to read; None if the dataset has none.
 
     Raises:
-        InputError: several and none chosen, or no such one.
+        InputError: several and none chosen, or no such configuration.
     """
     names = list(declared.configs) or (list(declared.infos) if len(declared.infos) > 1 else [])
     if wanted:
@@ -106,7 +106,7 @@ def chosen_config(declared: Declared, place: Place, wanted: str | None) -> str |
 
 
 def saved_info(place: Place, file: str) -> DatasetInfo:
-    """License, citation and homepage of the dataset_info.json that save_to_disk writes; empty where there is none.
+    """License, citation and homepage from the dataset_info.json that save_to_disk writes; empty if there is none.
 
     Raises:
         InputError: it is not JSON.

@@ -1,4 +1,4 @@
-"""The facts of each row beside its classes: its name, its stretch of the recording, and metadata of typed columns."""
+"""The other facts about each row: its name, its stretch of the recording, and metadata in typed columns."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from hf_audio.data.index.understanding import some
 from hf_audio.errors import InputError
 
 STRETCH = ("start_s", "end_s")
-MAX_NAME = 500  # letters of the name of a recording
+MAX_NAME = 500  # characters of the name of a recording
 _LIKE_A_PATH = r"""(?:^|[\s"'`()\[\]{}<>,;|=])(?:/|file://|[A-Za-z]:[\\/]|\\\\)"""
 
 
 def single_values(features: Features, values: pa.Table) -> pa.Table:
-    """The columns of single values as texts, int64 or float64; of numbers with names, the names."""
+    """The columns of single values as strings, int64 or float64; a ClassLabel as its names."""
     columns = {}
     for name in values.column_names:
         if not is_list(features[name]):
@@ -32,14 +32,16 @@ def single_values(features: Features, values: pa.Table) -> pa.Table:
 
 
 def clip_ids(places: pa.Table, values: pa.Table, splits: pa.Array, rows: np.ndarray) -> tuple[pa.Array, str]:
-    """A name for each row that is its own and the same on every machine, and where it comes from.
+    """A unique name for each row, the same on every machine, and where it comes from.
 
-    That is the column clip_id, or the name of the recording's file; of a row without one, and of all rows where a name
-    is there twice, its split and its place there.
+    It is the column clip_id, or the name of the recording's file. A row without one is named by its split and row
+    number there; so are all rows if a name is not unique.
 
     Args:
-        splits: the dataset's own name of the split of each row.
-        rows: its place in that split, from 0.
+        places: locations and file names of the recordings.
+        values: the columns of single values.
+        splits: the dataset's own name for the split of each row.
+        rows: the number of each row in that split, from 0.
     """
     numbers = pa.array([f"{row:06d}" for row in rows.tolist()], pa.string())
     by_row = pc.binary_join_element_wise(splits, numbers, "/")
@@ -53,7 +55,7 @@ def clip_ids(places: pa.Table, values: pa.Table, splits: pa.Array, rows: np.ndar
 
 
 def _possible_names(places: pa.Table, values: pa.Table) -> Iterator[tuple[pa.ChunkedArray, str]]:
-    """What could name each row, the best first, and what it is called."""
+    """Candidates for the names of rows, the best first, each with its origin."""
     if "clip_id" in values.column_names:
         yield values["clip_id"].cast(pa.string()), "column clip_id"
     yield _last_parts(places["name"]), "the names of its files"
@@ -63,7 +65,7 @@ def _possible_names(places: pa.Table, values: pa.Table) -> Iterator[tuple[pa.Chu
 
 
 def file_ids(names: pa.ChunkedArray, start_s: pa.Array, end_s: pa.Array, place: Place) -> pa.Array:
-    """The paths of files as names of rows, with the stretch where a file has several rows.
+    """The paths of files as names of rows, with the stretch if a file has several rows.
 
     Raises:
         InputError: a stretch of a file is listed twice.
@@ -78,17 +80,17 @@ def file_ids(names: pa.ChunkedArray, start_s: pa.Array, end_s: pa.Array, place: 
     twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
         raise InputError(
-            f"{place.name} lists {twice[0].as_py()!r} twice; give several labels of one clip in one row, or tell "
-            "stretches apart by start_s and end_s"
+            f"{place.name} lists {twice[0].as_py()!r} twice; give several labels of one clip in one row, or "
+            "distinguish stretches by start_s and end_s"
         )
     return found
 
 
 def stretches(values: pa.Table, place: Place) -> tuple[pa.Array, pa.Array]:
-    """start_s and end_s of each row in seconds, 0 and null where nothing says them.
+    """start_s and end_s of each row in seconds, by default 0 and null.
 
     Raises:
-        InputError: no seconds, or an end that is not after its start.
+        InputError: not seconds, or an end that is not after its start.
     """
     number = len(values)
     start = _seconds(values, "start_s", place) if "start_s" in values.column_names else pa.nulls(number, pa.float64())
@@ -104,17 +106,17 @@ def stretches(values: pa.Table, place: Place) -> tuple[pa.Array, pa.Array]:
 
 
 def odd_times(names: Collection[str]) -> str:
-    """What is said of columns that seem to say where stretches lie, by other names than those that are read."""
+    """A remark on columns that look like times of stretches but are not called start_s and end_s."""
     found = [
         name for name in names if (time_column(name) or ("",))[0] not in ("", "duration") or counts_no_seconds(name)
     ]
     if not found:
         return ""
-    return f"column {some(found)} may say where stretches lie: only start_s and end_s, in seconds, are read so"
+    return f"column {some(found)} may have times of stretches, but only start_s and end_s, in seconds, are used"
 
 
 def metadata(values: pa.Table, columns: Sequence[str]) -> tuple[dict[str, pa.ChunkedArray], list[str]]:
-    """Columns that travel with the clips, and those that hold paths of someone's machine, which do not."""
+    """The columns to keep as metadata, and those with paths of a machine, which are dropped."""
     kept, paths = {}, []
     for name in columns:
         if pa.types.is_string(values[name].type) and _has_machine_paths(values[name]):
@@ -125,7 +127,7 @@ def metadata(values: pa.Table, columns: Sequence[str]) -> tuple[dict[str, pa.Chu
 
 
 def _has_machine_paths(texts: pa.ChunkedArray) -> bool:
-    """Whether a text has the path of a file on some machine in it; only those like one are looked at closely."""
+    """Whether a text contains a file path of some machine; a regular expression preselects candidates."""
     different = texts.unique()
     like_paths = different.filter(pc.match_substring_regex(different, _LIKE_A_PATH))
     return any(map(is_of_a_machine, like_paths.to_pylist()))
@@ -151,7 +153,7 @@ def _last_parts(paths: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _are_distinct(names: pa.Array) -> bool:
-    """Whether every row has a name of its own, and none is too long for one."""
+    """Whether every row has a unique name, and none is too long."""
     return pc.count_distinct(names).as_py() == len(names) and pc.max(pc.utf8_length(names)).as_py() <= MAX_NAME
 
 
@@ -159,7 +161,7 @@ def _seconds(values: pa.Table, name: str, place: Place) -> pa.Array:
     try:
         seconds = values[name].cast(pa.float64()).combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise InputError(f"{place.name}: column {name} holds no numbers of seconds; rename or fix it") from None
+        raise InputError(f"{place.name}: column {name} does not have numbers of seconds; rename or fix it") from None
     wrong = pc.less(seconds, 0.0)
     if pc.any(wrong).as_py():
         row = pc.index(wrong, True).as_py()

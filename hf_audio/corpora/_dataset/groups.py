@@ -1,4 +1,4 @@
-"""What keeps rows of a dataset together: a speaker, a song, a session; and what then holds of official splits."""
+"""Groups of a dataset's rows (speaker, song, session), and whether official splits keep them together."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hf_audio.corpora.folder.column_names import GROUPS, is_grouping, plain
 from hf_audio.corpora.folder.idle import nothing_to_leave_out
 from hf_audio.errors import InputError
 
-MAX_NAME = 500  # letters of the name of a group
-NO_GROUPS = "NO column says which recordings belong together, so every one is a group of its own"
-LEFT_OUT = "none, as --group_column_name none says, so every recording is a group of its own"
+MAX_NAME = 500  # characters of the name of a group
+NO_GROUPS = "NO column says which recordings belong together, so every recording is a group of its own"
+LEFT_OUT = "none because of --group_column_name none, so every recording is a group of its own"
 
 
 class Groups(NamedTuple):
-    """The group of each row: `column` is None where none is known; `remark` says what looks wrong."""
+    """The group of each row: `column` is None if no groups are known; `remark` says what looks wrong."""
 
     column: str | None
     values: pa.Array | pa.ChunkedArray
@@ -40,16 +40,20 @@ def groups_of(
     reading: DatasetReading,
     place: Place,
 ) -> Groups:
-    """The group of each row, and of one that has none, itself.
+    """The group of each row; a row without one is its own group.
 
     Args:
-        columns: that have no other meaning.
-        by_itself: the group of each row where none is known.
+        features: types of all columns.
+        values: the columns of single values.
+        columns: those without another meaning.
+        by_itself: the group of each row if none is known.
         splits: of the rows.
+        reading: the user's settings.
+        place: the dataset.
 
     Raises:
-        InputError: no such column, several that could be it and do not lie within each other, or "none" was said and
-            there is none.
+        InputError: no such column, several candidates that are not nested, or the setting is "none" and there is no
+            candidate.
     """
     column = _column(features, values, columns, reading, place)
     if column is None:
@@ -57,8 +61,8 @@ def groups_of(
     names = values[column].cast(pa.string()).combine_chunks()
     if (pc.max(pc.utf8_length(names)).as_py() or 0) > MAX_NAME:
         raise InputError(
-            f"{place.name}: column {column!r} holds texts of more than {MAX_NAME} letters, which name no groups; name "
-            f"another with --group_column_name, or {NONE}"
+            f"{place.name}: column {column!r} has texts of more than {MAX_NAME} characters, which are not group names; "
+            f"choose another with --group_column_name, or {NONE}"
         )
     nothing = pc.or_kleene(pc.is_null(names), pc.equal(pc.fill_null(names, ""), ""))
     without = pc.sum(nothing).as_py() or 0
@@ -69,7 +73,7 @@ def groups_of(
     shared = _shared(groups, splits)
     if not shared:
         keeps = pc.count_distinct(groups).as_py() < len(groups)
-        remark = f"column {column} names another group for each recording, so that it keeps nothing together"
+        remark = f"column {column} has a different group for each recording, so it keeps nothing together"
         return Groups(column, groups, keeps and without == 0, told, "" if keeps else remark)
     where = ", ".join(sorted(set(pc.fill_null(splits, "").unique().to_pylist()) - {""}))
     apart = pc.if_else(pc.is_null(splits), groups, pc.binary_join_element_wise(pc.fill_null(splits, ""), groups, "/"))
@@ -77,9 +81,8 @@ def groups_of(
         column,
         apart,
         False,
-        f"{told}, kept apart within each official split only",
-        f"{shared:,} groups of column {column} are in more than one of the official splits ({where}): what is tested "
-        "was heard in training",
+        f"{told}, separate in each official split",
+        f"{shared:,} groups of column {column} are in more than one of the official splits ({where}), which is leakage",
     )
 
 
@@ -90,7 +93,7 @@ def _column(
     if chosen and chosen != NONE:
         require_column(features, chosen, place)
         if chosen not in values.column_names:
-            raise InputError(f"--group_column_name {chosen}: this column of {place.name} holds no single values")
+            raise InputError(f"--group_column_name {chosen}: this column of {place.name} does not have single values")
         return chosen
     exact = [name for name in columns if plain(name) in GROUPS and values[name].null_count < len(values)]
     found = exact[:1] or [name for name in columns if is_grouping(name) and _groups_some(values[name])]
@@ -105,7 +108,7 @@ def _column(
     other = next((name for name in found[1:] if not _lies_within(values, name, coarsest)), None)
     if other:
         raise InputError(
-            f"{place.name} has several columns that could say what belongs together, {coarsest} and {other}; say which "
+            f"{place.name} has several columns that could be the groups, {coarsest} and {other}; choose the one that "
             f"must not be in two splits, e.g. --group_column_name {coarsest}, or --group_column_name {NONE}"
         )
     return coarsest
@@ -123,7 +126,7 @@ def _lies_within(values: pa.Table, fine: str, coarse: str) -> bool:
 
 
 def _shared(groups: pa.Array, splits: pa.Array) -> int:
-    """How many groups are in more than one official split."""
+    """The number of groups in more than one official split."""
     pairs = pa.table({"group": groups, "split": splits}).group_by(["group", "split"], use_threads=False).aggregate([])
     pairs = pairs.filter(pc.is_valid(pairs["split"]))
     counts = pairs.group_by("group", use_threads=False).aggregate([("split", "count")])

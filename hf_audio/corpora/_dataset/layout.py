@@ -1,4 +1,4 @@
-"""Which files a dataset's splits are made of, by its configurations or by the layouts that `datasets` knows."""
+"""Finds the files of a dataset's splits, from its configurations or the layouts that `datasets` knows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hf_audio.hub_access import hub_errors_in_words
 PARQUET, ARROW, TAR, AUDIO_FILES = "Parquet", "Arrow", "tar", "audio"
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 SAVED_SPLITS, SAVED = "dataset_dict.json", "state.json"
-# the Hub's own copy of a dataset: CONFIG/SPLIT/0000.parquet
+# The Hub's Parquet copy of a dataset: CONFIG/SPLIT/0000.parquet
 _CONVERTED = re.compile(r"(?P<config>[^/]+)/(?:partial-)?(?P<split>[^/]+)/\d{4}\.parquet")
 
 
@@ -29,10 +29,10 @@ class Layout(NamedTuple):
     """The files of a dataset.
 
     Attributes:
-        kind: what they are, one of PARQUET, ARROW, TAR, AUDIO_FILES.
-        config: the configuration that was read; None where the dataset has none.
-        files: addresses of the files of each split, by its name there.
-        metadata: for AUDIO_FILES, addresses of the tables beside or above them, by split.
+        kind: one of PARQUET, ARROW, TAR, AUDIO_FILES.
+        config: the configuration that is read; None if the dataset has none.
+        files: addresses of files, by the dataset's name of the split.
+        metadata: for AUDIO_FILES, addresses of the tables next to or above them, by split.
         not_used: names of other files.
     """
 
@@ -47,13 +47,13 @@ def layout_of(place: Place, declared: Declared, config: str | None = None) -> La
     """The files of a dataset.
 
     Args:
-        place: where it lies.
-        declared: what its card says.
-        config: the configuration that the user wants.
+        place: where it is.
+        declared: its card.
+        config: the configuration that the user chose.
 
     Raises:
-        InputError: no files of a dataset with sound, several configurations and none chosen, a script, or patterns
-            that lead elsewhere.
+        InputError: no files with sound, several configurations and none chosen, a script, or patterns that lead
+            elsewhere.
     """
     if _is_saved(place):
         return _saved(place, config)
@@ -67,7 +67,7 @@ def layout_of(place: Place, declared: Declared, config: str | None = None) -> La
 
 
 def _is_saved(place: Place) -> bool:
-    """Whether save_to_disk wrote it; a repository may have a state.json of something else."""
+    """Whether save_to_disk wrote it; a repository may have an unrelated state.json."""
     has_arrow = not place.is_on_hub or any(name.endswith(".arrow") for name in place.files)
     return has_arrow and (place.holds(SAVED_SPLITS) or place.holds(SAVED))
 
@@ -89,7 +89,7 @@ def _resolved(place: Place, parameters: Mapping[str, object]) -> dict[str, list[
     if patterns is not None:
         _require_below(place, [one for of_split in wanted.values() for one in of_split])
     found: dict[str, list[str]] = {}
-    for split, of_split in wanted.items():  # names of a class of datasets' own
+    for split, of_split in wanted.items():  # the names are of a class of datasets
         files: dict[str, None] = {}
         for pattern in of_split:
             try:
@@ -101,12 +101,12 @@ def _resolved(place: Place, parameters: Mapping[str, object]) -> dict[str, list[
 
 
 def _require_below(place: Place, patterns: Sequence[object]) -> None:
-    """Refuses names of files that are not the dataset's own: a card is untrusted."""
+    """Refuses patterns of files outside the dataset, because a card is untrusted."""
     for pattern in patterns:
         text = str(pattern)
         if "::" in text or "://" in text or text.startswith(("/", "~", "\\")) or ".." in PurePosixPath(text).parts:
             raise InputError(
-                f"The card of {place.name} refers to files elsewhere ({text[:200]!r}), and only its own files are "
+                f"The card of {place.name} refers to files elsewhere ({text[:200]!r}), but only its own files are "
                 "read; download the dataset and change the patterns in the copy's README.md"
             )
 
@@ -122,13 +122,13 @@ def _of_one_kind(place: Place, config: str | None, found: Mapping[str, Sequence[
     if kind == AUDIO_FILES:
         metadata = {split: _tables_of(place, of_split) for split, of_split in found.items()}
     used = {address for of_split in (*files.values(), *metadata.values()) for address in of_split}
-    of_no_part = {"README.md", ".gitattributes", "LICENSE"} | {place.shown(address) for address in used}
-    others = [name for name in place.listed() if name not in of_no_part]
+    expected = {"README.md", ".gitattributes", "LICENSE"} | {place.shown(address) for address in used}
+    others = [name for name in place.listed() if name not in expected]
     return Layout(kind, config, {split: of_split for split, of_split in files.items() if of_split}, metadata, others)
 
 
 def _tables_of(place: Place, of_split: Sequence[str]) -> list[str]:
-    """The metadata tables among a split's files, or else those of folders above, which name files of others too."""
+    """The metadata tables among a split's files, or else those in folders above, which may list several splits."""
     own = [one for one in of_split if PurePosixPath(one).name in METADATA_NAMES]
     if own:
         return own
@@ -158,8 +158,8 @@ def _no_sound(place: Place, found: Sequence[str]) -> InputError:
     suffixes = Counter(PurePosixPath(one).suffix.lower() or "no suffix" for one in found or place.files)
     held = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(5)) or "no files"
     return InputError(
-        f"{place.name} holds no dataset with sound ({held}); expected Parquet with an audio column, audio files with "
-        "metadata.csv or class folders, WebDataset tars, or what save_to_disk writes"
+        f"{place.name} is not a dataset with sound (it has {held}); expected Parquet with an audio column, audio files "
+        "with metadata.csv or class folders, WebDataset tars, or what save_to_disk writes"
     )
 
 
@@ -179,7 +179,7 @@ def _converted(place: Place, matches: Sequence[re.Match], config: str | None) ->
 
 
 def _saved(place: Place, config: str | None) -> Layout:
-    """What save_to_disk writes: a folder of Arrow files, or one for each split."""
+    """The layout of save_to_disk: a folder of Arrow files, or one per split."""
     if config:
         raise InputError(
             f"--dataset_config_name {config}: {place.name} was saved to disk as one configuration; leave it out"
@@ -209,7 +209,7 @@ def _saved_files(place: Place, split: str) -> list[str]:
 
 
 def _is_name(name: object) -> bool:
-    """Whether something is the name of a file or folder, and no way to elsewhere."""
+    """Whether it is the plain name of a file or folder that does not lead elsewhere."""
     return (
         isinstance(name, str) and PurePosixPath(name).parts == (name,) and name not in ("", "..") and "\\" not in name
     )

@@ -1,4 +1,4 @@
-"""Where a dataset lies: a folder, or one commit of a Hub repository."""
+"""Where a dataset is: a folder, or one commit of a Hub repository."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from hf_audio.files import MAX_JSON_BYTES, open_regular, read_json
 from hf_audio.hub_access import hub_errors_in_words, patiently
 
 Found = TypeVar("Found")
-BLOCK_BYTES = 1 << 18  # that are read ahead where a file is read from its beginning on
+BLOCK_BYTES = 1 << 18  # of read-ahead for files that are read from the beginning
 
 
 @dataclass(frozen=True)
 class Place:
-    """A dataset's files, which never change while they are read.
+    """The files of a dataset, which do not change while they are read.
 
     Attributes:
         root: the folder's absolute path, or hf://datasets/USER/NAME@COMMIT.
-        name: USER/NAME as the Hub has it now, or the folder's own name.
-        asked: the name it was asked for by.
+        name: USER/NAME as the Hub has it now, or the folder's name.
+        asked: the requested name, which may be an old one.
         commit: of the repository; None for a folder.
-        files: names of the files of a repository, below `root`; of a folder they are not listed here.
+        files: names of the files of a repository, relative to `root`; empty for a folder.
         token: for private repositories; never shown.
     """
 
@@ -48,11 +48,11 @@ class Place:
         return self.commit is not None
 
     def holds(self, file: str) -> bool:
-        """Whether there is a file of this name."""
+        """Whether a file with this name exists."""
         return file in self.files if self.is_on_hub else (Path(self.root) / file).is_file()
 
     def listed(self) -> list[str]:
-        """Names of all files but hidden ones, as seen from the root."""
+        """Names of all files except hidden ones, relative to the root."""
         if self.is_on_hub:
             return list(self.files)
         found = []
@@ -63,19 +63,19 @@ class Place:
         return found
 
     def shown(self, address: str) -> str:
-        """A file's name as seen from the root."""
+        """A file's name relative to the root."""
         return address.removeprefix(self.root).lstrip("/")
 
     @contextmanager
     def open(self, address: str, *, ahead: bool = False) -> Iterator[BinaryIO]:
-        """One of the files, to read from and to seek in; of one on the Hub only what is read is transferred.
+        """Opens one of the files, which can seek; from the Hub, only what is read is transferred.
 
         Args:
-            address: of the file, with the root before it.
-            ahead: read in blocks, for what is read from its beginning on.
+            address: of the file, including the root.
+            ahead: read in blocks, for files that are read from the beginning.
 
         Raises:
-            InputError: it is none that can be read. What the Hub refuses is said in words by `patiently`.
+            InputError: it cannot be read. `patiently` explains errors of the Hub.
         """
         if not self.is_on_hub:
             with open_regular(address) as file:
@@ -86,35 +86,35 @@ class Place:
             yield file
 
     def patiently(self, call: Callable[..., Found], *args: Any) -> Found:
-        """What `call` returns; it is called again where the connection breaks while it reads.
+        """The result of `call`, which is called again if the connection breaks.
 
         Raises:
-            InputError: what the Hub refuses, in one sentence.
+            InputError: an error of the Hub, explained in one sentence.
         """
         with hub_errors_in_words(self.name, self.commit):
             return patiently(call, *args)
 
-    def read(self, address: str, most_bytes: int) -> bytes:
+    def read(self, address: str, max_bytes: int) -> bytes:
         """All of a small file.
 
         Raises:
-            InputError: see `open`; or it is larger than `most_bytes`.
+            InputError: see `open`; or it is larger than `max_bytes`.
         """
 
         def content() -> bytes:
             with self.open(address) as file:
-                return file.read(most_bytes + 1)
+                return file.read(max_bytes + 1)
 
         found = self.patiently(content)
-        if len(found) > most_bytes:
+        if len(found) > max_bytes:
             raise InputError(
-                f"{self.shown(address)} of {self.name} has more than {most_bytes:,} bytes and a file of its kind has "
-                "fewer: it is not what its name says"
+                f"{self.shown(address)} of {self.name} has more bytes than expected (at most {max_bytes:,}): it cannot "
+                "be what its name says"
             )
         return found
 
     def read_json(self, file: str) -> dict[str, Any]:
-        """A JSON object of a small file, by its name as seen from the root.
+        """The JSON object in a small file, by its name relative to the root.
 
         Raises:
             InputError: see `read`; or it is not a JSON object.
@@ -133,16 +133,16 @@ class Place:
 
     @property
     def file_system(self) -> HfFileSystem:
-        """The Hub as a file system: the one that `datasets` takes too, so that both list a repository once."""
+        """The Hub as a file system, the same one that `datasets` uses, so that a repository is listed only once."""
         return HfFileSystem(endpoint=datasets.config.HF_ENDPOINT, token=self.token)
 
 
 def find_dataset(source: str, token: str | bool | None = None, revision: str | None = None) -> Place:
-    """The dataset of a name, at the commit that it has now.
+    """The dataset with a name, at its current commit or a given revision.
 
     Args:
         source: a folder, or a dataset repository on the Hub, USER/NAME.
-        token: Hub token; by default HF_TOKEN or the one that is logged in.
+        token: Hub token; by default HF_TOKEN or the stored token.
         revision: branch, tag or commit on the Hub.
 
     Raises:
@@ -152,7 +152,7 @@ def find_dataset(source: str, token: str | bool | None = None, revision: str | N
     if folder.is_dir():
         if revision:
             raise InputError(
-                f"--dataset_revision {revision} applies to datasets on the Hub, and {source} is a local folder; "
+                f"--dataset_revision {revision} applies to datasets on the Hub, but {source} is a local folder; "
                 "leave it out"
             )
         folder = folder.absolute()

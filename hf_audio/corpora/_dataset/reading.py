@@ -1,4 +1,4 @@
-"""What the user says of how a dataset is to be read."""
+"""The user's settings for reading a dataset."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class DatasetReading:
-    """Settings of the same names; all are optional, for most datasets say it themselves.
+    """The settings with the same names as flags; all are optional, because most datasets are unambiguous.
 
     Attributes:
-        dataset_config_name: the configuration, where a dataset has several.
-        audio_column_name, group_column_name, split_column_name, mask_column_name: columns of these meanings; "none" is
-            no column, for groups, splits and masks.
-        label_column_name: the column of classes; several are columns of 0 and 1, one for each class.
-        label_separator: what stands between several labels of a text; "none" takes a text as one name.
+        dataset_config_name: the configuration, if a dataset has several.
+        audio_column_name, group_column_name, split_column_name, mask_column_name: columns with these meanings; for
+            groups, splits and masks, "none" uses no column.
+        label_column_name: the column of classes; several are columns of 0 and 1, one per class.
+        label_separator: separator between several labels in a text; "none" reads a text as one name.
         train_split_name, eval_split_name, test_split_name: splits to train, validate and test on.
     """
 
@@ -34,6 +34,6 @@ class DatasetReading:
 
     @property
     def split_names(self) -> dict[str, str]:
-        """The splits that the user names: ours, and theirs."""
+        """The splits that the user chose: {ours: the dataset's}."""
         named = {"train": self.train_split_name, "validation": self.eval_split_name, "test": self.test_split_name}
         return {split: name for split, name in named.items() if name}

@@ -1,4 +1,4 @@
-"""Whether a folder is a dataset, rather than one of recordings, class folders and tables."""
+"""Recognizes whether a folder is a dataset, rather than recordings in class folders or with a table."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
 from hf_audio.errors import InputError
 from hf_audio.files import open_regular
 
-MAX_OPENED = 20  # Parquet files that are opened to see whether sound is in them
+MAX_OPENED = 20  # Parquet files that are opened to check for sound
 
 
 def is_dataset_folder(root: Path) -> bool:
-    """Whether a folder is a dataset that `datasets` wrote or knows.
+    """Whether a folder is a dataset that `datasets` wrote or can read.
 
-    That is one that was saved to disk, one whose card says which files its splits are, and Parquet files or tars with
-    sound in them and no audio files beside them.
+    It is if it was saved to disk, if its card declares the files of its splits, or if it has Parquet files or tars with
+    sound and no audio files.
     """
     if any((root / name).is_file() for name in (SAVED_SPLITS, SAVED)):
         return True
@@ -41,7 +41,7 @@ def is_dataset_folder(root: Path) -> bool:
 
 
 def _head(readme: Path) -> dict[str, Any]:
-    """The head of a card; any other text has none, whatever it holds."""
+    """The metadata of a card; empty for any other text."""
     try:
         return head_of(readme)
     except InputError:
@@ -54,7 +54,7 @@ def _holds_sound(path: str) -> bool:
     try:
         with open_regular(path) as file:
             schema = pq.ParquetFile(file).schema_arrow
-    except (InputError, pa.ArrowException, OSError):  # reading it says what is wrong
+    except (InputError, pa.ArrowException, OSError):  # reading it explains the error
         return False
     return any(pa.types.is_struct(one.type) or _is_binary(one.type) for one in schema)
 

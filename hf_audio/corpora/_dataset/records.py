@@ -1,4 +1,4 @@
-"""Rows that come one by one, from JSON or a table of texts, as columns with types."""
+"""Converts single rows, from JSON or a table of strings, to typed columns."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ MAX_COLUMNS = 10_000
 
 
 def columns_of(records: Sequence[Mapping[str, Any]], where: str) -> pa.Table:
-    """Records as a table: numbers, yes and no, texts, and lists of one of these; what is nested deeper becomes JSON.
+    """Records as a table of numbers, booleans, strings, and lists of these; deeper nesting becomes JSON text.
 
-    A column of several kinds is one of texts.
+    A column with values of different types becomes strings.
 
     Args:
-        where: they come from, for complaints.
+        records: the rows.
+        where: they come from, for messages.
 
     Raises:
-        InputError: they have more columns than any table.
+        InputError: too many columns.
     """
     names = dict.fromkeys(str(name).strip() for record in records for name in record)
     if len(names) > MAX_COLUMNS:
@@ -39,17 +40,17 @@ def columns_of(records: Sequence[Mapping[str, Any]], where: str) -> pa.Table:
 
 
 def texts_of(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> pa.Table:
-    """Rows of texts as a table; empty ones are null."""
+    """Rows of strings as a table; empty strings are null."""
     return pa.table({name: pa.array([row[name] or None for row in rows], pa.string()) for name in columns})
 
 
 def typed(texts: pa.Table) -> pa.Schema:
-    """The types of columns of texts: numbers where every one is written as numbers are, and 007 stays a text."""
+    """The types of columns of strings: numbers if all values are written like numbers; 007 stays a string."""
     return pa.schema([(name, type_of_texts(texts[name])) for name in texts.column_names])
 
 
 def features_of(schema: pa.Schema) -> Features:
-    """The types of columns as `datasets` calls them; of one that it has no word for (maps, unions), {}: no values."""
+    """The `datasets` types of columns; {}, which has no values, for types that it does not know (maps, unions)."""
     found = {}
     for field in schema:
         try:
@@ -64,7 +65,7 @@ def _column(values: Sequence[Any]) -> pa.Array:
     if kinds <= {bool} or kinds <= {int, float} or kinds <= {str} or kinds <= {list}:
         try:
             return pa.array(values)
-        except (pa.ArrowException, OverflowError):  # lists of several kinds, a number that no column holds
+        except (pa.ArrowException, OverflowError):  # lists of different types, a number that is too large
             pass
     return pa.array([None if value is None else _text(value) for value in values], pa.string())
 

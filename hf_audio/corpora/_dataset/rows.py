@@ -1,4 +1,4 @@
-"""The rows of Parquet and Arrow files without their sound: where it lies, and every column that is not large."""
+"""Reads rows of Parquet and Arrow files without their sound: its location, and all small columns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hf_audio.errors import InputError, one_line
 FILES_AT_A_TIME = 16
 MAX_ROWS = 100_000_000
 MAX_TEXT = 1 << 20  # bytes of one text in a row
-MAX_BYTES = 4 << 30  # of all columns of one file that are read
+MAX_BYTES = 4 << 30  # of all columns that are read from one file
 PLACES = pa.schema(
     [
         pa.field("audio", pa.string()),
@@ -36,8 +36,8 @@ class Rows(NamedTuple):
     """Rows of a dataset.
 
     Attributes:
-        places: PLACES: where the sound of each lies, and the name of its file, null where it has none.
-        values: the columns beside it, as they are stored.
+        places: columns PLACES: location of each sound, and its file name, or null.
+        values: the other columns, as they are stored.
     """
 
     places: pa.Table
@@ -50,8 +50,8 @@ class FileRows(NamedTuple):
     Attributes:
         of_split: the rows of each split.
         features: the types of their columns.
-        not_used: files that play no part, a phrase each.
-        how: their folders were read.
+        not_used: files that have no effect, a phrase each.
+        how: how their folders were read.
         remarks: what looks like a mistake, a sentence each.
     """
 
@@ -63,7 +63,7 @@ class FileRows(NamedTuple):
 
 
 def schemas(place: Place, kind: str, files: Sequence[str]) -> list[pa.Schema]:
-    """The columns of some files, with what `datasets` wrote of their types.
+    """The schemas of some files, with the types that `datasets` wrote.
 
     Raises:
         InputError: a file is damaged, or cannot be read.
@@ -73,15 +73,17 @@ def schemas(place: Place, kind: str, files: Sequence[str]) -> list[pa.Schema]:
 
 
 def rows(place: Place, kind: str, files: Sequence[str], audio: str, columns: Sequence[str]) -> Rows:
-    """The rows of files in their order; of Parquet files only footers and the columns' own bytes are transferred.
+    """The rows of files, in order; of Parquet files, only footers and the requested columns are transferred.
 
     Args:
+        place: the dataset.
         kind: PARQUET or ARROW.
+        files: their addresses.
         audio: the column of the sound, which is not read.
-        columns: what is read beside it, as far as a file has it.
+        columns: the columns to read, if a file has them.
 
     Raises:
-        InputError: a file is damaged, lacks the sound, or has columns of other types than the files before it.
+        InputError: a file is damaged, lacks the audio column, or has other column types than the files before it.
     """
     read = _parquet_rows if kind == PARQUET else _arrow_rows
     with ThreadPoolExecutor(FILES_AT_A_TIME) as threads:
@@ -90,10 +92,10 @@ def rows(place: Place, kind: str, files: Sequence[str], audio: str, columns: Seq
 
 
 def joined(place: Place, found: Sequence[Rows]) -> Rows:
-    """Rows behind each other; a column that some lack is null in these.
+    """Rows, concatenated; a column that some lack is null there.
 
     Raises:
-        InputError: a column is of different types.
+        InputError: a column has different types.
     """
     try:
         values = pa.concat_tables([one.values for one in found], promote_options="permissive")
@@ -120,7 +122,7 @@ def places_of(address: str, field: str, names: pa.Array | pa.ChunkedArray) -> pa
 
 
 def file_places(place: Place, addresses: Sequence[str]) -> pa.Table:
-    """PLACES of files that are a recording each."""
+    """PLACES of files with one recording each."""
     number = len(addresses)
     nothing = (pa.nulls(number, pa.int64()), pa.nulls(number, pa.string()))
     names = [place.shown(address) for address in addresses]
@@ -157,14 +159,14 @@ def _parquet_rows(place: Place, file: str, audio: str, columns: Sequence[str]) -
 def _group(
     opened: BinaryIO, footer: pq.FileMetaData, number: int, leaves: Sequence[str], texts: Sequence[str]
 ) -> pa.Table:
-    """Some leaves of a row group; each of the texts is read once, as far as the file has it so."""
+    """Some leaf columns of a row group; strings are read as dictionaries if they are stored so."""
     if not leaves:
         return pa.table({})
     for once in (list(texts), []):
         try:
             parquet = pq.ParquetFile(opened, metadata=footer, read_dictionary=once)
             return parquet.read_row_group(number, leaves, use_threads=False)
-        except pa.ArrowNotImplementedError:  # of texts in a struct of which a part is stored otherwise
+        except pa.ArrowNotImplementedError:  # strings in a struct that are partly stored without dictionary
             if not once:
                 raise
 
@@ -187,8 +189,8 @@ def _arrow_rows(place: Place, file: str, audio: str, columns: Sequence[str]) -> 
             columns_of_batch = [batch.rows[name] for name in names]
             columns_of_batch += [_member(sound, "path") if has_path else pa.nulls(len(sound), pa.string())]
             for column in columns_of_batch:
-                column.validate(full=True)  # places in it may be untrusted
-            # copied, for the batch holds room for its sound
+                column.validate(full=True)  # offsets may be untrusted
+            # copied, because the batch has memory reserved for its sound
             batches.append([pa.concat_arrays([column]) for column in columns_of_batch])
         *values, paths = (
             map(pa.chunked_array, zip(*batches, strict=True)) if batches else [pa.chunked_array([], pa.string())]
@@ -207,14 +209,14 @@ def _chunks(groups: Sequence[pa.Table], name: str) -> Iterator[pa.Array]:
 
 
 def _table(names: Sequence[str], columns: Sequence[pa.Array | pa.ChunkedArray], number: int) -> pa.Table:
-    """A table that has rows even where it has no columns."""
+    """A table that has rows even without columns."""
     if names:
         return pa.table(list(columns), names=list(names))
     return pa.table({"": pa.nulls(number)}).select([])
 
 
 def _member(column: pa.Array | pa.ChunkedArray, name: str) -> pa.Array | pa.ChunkedArray:
-    """A member of a struct, null where the struct is."""
+    """A field of a struct, null if the struct is null."""
     return pc.struct_field(column, name)
 
 
@@ -227,20 +229,20 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _plain(place: Place, file: str, column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Texts that were read once each, as a value of each row; a long one would take the memory of all rows."""
+    """Dictionaries as plain strings; long strings are refused, because they would be copied to all rows."""
     for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
         if pa.types.is_dictionary(chunk.type):
             longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
             if longest > MAX_TEXT or longest * len(chunk) > MAX_BYTES:
                 raise InputError(
                     f"{place.shown(file)} of {place.name} has a text of {longest:,} bytes in its rows, expected at "
-                    f"most {MAX_TEXT:,}: such a column is neither a label nor a name"
+                    f"most {MAX_TEXT:,} for labels and names"
                 )
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
 def _check_size(place: Place, file: str, footer: pq.FileMetaData, leaves: Sequence[str]) -> None:
-    """Refuses a file whose columns cannot be what they are taken for, before any of them is read."""
+    """Refuses a file whose columns are too large for labels and metadata, before any of them is read."""
     num_bytes = 0
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
@@ -254,15 +256,15 @@ def _check_size(place: Place, file: str, footer: pq.FileMetaData, leaves: Sequen
 
 def _too_large(place: Place, file: str, num_rows: int, num_bytes: int) -> InputError:
     return InputError(
-        f"{place.shown(file)} of {place.name} has {num_rows:,} rows and {num_bytes:,} bytes beside its sound, expected "
-        f"at most {MAX_ROWS:,} and {MAX_BYTES:,}: it is not what its name says"
+        f"{place.shown(file)} of {place.name} has {num_rows:,} rows and {num_bytes:,} bytes without its sound, "
+        f"expected at most {MAX_ROWS:,} and {MAX_BYTES:,}: it cannot be what its name says"
     )
 
 
 def _require_audio(place: Place, file: str, schema: pa.Schema, audio: str) -> None:
     if audio not in schema.names:
         raise InputError(
-            f"{place.shown(file)} of {place.name} has no column {audio!r} as the other files have ("
+            f"{place.shown(file)} of {place.name} has no column {audio!r}, unlike the other files (it has "
             f"{', '.join(schema.names[:8])}); choose one configuration with --dataset_config_name"
         )
 

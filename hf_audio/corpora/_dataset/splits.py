@@ -1,4 +1,4 @@
-"""Which of a dataset's splits is trained on, validated and tested on."""
+"""Decides which splits of a dataset are for training, validation and test."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ FLAGS = {"train": "--train_split_name", "validation": "--eval_split_name", "test
 
 
 class Splits(NamedTuple):
-    """What the splits of a dataset become: train, validation, test, a fold, or None where they are to be drawn."""
+    """What each split of a dataset becomes: train, validation, test, a fold, or None if splits will be drawn."""
 
     of: dict[str, str | None]
     left_out: tuple[str, ...] = ()
 
 
 def splits_of(names: Sequence[str], reading: DatasetReading, place: Place) -> Splits:
-    """What each split of a dataset is for; those that are for nothing are left out.
+    """What each split of a dataset becomes; unused splits are left out.
 
     Raises:
-        InputError: no such split, two that could be one of ours, or none to train on.
+        InputError: no such split, two candidates for the same split, or none to train on.
     """
     given = reading.split_names
     for split, name in given.items():
@@ -42,7 +42,7 @@ def splits_of(names: Sequence[str], reading: DatasetReading, place: Place) -> Sp
             )
     if len(set(given.values())) < len(given):
         raise InputError(
-            f"{' and '.join(FLAGS[split] for split in given)} give one split two uses; give different splits"
+            f"{' and '.join(FLAGS[split] for split in given)} use the same split twice; give different splits"
         )
     if len(names) == 1 and not given:
         return Splits({names[0]: None})
@@ -56,7 +56,7 @@ def splits_of(names: Sequence[str], reading: DatasetReading, place: Place) -> Sp
         first = next((other for other, taken in of.items() if taken == split), None)
         if first:
             raise InputError(
-                f"{place.name} has two splits that could be {split}, {first} and {name}; say which, e.g. "
+                f"{place.name} has two splits that could be {split}, {first} and {name}; choose one, e.g. "
                 f"{FLAGS[split]} {first}"
             )
         of[name] = split
@@ -65,18 +65,18 @@ def splits_of(names: Sequence[str], reading: DatasetReading, place: Place) -> Sp
         if not free:
             raise InputError(
                 f"No split of {place.name} ({some(list(names))}) is left to train on"
-                f"{''.join(f', {FLAGS[split]} takes {name}' for split, name in given.items())}; without such a flag, "
+                f"{''.join(f', {FLAGS[split]} uses {name}' for split, name in given.items())}; without such a flag, "
                 "that split is drawn from the training split"
             )
         raise InputError(
-            f"{place.name} has the splits {some(list(names))} and none is called train; name the one to train on, e.g. "
-            f"--train_split_name {free[0]}"
+            f"{place.name} has the splits {some(list(names))}, but none is called train; choose the one to train on, "
+            f"e.g. --train_split_name {free[0]}"
         )
     return Splits({name: of[name] for name in names if name in of}, tuple(name for name in names if name not in of))
 
 
 class SplitColumn(NamedTuple):
-    """A column that says which split or fold each row is of: its values as splits, and what was said of it."""
+    """The column with the split or fold of each row, its values as splits, and a remark."""
 
     column: str | None
     values: pa.Array | None = None
@@ -86,10 +86,10 @@ class SplitColumn(NamedTuple):
 def split_column(
     values: pa.Table, columns: Sequence[str], reading: DatasetReading, place: Place, has_splits: bool
 ) -> SplitColumn:
-    """The column of splits or folds, where the dataset itself is in one piece.
+    """The column of splits or folds, if the dataset itself has only one split.
 
     Raises:
-        InputError: no such column, several that could be it, or "none" was said and there is none.
+        InputError: no such column, several candidates, or the setting is "none" and there is no candidate.
     """
     chosen = reading.split_column_name
     if chosen and chosen != NONE:
@@ -108,26 +108,28 @@ def split_column(
         return SplitColumn(None)
     if has_splits:
         return SplitColumn(
-            None, None, f"column {found[0]} could be the splits too: --split_column_name {found[0]} takes it"
+            None, None, f"column {found[0]} could be the splits too: --split_column_name {found[0]} uses it"
         )
     if len(found) > 1:
         raise InputError(
-            f"{place.name} has two columns that could be the splits, {found[0]} and {found[1]}; say which, e.g. "
+            f"{place.name} has two columns that could be the splits, {found[0]} and {found[1]}; choose one, e.g. "
             f"--split_column_name {found[0]}"
         )
     return SplitColumn(found[0], _as_splits(values[found[0]]))
 
 
 def _as_splits(column: pa.ChunkedArray) -> pa.Array:
-    """The splits or folds that texts or numbers name; a null where they are empty."""
+    """The splits or folds named by strings or numbers; null if empty."""
     encoded = pc.dictionary_encode(column.cast(pa.string()).combine_chunks())
     names = [None if is_nothing(one) else split_called(one) or fold_name(one) for one in encoded.dictionary.to_pylist()]
     return pa.array(names, pa.string()).take(encoded.indices)
 
 
 def told_splits(counts: Mapping[str, int], column: SplitColumn, drawn: bool) -> str:
-    """Where splits come from, with the rows of each."""
+    """Where splits come from, with the number of rows of each."""
     listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     if column.column:
         return f"column {column.column} ({listed})"
-    return f"one of its own ({listed}), from which the others are drawn" if drawn else f"the dataset's own ({listed})"
+    return (
+        f"the dataset's only one ({listed}), from which others are drawn" if drawn else f"the dataset's own ({listed})"
+    )

@@ -1,9 +1,9 @@
-"""WebDataset: tar files in which the members of one name before the first point are one row.
+"""WebDataset: tar files in which members with the same name before the first dot are one row.
 
     a.wav a.json    b.wav b.json        columns are the keys of the JSON
     a.flac a.cls a.txt                  columns cls and txt
 
-A tar has no list of its members, so all of them are looked at in turn; sound is jumped over, not read.
+A tar has no list of its members, so all headers are read; sound is skipped.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
 from hf_audio.errors import InputError, one_line
 
 TEXTS = ("json", "cls", "txt")
-MAX_TEXT_BYTES = 1 << 20  # of one such member
+MAX_TEXT_BYTES = 1 << 20  # of one member
 
 
 class _Sample(NamedTuple):
-    """A row: its sounds (suffix, and place among those of that suffix), and its texts by suffix."""
+    """A row: its sounds (suffix, and number among all with that suffix), and its texts by suffix."""
 
     key: str
     sounds: dict[str, int]
@@ -45,7 +45,7 @@ def tar_rows(
     """The rows of each split, and the types of their columns.
 
     Raises:
-        InputError: a damaged tar, members of one name twice, no sound, several sounds in a row and none chosen.
+        InputError: a damaged tar, a member twice, no sound, or several sounds in a row and none chosen.
     """
     with ThreadPoolExecutor(FILES_AT_A_TIME) as threads:
         found = {
@@ -72,7 +72,7 @@ def _samples(place: Place, file: str) -> list[_Sample]:
             sample = samples.setdefault(key, _Sample(key, {}, {}))
             of_kind: dict[str, Any] = sample.sounds if content is None else sample.texts
             if suffix in of_kind:
-                raise InputError(f"{where} has two members {key}.{suffix}; expected one of each name")
+                raise InputError(f"{where} has two members {key}.{suffix}; expected only one with each name")
             if content is None:
                 of_kind[suffix] = counts[suffix]
                 counts[suffix] += 1
@@ -84,7 +84,7 @@ def _samples(place: Place, file: str) -> list[_Sample]:
 
 
 def _members(place: Place, file: str) -> Iterator[tuple[str, str, str | None]]:
-    """Name before the first point, suffix, and the text of each member that is sound (None) or text."""
+    """For each member that is sound or text: name before the first dot, suffix, and text (None for sound)."""
     with place.open(file, ahead=True) as opened, tarfile.open(fileobj=opened, mode="r:") as members:
         for member in members:
             name = PurePosixPath(member.name)
@@ -100,16 +100,16 @@ def _members(place: Place, file: str) -> Iterator[tuple[str, str, str | None]]:
 
 
 def _chosen(place: Place, samples: Sequence[_Sample], reading: DatasetReading) -> str | None:
-    """The suffix of the sound that is read, where the user says it or rows have several; None takes the only one."""
+    """The suffix of the sound that the user chose; None if each row has only one sound."""
     wanted = reading.audio_column_name
     suffixes = sorted({suffix for sample in samples for suffix in sample.sounds})
     if not suffixes:
-        raise InputError(f"The tar files of {place.name} hold no sound; expected members such as a.wav or a.flac")
+        raise InputError(f"The tar files of {place.name} have no sound; expected members such as a.wav or a.flac")
     if wanted is not None:
         wanted = wanted.removeprefix(".").lower()
         if wanted not in suffixes:
             raise InputError(
-                f"--audio_column_name {wanted}: the sounds of {place.name} are called {', '.join(suffixes)}"
+                f"--audio_column_name {wanted}: the sounds of {place.name} have the suffixes {', '.join(suffixes)}"
             )
         return wanted
     several = next((sample for sample in samples if len(sample.sounds) > 1), None)
@@ -139,7 +139,7 @@ def _rows(place: Place, file: str, samples: Sequence[_Sample], chosen: str | Non
 
 
 def _record(sample: _Sample, where: str) -> dict[str, Any]:
-    """The facts of a row: the keys of its JSON, and its other texts by their suffix."""
+    """The values of a row: the keys of its JSON, and its other texts by suffix."""
     record: dict[str, Any] = {suffix: text for suffix, text in sample.texts.items() if suffix != "json"}
     if "json" not in sample.texts:
         return record

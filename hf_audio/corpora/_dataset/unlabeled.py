@@ -1,4 +1,4 @@
-"""Rows that nobody labeled: whole splits are left out, a row among others is refused."""
+"""Rows without labels: whole splits without labels are left out, single rows without labels are refused."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hf_audio.errors import InputError
 
 
 def with_labels(contents: Contents, labels: Labels, place: Place) -> tuple[Contents, Labels, list[str]]:
-    """The rows without the splits that nobody labeled, and these splits, a phrase each.
+    """The rows and labels without unlabeled splits, and a phrase for each of these splits.
 
-    Datasets without public labels for their test split hold -1 or nothing there.
+    Datasets without public labels for their test split have -1 or null there.
 
     Raises:
-        InputError: no row of all, or of the training split, has a label; or some rows of a split have none though each
-            should have one.
+        InputError: no row at all, or of the training split, has a label; or some rows of a single-label split have
+            none.
     """
     if not labels.unlabeled.any():
         return contents, labels, []
@@ -35,10 +35,10 @@ def with_labels(contents: Contents, labels: Labels, place: Place) -> tuple[Conte
         first = contents.row_in_split[labels.unlabeled & _are_of(contents, [partly])][0]
         raise InputError(
             f"{place.name}: {without[partly]:,} of {of_all[partly]:,} rows of split {partly} have no label in column "
-            f"{labels.columns[0]!r}, first row {int(first):,}, expected exactly one in each; ask its authors, or name "
-            "another column with --label_column_name"
+            f"{labels.columns[0]!r}, first row {int(first):,}, expected exactly one in each; ask its authors, or "
+            "choose another column with --label_column_name"
         )
-    told = [f"split {name} ({of_all[name]:,} rows), whose labels its authors keep to themselves" for name in hidden]
+    told = [f"split {name} ({of_all[name]:,} rows), which has no public labels" for name in hidden]
     kept = ~_are_of(contents, hidden)
     values = labels.values.filter(pa.array(kept))
     return contents.only(kept), dataclasses.replace(labels, values=values, unlabeled=labels.unlabeled[kept]), told
@@ -52,11 +52,11 @@ def _check_training(contents: Contents, labels: Labels, hidden: list[str], place
     else:
         return
     raise InputError(
-        f"{place.name}: {where} has a label in column {labels.columns[0]!r}; name the column of classes with "
+        f"{place.name}: {where} has a label in column {labels.columns[0]!r}; choose the column of classes with "
         "--label_column_name"
     )
 
 
 def _are_of(contents: Contents, splits: list[str]) -> np.ndarray:
-    """Which rows are of some splits, bool `[rows]`."""
+    """Which rows are in some splits, bool `[rows]`."""
     return pc.is_in(contents.their_splits, pa.array(splits, pa.string())).to_numpy(zero_copy_only=False)

@@ -1,15 +1,15 @@
 """Your own recordings: class folders, or a table.
 
     DIR/violin/a.wav                      label = folder, every file its own group
-    DIR/violin/ann/a.wav                  label = folder, group = the folder below it, one across classes
+    DIR/violin/ann/a.wav                  label = folder, group = the folder below it, the same across classes
     DIR/train/violin/a.wav                with official splits: train, validation (valid, val, dev), test, or folds
     DIR/labels.csv                        columns path, label (or labels: "violin;piano"),
                                           optional group, split, start_s, end_s; others become metadata
 
-A table may be CSV, TSV, JSON, JSON lines or Parquet, and its columns may have the names that people give them:
-filename, category, fold, start_ms ... Whatever was understood, and whatever was not used, is told in one paragraph.
+A table may be CSV, TSV, JSON, JSON lines or Parquet, and its columns may have other common names: filename, category,
+fold, start_ms ... One paragraph says how the data were read and what was not used.
 
-`split` holds train / validation / test, or names of folds.
+`split` is train / validation / test, or the name of a fold.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def understand(root: Path, reading: Reading | None = None) -> tuple[pa.Table, Un
 
     Args:
         root: the folder or table.
-        reading: what the user says of it.
+        reading: the user's settings.
 
     Raises:
-        InputError: nothing there, no audio, no or several ways to read it, missing columns, unknown paths, or cells
-            that are not what their column is for.
+        InputError: it does not exist, has no audio, or can be read in no or several ways; missing columns, unknown
+            paths, or cells that do not fit their column.
     """
     reading = reading or Reading()
     read = read_folder_or_table(Path(root), reading)

@@ -1,4 +1,4 @@
-"""Whether a folder is one of class folders or of recordings with a table, which table, and what is then not used."""
+"""Decides whether a folder has class folders or a table of recordings, which table, and lists what is not used."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from hf_audio.errors import InputError
 
 MAYBE_TABLES = frozenset((".txt", ".json"))
 MAX_TABLES_OPENED = 50
-MAX_BASES = 200  # folders that paths of a table are tried to be relative to
-MIN_NAMED = 0.5  # a table that names fewer of the recordings than this does not outweigh class folders
+MAX_BASES = 200  # folders that paths of a table may be relative to
+MIN_NAMED = 0.5  # minimum share of recordings that a table must list to have priority over class folders
 
 
 class Opened(NamedTuple):
-    """A file that may be a table of the recordings, and what it is or why it is not."""
+    """A file that may be a table of the recordings, with its content or the reason why it is not."""
 
     path: Path
     table: Table | None
@@ -38,7 +38,7 @@ class Opened(NamedTuple):
 
     @property
     def why_not(self) -> str:
-        """In a few words, for the list of what is not used."""
+        """The reason in a few words, for the list of what is not used."""
         if self.meaning is None:
             return "not a table of recordings and classes" if self.table else "not readable as a table"
         if not self.table.rows:
@@ -47,10 +47,10 @@ class Opened(NamedTuple):
 
 
 def read_folder_or_table(root: Path, reading: Reading) -> Read:
-    """Whatever --data_dir is.
+    """Reads --data_dir, whatever it is.
 
     Raises:
-        InputError: nothing there, nothing that can be read, or several ways to read it.
+        InputError: it does not exist, cannot be read, or can be read in several ways.
     """
     if not root.exists():
         raise InputError(f"--data_dir {root} does not exist; expected a folder with class folders or a labels.csv")
@@ -91,33 +91,31 @@ def _read_given_table(path: Path, reading: Reading) -> Read:
         raise InputError(f"--data_dir {path} is a file, which --layout folders cannot read; give the folder")
     table = read_any_table(path)
     meaning = meaning_of(table, reading, Places([path.parent.parent]))
-    if meaning.share_found < 1:  # only then is the folder looked through, which may be large
+    if meaning.share_found < 1:  # list the folder only if necessary: it may be large
         meaning = meaning_of(table, reading, _places(contents_of(path.parent), path, by_name=True))
     return read_table_clips(table, meaning, reading)
 
 
 def _no_table(root: Path, reading: Reading) -> InputError:
     if reading.layout:
-        return InputError(
-            f"{root} holds no table, which --layout table asks for; leave it out, or put a labels.csv there"
-        )
+        return InputError(f"{root} has no table for --layout table to read; leave it out, or put a labels.csv there")
     setting = reading.of_table[0]
     value = getattr(reading, setting)
     told = value if isinstance(value, str) else " ".join(value)
-    return IdleError(setting, told, f"{root} holds no table, such as a labels.csv")
+    return IdleError(setting, told, f"{root} has no table such as a labels.csv")
 
 
 def _refuse_saved_dataset(contents: Contents) -> None:
     saved = [path for path in contents.others if path.suffix.lower() == ".arrow"]
     if saved and not contents.audio:
         raise InputError(
-            f"{contents.root} holds files of a dataset ({contents.name(saved[0])}) and is none itself; give the folder "
-            "that save_to_disk wrote, with dataset_dict.json or state.json in it"
+            f"{contents.root} has files of a dataset ({contents.name(saved[0])}) but is not a dataset itself; give the "
+            "folder that save_to_disk wrote, with dataset_dict.json or state.json in it"
         )
 
 
 def _opened(contents: Contents, reading: Reading) -> list[Opened]:
-    """The tables of the folder itself, or, where none of them lists its recordings, those below it."""
+    """The tables in the folder itself; if none of them lists its recordings, also those below it."""
     if reading.layout == "folders":
         return []
     top = [path for path in contents.tables if path.parent == contents.root]
@@ -140,14 +138,14 @@ def _open(path: Path, contents: Contents, reading: Reading, *, by_name: bool = F
 
 
 def _places(contents: Contents, table: Path, *, by_name: bool) -> Places:
-    """Where files may lie that a table names."""
+    """The folders where the files of a table may be."""
     within = sorted(folder for folder in contents.folders_with_audio if contents.root in folder.parents)
     bases = [contents.root, table.parent.parent, contents.root.parent, *within[:MAX_BASES]]
     return Places(bases, unique_names(contents.audio) if by_name else {})
 
 
 def _class_folders(contents: Contents) -> tuple[Read | None, InputError | None]:
-    """The folder read as class folders, where it can be and there are two classes or more; else why it cannot."""
+    """The folder, read as class folders if it has at least two classes; or the error if it cannot be read so."""
     try:
         read = read_class_folders(contents)
     except InputError as error:
@@ -157,9 +155,9 @@ def _class_folders(contents: Contents) -> tuple[Read | None, InputError | None]:
 
 
 def _only_class(contents: Contents, problem: InputError | None) -> Read:
-    """Recordings of one class, where no table says more; an audit can do with them."""
+    """Recordings of a single class, if there is no table; an audit can use them."""
     if contents.spreadsheets:
-        without = problem or "the folders hold one class only"
+        without = problem or "the folders have only one class"
         raise InputError(
             f"{contents.spreadsheets[0]} is a spreadsheet, which cannot be read (save it as CSV in UTF-8, with columns "
             f"path and label), and without it: {without}"
@@ -170,17 +168,18 @@ def _only_class(contents: Contents, problem: InputError | None) -> Read:
 
 
 def _refuse_undecided(root: Path, opened: Sequence[Opened], fitting: Sequence[Opened], folders: Read | None) -> None:
-    """Refuse what can be read in several ways, or what a table says and the folder does not have.
+    """Refuses a folder that can be read in several ways, or whose table does not match its files.
 
     Raises:
-        InputError: several tables that are no splits, a table that names files in part, or too few of them.
+        InputError: several tables that are not splits, a table with files that do not exist, or one that lists too few
+            recordings.
     """
     several = fitting or [one for one in opened if one.meaning and not folders]
     if len(several) > 1 and not are_splits([one.path for one in several], root):
         kind = "CSV files" if all(one.path.suffix == ".csv" for one in several) else "tables"
         raise InputError(
-            f"{root} holds {len(several)} {kind} ({', '.join(one.path.name for one in several)}); pass the one to use, "
-            f"e.g. --data_dir {several[0].path}"
+            f"{root} has {len(several)} {kind} ({', '.join(one.path.name for one in several)}); choose one, e.g. "
+            f"--data_dir {several[0].path}"
         )
     if folders is None:
         return
@@ -202,18 +201,18 @@ def _refuse_undecided(root: Path, opened: Sequence[Opened], fitting: Sequence[Op
 
 
 def _nearest(opened: Sequence[Opened]) -> list[Opened]:
-    """The tables that come nearest to listing the recordings; raises the error of one that should have.
+    """The tables that come nearest to listing the recordings; raises the error of one that was clearly intended.
 
-    A text or JSON without any column of a known name was not: README.txt, package.json.
+    A text or JSON file without any known column name was not: README.txt, package.json.
     """
     with_meaning = [one for one in opened if one.meaning]
-    meant = [one for one in opened if _is_meant(one)]
-    if not with_meaning and meant:
-        raise next((one for one in meant if one.table), meant[0]).error
+    intended = [one for one in opened if _is_intended(one)]
+    if not with_meaning and intended:
+        raise next((one for one in intended if one.table), intended[0]).error
     return with_meaning
 
 
-def _is_meant(opened: Opened) -> bool:
+def _is_intended(opened: Opened) -> bool:
     suffix, known = opened.path.suffix.lower(), {*PATHS, *LABELS, *SEVERAL_LABELS}
     if opened.table is None:
         return suffix != ".txt"

@@ -1,10 +1,10 @@
 """Class folders: which folder names are classes, which are splits, and which are groups.
 
 violin/a.wav                    class; every file its own group
-violin/ann/a.wav                class, group: the first folder below the class, whatever lies deeper
+violin/ann/a.wav                class, group: the first folder below the class; deeper folders do not matter
 train/violin/ann/a.wav          split (or fold1 ...), class, group
 violin/train/ann/a.wav          class, split, group
-train/train/violin/a.wav        unpacked twice: as train/violin/a.wav
+train/train/violin/a.wav        a folder within itself: the same as train/violin/a.wav
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from hf_audio.data.index.understanding import counted, some
 from hf_audio.errors import InputError
 
 Parts = tuple[str, ...]
-MIN_OF_A_CLASS = 3  # files of unknown kind in a folder that may have been a class: two are LICENSE and README
+MIN_OF_A_CLASS = 3  # files of unknown kind in a folder that may be a class: two may be LICENSE and README
 
 
 class Place(NamedTuple):
-    """Where a recording lies: its class, the folders below the class, and its split where folders say it."""
+    """The meaning of a recording's folders: its class, the folders below the class, and its split if any."""
 
     label: str
     below: Parts
@@ -36,7 +36,7 @@ class Place(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Recordings in classes; loose ones, above the level of classes; those in folders beside; and all that in words."""
+    """Recordings in classes; loose ones, above the level of classes; those in other folders; and a description."""
 
     placed: dict[Parts, Place]
     loose: list[Parts]
@@ -53,7 +53,7 @@ def read_class_folders(contents: Contents) -> Read:
     root, files = contents.root, {path: path.relative_to(contents.root).parts for path in contents.audio}
     if not files:
         raise InputError(
-            f"{root} holds no audio files; expected class folders such as {root.name}/violin/a.wav, or a labels.csv"
+            f"{root} has no audio files; expected class folders such as {root.name}/violin/a.wav, or a labels.csv"
         )
     _check_depth(contents, list(files.values()))
     layout = _layout(contents, list(files.values()))
@@ -67,7 +67,7 @@ def read_class_folders(contents: Contents) -> Read:
         for path, parts in files.items()
         if (place := placed.get(parts))
     ]
-    how = layout.how + (f", through the folder {'/'.join(wrapper)} in each" if wrapper else "")
+    how = layout.how + (f", skipping the folder {'/'.join(wrapper)} in each" if wrapper else "")
     without_group = sum(not place.below for place in placed.values())
     read = Read(how, clips, _told_groups(placed, shared, without_group), _told_splits(placed), without_group)
     _name_the_rest(read, contents, layout)
@@ -90,26 +90,26 @@ def _layout(contents: Contents, files: Sequence[Parts]) -> Layout:
 
 
 def _check_depth(contents: Contents, files: Sequence[Parts]) -> None:
-    """Refuse a folder that holds one folder, in which the classes or splits lie."""
+    """Refuses a folder with a single folder that has the classes or splits in it."""
     folders = [parts[:-1] for parts in files if len(parts) > 1]
-    levels = [set(names) for names in zip(*folders, strict=False)]  # as deep as all of them are
+    levels = [set(names) for names in zip(*folders, strict=False)]  # down to the depth that all of them have
     prefix = [next(iter(names)) for names in itertools.takewhile(lambda names: len(names) == 1, levels)]
     deeper = sorted({parts[len(prefix)] for parts in folders if len(parts) > len(prefix)})
     if prefix and len(deeper) > 1 and not all(split_called(name) for name in prefix):
         raise InputError(
-            f"{contents.root} holds one folder of recordings, {prefix[0]}, which would be the only class, and the "
-            f"classes seem to lie in it ({some(deeper)}); give --data_dir {contents.root.joinpath(*prefix)}"
+            f"{contents.root} has only one folder of recordings, {prefix[0]}, which would be the only class, but the "
+            f"classes seem to be in it ({some(deeper)}); give --data_dir {contents.root.joinpath(*prefix)}"
         )
 
 
 def _split_folders(files: Sequence[Parts]) -> set[str]:
-    """Top folders that are splits or folds: all of them, or two splits beside others; else none."""
+    """Top folders that are splits or folds: all of them, or at least two splits among others; else none."""
     tops = {parts[0] for parts in files if len(parts) > 1}
     if len(tops) > 1 and all(map(is_fold, tops)):
         return tops
     spoken_of = {split_within(name) for name in tops}
     if None not in spoken_of and "train" in spoken_of and len(spoken_of) > 1:
-        return tops  # my-train beside my-test
+        return tops  # my-train and my-test
     named = {name for name in tops if split_called(name)}
     return named if named == tops or len({split_called(name) for name in named}) > 1 else set()
 
@@ -119,10 +119,10 @@ def _split(folder: str) -> str:
 
 
 def _refuse_classes_below(contents: Contents, files: Sequence[Parts]) -> None:
-    """Refuse folders that are named like a split or like groups where all hold the same folders: those are the classes.
+    """Refuses top folders named like splits or groups that all have the same folders in them: these are the classes.
 
     Raises:
-        InputError: train/violin beside holdout/violin, or speaker_1/violin beside speaker_2/violin.
+        InputError: train/violin and holdout/violin, or speaker_1/violin and speaker_2/violin.
     """
     inner: dict[str, set[str]] = defaultdict(set)
     for parts in (parts for parts in files if len(parts) > 2):
@@ -131,30 +131,31 @@ def _refuse_classes_below(contents: Contents, files: Sequence[Parts]) -> None:
     classes = sorted(name for name, number in times.items() if number > 1)
     if len(inner) < 2 or len(classes) < 2:
         return
-    same = f"the same folders ({some(classes)}) lie in several, which seem to be the classes"
+    same = f"several of them have the same folders ({some(classes)}), which seem to be the classes"
     like = sorted(top for top in inner if split_called(top))
     if like and len(inner) == 2 and len(classes) == len(times):
         other = next(top for top in sorted(inner) if top not in like)
         raise InputError(
-            f"{contents.root} holds a folder named like a split, {like[0]}, beside {other}, and {same}: call {other} "
-            "test or validation, or, if these are two classes, list the recordings in a labels.csv with path and label"
+            f"{contents.root} has the folders {like[0]}, named like a split, and {other}, and {same}: rename {other} "
+            "to test or validation, or, if these are two classes, list the recordings in a labels.csv with path and "
+            "label"
         )
     if all(map(is_named_like_a_group, inner)) and not any(map(is_named_like_a_group, classes)):
         raise InputError(
             f"The folders {some(sorted(inner))} in {contents.root} are named like groups, and {same}: list the "
-            "recordings in a labels.csv with path, label and group, or turn the folders round, such as "
+            "recordings in a labels.csv with path, label and group, or swap the folders, as in "
             f"{classes[0]}/{sorted(inner)[0]}"
         )
 
 
 def _has_splits_below_classes(files: Sequence[Parts]) -> bool:
-    """Whether all folders in the classes are splits; recordings beside them are of none."""
+    """Whether all folders in the classes are splits; recordings outside them have no split."""
     seconds = {split_called(parts[1]) for parts in files if len(parts) > 2}
     return None not in seconds and "train" in seconds and len(seconds) > 1
 
 
 def _below_splits(contents: Contents, files: Sequence[Parts], splits: set[str]) -> Layout:
-    """Places below folders of splits; loose is what lies there in no class folder, beside is what is in no split."""
+    """Places below split folders; recordings there without a class folder are loose, those in other folders beside."""
     doubled = {split for split in splits if _is_doubled(split, files)}
     placed: dict[Parts, Place] = {}
     for parts in files:
@@ -164,11 +165,11 @@ def _below_splits(contents: Contents, files: Sequence[Parts], splits: set[str]) 
     found = ", ".join(sorted(splits))
     if not placed:
         raise InputError(
-            f"{contents.root} holds folders named like splits, {found}, but no class folders in them; expected e.g. "
+            f"{contents.root} has folders named like splits, {found}, but no class folders in them; expected e.g. "
             f"{sorted(splits)[0]}/violin/a.wav, or a table with columns path, label and split"
         )
     _check_depth_below_splits(contents, list(placed.values()), found)
-    twice = f" ({', '.join(sorted(doubled))} lies in a folder of the same name: read through it)" if doubled else ""
+    twice = f" ({', '.join(sorted(doubled))} is in a folder with the same name, which is skipped)" if doubled else ""
     stray = [parts for parts in files if parts not in placed]
     beside = [parts for parts in stray if len(parts) > 1 and parts[0] not in splits]
     loose = [parts for parts in stray if len(parts) == 1 or parts[0] in splits]
@@ -176,7 +177,7 @@ def _below_splits(contents: Contents, files: Sequence[Parts], splits: set[str]) 
 
 
 def _is_doubled(split: str, files: Iterable[Parts]) -> bool:
-    """Whether a split's folder holds one folder only, which is named like the same split."""
+    """Whether a split's folder has only one folder, with the name of the same split."""
     seconds = {parts[1] for parts in files if parts[0] == split and len(parts) > 2}
     return len(seconds) == 1 and split_called(next(iter(seconds))) == split_called(split) is not None
 
@@ -187,14 +188,14 @@ def _check_depth_below_splits(contents: Contents, places: Sequence[Place], found
     if len(labels) == 1 and len(deeper) > 1:
         label = next(iter(labels))
         raise InputError(
-            f"The folders {found} in {contents.root} hold one folder each, {label}, which would be the only class, and "
-            f"the classes seem to lie in it ({some(deeper)}); move them up, so that e.g. "
-            f"{found.split(', ')[0]}/{deeper[0]} holds recordings"
+            f"The folders {found} in {contents.root} have only one folder each, {label}, which would be the only "
+            f"class, but the classes seem to be in it ({some(deeper)}); move them up, so that e.g. "
+            f"{found.split(', ')[0]}/{deeper[0]} has recordings"
         )
 
 
 def _unwrapped(placed: dict[Parts, Place]) -> tuple[dict[Parts, Place], Parts]:
-    """Places without a folder that each class holds as its only one, or one for each format: violin/wav, piano/mp3."""
+    """Places without a folder that is the only one in each class, or one of a format: violin/wav, piano/mp3."""
     wrapper: Parts = ()
     while len({place.label for place in placed.values()}) > 1:
         firsts = {place.below[:1] for place in placed.values()}
@@ -208,7 +209,7 @@ def _unwrapped(placed: dict[Parts, Place]) -> tuple[dict[Parts, Place], Parts]:
 
 
 def _shared_groups(places: Iterable[Place]) -> set[str]:
-    """Names of folders that lie below several classes: ann is the same ann in yes/ann and in no/ann."""
+    """Names of folders below several classes: ann is the same person in yes/ann and in no/ann."""
     labels: dict[str, set[str]] = defaultdict(set)
     for place in places:
         if place.below:
@@ -228,9 +229,9 @@ def _told_groups(placed: dict[Parts, Place], shared: set[str], without_group: in
     names = {place.below[0] for place in placed.values() if place.below}
     told = f"the {len(names):,} folders below the classes ({some(sorted(names))})"
     if shared:
-        told += f", of which {len(shared):,} lie below several classes and are one group each"
+        told += f", of which {len(shared):,} are below several classes and are one group each"
     if without_group:
-        told += f"; no grouping is known of {without_group:,} files, each a group of its own"
+        told += f"; {without_group:,} files have no known group and are groups of their own"
     return told
 
 
@@ -242,17 +243,17 @@ def _told_splits(placed: dict[Parts, Place]) -> str:
 def _refuse_loose(contents: Contents, loose: Sequence[Parts]) -> None:
     first = "/".join(loose[0])
     raise InputError(
-        f"{first} lies in {contents.root if len(loose[0]) == 1 else '/'.join(loose[0][:-1])} itself, so it has no "
-        f"label, and so do {len(loose):,} of {len(contents.audio):,} recordings; move each into a folder named after "
-        "its class, or list them in a labels.csv with columns path and label"
+        f"{len(loose):,} of {len(contents.audio):,} recordings are not in a class folder and have no label, such as "
+        f"{first} in {contents.root if len(loose[0]) == 1 else '/'.join(loose[0][:-1])}; move each into a folder named "
+        "after its class, or list them in a labels.csv with columns path and label"
     )
 
 
 def _refuse_vanished(contents: Contents, layout: Layout) -> None:
-    """Refuses a folder next to the classes whose files cannot be read but may be recordings.
+    """Refuses a folder next to the classes whose files cannot be decoded but may be recordings.
 
     Raises:
-        InputError: a class would vanish.
+        InputError: a class would be missing.
     """
     of_classes = {parts[: parts.index(place.label) + 1] for parts, place in layout.placed.items()}
     beside = {parts[:-1] for parts in of_classes}
@@ -260,7 +261,7 @@ def _refuse_vanished(contents: Contents, layout: Layout) -> None:
         parts = folder.relative_to(contents.root).parts
         if parts[:-1] in beside and parts not in of_classes and len(paths) >= MIN_OF_A_CLASS:
             raise InputError(
-                f"The folder {contents.name(folder)} lies beside class folders and its {len(paths):,} files cannot be "
+                f"The folder {contents.name(folder)} is next to class folders, but its {len(paths):,} files cannot be "
                 f"read as recordings ({paths[0].name}: {why_unreadable(paths[0])}); convert them, e.g. to FLAC, or "
                 "move the folder elsewhere if it is not a class"
             )
@@ -271,12 +272,12 @@ def _by_folder(paths: Iterable[Path]) -> dict[Path, list[Path]]:
 
 
 def _name_the_rest(read: Read, contents: Contents, layout: Layout) -> None:
-    """Adds to a reading whatever of the folder it does not use."""
+    """Adds everything in the folder that is not used to the reading."""
     if layout.loose:
         names = sorted("/".join(parts) for parts in layout.loose)
-        read.left_out.append(counted(names, "recording that lies in no class folder", "recordings in no class folder"))
+        read.left_out.append(counted(names, "recording outside class folders", "recordings outside class folders"))
     for top, number in sorted(Counter(parts[0] for parts in layout.beside).items()):
-        read.not_used.append(f"the folder {top} beside the others, with {number:,} recordings")
+        read.not_used.append(f"the folder {top}, which is not a split, with {number:,} recordings")
     if contents.unreadable:
         told = [f"{contents.name(path)}: {why_unreadable(path)}" for path in contents.unreadable[:1]]
         told += contents.names(contents.unreadable[1:])

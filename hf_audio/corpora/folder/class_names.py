@@ -1,4 +1,4 @@
-"""Names of classes that look like mistakes, and the merging of those that differ in spelling only."""
+"""Finds class names that look like mistakes, and merges those that differ only in spelling."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _SEPARATORS = re.compile(r"\s*[,;|/+&]\s*|\s+and\s+|\s+|_|-")
 _MARKS = re.compile(r"\s*[,;|/+&]\s*")
 _ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}|&\w+;|\\[nt\"'u]")
 _QUOTES = "\"'`\u201c\u201d\u2018\u2019"
-_NO_CLASS = frozenset(("none", "na", "unknown", "unlabeled", "unlabeled", "undefined", "?", "-"))
+_NO_CLASS = frozenset(("none", "na", "unknown", "unlabeled", "undefined", "?", "-"))
 
 
 def merged(clips: Sequence[Clip]) -> tuple[list[Clip], str]:
-    """The clips with one name for each class, the most frequent of its spellings, and a word on what was merged.
+    """The clips with the most frequent spelling of each class, and a description of what was merged.
 
     Raises:
-        InputError: no names differ in case, spaces or Unicode form only.
+        InputError: no names differ only in case, spaces or Unicode form.
     """
     counts = Counter(label for clip in clips for label in clip.labels)
     alike = alike_names(counts)
     if not alike:
         raise InputError(
-            "--merge_classes would merge nothing, for no classes differ in case, spaces or Unicode form only; leave it "
-            "out"
+            "--merge_classes would merge nothing, because no classes differ only in case, spaces or Unicode form; "
+            "leave it out"
         )
     best = {name: max(names, key=lambda one: (counts[one], one)) for names in alike for name in names}
-    told = "; ".join(f"{' and '.join(map(repr, names))} are {best[names[0]]!r}" for names in alike)
+    told = "; ".join(f"{' and '.join(map(repr, names))} became {best[names[0]]!r}" for names in alike)
     of_one_name = [
         dataclasses.replace(clip, labels=tuple(dict.fromkeys(best.get(label, label) for label in clip.labels)))
         for clip in clips
@@ -42,17 +42,17 @@ def merged(clips: Sequence[Clip]) -> tuple[list[Clip], str]:
 
 
 def odd_class_names(counts: dict[str, int]) -> list[str]:
-    """What looks like a mistake in the names of classes, a sentence each."""
+    """Remarks on class names that look like mistakes, a sentence each."""
     remarks = [
-        f"classes {' and '.join(f'{name!r} ({counts[name]:,} clips)' for name in names)} differ in case, spaces or "
-        "Unicode form only: --merge_classes makes one of them"
+        f"classes {' and '.join(f'{name!r} ({counts[name]:,} clips)' for name in names)} differ only in case, spaces "
+        "or Unicode form: --merge_classes merges them"
         for names in alike_names(counts)
     ]
     joined = _joined(counts)
     if joined:
         remarks.append(
-            f"class {some([repr(name) for name in joined])} looks joined of other classes: --label_separator says what "
-            "stands between several labels"
+            f"class {some([repr(name) for name in joined])} looks like several classes in one: --label_separator sets "
+            "the separator between labels"
         )
     escaped = [name for name in counts if _ESCAPED.search(name) or (len(name) > 1 and name[0] in _QUOTES)]
     if escaped:
@@ -64,14 +64,14 @@ def odd_class_names(counts: dict[str, int]) -> list[str]:
 
 
 def odd_group_names(clips: Iterable[Clip]) -> list[str]:
-    """Groups whose names differ in spelling only, which may be one speaker or song; a sentence where there are any."""
+    """A remark on groups whose names differ only in spelling and may be the same speaker or song, if there are any."""
     alike = alike_names({clip.group.rpartition("/")[2] for clip in clips if not clip.is_group_of_its_file})
     told = some([" and ".join(map(repr, names)) for names in alike])
-    return [f"groups {told} differ in case, spaces or Unicode form only, and are kept as two"] if alike else []
+    return [f"groups {told} differ only in case, spaces or Unicode form, and stay different groups"] if alike else []
 
 
 def alike_names(names: Iterable[str]) -> list[list[str]]:
-    """The names that differ in case, spaces or Unicode form only, together."""
+    """The names that differ only in case, spaces or Unicode form, in lists."""
     found: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
         plain = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()))
@@ -80,7 +80,7 @@ def alike_names(names: Iterable[str]) -> list[list[str]]:
 
 
 def _joined(names: Iterable[str]) -> list[str]:
-    """Names whose parts are names, or whose parts between marks recur in others: rock+pop beside rock and pop+jazz."""
+    """Names whose parts are names or parts of other names: rock+pop if there are rock and pop+jazz."""
     parts_of = {name: [part for part in _SEPARATORS.split(name) if part] for name in names}
     marked = {name: [part for part in _MARKS.split(name) if part] for name in names if _MARKS.search(name)}
     times = Counter(part for parts in marked.values() for part in set(parts))

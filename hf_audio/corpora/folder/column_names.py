@@ -1,10 +1,10 @@
-"""What people call the columns of a table of recordings, whatever their case, spaces and underscores."""
+"""Common names of columns in tables of recordings, regardless of case, spaces and underscores."""
 
 from __future__ import annotations
 
 import re
 
-# Earlier ones are tried before later ones
+# Earlier names have priority
 PATHS = (
     "path", "filepath", "filename", "file", "fname", "audio", "audiofile", "audiopath", "audiofilename",
     "audiofilepath", "wav", "wavfile", "wavpath", "wavfilename", "soundfile", "slicefilename", "clipfilename",
@@ -67,23 +67,23 @@ _NOT_SECONDS = re.compile("(start|begin|onset|offset|end|stop)(samples?|frames?|
 
 
 def plain(column: str) -> str:
-    """A column's name without what spellings differ in: "File Name", "file_name" and "FileName" are "filename"."""
+    """A column's name without case, spaces and underscores: "File Name", "file_name", "FileName" → "filename"."""
     return re.sub(r"[^\w]|_", "", column.casefold())
 
 
 def is_grouping(column: str) -> bool:
-    """Whether a column names what recordings have in common: a speaker, a song, a session ..."""
+    """Whether a column's name is that of a group: speaker, song, session ..."""
     return bool(_GROUPING.fullmatch(plain(column)))
 
 
 def is_named_like_a_group(folder: str) -> bool:
-    """Whether a folder is a numbered one of what recordings have in common: "Actor_01", "session 2"."""
+    """Whether a folder's name is that of a numbered group: "Actor_01", "session 2"."""
     word, number = re.fullmatch(r"(.*?)(\d*)", plain(folder)).groups()
     return bool(number) and bool(_GROUPING.fullmatch(word))
 
 
 def time_column(column: str) -> tuple[str, float] | None:
-    """What a column of times says ("start", "end", "offset" or "duration") and how many seconds its unit is."""
+    """The meaning of a column of times ("start", "end", "offset" or "duration") and its unit in seconds."""
     found = _TIME.fullmatch(plain(column)) or _TIME_FIRST.fullmatch(plain(column))
     if not found:
         return None
@@ -92,15 +92,15 @@ def time_column(column: str) -> tuple[str, float] | None:
 
 
 def says_one_split(column: str) -> bool:
-    """Whether a column says yes or no of one split: "is_test"."""
+    """Whether a column says yes or no for one split: "is_test"."""
     return bool(_ONE_SPLIT.fullmatch(plain(column)))
 
 
 def is_an_identity(column: str) -> bool:
-    """Whether a column is called the number or identity of something: "dog_id", "hiveID"."""
+    """Whether a column's name is that of an identifier: "dog_id", "hiveID"."""
     return bool(re.fullmatch(r".+(_|\s|-)(id|ID|Id|no|nr|number)|.*[a-z](ID|Id)", column.strip()))
 
 
 def counts_no_seconds(column: str) -> bool:
-    """Whether a column says where a stretch lies, but in samples, frames or beats."""
+    """Whether a column has times of stretches, but in samples, frames or beats."""
     return bool(_NOT_SECONDS.fullmatch(plain(column)))

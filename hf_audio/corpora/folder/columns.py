@@ -1,4 +1,4 @@
-"""Which column of a table means what: by the user's word, by its name, and by what it holds."""
+"""Finds the meaning of a table's columns: from the user's settings, their names, and their values."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from hf_audio.corpora.folder.table_files import Table
 from hf_audio.errors import InputError, nearest_name, unknown_name
 
 OWN_COLUMNS = ("path", "label", "labels", "group", "split", "start_s", "end_s")
-FLAGS = {"path": "audio", "label": "label"}  # columns, as flags call them
-MAX_CLASS_WORDS = 0.5  # a column with more distinct texts than this share of its rows is not a column of classes
+FLAGS = {"path": "audio", "label": "label"}  # names of columns in flags
+MAX_CLASS_WORDS = 0.5  # maximum number of different values of a column of classes, as a share of its rows
 
 
 class LabelColumns(NamedTuple):
-    """Columns of classes: one for all of them, or one for each class; and why, where that is not plain."""
+    """Columns of classes: one for all of them, or one per class; `told` explains what is not obvious."""
 
     columns: tuple[str, ...]
     one_hot: bool = False
@@ -43,10 +43,10 @@ class LabelColumns(NamedTuple):
 
 
 def path_column(table: Table, reading: Reading, places: Places) -> tuple[str, Located]:
-    """The column of paths, and the files that they mean.
+    """The column of paths, and the files they refer to.
 
     Raises:
-        InputError: no such column, or two that mean different files.
+        InputError: no such column, or two that refer to different files.
     """
     _check_header(table)
     if reading.audio_column_name:
@@ -56,27 +56,27 @@ def path_column(table: Table, reading: Reading, places: Places) -> tuple[str, Lo
     candidates = [column for column in named if _holds_audio_names(table, column)]
     candidates = candidates or [column for column in table.columns if _holds_audio_names(table, column)]
     located = {column: locate(table.values(column), table.path, places) for column in candidates}
-    if not any(one.num_found for one in located.values()):  # names without suffix, perhaps, or in columns like id
+    if not any(one.num_found for one in located.values()):  # perhaps names without suffix, or in columns like id
         weaker = [column for column in named if column not in located]
         located |= {column: locate(table.values(column), table.path, places) for column in weaker}
     if not located:
         raise _lacking(table, ["path"] if _named(table.columns, (*LABELS, *SEVERAL_LABELS)) else ["path", "label"])
-    best = max(located, key=lambda column: located[column].num_found)  # the first of equal ones
+    best = max(located, key=lambda column: located[column].num_found)  # the first if equal
     full = [column for column in candidates if located[column].num_found == len(table.rows) and column != best]
     differing = next((column for column in full if _real(located[column]) != _real(located[best])), None)
     if differing and located[best].num_found == len(table.rows):
         raise UndecidedError(
-            f"{table.path} has two columns that name files, {best} and {differing}, and they are not the same files; "
-            f"say which to read, e.g. --audio_column_name {best}"
+            f"{table.path} has two columns that name different files, {best} and {differing}; choose one, e.g. "
+            f"--audio_column_name {best}"
         )
     return best, located[best]
 
 
 def label_columns(table: Table, reading: Reading, path: str) -> LabelColumns:
-    """The column of classes, or a column of yes and no for each.
+    """The column of classes, or one column of yes and no per class.
 
     Raises:
-        InputError: no such column, or several of which each could be the one.
+        InputError: no such column, or several candidates.
     """
     if reading.label_column_name:
         columns = tuple(_known(table, column) for column in reading.label_column_name)
@@ -94,19 +94,19 @@ def label_columns(table: Table, reading: Reading, path: str) -> LabelColumns:
     for other in candidates:
         if not _same_classes(table, names[0], other):
             raise UndecidedError(
-                f"{table.path} has two columns that could be the classes, {names[0]} and {other}; say which, e.g. "
+                f"{table.path} has two columns that could be the classes, {names[0]} and {other}; choose one, e.g. "
                 f"--label_column_name {names[0]}"
             )
     same = [column for column in candidates if column != names[0]]
-    told = f" (column {', '.join(same)} says the same)" if same else ""
+    told = f" (column {', '.join(same)} has the same meaning)" if same else ""
     return LabelColumns((names[0],), several=plain(names[0]) in SEVERAL_LABELS, told=told)
 
 
 def split_column(table: Table, reading: Reading, taken: Iterable[str]) -> tuple[str | None, str]:
-    """The column of splits or folds, and a remark on another that could be it.
+    """The column of splits or folds, and a remark on another candidate.
 
     Raises:
-        InputError: several that could be it; or "none" was said, and there is none.
+        InputError: several candidates; or the setting is "none" and there is no candidate.
     """
     chosen = reading.split_column_name
     if chosen and chosen != NONE:
@@ -126,31 +126,34 @@ def split_column(table: Table, reading: Reading, taken: Iterable[str]) -> tuple[
         return None, ""
     if of_one and not exact and not more:
         raise InputError(
-            f"{table.path} has no column split, and {of_one} says yes or no of one: make it a column split with train "
-            f"and test, or give --split_column_name {NONE} to draw other splits"
+            f"{table.path} has no column split, but {of_one} says yes or no for one split: turn it into a column split "
+            f"with train and test, or give --split_column_name {NONE} to draw other splits"
         )
     if not exact and len(more) > 1:
         raise InputError(
-            f"{table.path} has two columns that could be the splits, {more[0]} and {more[1]}; say which, e.g. "
+            f"{table.path} has two columns that could be the splits, {more[0]} and {more[1]}; choose one, e.g. "
             f"--split_column_name {more[0]}"
         )
     column = (exact or more or [None])[0]
     unused = [one for one in more if one != column]
-    remark = f"column {unused[0]} could be the splits too: --split_column_name {unused[0]} takes it" if unused else ""
+    remark = f"column {unused[0]} could be the splits too: --split_column_name {unused[0]} uses it" if unused else ""
     return column, remark
 
 
 def group_column(table: Table, reading: Reading, taken: Iterable[str], split: str | None) -> tuple[str | None, str]:
-    """The column of groups, and a remark on one that could be it.
+    """The column of groups, and a remark on a candidate.
 
-    Official splits without a validation split have it drawn of the training rows, and that must not part a speaker's.
+    If official splits lack a validation split, it is drawn from the training rows, which must not divide a speaker.
 
     Args:
-        split: the column of official splits, where there is one.
+        table: the table.
+        reading: the user's settings.
+        taken: columns with another meaning, the paths first.
+        split: the column of official splits, if there is one.
 
     Raises:
-        InputError: columns such as speaker or session that could be it, and splits that are still to be drawn; or
-            "none" was said, and there is none.
+        InputError: splits have to be drawn and there are candidates such as speaker or session; or the setting is
+            "none" and there is no candidate.
     """
     chosen = reading.group_column_name
     if chosen and chosen != NONE:
@@ -170,16 +173,16 @@ def group_column(table: Table, reading: Reading, taken: Iterable[str], split: st
     flag = f"--group_column_name {offered[0]}"
     if split:
         if "validation" not in {split_called(value) for value in table.values(split)}:
-            return offered[0], f"column {offered[0]} is taken as the group: --group_column_name {NONE} says otherwise"
+            return offered[0], f"column {offered[0]} is used as the group: --group_column_name {NONE} prevents that"
         return None, f"column {', '.join(offered)} could be the groups: {flag} keeps each in one split"
     raise InputError(
-        f"{table.path} has no column group, and column {' or '.join(offered)} could be it: give {flag}, so that no "
-        f"{offered[0]} is in training and test, or --group_column_name {NONE} if every file is to be a group of its own"
+        f"{table.path} has no column group, but column {' or '.join(offered)} could be it: give {flag}, so that no "
+        f"{offered[0]} is in training and test, or --group_column_name {NONE} to make every file a group of its own"
     )
 
 
 def _told_identity(table: Table, others: Sequence[str], labels: Sequence[str], num_files: int) -> str:
-    """A remark on a column such as dog_id, which may say what belongs together, and does not merely number classes."""
+    """A remark on a column such as dog_id, which may be the group and is not only a number of the class."""
     for column in filter(is_an_identity, others):
         values = set(table.values(column)) - {""}
         of_classes = {tuple(row[name] for name in (*labels, column)) for _, row in table.rows}
@@ -190,7 +193,7 @@ def _told_identity(table: Table, others: Sequence[str], labels: Sequence[str], n
 
 
 def _check_header(table: Table) -> None:
-    """Refuse a table whose first line is a row, or whose columns stand apart by spaces."""
+    """Refuses a table without a header, or with spaces between columns."""
     if table.path.suffix.lower() in (".json", ".jsonl", ".ndjson", ".parquet"):
         return
     if any(Path(column).suffix.lower() in AUDIO_SUFFIXES for column in table.columns):
@@ -201,7 +204,7 @@ def _check_header(table: Table) -> None:
     words = [plain(word) for word in table.columns[0].split()] if len(table.columns) == 1 else []
     if len(words) > 1 and set(words) & {*PATHS, *LABELS}:
         raise InputError(
-            f"{table.path} has the one column {table.columns[0]!r}: put commas or tabs between its columns, not spaces"
+            f"{table.path} has only one column, {table.columns[0]!r}: separate columns by commas or tabs, not spaces"
         )
 
 
@@ -212,7 +215,7 @@ def _known(table: Table, column: str) -> str:
 
 
 def _named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
-    """The columns of these names, in the order of the names."""
+    """The columns with one of these names, in the order of the names."""
     columns = list(columns)
     found = sorted((column for column in columns if plain(column) in names), key=lambda one: names.index(plain(one)))
     return found
@@ -232,7 +235,7 @@ def _is_numeric(table: Table, column: str) -> bool:
 
 
 def _same_classes(table: Table, first: str, second: str) -> bool:
-    """Whether two columns tell the same rows apart: names of classes and their numbers."""
+    """Whether two columns correspond one to one, like class names and their numbers."""
     pairs = {(row[first], row[second]) for _, row in table.rows}
     return len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs})
 
@@ -246,13 +249,13 @@ def _one_hot(table: Table, others: Sequence[str]) -> LabelColumns:
 
 
 def _is_binary(table: Table, column: str) -> bool:
-    """Whether a column holds yes and no of a class, which may well be called bird, person or song."""
+    """Whether a column has yes and no for a class, which may well be called bird, person or song."""
     values = table.values(column)
     return not _has_own_role(column) and bool(values) and all(says_yes(value) is not None for value in values)
 
 
 def _could_be_classes(table: Table, column: str) -> bool:
-    """Whether a column without a telling name holds words that recur."""
+    """Whether a column without a known name has repeated words."""
     if _has_role(column) or _is_numeric(table, column) or _is_binary(table, column):
         return False
     words = {value for value in table.values(column) if not is_nothing(value)}
@@ -268,7 +271,7 @@ def _has_own_role(column: str) -> bool:
 
 
 def hold_splits(column: str, values: Collection[str]) -> bool:
-    """Whether the values of a column of this name are splits, or numbers or names of folds."""
+    """Whether the values of a column with this name are splits, or numbers or names of folds."""
     values = {value for value in values if not is_nothing(value)}
     by_name = all(split_called(value) or is_fold(value) for value in values)
     name = plain(column)
@@ -277,22 +280,22 @@ def hold_splits(column: str, values: Collection[str]) -> bool:
 
 
 def fold_name(value: str) -> str:
-    """A fold's number without the point that programs write behind it: "1.0" is "1"."""
+    """A fold's number without the decimals that programs add: "1.0" is "1"."""
     return value.removesuffix(".0")
 
 
 def _lacking(table: Table, missing: Sequence[str], offered: Sequence[str] = ()) -> InputError:
-    """The error for columns that are not there, with likely candidates."""
+    """The error for missing columns, with likely candidates."""
     if offered:
-        hint = f"; say which column holds the classes, e.g. --label_column_name {offered[0]}"
+        hint = f"; choose the column with the classes, e.g. --label_column_name {offered[0]}"
         if len(offered) > 1:
-            hint += f", or which columns are a class each, with 0 or 1: --label_column_name {' '.join(offered[:3])}"
+            hint += f", or one column of 0 and 1 per class: --label_column_name {' '.join(offered[:3])}"
     else:
         wanted = [name for name in OWN_COLUMNS if any(name in words for words in missing)]
         guesses = [(column, nearest_name(column, wanted)) for column in table.columns if column not in OWN_COLUMNS]
-        hint = "".join(f"; is {column!r} meant as {guess!r}?" for column, guess in guesses if guess)
+        hint = "".join(f"; should {column!r} be {guess!r}?" for column, guess in guesses if guess)
     flags = " and ".join(f"--{FLAGS[name.split()[0]]}_column_name" for name in missing)
     return InputError(
         f"{table.path} has columns {', '.join(table.columns) or '(none)'} but needs {' and '.join(missing)}"
-        f"{hint or f'; rename a column, or name it by {flags}'}"
+        f"{hint or f'; rename a column, or choose it with {flags}'}"
     )

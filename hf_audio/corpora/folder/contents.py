@@ -1,4 +1,4 @@
-"""What lies in a folder: recordings, tables, the rest, told apart by suffix and, where that is mute, by content."""
+"""Sorts the files in a folder into recordings, tables and others, by suffix and, for unknown suffixes, by content."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from hf_audio.corpora._files import everything_below
 from hf_audio.data.recordings.audio import AudioError, probe
 
-# What people call audio; what soundfile cannot read of it is reported file by file when features are built.
+# Suffixes of audio; files that cannot be decoded are reported one by one when features are built.
 AUDIO_SUFFIXES = frozenset((
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64",
     ".rf64", ".m4a", ".aac", ".wma", ".webm", ".weba", ".mka", ".mp2", ".mp4", ".m4b", ".amr", ".3gp", ".ape",
@@ -19,7 +19,7 @@ AUDIO_SUFFIXES = frozenset((
 ))  # fmt: skip
 TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".psv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet"))
 SPREADSHEET_SUFFIXES = frozenset((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"))
-# Known to be no sound, so that they are never opened to see
+# Suffixes that are known not to be sound, so that these files are never opened
 OTHER_SUFFIXES = frozenset((
     ".md", ".rst", ".pdf", ".html", ".htm", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".log", ".doc",
     ".docx", ".rtf", ".tex", ".bib", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".svg", ".webp", ".tif", ".tiff",
@@ -30,7 +30,7 @@ OTHER_SUFFIXES = frozenset((
     ".lnk", ".url", ".torrent", ".nfo", ".sfv", ".cue",
     ".m3u", ".m3u8", ".pek", ".als", ".aup", ".aup3", ".sfk",
 ))  # fmt: skip
-NUM_OPENED = 3  # files of one suffix in one folder that are opened to see whether they hold sound
+NUM_OPENED = 3  # files with the same suffix in the same folder that are opened to check for sound
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,13 @@ class Contents:
     """Sorted files and folders below `root`.
 
     Attributes:
-        audio: recordings, by their suffix or because soundfile can read others of their suffix and folder.
-        tables: what could list recordings; not the texts that lie beside a recording of the same name.
-        unreadable: of a suffix that says nothing, and no sound that could be read.
-        others: known not to be recordings.
-        hidden: hidden, or a system's own.
+        root: the folder.
+        audio: recordings, by suffix or because others with the same suffix in the same folder can be decoded.
+        tables: files that could list recordings, without texts next to a recording with the same name.
+        unreadable: files with an unknown suffix that cannot be decoded.
+        others: files that are known not to be recordings.
+        folders: all folders.
+        hidden: hidden and system files.
     """
 
     root: Path
@@ -59,12 +61,12 @@ class Contents:
 
     @cached_property
     def folders_with_audio(self) -> set[Path]:
-        """Folders that hold a recording, however deep below them."""
+        """Folders with a recording at any depth."""
         holding = {path.parent for path in self.audio}
         return holding.union(*(folder.parents for folder in holding))
 
     def name(self, path: Path) -> str:
-        """A path as seen from the root, with slashes."""
+        """A path relative to the root, with slashes."""
         return path.relative_to(self.root).as_posix()
 
     def names(self, paths: Iterable[Path]) -> list[str]:
@@ -72,7 +74,7 @@ class Contents:
 
 
 def contents_of(root: Path) -> Contents:
-    """All that lies below a folder; what has a suffix that says nothing is opened, a few files of each."""
+    """Everything below a folder; a few files with each unknown suffix are opened."""
     files, folders, hidden = everything_below(root)
     kinds: dict[str, list[Path]] = {"audio": [], "table": [], "other": []}
     unknown: dict[tuple[Path, str], list[Path]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""What the user says of how data are read, where it would change nothing: an error, unless it does so elsewhere."""
+"""Settings for reading data that would have no effect: an error, unless they have one for another corpus or table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Found = TypeVar("Found")
 
 
 class IdleError(InputError):
-    """A setting, `setting`, would do nothing for what is read."""
+    """A setting, `setting`, would do nothing for the data that are read."""
 
     def __init__(self, setting: str, value: str, why: str) -> None:
         super().__init__(f"--{setting} {value} would do nothing here: {why}; leave it out")
@@ -21,19 +21,19 @@ class IdleError(InputError):
 
 
 def nothing_to_leave_out(setting: str, meaning: str, place: str) -> IdleError:
-    """The error for a setting that says none where no column would have been taken."""
-    return IdleError(setting, "none", f"no column of {place} could be {meaning}")
+    """The error for a setting "none" if no column would have been used anyway."""
+    return IdleError(setting, "none", f"no column of {place} looks like {meaning}")
 
 
 def each_read(settings: Mapping[Key, Any], read: Callable[[Key, Any], Found]) -> dict[Key, Found]:
-    """What is read of several corpora or tables, each with its settings; one may do nothing for some of them.
+    """Reads several corpora or tables, each with its settings; a setting may have no effect for some of them.
 
     Args:
         settings: of each, a dataclass.
-        read: makes of one and its settings what is found.
+        read: reads one of them with its settings.
 
     Raises:
-        IdleError: a setting that does nothing for any of them.
+        IdleError: a setting has no effect for any of them.
     """
     found: dict[Key, Found] = {}
     idle: dict[str, list[IdleError]] = {}

@@ -1,4 +1,4 @@
-"""What the cells of a table say of classes: one name, several, or a yes and no for each class."""
+"""Reads the label cells of a table: one name, several names, or yes and no for each class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hf_audio.errors import InputError
 
 Labels = list[tuple[str, ...]]
 
-# How programs write that there is nothing; pandas and R among them. "none" in small letters may well be a class.
+# How programs such as pandas and R write an empty value. "none" in lower case may well be a class.
 _NOTHING = frozenset(("", "nan", "<na>", "n/a", "#n/a", "null", "nat"))
 _NOTHING_AS_WRITTEN = frozenset(("None", "NA", "NULL"))
 YES, NO = frozenset(("1", "true", "yes", "y", "t")), frozenset(("0", "false", "no", "n", "f"))
@@ -25,16 +25,16 @@ _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
 
 
 def is_nothing(cell: str) -> bool:
-    """Whether a cell is empty, or holds what programs write for empty: nan, null, N/A ..."""
+    """Whether a cell is empty, or has what programs write for an empty value: nan, null, N/A ..."""
     return cell.casefold() in _NOTHING or cell in _NOTHING_AS_WRITTEN
 
 
 def one_label(table: Table, column: str, separator: str | None) -> Labels:
-    """The only label of each row.
+    """The single label of each row.
 
     Raises:
-        InputError: a row without a label, or cells that look like several labels, and `separator` is None; or none do,
-            and it is NONE.
+        InputError: a row without a label; `separator` is None and cells look like several labels; or `separator` is
+            NONE and no cell does.
     """
     empty = [(line, row[column]) for line, row in table.rows if is_nothing(row[column])]
     if empty:
@@ -44,7 +44,7 @@ def one_label(table: Table, column: str, separator: str | None) -> Labels:
         raise InputError(
             f"{table.path} line {line}: {len(empty):,} of {len(table.rows):,} rows have no label in column {column!r} "
             f"(found {found!r}), expected exactly one in each; label or remove these rows, or rename the column to "
-            "labels, where no class is an answer too"
+            "labels, which may be empty"
         )
     joined = _joined_cells(set(table.values(column)))
     if separator is None:
@@ -55,10 +55,10 @@ def one_label(table: Table, column: str, separator: str | None) -> Labels:
 
 
 def several_labels(table: Table, column: str, separator: str | None) -> tuple[Labels, str]:
-    """All labels of each row, and how they are written; nothing in a cell is a row of no class.
+    """All labels of each row, and how they are written; an empty cell means no class.
 
     Raises:
-        InputError: no row has a label, or no cell has the separator that was given.
+        InputError: no row has a label, or no cell has the given separator.
     """
     cells = ["" if is_nothing(cell) else cell for cell in table.values(column)]
     if separator is not None:
@@ -76,43 +76,43 @@ def several_labels(table: Table, column: str, separator: str | None) -> tuple[La
     ]
     if not any(labels):
         raise InputError(
-            f"{table.path}: no row has a label in column {column!r}; write classes there, several of a row with "
-            "semicolons between them"
+            f"{table.path}: no row has a label in column {column!r}; write classes there, several in a row separated "
+            "by semicolons"
         )
     return labels, told if any(len(row) > 1 for row in labels) else ""
 
 
 def one_hot_labels(table: Table, columns: Sequence[str]) -> Labels:
-    """The columns that say yes in each row.
+    """The columns with a yes in each row.
 
     Raises:
-        InputError: a cell that says neither yes nor no, or no row that says yes.
+        InputError: a cell that is neither yes nor no, or no cell with a yes.
     """
     for line, row in table.rows:
         for column in columns:
             if says_yes(row[column]) is None:
                 raise InputError(
-                    f"{table.path} line {line}: column {column!r} holds {row[column]!r}, and each of the columns that "
-                    f"are classes ({', '.join(columns[:3])} ...) must say 0 or 1 in every row"
+                    f"{table.path} line {line}: column {column!r} has {row[column]!r}, but each of the columns that "
+                    f"are classes ({', '.join(columns[:3])} ...) must have 0 or 1 in every row"
                 )
     labels = [tuple(column for column in columns if says_yes(row[column])) for _, row in table.rows]
     if not any(labels):
         raise InputError(
-            f"{table.path}: no row has a label, for none of the columns {', '.join(columns[:3])} ... says 1"
+            f"{table.path}: no row has a label, because none of the columns {', '.join(columns[:3])} ... has a 1"
         )
     return labels
 
 
 def says_yes(cell: str) -> bool | None:
-    """What a cell of a class's own column says: 1, 1.0, True, yes; or no; None for anything else."""
+    """True for a cell like 1, 1.0, True or yes; False for the opposite; None for anything else."""
     plain = cell.casefold()
     plain = plain.rstrip("0").rstrip(".") or "0" if re.fullmatch(r"[01]\.0*", plain) else plain
     return True if plain in YES else False if plain in NO else None
 
 
 def no_several(separator: str, column: str, place: str) -> IdleError:
-    """The error for a flag that says what stands between labels where nothing stands between any."""
-    held = "looks like several labels" if separator == NONE else f"holds {separator!r}"
+    """The error for a separator flag if no cell has several labels."""
+    held = "looks like several labels" if separator == NONE else f"contains {separator!r}"
     return IdleError("label_separator", repr(separator), f"no value of column {column!r} of {place} {held}")
 
 
@@ -123,19 +123,19 @@ def _joined_cells(cells: set[str]) -> set[str]:
 
 
 def _refuse_several(table: Table, column: str, joined: set[str]) -> None:
-    """Refuse cells of a column for one label that look like several."""
+    """Refuses cells that look like several labels in a column for one label."""
     found = next(((line, row[column]) for line, row in table.rows if row[column] in joined), None)
     if found:
         line, cell = found
         raise InputError(
-            f"{table.path} line {line}: {cell!r} in column {column!r} looks like several labels and the column is for "
+            f"{table.path} line {line}: {cell!r} in column {column!r} looks like several labels, but the column is for "
             f"exactly one; rename it to labels or give --label_separator {_separator_in(cell)!r} to read several, or "
             f"give --label_separator {NONE} if this is one name"
         )
 
 
 def _joined_by_commas(names: set[str]) -> set[str]:
-    """Names with commas whose parts are names too, or parts of another: "digit,d0" beside "d0" or "digit,d1"."""
+    """Names with commas whose parts are names or parts of other names: "digit,d0" if there is "d0" or "digit,d1"."""
     parts_of = {name: [part.strip() for part in name.split(",")] for name in names if "," in name}
     times = Counter(part for parts in parts_of.values() for part in set(parts))
     return {name for name, parts in parts_of.items() if any(part in names or times[part] > 1 for part in parts)}
@@ -146,7 +146,7 @@ def _separator_in(cell: str) -> str:
 
 
 def _of_list(cell: str) -> list[str]:
-    """Names in a list as JSON, Python or numpy write it; a cell that is not a list is one name."""
+    """Names in a list that JSON, Python or numpy wrote; a cell that is not a list is one name."""
     if not _LIST.fullmatch(cell):
         return [cell]
     with contextlib.suppress(ValueError):

@@ -1,4 +1,4 @@
-"""Which files the paths of a table mean, whatever folder, system and Unicode form they were written for."""
+"""Finds the files that the paths of a table refer to, for any base folder, system and Unicode form."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from urllib.parse import unquote
 from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
 from hf_audio.corpora.folder.reading import UndecidedError
 
-NUM_TRIED = 50  # rows by which the way to read all of them is chosen
+NUM_TRIED = 50  # rows from which the way to read all rows is chosen
 MAX_DROPPED_FOLDERS = 12
 
 
 class Located(NamedTuple):
-    """The files that a column of paths means.
+    """The files that a column of paths refers to.
 
     Attributes:
-        files: one for each row, None where there is none.
-        names: how each is called, the same on every machine.
-        told: how they were read, where that is not by the folder of the table; else "".
+        files: one per row, None if it does not exist.
+        names: the name of each, the same on every machine.
+        told: how paths were read, if not relative to the table's folder; else "".
     """
 
     files: list[str | None]
@@ -39,11 +39,11 @@ class Located(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where files may lie that a table names.
+    """Where the files of a table may be.
 
     Attributes:
         bases: folders that paths may be relative to, nearest first.
-        by_name: recordings of a name that is nowhere else; empty where names alone are not enough to go by.
+        by_name: recordings with unique file names, by name; empty if files may not be found by name only.
     """
 
     bases: Sequence[Path]
@@ -51,7 +51,7 @@ class Places(NamedTuple):
 
 
 class Way(NamedTuple):
-    """One way to read paths: relative to a folder, separators and escapes changed or not, first folders dropped."""
+    """One way to read paths: base folder, whether to change separators and escapes, and number of folders to drop."""
 
     base: Path
     separators: bool = False
@@ -59,26 +59,26 @@ class Way(NamedTuple):
     dropped: int = 0
 
     def name(self, written: str) -> str | None:
-        """The path as it is looked for; None where this way cannot have been meant."""
+        """The path to look for; None if this way does not apply."""
         name = written.removeprefix("file://")
         name = name.replace("\\", "/") if self.separators else name
         name = unquote(name).strip("'\"") if self.escapes else name
         if not self.dropped:
             return name
-        parts = name.split("/")  # of which the first is empty where it is an absolute path
+        parts = name.split("/")  # the first is empty for an absolute path
         return "/".join(parts[self.dropped :]) if len(parts) > self.dropped else None
 
 
 def locate(written: Sequence[str], table: Path, places: Places) -> Located:
-    """The files that all paths of a table mean, by the one way of reading that finds most of them.
+    """The files of all paths of a table, by the way of reading that finds most of them.
 
     Args:
-        written: the paths as they are written.
-        table: relative paths are relative to its folder, unless another of `bases` holds more of them.
+        written: the paths in the table.
+        table: paths are relative to its folder, unless another of `bases` has more of the files.
         places: where else to look.
 
     Raises:
-        UndecidedError: files of these names lie in several folders, none of which is the table's own.
+        UndecidedError: files with these names are in several folders, none of which is the table's own.
     """
     disk, sample = _Disk(), written[:: max(1, len(written) // NUM_TRIED)]
     way = _best_way(sample, table, places.bases, disk)
@@ -88,7 +88,7 @@ def locate(written: Sequence[str], table: Path, places: Places) -> Located:
         last_parts = [_last_part(one) for one in written]
         by_name = [places.by_name.get(_composed(name)) for name in last_parts]
         if _score(written, by_name) > len(files) - files.count(None):
-            return Located(by_name, last_parts, f"by their names alone, in all folders of {places.bases[0].name}")
+            return Located(by_name, last_parts, f"by file name only, in all folders of {places.bases[0].name}")
     told = _told(way, table.parent, sum(map(_is_another_name, files, names)))
     if any(file and os.path.isabs(name) for file, name in zip(files, names, strict=True)):
         names = _below_common_folder(files, names)
@@ -96,7 +96,7 @@ def locate(written: Sequence[str], table: Path, places: Places) -> Located:
 
 
 def _best_way(sample: Sequence[str], table: Path, bases: Sequence[Path], disk: _Disk) -> Way:
-    """The way that finds most of the paths, as written before others."""
+    """The way that finds most of the paths; unchanged paths have priority."""
     best, most = Way(table.parent), _score(sample, [disk.find(Way(table.parent), one) for one in sample])
     if most == len(sample):
         return best
@@ -110,7 +110,7 @@ def _best_way(sample: Sequence[str], table: Path, bases: Sequence[Path], disk: _
             other = next((way for way in equal if _disagree(found[way], found[best])), None)
             if other and best.base != table.parent:
                 raise UndecidedError(
-                    f"{table} names files such as {sample[0]!r} that lie in several folders, "
+                    f"{table} names files such as {sample[0]!r} that are in several folders, "
                     f"{best.base} and {other.base}; write the folder before each name, as in "
                     f"{best.base.name}/{sample[0]}"
                 )
@@ -120,19 +120,19 @@ def _best_way(sample: Sequence[str], table: Path, bases: Sequence[Path], disk: _
 
 
 def _score(written: Sequence[str], found: Sequence[str | None]) -> int:
-    """How many are found; 0 where paths that differ would mean one file, so that what told them apart was dropped."""
+    """The number of files found; 0 if different paths lead to the same file, because too much was dropped."""
     hits = [(name, file) for name, file in zip(written, found, strict=True) if file]
     return len(hits) if len({name for name, _ in hits}) == len({file for _, file in hits}) else 0
 
 
 def _disagree(files: Sequence[str | None], others: Sequence[str | None]) -> bool:
-    """Whether two ways to read paths find a path in two places."""
+    """Whether two ways of reading find different files for the same path."""
     both = [(one, other) for one, other in zip(files, others, strict=True) if one and other]
     return any(os.path.realpath(one) != os.path.realpath(other) for one, other in both)
 
 
 def _ways(sample: Sequence[str], bases: Sequence[Path]) -> Iterator[list[Way]]:
-    """Ways to read paths, as many folders of which are dropped; then with one more."""
+    """Ways to read paths, in lists by the number of dropped folders."""
     separators = (False, True) if any("\\" in one for one in sample) else (False,)
     escapes = (False, True) if any("%" in one or one.startswith(("'", '"')) for one in sample) else (False,)
     deepest = max((one.replace("\\", "/").count("/") for one in sample), default=0)
@@ -142,7 +142,7 @@ def _ways(sample: Sequence[str], bases: Sequence[Path]) -> Iterator[list[Way]]:
 
 
 class _Disk:
-    """Finds files, listing a folder once however many of its files are looked for by another spelling."""
+    """Finds files; lists a folder only once to look for other spellings."""
 
     def __init__(self) -> None:
         self.names: dict[str, dict[str, list[str]]] = {}
@@ -155,7 +155,7 @@ class _Disk:
         return path if os.path.isfile(path) else self._find_alike(way.base, name)
 
     def _find_alike(self, base: Path, name: str) -> str | None:
-        """The only file of that name in another Unicode form (é as one letter or two), case, or with its suffix."""
+        """The only file with that name in another Unicode form (é as one or two characters), case, or with a suffix."""
         absolute = os.path.isabs(name)
         folder, parts = (os.sep if absolute else str(base)), [part for part in name.split("/") if part not in ("", ".")]
         for number, part in enumerate(parts):
@@ -179,7 +179,7 @@ class _Disk:
 
 
 def _names_by_plain(folder: str) -> dict[str, list[str]]:
-    """Names in a folder by what all their spellings have in common; recordings also without suffix, with a slash."""
+    """Names in a folder by their normalized form; recordings also by the form without suffix, followed by a slash."""
     found: dict[str, list[str]] = {}
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
@@ -191,7 +191,7 @@ def _names_by_plain(folder: str) -> dict[str, list[str]]:
 
 
 def unique_names(paths: Sequence[Path]) -> dict[str, str]:
-    """Recordings by their file names, without those that several have."""
+    """Recordings by file name, for file names that are unique."""
     times = Counter(_composed(path.name) for path in paths)
     return {_composed(path.name): str(path) for path in paths if times[_composed(path.name)] == 1}
 
@@ -209,12 +209,12 @@ def _plain(name: str) -> str:
 
 
 def _is_another_name(file: str | None, name: str) -> bool:
-    """Whether a file was found by more than another Unicode form of its name."""
+    """Whether a file's name differs from the written one in more than the Unicode form."""
     return file is not None and not _composed(file).endswith(_composed(name).lstrip("./"))
 
 
 def _below_common_folder(files: Sequence[str | None], names: Sequence[str]) -> list[str]:
-    """Names relative to the folder that holds all files: what lies above it is of one machine only."""
+    """Names relative to the common folder of all files: the path of that folder is specific to this machine."""
     there = [os.path.abspath(file) for file in files if file]
     common = os.path.commonpath([os.path.dirname(file) for file in there])
     return [
@@ -232,7 +232,7 @@ def _told(way: Way, folder: Path, num_renamed: int) -> str:
     if way.escapes:
         told.append("without % escapes and quotation marks")
     if way.dropped:
-        told.append(f"without their first {way.dropped} folders, which are not there")
+        told.append(f"without their first {way.dropped} folders, which do not exist")
     if num_renamed:
-        told.append(f"{num_renamed:,} by another case or without suffix")
+        told.append(f"{num_renamed:,} with another case or suffix")
     return ", ".join(told)

@@ -1,4 +1,4 @@
-"""What the user says of how a folder or table is to be read, and what was read."""
+"""The user's settings for reading a folder or table, and the result."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from hf_audio.errors import InputError, unknown_name
 
 LAYOUTS = ("folders", "table")
 NONE = "none"
-NO_GROUPS = "no grouping is known, so every file is a group of its own"
+NO_GROUPS = "no groups are known, so every file is a group of its own"
 NO_SPLITS = "none given, to be drawn"
 
 
 class UndecidedError(InputError):
-    """It is a table of recordings, but could be read in several ways: only the user can say which."""
+    """A table of recordings could be read in several ways: the user must choose."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Settings of the same names; all are optional, for most folders and tables say it themselves.
+    """The settings with the same names as flags; all are optional, because most folders and tables are unambiguous.
 
     Attributes:
-        layout: "folders" or "table", where both are there.
-        audio_column_name, split_column_name, group_column_name: columns of these meanings; "none" is not a column, for
-            splits and groups.
-        label_column_name: the column of classes; several are columns of 0 and 1, one for each class.
-        label_separator: what stands between several labels of a cell; "none" takes a cell as one name.
-        merge_classes: names that differ only in case, spaces or Unicode form are one class.
+        layout: "folders" or "table", if there are both.
+        audio_column_name, split_column_name, group_column_name: columns with these meanings; for splits and groups,
+            "none" uses no column.
+        label_column_name: the column of classes; several are columns of 0 and 1, one per class.
+        label_separator: separator between several labels in a cell; "none" reads a cell as one name.
+        merge_classes: merge classes whose names differ only in case, spaces or Unicode form.
     """
 
     layout: str | None = None
@@ -47,7 +47,7 @@ class Reading:
 
     @property
     def of_table(self) -> list[str]:
-        """Settings that are given and that only a table can have."""
+        """The given settings that only apply to tables."""
         return [name for name in vars(self) if name.endswith(("_column_name", "_separator")) and getattr(self, name)]
 
     @property
@@ -57,10 +57,10 @@ class Reading:
 
 @dataclass
 class Read:
-    """What was read, by either way; see `Understanding` for the words.
+    """The result of reading a folder or table; see `Understanding` for the other attributes.
 
     Attributes:
-        columns: how the columns of a table are read, where their names do not say it.
+        columns: how the columns of a table are read, if their names do not say it.
         group_column: the column of a table that is the group.
     """
 

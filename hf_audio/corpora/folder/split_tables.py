@@ -1,4 +1,4 @@
-"""A table for each split: train.csv and test.csv, or train/metadata.csv and test/metadata.csv."""
+"""One table per split: train.csv and test.csv, or train/metadata.csv and test/metadata.csv."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hf_audio.errors import InputError
 
 
 def are_splits(tables: Sequence[Path], root: Path) -> bool:
-    """Whether the names of tables, or of the folders they lie in, are each another split."""
+    """Whether the names of tables, or of their folders, are all different splits."""
     splits = [_split(table, root) for table in tables]
     return None not in splits and len(set(splits)) == len(splits)
 
 
 def joined_splits(reads: Mapping[Path, Read], root: Path) -> Read:
-    """Readings of tables of one split each as one reading.
+    """Joins tables of one split each.
 
     Raises:
         InputError: a file in two tables, or columns that are read in different ways.
@@ -57,7 +57,7 @@ def _name(table: Path, root: Path) -> str:
 
 
 def _clip_of_split(clip: Clip, table: Path, root: Path) -> Clip:
-    """A clip under a name that is its own among those of all tables, in the split of its table."""
+    """A clip with a name that is unique among all tables, in the split of its table."""
     folder = table.parent.relative_to(root).as_posix()
     before = "" if folder == "." else f"{folder}/"
     return dataclasses.replace(
@@ -76,17 +76,17 @@ def _check_apart(reads: Mapping[Path, Read], root: Path) -> None:
             if first != table:
                 raise InputError(
                     f"{clip.clip_id!r} is listed in {_name(first, root)} and in {_name(table, root)}, which are two "
-                    "splits: it would be known before the test; list it in one of them"
+                    "splits, so this is leakage; list it in only one of them"
                 )
 
 
 def _check_alike(reads: Mapping[Path, Read], root: Path) -> None:
-    """Columns of all tables are read in one way: what is told of one is then true of all."""
+    """Refuses tables whose columns are read in different ways: one description must fit all."""
     ways = {table: (read.columns, read.group_column) for table, read in reads.items()}
     first, *others = ways
     for table in others:
         if ways[table] != ways[first]:
             raise InputError(
-                f"{_name(first, root)} and {_name(table, root)} are tables of two splits, but their columns are read "
-                f"in different ways ({reads[first].layout}; {reads[table].layout}); give them the same columns"
+                f"{_name(first, root)} and {_name(table, root)} are tables of two splits, but their columns would be "
+                f"read in different ways ({reads[first].layout}; {reads[table].layout}); give them the same columns"
             )

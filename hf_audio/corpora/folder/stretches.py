@@ -1,4 +1,4 @@
-"""Where in its file each row of a table lies, in seconds, whatever the columns are called and counted in."""
+"""The stretch of its file that each row of a table describes, in seconds, from columns with various names and units."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hf_audio.data.recordings.audio import AudioError, probe
 from hf_audio.data.tables import Row, read_stretch
 from hf_audio.errors import InputError
 
-NUM_COMPARED = 50  # rows whose stretch is compared with the length of their file
-MAX_OUTSIDE = 0.5  # share of them that may lie outside, as where files were cut off
-FREE_S = 0.5  # that a stretch may end after its file, by rounding
+NUM_COMPARED = 50  # rows whose stretches are compared with the lengths of their files
+MAX_OUTSIDE = 0.5  # share of them that may be outside their files, which may be truncated
+FREE_S = 0.5  # seconds by which a stretch may exceed its file, because of rounding
 
 
 class TimeColumns(NamedTuple):
-    """Columns of a stretch's start, end and length, each with the seconds of its unit; None where there is none."""
+    """Columns for start, end and length of a stretch, each with its unit in seconds; None if missing."""
 
     start: tuple[str, float] | None = None
     end: tuple[str, float] | None = None
@@ -30,7 +30,7 @@ class TimeColumns(NamedTuple):
 
     @property
     def told(self) -> str:
-        """How the columns are read, where they are not called start_s and end_s."""
+        """How columns are read that are not called start_s and end_s."""
         words = ("the start", "the end", "the length")
         unit = {1.0: "seconds", 0.001: "milliseconds", 1e-6: "microseconds", 60.0: "minutes"}
         return ", ".join(
@@ -41,7 +41,7 @@ class TimeColumns(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """A part of a file in seconds, and what tells it apart from others of the file; None, None, "" is all of it."""
+    """A stretch of a file in seconds, and a suffix for its clip's name; None, None, "" is the whole file."""
 
     start_s: float | None
     end_s: float | None
@@ -49,16 +49,16 @@ class Stretch(NamedTuple):
 
 
 def time_columns(table: Table, taken: Collection[str]) -> TimeColumns:
-    """The columns that say where stretches lie.
+    """The columns with the times of stretches.
 
     Raises:
-        InputError: they count samples or frames, or two say the same.
+        InputError: they count samples or frames, or two have the same meaning.
     """
     found: dict[str, tuple[str, float]] = {}
     for column in (column for column in table.columns if column not in taken):
         if counts_no_seconds(column):
             raise InputError(
-                f"{table.path} has a column {column!r}, which says where stretches lie but not in seconds; convert it "
+                f"{table.path} has a column {column!r}, which gives times of stretches but not in seconds; convert it "
                 "to columns start_s and end_s, or rename it to something else to read whole files"
             )
         meaning = time_column(column)
@@ -69,7 +69,9 @@ def time_columns(table: Table, taken: Collection[str]) -> TimeColumns:
         if first and {first[0], column} & {"start_s", "end_s"}:
             found[word] = (first[0] if first[0].endswith("_s") else column, 1.0)
         elif first:
-            raise InputError(f"{table.path} has two columns of the {word}, {first[0]} and {column}; rename one of them")
+            raise InputError(
+                f"{table.path} has two columns for the {word}, {first[0]} and {column}; rename one of them"
+            )
         else:
             found[word] = (column, unit)
     offset = found.pop("offset", None)  # DCASE's is an end, librosa's a start
@@ -78,12 +80,12 @@ def time_columns(table: Table, taken: Collection[str]) -> TimeColumns:
     if "start" not in found and "end" not in found:
         found |= _pair(table, taken)
     if "start" not in found and "end" not in found:
-        return TimeColumns()  # a duration alone is a fact of the file
+        return TimeColumns()  # a duration without start and end is metadata of the file
     return TimeColumns(found.get("start"), found.get("end"), None if "end" in found else found.get("duration"))
 
 
 def _pair(table: Table, taken: Collection[str]) -> dict[str, tuple[str, float]]:
-    """Two columns of numbers that say start and end only together, such as from and to."""
+    """Two columns of numbers that only mean start and end as a pair, such as from and to."""
     named = {plain(column): column for column in table.columns if column not in taken}
     for pair in PAIRS_OF_TIMES:
         columns = [named[name] for name in pair if name in named]
@@ -103,7 +105,7 @@ def stretches(table: Table, columns: TimeColumns, files: Sequence[str]) -> list[
     """The stretch of each row.
 
     Raises:
-        InputError: not a number, an end that is not after its start, or stretches that do not lie in their files.
+        InputError: not a number, an end that is not after its start, or stretches outside their files.
     """
     found = [_stretch(table, line, row, columns) for line, row in table.rows]
     if columns.told:
@@ -127,7 +129,7 @@ def _stretch(table: Table, line: int, row: Row, columns: TimeColumns) -> Stretch
 
 
 def _in_seconds(written: str, unit: float) -> str:
-    """A number in seconds as a text, what is not a number as it is: reading it says so."""
+    """A number converted to seconds, as text; other text is returned unchanged, because reading it raises the error."""
     if unit == 1.0:
         return written
     try:
@@ -137,7 +139,7 @@ def _in_seconds(written: str, unit: float) -> str:
 
 
 def _check_inside(table: Table, columns: TimeColumns, found: Sequence[Stretch], files: Sequence[str]) -> None:
-    """Refuse stretches that do not lie in their files: of the recording a file was cut from, or in another unit."""
+    """Refuses stretches outside their files: times of the original recording, or in another unit."""
     compared = range(0, len(found), max(1, len(found) // NUM_COMPARED))
     outside = [
         (number, length_s) for number in compared if (length_s := _length_if_outside(found[number], files[number]))
@@ -147,9 +149,9 @@ def _check_inside(table: Table, columns: TimeColumns, found: Sequence[Stretch], 
         line, stretch = table.rows[number][0], found[number]
         at_s = stretch.end_s if stretch.end_s is not None else stretch.start_s
         raise InputError(
-            f"{table.path} line {line}: read as {columns.told}, the stretch reaches to {at_s:g} s and its file lasts "
-            f"{length_s:.2f} s; rename the columns with their unit (start_s, end_s or start_ms, end_ms), or, if files "
-            "are to be read whole, to something else"
+            f"{table.path} line {line}: read as {columns.told}, the stretch reaches to {at_s:g} s, but its file ends "
+            f"at {length_s:.2f} s; rename the columns with their unit (start_s, end_s or start_ms, end_ms), or to "
+            "something else to read whole files"
         )
 
 

@@ -1,4 +1,4 @@
-"""From a table to clips: each column in the meaning that was found for it, and a word on every other."""
+"""From a table to clips: uses each column according to its meaning, and lists the others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TOP_FOLDERS = frozenset(("home", "Users", "Volumes", "mnt", "media", "data", "r
 
 
 class Meaning(NamedTuple):
-    """What the first columns of a table mean, which decides whether it is one of recordings at all."""
+    """The columns of paths and classes, which make a table one of recordings."""
 
     path: str
     located: Located
@@ -45,7 +45,7 @@ class Meaning(NamedTuple):
 
 
 class Roles(NamedTuple):
-    """What the other columns mean, None where there is none; those of no meaning travel as metadata."""
+    """The meaning of the other columns, None if missing; columns without a meaning become metadata."""
 
     split: str | None
     group: str | None
@@ -56,11 +56,11 @@ class Roles(NamedTuple):
 
 
 def meaning_of(table: Table, reading: Reading, places: Places) -> Meaning:
-    """Columns of paths and classes, and the files that are named.
+    """The columns of paths and classes, and the files.
 
     Raises:
         InputError: there are no such columns.
-        UndecidedError: it cannot be told which they are.
+        UndecidedError: there are several candidates.
     """
     path, located = path_column(table, reading, places)
     try:
@@ -68,14 +68,14 @@ def meaning_of(table: Table, reading: Reading, places: Places) -> Meaning:
     except UndecidedError as error:
         if located.num_found:
             raise
-        raise InputError(str(error)) from None  # of other files: not a table of these recordings
+        raise InputError(str(error)) from None  # it names other files: not a table of these recordings
 
 
 def read_table_clips(table: Table, meaning: Meaning, reading: Reading) -> Read:
-    """The clips of a table, one a row.
+    """The clips of a table, one per row.
 
     Raises:
-        InputError: no rows, files that do not exist, a row twice, or cells that are not what their column is for.
+        InputError: no rows, files that do not exist, a row twice, or cells that do not fit their column.
     """
     if not table.rows:
         raise InputError(f"{table.path} has a header but no rows; expected one row per clip")
@@ -100,9 +100,7 @@ def read_table_clips(table: Table, meaning: Meaning, reading: Reading) -> Read:
     )
     if roles.group and not reading.group_column_name and _is_a_group_a_file(clips):
         read.num_without_group = len(clips)
-        read.remarks.append(
-            f"column {roles.group} names another group for each file, so that it keeps nothing together"
-        )
+        read.remarks.append(f"column {roles.group} has a different group for each file, so it keeps nothing together")
     if shared:
         read.num_without_group = len(clips)
         read.remarks.append(shared)
@@ -144,7 +142,7 @@ def _clips(table: Table, meaning: Meaning, roles: Roles, labels: Labels) -> list
 
 
 def _shared(clips: Sequence[Clip], group: str) -> str:
-    """What is said of groups in more than one official split; nothing where there are none."""
+    """A remark on groups in more than one official split, empty if there are none."""
     splits_of: dict[str, set[str | None]] = defaultdict(set)
     for clip in clips:
         splits_of[clip.group].add(clip.split)
@@ -152,8 +150,8 @@ def _shared(clips: Sequence[Clip], group: str) -> str:
     if not several:
         return ""
     return (
-        f"{counted(several, 'group')} of column {group} are in more than one of the official splits: what is tested "
-        "was heard in training, and they are kept apart within each split only"
+        f"{counted(several, 'group')} of column {group} are in more than one of the official splits, which is leakage: "
+        "each counts as a separate group in each split"
     )
 
 
@@ -162,9 +160,9 @@ def _within_its_split(clip: Clip) -> Clip:
 
 
 def _labels(table: Table, columns: LabelColumns, reading: Reading) -> tuple[Labels, str]:
-    """The labels of each row, and how they were read where that is not plain."""
+    """The labels of each row, and how they were read if that is not obvious."""
     if columns.one_hot:
-        return one_hot_labels(table, columns.columns), f"columns {some(columns.columns)} a class each"
+        return one_hot_labels(table, columns.columns), f"columns {some(columns.columns)} one class each"
     column, separator = columns.columns[0], reading.label_separator
     told = "" if column in ("label", "labels") else f"{column} the class{columns.told}"
     if separator == NONE or (separator is None and not columns.several):
@@ -178,7 +176,7 @@ def _split(written: str) -> str:
 
 
 def is_of_a_machine(value: str) -> bool:
-    """Whether a value has the path of a file on some machine in it, and not, like AudioSet's /m/04rlf, only slashes."""
+    """Whether a value contains a file path of some machine, and not only slashes like AudioSet's /m/04rlf."""
     if "/" not in value and "\\" not in value:
         return False
     return any(map(_is_machine_path, _AROUND_PATHS.split(value)))
@@ -209,13 +207,13 @@ def _check_once(table: Table, clips: Sequence[Clip]) -> None:
         if first != line:
             raise InputError(
                 f"{table.path} lists {clip.clip_id!r} twice, in lines {first} and {line}; give several labels of one "
-                "clip in one row of a column labels, separated by semicolons, or tell stretches apart by start_s and "
+                "clip in one row of a column labels, separated by semicolons, or distinguish stretches by start_s and "
                 "end_s"
             )
 
 
 def _told_columns(meaning: Meaning, roles: Roles, told_labels: str) -> str:
-    """How columns are read where their names do not say it."""
+    """How columns are read, if their names do not say it."""
     told = [
         f"{meaning.path} the path" if meaning.path != "path" else "",
         f"paths {meaning.located.told}" if meaning.located.told else "",
@@ -248,11 +246,11 @@ def _is_a_group_a_file(clips: Sequence[Clip]) -> bool:
 
 
 def _name_the_rest(read: Read, roles: Roles) -> None:
-    """Adds to a reading the columns that it does not use, and rows that are examples of nothing."""
+    """Adds unused columns and unlabeled rows to a reading."""
     if roles.metadata:
         read.not_used.append(counted(roles.metadata, "column kept as metadata only", "columns kept as metadata only"))
     if roles.machine_paths:
-        paths = counted(roles.machine_paths, "column of paths of this machine", "columns of paths of this machine")
+        paths = counted(roles.machine_paths, "column with paths of a machine", "columns with paths of a machine")
         read.not_used.append(paths)
     unlabeled = sum(not clip.labels for clip in read.clips)
     if unlabeled:

@@ -1,4 +1,4 @@
-"""Tables of any kind as rows of texts: CSV in all its forms, JSON, JSON lines, Parquet."""
+"""Reads tables as rows of strings: CSV in all its forms, JSON, JSON lines, Parquet."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hf_audio.files import MAX_TABLE_BYTES, read_whole
 
 
 class Table(NamedTuple):
-    """Columns in their order, and each row that is not empty with the number of its line (JSON, Parquet: its number).
+    """Columns in order, and each row that is not empty with the number of its line (JSON, Parquet: of the row).
 
-    All values are stripped texts; a list is its JSON, so that what it holds can be told apart.
+    All values are stripped strings; a list is written as JSON, so that its elements can be separated again.
     """
 
     path: Path
@@ -27,10 +27,10 @@ class Table(NamedTuple):
 
 
 def read_any_table(path: Path) -> Table:
-    """A table, read by its suffix; what is neither JSON nor Parquet is read as CSV.
+    """A table, read according to its suffix; anything but JSON and Parquet is read as CSV.
 
     Raises:
-        InputError: see `hf_audio.data.tables.read_table`; not JSON or Parquet as its suffix says; sound in its cells.
+        InputError: see `hf_audio.data.tables.read_table`; not valid JSON or Parquet; sound in its cells.
     """
     suffix = path.suffix.lower()
     if suffix in (".json", ".jsonl", ".ndjson"):
@@ -38,11 +38,11 @@ def read_any_table(path: Path) -> Table:
     if suffix == ".parquet":
         return _of_records(path, _parquet_records(path))
     columns, rows = read_table(path)
-    return Table(path, [column for column in columns if column], rows)  # programs write numbers of rows without a name
+    return Table(path, [column for column in columns if column], rows)  # row numbers have no column name
 
 
 def _json_records(path: Path) -> list[Mapping[str, Any]]:
-    """Rows of JSON in any of the forms that programs write."""
+    """Rows of JSON in any of the usual forms."""
     try:
         text = read_whole(path, MAX_TABLE_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -94,12 +94,12 @@ def _parquet_records(path: Path) -> list[Mapping[str, Any]]:
     import pyarrow.parquet
 
     try:
-        schema = pyarrow.parquet.read_schema(path)  # the rest may be all the sound of a dataset
+        schema = pyarrow.parquet.read_schema(path)  # the file may contain all the sound of a dataset
         sounds = [one.name for one in schema if pyarrow.types.is_struct(one.type) or _is_binary(one.type)]
         if sounds:
             raise InputError(
-                f"{path} holds sound itself, in its column {sounds[0]!r}, and is not a table of files; give the folder "
-                "that it lies in, which is read as a dataset where no audio files lie beside it"
+                f"{path} contains sound, in its column {sounds[0]!r}, and is not a table of files; give its folder "
+                "instead, which is read as a dataset if it has no audio files"
             )
         return pyarrow.parquet.read_table(path).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:

@@ -1,4 +1,4 @@
-"""What lies in a folder beside what is read of it, each kind named with its number and first names."""
+"""Lists what is not used in a folder, with the number and first names of each kind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hf_audio.data.index.understanding import counted
 
 
 def name_unlisted(read: Read, contents: Contents) -> None:
-    """Adds recordings that no row names to what a reading of a table does not use."""
+    """Adds recordings that no row names to the unused parts of a reading."""
     listed = {_identity(clip.path) for clip in read.clips}
     unlisted = [path for path in contents.audio if _identity(path) not in listed]
     if unlisted:
@@ -21,7 +21,7 @@ def name_unlisted(read: Read, contents: Contents) -> None:
 
 
 def name_other_files(read: Read, contents: Contents, tables: Sequence[Path], why: Mapping[Path, str]) -> Read:
-    """The reading with all other files named: tables and why they are not read, the rest, and what is hidden."""
+    """Adds all other files to a reading: tables with the reason why they are not read, others, and hidden files."""
     sheets = contents.spreadsheets
     others = sorted(set(contents.others) - set(sheets))
     reasons = [f": {why[path]}" if path in why else "" for path in tables]
@@ -38,6 +38,6 @@ def name_other_files(read: Read, contents: Contents, tables: Sequence[Path], why
 
 
 def _identity(path: str | Path) -> tuple[int, int]:
-    """What is equal for two ways to one file."""
+    """Identifies a file, regardless of the path that leads to it."""
     status = os.stat(path)
     return status.st_dev, status.st_ino

@@ -1,4 +1,4 @@
-"""From clips to a feature dataset on disk: resumable, parallel, and the same bytes however often it was interrupted."""
+"""From clips to a feature dataset on disk: parallel, resumable, and byte-identical however often it was interrupted."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ from hf_audio.locks import locked
 
 PLAN = "plan.json"
 PIECES = "pieces.json"  # where clips are cut into pieces
-# Of recordings on average, between MP3 and 16 bits at 44.1 kHz in stereo
+# Average size of recordings, between MP3 and 16 bits at 44.1 kHz in stereo
 BYTES_A_SECOND = 50_000
-# Starting worker processes takes about so long, since they need torch: in that time, one process gets through an hour
-# of sound where features are log-mel
+# Time to start worker processes, which import torch. In that time, one process computes log-mel features of an hour of
+# sound
 WORKER_START_S = 3.6
-# Of so many clips a build is likely to want workers, so that their libraries are loaded while it is planned
+# With this many clips a build probably uses workers, so their libraries are loaded while it is planned
 MANY_CLIPS = 2000
 
 
 class Ranks(NamedTuple):
-    """Which process of how many this one is, and how all of them meet.
+    """The rank of this process, the number of processes, and a barrier for all of them.
 
-    `wait_for_everyone` is a barrier that does not give up, such as `hf_audio.ranks.wait_for_everyone`.
+    `wait_for_everyone` is a barrier without a time limit, such as `hf_audio.ranks.wait_for_everyone`.
     """
 
     rank: int
@@ -54,7 +54,7 @@ class Ranks(NamedTuple):
     wait_for_everyone: Callable[[], None]
 
     def share(self, parts: Sequence[Any]) -> Sequence[Any]:
-        """What of all parts is this one's."""
+        """This rank's share of the parts."""
         return parts[self.rank :: self.world_size]
 
 
@@ -75,27 +75,27 @@ def build_features(
     ranks: Ranks = ALONE,
     token: str | bool | None = None,
 ) -> Path:
-    """Build the feature dataset of an index in `folder`, or resume where an interrupted build stopped.
+    """Builds the feature dataset of an index in `folder`, or resumes an interrupted build.
 
-    A finished dataset of the same description is returned at once. Files that cannot be used are left out and listed
+    A finished dataset with the same description is returned at once. Files that cannot be used are left out and listed
     with their reasons in excluded.csv.
 
     Args:
         clips, labels: the index (`hf_audio.data.index.table`), every clip with its split, and its classes.
-        folder: the same for all ranks; it may hold an unfinished build of the same description.
-        extractor: what makes the features: `KaldiFbank`, `Spectrogram` or another kind's.
+        folder: the same for all ranks; it may contain an unfinished build with the same description.
+        extractor: computes the features: `KaldiFbank`, `Spectrogram` or another kind's.
         window_s, hop_s: length of a window and step between windows in seconds (multiples of 10 ms).
-        card: what readers must know of the corpus.
-        num_workers: processes of this rank; by default its share of the cores, or one where there is so little audio
-            (less than an hour for log-mel features) that it would be done before others have started.
-            A script that has more must guard its main program by `if __name__ == "__main__":`, as always in Python.
+        card: of the corpus.
+        num_workers: processes of this rank; by default its share of the cores, or one if there is so little audio (less
+            than an hour for log-mel features) that it would finish before workers have started. With several, a script
+            must guard its main program with `if __name__ == "__main__":`, as always in Python.
         strict: make the first unusable file an error.
-        ranks: which share of the shards is built here.
-        token: for recordings in private repositories of the Hub; it is written nowhere.
+        ranks: decide which shards this process builds.
+        token: for recordings in private repositories on the Hub; it is never written to a file.
 
     Raises:
-        InputError: an unusable index; a folder with another dataset; a window longer than every clip; an unusable
-            file (strict), all files, or all of a class; no permission or no space to write.
+        InputError: an unusable index; a folder with another dataset; a window longer than every clip; an unusable file
+            (strict); no usable file at all or in a class; no permission or no space to write.
     """
     folder = Path(folder)
     check_clips(clips, labels)
@@ -103,11 +103,15 @@ def build_features(
         require_files(clips, "Mixtures need")
     columns = ClipColumns.of_index(clips, labels, extractor.parameters)
     described = describe_build(clips, labels, extractor.parameters, window_s, hop_s)
-    window_frames = _window_frames(extractor, window_s, hop_s)  # refuses a window of no frame, before all is read
+    window_frames = _window_frames(
+        extractor, window_s, hop_s
+    )  # refuses a window without a frame before anything is read
     with _disk_errors_in_words(folder):
         if _is_finished(folder, clips, described, strict):
             if ranks.rank == 0:
-                shutil.rmtree(folder / ".build", ignore_errors=True)  # of a build killed after its last file
+                shutil.rmtree(
+                    folder / ".build", ignore_errors=True
+                )  # left by a build that was killed after its last file
             return folder
         with _alone_in(folder, ranks.rank):
             if len(clips) >= MANY_CLIPS:
@@ -123,7 +127,7 @@ def build_features(
 
 
 class _Build(NamedTuple):
-    """What all steps of a build work with."""
+    """The inputs of all steps of a build."""
 
     folder: Path
     clips: pa.Table
@@ -135,7 +139,7 @@ class _Build(NamedTuple):
 
 
 class _Planned(NamedTuple):
-    """The shards that there will be, and what makes one of them."""
+    """The planned shards, and the builder that builds them."""
 
     builder: ShardBuilder | ShardGatherer
     plan: Plan
@@ -144,7 +148,7 @@ class _Planned(NamedTuple):
 
 @contextlib.contextmanager
 def _alone_in(folder: Path, rank: int) -> Iterator[None]:
-    """The folder of work in progress, which the first rank keeps other builds out of."""
+    """Creates the folder of work in progress; the first rank locks it against other builds."""
     (folder / ".build").mkdir(parents=True, exist_ok=True)
     with (
         locked(folder / ".build" / "lock", f"building features in {folder}", wait=False)
@@ -155,17 +159,17 @@ def _alone_in(folder: Path, rank: int) -> Iterator[None]:
 
 
 def _workers_for(audio_s: float, extractor: WindowExtractor) -> int:
-    """All cores of this rank; one where there is so little sound that it is done before others have started."""
+    """All cores of this rank; one if there is so little sound that it is finished before workers have started."""
     return num_cores() if audio_s >= WORKER_START_S * extractor.times_real_time else 1
 
 
 def _is_finished(folder: Path, clips: pa.Table, described: dict[str, Any], strict: bool) -> bool:
-    """Whether the dataset is complete; an InputError where the folder holds another one."""
+    """Whether the dataset is complete; raises InputError if the folder contains another one."""
     if not (folder / PLAN).exists():
         if (folder / MANIFEST).exists() or any(folder.glob("data/*.parquet")):
             raise InputError(
-                f"{folder} already contains a feature dataset that was not built here; choose another folder to "
-                "build in"
+                f"{folder} already contains a feature dataset without its {PLAN}, so it was not built there; choose "
+                "another folder"
             )
         return False
     require_same_build(folder, read_json(folder / PLAN), described, clips)
@@ -181,7 +185,7 @@ def _is_finished(folder: Path, clips: pa.Table, described: dict[str, Any], stric
 
 
 def _of_files(build: _Build) -> _Planned:
-    """Of clips whose recordings are files, by their headers; unless an interrupted build left the plan."""
+    """Plans a build from files by their headers, unless an interrupted build left its plan."""
     path, clips = build.folder / PLAN, build.clips
     if build.ranks.rank == 0 and not is_planned(path):
         measured = measured_by_headers(clips, num_cores(), build.strict)
@@ -194,7 +198,7 @@ def _of_files(build: _Build) -> _Planned:
 
 
 def _of_pieces(build: _Build, num_workers: int | None, token: str | bool | None) -> _Planned:
-    """Of clips whose recordings lie in containers or on the Hub, once all of their pieces are built."""
+    """Builds the pieces of recordings in containers or on the Hub, then plans the shards."""
     path, clips, ranks = build.folder / PLAN, build.clips, build.ranks
     pieces = PieceBuilder(build.folder, build.maker, build.strict, token)
     parts = _cut(build, pieces, num_workers)
@@ -210,7 +214,7 @@ def _of_pieces(build: _Build, num_workers: int | None, token: str | bool | None)
 
 
 def _cut(build: _Build, pieces: PieceBuilder, num_workers: int | None) -> list[Piece]:
-    """All pieces of the clips, built; unless an interrupted build left them."""
+    """Cuts the clips into pieces and builds those that an interrupted build did not leave."""
     clips, ranks, scratch = build.clips, build.ranks, build.folder / ".build"
     if ranks.rank == 0 and not (scratch / PIECES).exists():
         (scratch / "pieces").mkdir(exist_ok=True)
@@ -229,7 +233,7 @@ def _cut(build: _Build, pieces: PieceBuilder, num_workers: int | None) -> list[P
 
 
 def _built(build: _Build, planned: _Planned, num_workers: int | None) -> list[tuple[Any, Any]]:
-    """All shards with their notes, once every rank has built its own; of the first rank, which ends the build."""
+    """All shards with their notes, once every rank has built its share; empty except on rank 0, which finishes."""
     ranks, builder = build.ranks, planned.builder
     missing = [shard for shard in ranks.share(planned.shards) if not builder.is_built(shard)]
     workers = num_workers or _workers_for(planned.plan.audio_s, build.maker.extractor)
@@ -243,20 +247,20 @@ def _window_frames(extractor: WindowExtractor, window_s: float, hop_s: float) ->
     if window_frames < 1 or round(hop_s * extractor.sample_rate / extractor.hop_samples) < 1:
         shortest_s = extractor.frame_samples / extractor.sample_rate
         raise InputError(
-            f"A window of {window_s:g} s every {hop_s:g} s is too short: these features need windows of "
-            f"{shortest_s:g} s every {extractor.hop_samples / extractor.sample_rate:g} s at least"
+            f"A window of {window_s:g} s every {hop_s:g} s is too short: these features need windows of at least "
+            f"{shortest_s:g} s every {extractor.hop_samples / extractor.sample_rate:g} s"
         )
     return window_frames
 
 
 @contextlib.contextmanager
 def _disk_errors_in_words(folder: Path) -> Iterator[None]:
-    """Audio defects never come here as OSError, so what does is the feature folder's file system."""
+    """Explains an OSError. It comes from the file system of the features: defects of audio are never OSErrors here."""
     try:
         yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise InputError(
             f"Cannot write features to {folder}: {reason}; make room or choose another folder "
-            "(finished shards are kept, the same command resumes from them)"
+            "(finished shards are kept; run the same command again to resume)"
         ) from error

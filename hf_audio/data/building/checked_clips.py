@@ -1,4 +1,4 @@
-"""What an index must be before features are built of it."""
+"""Checks an index before features are built from it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hf_audio.errors import InputError
 
 
 def check_clips(clips: pa.Table, labels: LabelSpace) -> None:
-    """Refuse an index that cannot become a feature dataset.
+    """Refuses an index that cannot become a feature dataset.
 
     Raises:
-        InputError: no clips; a clip without a split, or named twice; a group in two splits; a class with no
-            training clip; an unknown label, or one twice; partial labels that contradict themselves or the task.
+        InputError: no clips; a clip without a split; a clip_id or a label twice; a group in two splits; a class without
+            training clips; a label that is not a class; partial labels that contradict themselves or the task.
     """
     if not len(clips):
         raise InputError("There are no clips to build features from: the index is empty")
@@ -47,16 +47,16 @@ def _check_classes(
     unknown_rows: np.ndarray,
     unknown: np.ndarray,
 ) -> None:
-    """Refuse a clip that has a class twice, and unknown classes that contradict the task or those that are given."""
+    """Refuses a clip that has a class twice, and unknown classes that contradict the task or the clip's labels."""
     if len(unknown) and not labels.is_multi_label:
         raise InputError(
-            f"Clip {clips['clip_id'][int(unknown_rows[0])]} has unknown classes, but each clip has exactly one class "
-            f"here; only independent classes ({MULTI_LABEL}) can be unknown: give its class, or leave the clip out"
+            f"Clip {clips['clip_id'][int(unknown_rows[0])]} has unknown classes, but each clip must have exactly one "
+            f"class; only independent classes ({MULTI_LABEL}) can be unknown: give its class, or leave the clip out"
         )
     has, may_have = given_rows * len(labels) + given, unknown_rows * len(labels) + unknown
     for several, what in (
         (repeated(has), "names class {!r} twice; name it once"),
-        (repeated(may_have, has), "has class {} and it is unknown whether it has it; take one back"),
+        (repeated(may_have, has), "has class {} both as a label and as unknown; remove one of them"),
     ):
         if len(several):
             row, label = divmod(int(several[0]), len(labels))

@@ -1,4 +1,4 @@
-"""From clips to windows as they are stored: decode, resample, features, one call of the extractor for many clips."""
+"""From clips to stored windows: decode, resample and compute features, with one extractor call for many clips."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.kinds import Kind, WindowExtractor, kind_of
 from hf_audio.windows import stretches
 
-# clips gathered for one call of the extractor: about 27 of 3 s
+# Sound in one call of the extractor: about 27 clips of 3 s
 BATCH_S = 80.0
 
 
 class StoredWindow(NamedTuple):
-    """A window as rows have it, and what statistics need of it.
+    """A window as it is stored in rows, and its sums for statistics.
 
     Attributes:
         start_s: in the recording.
         values: one for each column of the kind.
         num_frames: without padding.
-        count: values under each sum.
-        sum, sum_of_squares: one number, or one for each channel or feature.
+        count: number of values in each sum.
+        sum, sum_of_squares: one number, or one per channel or feature.
     """
 
     start_s: float
@@ -42,16 +42,16 @@ class StoredWindow(NamedTuple):
 
 
 class ClipRows(Protocol):
-    """Where windows go."""
+    """Receives windows."""
 
     def begin(self, clip: Clip) -> None:
-        """What is added from here on is of this clip."""
+        """Starts a clip; the windows added next belong to it."""
 
     def add(self, clip: Clip, window: StoredWindow) -> None:
-        """One window behind the others."""
+        """Adds the next window."""
 
     def exclude(self, clip: Clip, reason: str) -> None:
-        """Leaves a clip out, with what was added of it."""
+        """Leaves a clip out, including windows that were already added."""
 
     def is_excluded(self, clip: Clip) -> bool:
         """Whether it was left out."""
@@ -59,7 +59,7 @@ class ClipRows(Protocol):
 
 @dataclass(frozen=True)
 class WindowMaker:
-    """Makes the windows of clips, all of the same settings; goes to worker processes as a whole."""
+    """Makes the windows of clips, all with the same settings; it is pickled and sent to worker processes."""
 
     extractor: WindowExtractor
     window_s: float
@@ -68,12 +68,12 @@ class WindowMaker:
     def add_windows(
         self, sounds: Iterable[tuple[Clip, Source | AudioError]], rows: ClipRows, report: Callable[[int], object]
     ) -> None:
-        """Adds the windows of clips to rows, in their order.
+        """Adds the windows of clips to rows, in order.
 
         Args:
-            sounds: the clips, each with what it is to be decoded from, or why it cannot be.
-            rows: told of windows, and of clips that cannot be used.
-            report: told of finished clips.
+            sounds: the clips, each with the source to decode, or why it cannot be decoded.
+            rows: receives windows, and clips that cannot be used.
+            report: called with the number of finished clips.
         """
         kind = kind_of(self.extractor.parameters)
         with _one_torch_thread():
@@ -86,7 +86,7 @@ class WindowMaker:
     def _batches(
         self, sounds: Iterable[tuple[Clip, Source | AudioError]], rows: ClipRows, report: Callable[[int], object]
     ) -> Iterator[list[tuple[Clip, int, np.ndarray]]]:
-        """Stretches of the clips, with their first samples, as many as one call of the extractor is to get."""
+        """Batches for one call of the extractor each: stretches of clips, with the positions of their first samples."""
         batch, batch_samples = [], 0
         for clip, source in sounds:
             try:
@@ -104,7 +104,7 @@ class WindowMaker:
             yield batch
 
     def _stretches(self, clip: Clip, source: Source | AudioError) -> Iterator[tuple[int, np.ndarray]]:
-        """The sound of a clip, of a long one in several pieces that have its windows, each with its first sample."""
+        """The sound of a clip with the position of its first sample; a long clip comes in several pieces."""
         if isinstance(source, AudioError):
             raise source
         wanted = self.extractor
@@ -129,7 +129,7 @@ class WindowMaker:
         first_s = first / self.extractor.sample_rate
         if first == 0:
             rows.begin(clip)
-        for start_s, window in windows:  # made one at a time: overlapping ones of an hour would take gigabytes
+        for start_s, window in windows:  # one at a time: overlapping windows of an hour would take gigabytes
             if not np.isfinite(window.max()):
                 return rows.exclude(clip, "non-finite features: samples far outside [-1, 1]")
             rows.add(clip, self._stored(kind, clip.start_s + first_s + start_s, window))
@@ -143,7 +143,7 @@ class WindowMaker:
 
 @contextlib.contextmanager
 def _one_torch_thread() -> Iterator[None]:
-    """Processes are the parallel unit; threads inside them would only fight over the cores."""
+    """Work is parallel over processes; threads within them would only compete for the cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

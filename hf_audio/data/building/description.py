@@ -1,4 +1,4 @@
-"""What decides a feature build, short enough to be compared and to be kept beside what was built."""
+"""A description of everything that determines a feature build, short enough to store and compare."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.finished_work import require_same
 
-# Where times differ, recordings may have been copied or replaced, and their contents tell which.
+# If times differ, recordings were copied or replaced; their contents tell which.
 FILE_TIMES, FILE_CONTENTS = "file times", "file contents"
 SOURCE = "dataset"  # of the Hub, with its commit
 
@@ -29,9 +29,9 @@ SOURCE = "dataset"  # of the Hub, with its commit
 def describe_build(
     clips: pa.Table, labels: LabelSpace, extractor_parameters: dict[str, Any], window_s: float, hop_s: float
 ) -> dict[str, Any]:
-    """Everything that decides the features: two builds with equal descriptions are equal."""
+    """Everything that determines the features: two builds with equal descriptions are equal."""
     recordings, mixtures = recordings_of(clips), _digest_of_mixtures(clips) if has_mixtures(clips) else None
-    # of the same names in any order
+    # the order of names within a clip does not matter
     given, unknown = (digest(pa.array(np.concatenate(labels.places(clips[name])))) for name in ("labels", "unknown"))
     stamps = {path: stamp(path) for path in _here(recordings)}
 
@@ -64,12 +64,13 @@ def describe_build(
 def require_same_build(folder: Path, found: Mapping[str, Any], described: Mapping[str, Any], clips: pa.Table) -> None:
     """Refuses to resume a different build.
 
-    Recordings are read, in a few places each, only where their times differ, as those of copies do.
+    Recordings are only read, in a few places each, if their times differ, as those of copies do.
 
     Args:
-        folder: that holds it.
-        found: its description, with the contents of its files.
-        described: the build of `clips` that is wanted.
+        folder: with the build.
+        found: its description, with the digest of its files' contents.
+        described: the requested build of `clips`.
+        clips: the index.
 
     Raises:
         InputError: names what differs.
@@ -87,7 +88,7 @@ def require_same_build(folder: Path, found: Mapping[str, Any], described: Mappin
 
 
 def files_digest(clips: pa.Table) -> str:
-    """Of some bytes of all files of the clips that are on this machine."""
+    """A digest of some bytes of all files of the clips that are on this machine."""
     return contents_digest(_here(recordings_of(clips)), usable_cores())
 
 
@@ -96,7 +97,7 @@ def _here(recordings: Sequence[str]) -> list[str]:
 
 
 def _source(recordings: Sequence[str]) -> str | None:
-    """The repositories of the Hub that recordings are in, with their commits, and which files of these."""
+    """The Hub repositories of the recordings, with their commits and a digest of the file names."""
     files = sorted(path for path in recordings if path.startswith(ON_HUB))
     if not files:
         return None
@@ -111,7 +112,7 @@ def _sizes_bytes(paths: pa.ChunkedArray, stamps: Mapping[str, Stamp | None]) -> 
 
 
 def _digest_of_mixtures(clips: pa.Table) -> str:
-    """Of what they are made of, and how, wherever it lies: their parts are clips, of which all else is said."""
+    """A digest of their parts and settings without paths: parts are clips, which are described elsewhere."""
     rows, parts = mixed_parts(clips)
     columns = [parts[name] for name in ("clip_id", "gain_db", "late", "skip")]
     found = [digest(pa.array(rows)), digest(clips["match"]), *map(digest, columns)]

@@ -1,4 +1,4 @@
-"""The files beside the shards of a feature dataset: index, excluded files, extractor, and the manifest last."""
+"""Writes the other files of a feature dataset: index, excluded clips, extractor, and the manifest last."""
 
 from __future__ import annotations
 
@@ -45,16 +45,21 @@ def finish_dataset(
     extractor: Any,
     window_frames: int,
 ) -> None:
-    """Write everything beside the shards, once all of them are built; the manifest comes last and means done.
+    """Writes everything but the shards, once all shards are built; the manifest comes last and marks it as finished.
 
     Args:
-        columns: what rows say of their clips.
-        described: what `describe_build` says of this build.
-        rates: what `source_rates` says of its recordings.
-        notes: every shard with what its building noted.
+        folder: of the feature dataset.
+        clips: the index.
+        columns: those that describe the clip.
+        card: of the corpus.
+        described: the result of `describe_build`.
+        rates: see `Plan.source_rates`.
+        notes: every shard with its note.
+        extractor: of the features.
+        window_frames: length of a window.
 
     Raises:
-        InputError: too much had to be left out; see `check_kept`.
+        InputError: too many clips were excluded; see `check_kept`.
     """
     scratch = folder / ".build"
     excluded = [(clip_id, reason) for _, note in notes for clip_id, reason in note["excluded"]]
@@ -99,7 +104,7 @@ def finish_dataset(
 
 
 def _windows_of_shards(notes: Sequence[tuple[Shard, dict[str, Any]]]) -> dict[str, list[int]]:
-    """How many windows each shard has, in the order of their names, of each split that has some."""
+    """The number of windows of each shard, in the order of their names, for each split that has windows."""
     found: dict[str, list[int]] = {split: [] for split in SPLITS}
     for shard, note in sorted(notes, key=lambda pair: pair[0].name):
         found[shard.split].append(note["num_windows"])
@@ -111,10 +116,10 @@ def _public_facts(card: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_kept(clips: pa.Table, kept: pa.Table, excluded: Sequence[tuple[str, str]], listed_in: Path) -> None:
-    """Refuse to finish a dataset that lost what it cannot be without.
+    """Refuses to finish a dataset that lost all clips of a split or all training clips of a class.
 
     Raises:
-        InputError: no clip, no clip of a split, or no training clip of a class could be used.
+        InputError: names the split or class, and the list of excluded clips.
     """
     if not len(kept):
         raise InputError(
@@ -132,13 +137,13 @@ def check_kept(clips: pa.Table, kept: pa.Table, excluded: Sequence[tuple[str, st
 
 
 def as_json(content: dict[str, Any]) -> str:
-    """Text of a JSON file, for people too."""
+    """The text of a JSON file that people can read too."""
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def _mean_and_std(notes: list[dict[str, Any]]) -> tuple[Any, Any]:
-    """Over the real frames of all windows: two numbers, or two lists with one for each feature."""
-    notes = [note for note in notes if note["count"]]  # not of shards that lost all their clips
+    """Mean and standard deviation over the real frames of all windows: two numbers, or two lists over features."""
+    notes = [note for note in notes if note["count"]]  # without shards that lost all their clips
     count = sum(note["count"] for note in notes)
     if len({np.shape(note[name]) for note in notes for name in ("sum", "sum_of_squares")}) != 1:
         raise InputError("The notes of this build's shards contradict each other: remove its folder and rebuild")
@@ -153,7 +158,7 @@ def _rounded(numbers: np.ndarray) -> Any:
 
 
 def _clip_facts(clips: pa.Table, columns: ClipColumns) -> dict[str, Any]:
-    """Counts of a split's clips; where labels are partial also how many clips each class is known of."""
+    """Counts of a split's clips; if labels are partial, also for how many clips each class is known."""
     labels = columns.labels
     counts, known = labels.counts(clips["labels"]), len(clips) - labels.counts(clips["unknown"])
     return {
@@ -165,7 +170,7 @@ def _clip_facts(clips: pa.Table, columns: ClipColumns) -> dict[str, Any]:
 
 
 def write_index(clips: pa.Table, columns: ClipColumns, path: Path, scratch: Path | None = None) -> None:
-    """Write the index of a feature dataset: not packed, like its shards, so that a reader knows what it will take."""
+    """Writes the index of a feature dataset, uncompressed like its shards, so that readers know its real size."""
     schema = columns.index
     table = pa.Table.from_arrays([_indexed(clips, field, dict(columns.metadata)) for field in schema], schema=schema)
     with atomic_file(path, scratch) as file:
@@ -173,13 +178,13 @@ def write_index(clips: pa.Table, columns: ClipColumns, path: Path, scratch: Path
 
 
 def _indexed(clips: pa.Table, field: pa.Field, metadata: dict[str, str]) -> pa.Array | pa.ChunkedArray:
-    """A column of the index, of one of the clips' own or of their metadata."""
+    """A column of the stored index, from one of the clips' own columns or their metadata."""
     if field.name in metadata:
         column, kind = clips[metadata_column(field.name.removeprefix(RENAMED))], metadata[field.name]
         if column.type == field.type:
             return column
         return pa.array([stored_value(value, kind) for value in column.to_pylist()], field.type)
-    if field.name == "parts":  # without paths of this machine
+    if field.name == "parts":  # without this machine's paths
         names = field.type.value_type.names
         parts = ([{name: part[name] for name in names} for part in row or ()] for row in clips["parts"].to_pylist())
         return pa.array(parts, field.type)

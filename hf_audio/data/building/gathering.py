@@ -1,4 +1,4 @@
-"""Building from pieces, second step: the usual shards, each put together of windows that are made already."""
+"""Second step of building from pieces: the usual shards, assembled from windows that are already computed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class GatheredShard(Shard):
     """A shard, and where the windows of its clips are.
 
     Attributes:
-        paths: of the piece of each clip.
+        paths: the file of each clip's piece.
         ends: by path, the rows at which the batches of a piece end.
-        first, number: which rows of its piece a clip's windows are.
-        excluded: {place in the shard: why a clip is left out}.
+        first, number: first row of each clip's windows in its piece, and their number.
+        excluded: {position in the shard: why a clip is left out}.
     """
 
     paths: list[Path]
@@ -37,9 +37,9 @@ class GatheredShard(Shard):
 
 @dataclass(frozen=True)
 class ShardGatherer(ShardBuilder):
-    """Builds shards out of pieces."""
+    """Builds shards from pieces."""
 
-    def _fill(  # type: ignore[override]  # it is given the shards of `gathered_shards` alone
+    def _fill(  # type: ignore[override]  # it only gets the shards of `gathered_shards`
         self, rows: ShardClips, shard: GatheredShard, unusable: Mapping[str, str], report: Callable[[int], object]
     ) -> None:
         extractor = self.maker.extractor
@@ -58,10 +58,10 @@ class ShardGatherer(ShardBuilder):
 def gathered_shards(
     shards: Iterable[tuple[Shard, np.ndarray]], facts: ClipFacts, paths: Sequence[Path]
 ) -> Iterator[GatheredShard]:
-    """Shards with where their windows are.
+    """Shards, completed with where their windows are.
 
     Args:
-        shards: each with the rows of the index that it consists of.
+        shards: each with its rows of the index.
         facts: of the clips of the index.
         paths: of the pieces.
     """

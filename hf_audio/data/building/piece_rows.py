@@ -1,4 +1,4 @@
-"""Rows of a piece: windows in the order of the source, in an Arrow file of which any clip can be read by itself."""
+"""Rows of a piece: windows in the order of the source, in an Arrow file from which any clip can be read on its own."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from hf_audio.data.index.table import Clip
 from hf_audio.errors import InputError, one_line
 from hf_audio.kinds import Kind
 
-MAX_OPEN = 32  # pieces at a time
+MAX_OPEN = 32  # pieces open at a time
 
 
 def piece_schema(kind: Kind, sample_rate: int) -> pa.Schema:
-    """Columns of a window, as its kind stores it, and what statistics need of it."""
+    """Columns of a window: the values that its kind stores, and the sums for statistics."""
     stored = list(Features(kind.columns(sample_rate)).arrow_schema.remove_metadata())
     sums = pa.list_(pa.float64())
     facts = [("start_s", pa.float64()), ("num_frames", pa.int32()), ("count", pa.int64())]
@@ -33,12 +33,12 @@ def piece_schema(kind: Kind, sample_rate: int) -> pa.Schema:
 
 @dataclass
 class PieceRows:
-    """The windows of clips on their way to the file of a piece.
+    """Collects the windows of clips and writes them to the file of a piece.
 
     Attributes:
-        first, number: by clip_id: where the windows of a clip begin, and how many there are.
-        excluded: why clips were left out.
-        batches: rows of each batch of the file.
+        first, number: by clip_id: the row of a clip's first window, and its number of windows.
+        excluded: by clip_id: why a clip was left out.
+        batches: number of rows of each batch of the file.
     """
 
     writer: pa.ipc.RecordBatchFileWriter
@@ -67,10 +67,10 @@ class PieceRows:
             self.finish()
 
     def exclude(self, clip: Clip, reason: str) -> None:
-        """See `ClipRows`; what is written of it stays, and is never looked at.
+        """See `ClipRows`; rows that are already written stay in the file and are never read.
 
         Raises:
-            InputError: all clips must be usable.
+            InputError: the build is strict.
         """
         require_usable(clip, reason, self.strict)
         self.excluded[clip.clip_id] = reason
@@ -81,7 +81,7 @@ class PieceRows:
         return clip.clip_id in self.excluded
 
     def finish(self) -> None:
-        """Writes what waits."""
+        """Writes the waiting rows."""
         if self.waiting:
             columns = zip(*self.waiting, strict=True)
             arrays = [pa.array(values, one.type) for values, one in zip(columns, self.schema, strict=True)]
@@ -91,12 +91,12 @@ class PieceRows:
 
 
 def piece_writer(file: BinaryIO, schema: pa.Schema) -> pa.ipc.RecordBatchFileWriter:
-    """Writes rows as pieces have them."""
+    """A writer in the format of pieces."""
     return pa.ipc.new_file(file, schema)
 
 
 class _OpenPiece:
-    """The file of a piece, of which no more is in memory than what is looked at."""
+    """The file of a piece, memory-mapped: only what is read takes memory."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._file, self._batches = pa.memory_map(str(path)), {}
@@ -105,7 +105,7 @@ class _OpenPiece:
             raise pa.ArrowInvalid("it has other columns")
 
     def batch(self, place: int) -> pa.RecordBatch:
-        """One of its batches, each looked up once."""
+        """One of its batches; each is looked up only once."""
         if place not in self._batches:
             self._batches[place] = self._reader.get_batch(place)
         return self._batches[place]
@@ -117,7 +117,7 @@ class _OpenPiece:
 
 
 class PieceReader:
-    """Reads windows of any clip out of pieces, a few of which are open at a time; only what is read is in memory."""
+    """Reads windows of any clip from pieces, of which a few are open at a time; only what is read takes memory."""
 
     def __init__(self, kind: Kind, sample_rate: int) -> None:
         self._schema, self._is_one_sum = piece_schema(kind, sample_rate), kind.statistics_axis is None
@@ -134,10 +134,10 @@ class PieceReader:
         Args:
             path: of the piece.
             ends: the rows at which its batches end.
-            first, number: which rows.
+            first, number: first row and number of rows.
 
         Raises:
-            InputError: it is not what `PieceRows` writes.
+            InputError: the file is damaged.
         """
         last = first + number
         try:

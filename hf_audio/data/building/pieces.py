@@ -1,8 +1,8 @@
-"""Building from recordings in containers or on the Hub, first step: windows in the order of the source, piece by piece.
+"""First step of building from containers or the Hub: windows in the order of the source, piece by piece.
 
-To jump from one recording to another would cost a row group each, or a request. So each run of recordings is read from
-its beginning to its end, once, and its windows wait in a file of their own until all lengths are known and shards can
-be planned. Shards are then put together out of these files (`gathering.py`).
+Each jump to another recording would cost a row group or a request. So each run of recordings is read once, from
+beginning to end, and its windows are stored in a file of their own until all lengths are known and shards can be
+planned. Shards are then assembled from these files (`gathering.py`).
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from hf_audio.errors import InputError
 from hf_audio.files import atomic_file, read_json, write_atomically
 from hf_audio.kinds import kind_of
 
-# Of sound in a piece, where it can be cut: what a killed build loses of each worker's work, some seconds
+# Sound in a piece, if it can be cut: a killed build loses this much of each worker's work, some seconds
 PIECE_BYTES = 64 << 20
 MAX_NOTE_BYTES = 1 << 30
 
 
 class Piece(NamedTuple):
-    """A run of recordings that are read one behind the other.
+    """A run of recordings that are read one after the other.
 
     Attributes:
         name: of its files, without suffix.
@@ -50,15 +50,15 @@ class Piece(NamedTuple):
 
 
 class ClipFacts(NamedTuple):
-    """What is known of the clips of an index once all pieces are built, an entry each.
+    """Facts about the clips of an index once all pieces are built, one entry per clip.
 
     Attributes:
-        file_s: seconds of its recording; 0 where it cannot be read.
-        sample_rate: of its recording in Hz; 0 likewise.
+        file_s: seconds of its recording; 0 if it cannot be read.
+        sample_rate: of its recording in Hz; 0 if it cannot be read.
         piece: number of the piece with its windows.
-        first, number: which rows of that piece they are.
+        first, number: row of its first window in that piece, and the number of windows.
         excluded: {row of the index: why it is left out}.
-        ends: of each piece, the rows at which the batches of its file end.
+        ends: for each piece, the rows at which the batches of its file end.
     """
 
     file_s: np.ndarray
@@ -71,33 +71,33 @@ class ClipFacts(NamedTuple):
 
 
 def piece_cuts(clips: pa.Table, token: str | bool | None) -> tuple[list[int], int]:
-    """Where to cut clips in their reading order into pieces, see `run_cuts`."""
+    """Where to cut clips in reading order into pieces, see `run_cuts`."""
     return run_cuts(clips, PIECE_BYTES, token)
 
 
 def pieces_of(clips: pa.Table, cuts: Sequence[int]) -> list[Piece]:
-    """The pieces that `piece_cuts` cut."""
+    """The pieces between the cuts of `piece_cuts`."""
     order = reading_order(clips)
     parts = (order[first:last] for first, last in pairwise(cuts))
     return [Piece(f"piece-{number:06d}", part, clips.take(pa.array(part))) for number, part in enumerate(parts)]
 
 
 def read_cuts(path: Path, num_clips: int) -> tuple[list[int], int]:
-    """What `piece_cuts` said, as it was written down, perhaps by someone else.
+    """The result of `piece_cuts` from its file, checked, because it may be someone else's.
 
     Raises:
-        InputError: it is not what it says of so many clips.
+        InputError: it does not fit the number of clips.
     """
     told = read_json(path, MAX_NOTE_BYTES)
     cuts, num_bytes = told.get("cuts"), told.get("num_bytes")
     if type(num_bytes) is not int or not are_cuts(cuts, num_clips):
-        raise InputError(f"{path} is damaged: remove its folder, and run the same build again")
+        raise InputError(f"{path} is damaged: remove its folder, and run the same command again")
     return cuts, num_bytes
 
 
 @dataclass(frozen=True)
 class PieceBuilder:
-    """Builds pieces of one dataset; goes to worker processes as a whole."""
+    """Builds pieces of one dataset; it is pickled and sent to worker processes."""
 
     folder: Path
     maker: WindowMaker
@@ -105,12 +105,12 @@ class PieceBuilder:
     token: str | bool | None = field(default=None, repr=False)
 
     def is_built(self, piece: Piece) -> bool:
-        """Whether the piece's file and the note written after it are there; with `strict`, without exclusions."""
+        """Whether the piece's file and the note written after it exist; with `strict`, also without exclusions."""
         written = self._note_path(piece).exists() and self.path(piece).exists()
         return written and not (self.strict and self._note(piece)["excluded"])
 
     def build(self, piece: Piece, report: Callable[[int], object] = lambda clips: None) -> None:
-        """Write the piece's file, then its note; `report` is told of finished clips.
+        """Writes the piece's file, then its note; calls `report` with the number of finished clips.
 
         Raises:
             InputError: a container is damaged or cannot be reached, or a recording is unusable and `strict` is set.
@@ -134,10 +134,10 @@ class PieceBuilder:
         write_atomically(self._note_path(piece), json.dumps(note), self.folder / ".build")
 
     def facts(self, pieces: Sequence[Piece], num_clips: int) -> ClipFacts:
-        """What the notes of all pieces say.
+        """The facts in the notes of all pieces.
 
         Raises:
-            InputError: one is not what `build` writes.
+            InputError: a note is damaged.
         """
         kinds = {"file_s": np.float64, "sample_rate": np.int64, "first": np.int64, "number": np.int64}
         of_clips = {name: np.zeros(num_clips, kind) for name, kind in kinds.items()}
@@ -152,7 +152,7 @@ class PieceBuilder:
         return ClipFacts(**of_clips, piece=of_piece, excluded=excluded, ends=ends)
 
     def path(self, piece: Piece) -> Path:
-        """Where the piece's windows are."""
+        """The file with the piece's windows."""
         return self.folder / ".build" / "pieces" / f"{piece.name}.arrow"
 
     def _note_path(self, piece: Piece) -> Path:
@@ -162,13 +162,13 @@ class PieceBuilder:
         path = self._note_path(piece)
         note = read_json(path, MAX_NOTE_BYTES)
         if not _is_note(note, len(piece.clips)):
-            raise InputError(f"{path} is damaged: remove it, and run the same build again")
+            raise InputError(f"{path} is damaged: remove it, and run the same command again")
         return note
 
     def _probed(
         self, piece: Piece, file_s: dict[str, float], rates: dict[str, int]
     ) -> Iterator[tuple[Clip, Source | AudioError]]:
-        """The clips with their recordings; what the headers of these say is entered into `file_s` and `rates`."""
+        """The clips with their recordings; lengths and rates from the headers are stored in `file_s` and `rates`."""
         for its, source in recordings_in_turn(piece.clips, self.token, self.folder / ".build"):
             try:
                 if isinstance(source, AudioError):
@@ -183,7 +183,7 @@ class PieceBuilder:
 
 
 def _is_note(note: dict[str, Any], num_clips: int) -> bool:
-    """Whether a note has what `PieceBuilder.build` notes."""
+    """Whether a note has the form that `PieceBuilder.build` writes."""
     lists = [note.get(name) for name in ("file_s", "sample_rate", "first", "number")]
     batches, excluded = note.get("batches"), note.get("excluded")
     if not (all(isinstance(one, list) and len(one) == num_clips for one in lists) and isinstance(batches, list)):

@@ -1,4 +1,4 @@
-"""What a feature build consists of, decided before it starts: the shards, in an order that any rank finds again."""
+"""The plan of a feature build, made before it starts: the shards, in an order that every rank can reproduce."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from hf_audio.errors import InputError
 from hf_audio.files import read_json, write_atomically
 from hf_audio.windows import window_starts
 
-# Shards are dealt to ranks and reading processes: 8 divides evenly among 1, 2, 4 and 8 of them. About 1,024 windows of
-# 3 s are 25 MB: few requests for a reader, little work lost with an interrupted shard.
+# Shards are divided among ranks and reading processes: 8 divides evenly among 1, 2, 4 and 8 of them. 1,024 windows of
+# 3 s are about 25 MB: few requests for a reader, and little work lost with an interrupted shard.
 SHARDS_MULTIPLE = 8
 WINDOWS_A_SHARD = 1024
 MIN_WINDOWS_TO_SPLIT = 512
-# Of long windows fewer make a shard: of the songs of a corpus, as sound, 1,024 would be 10 GB.
+# Long windows make smaller shards: 1,024 waveforms of whole songs would be 10 GB.
 SHARD_BYTES = 128 << 20
 
 
 class Plan(NamedTuple):
-    """What every rank follows.
+    """The plan that every rank follows.
 
     Attributes:
-        audio_s: seconds of all clips.
-        source_rates: of each split, how many clips are of recordings of which sample rate.
+        audio_s: total seconds of all clips.
+        source_rates: for each split, the number of clips per sample rate of their recordings.
         shard_bounds: where each split's clips are cut into shards.
     """
 
@@ -49,9 +49,9 @@ class Plan(NamedTuple):
 
 @dataclass(frozen=True)
 class Shard:
-    """One parquet file: its name without suffix, and the clips whose windows it holds, in order.
+    """One Parquet file: its name without suffix, and the clips whose windows it holds, in order.
 
-    The clips are a table of their own and no view of the index, for what goes to a worker process goes as a whole.
+    The clips are a table of their own, not a view of the index, which would be pickled as a whole for a worker.
     """
 
     name: str
@@ -62,8 +62,8 @@ class Shard:
 def places_in_order(clips: pa.Table, split: str) -> np.ndarray:
     """Rows of a split's clips in the order in which they are stored.
 
-    Training clips are mixed by a hash of their names, because readers that stream can only shuffle within a buffer and
-    an index is usually sorted by class. Validation and test keep the order of the index.
+    Training clips are shuffled by a hash of their names, because streaming readers only shuffle within a buffer and an
+    index is usually sorted by class. Validation and test clips keep the order of the index.
     """
     rows = np.flatnonzero(pc.equal(clips["split"], split).to_numpy())
     if split != "train":
@@ -74,12 +74,12 @@ def places_in_order(clips: pa.Table, split: str) -> np.ndarray:
 
 
 def is_too_long(window_s: float, durations_s: np.ndarray) -> bool:
-    """Whether no clip fills a window; files that end a few samples early do."""
+    """Whether no clip fills a window; files that end a few samples early count as full."""
     return 0 < durations_s.max() < window_s - 0.02
 
 
 def check_window(window_s: float, durations_s: np.ndarray) -> None:
-    """Refuse a window that no clip fills.
+    """Refuses a window that no clip fills.
 
     Raises:
         InputError: names the longest clip.
@@ -98,7 +98,10 @@ def plan_shards(
     """Where to cut each split's clips into shards of nearly equal numbers of windows: {split: [0, ..., clips]}.
 
     Args:
-        window_bytes: what a stored window takes at most, about.
+        clips: the index.
+        durations_s: of each clip, `[clips]`.
+        window_s, hop_s: of the windows, in seconds.
+        window_bytes: approximate maximum size of a stored window.
     """
     windows_a_shard = windows_in_a_shard(window_bytes)
     window_ms, hop_ms = max(1, round(1000 * window_s)), max(1, round(1000 * hop_s))
@@ -120,12 +123,12 @@ def plan_shards(
 
 
 def windows_in_a_shard(window_bytes: int) -> int:
-    """How many windows of that size are about as many as a shard has."""
+    """About how many windows of this size a shard has."""
     return max(1, min(WINDOWS_A_SHARD, SHARD_BYTES // window_bytes))
 
 
 def begin_plan(path: Path, clips: pa.Table, described: dict[str, Any]) -> None:
-    """Writes down what is built before lengths are known, so that nothing else is resumed."""
+    """Writes the description of a build before lengths are known, so that no other build is resumed from it."""
     _write(path, {**described, FILE_CONTENTS: files_digest(clips)})
 
 
@@ -133,9 +136,10 @@ def write_plan(path: Path, clips: pa.Table, described: dict[str, Any], measured:
     """Plans a build, for all ranks.
 
     Args:
-        path: plan.json in the folder of features.
-        described: what `describe_build` says of it.
-        measured: the lengths of its clips, and the rates of their recordings.
+        path: of plan.json in the folder of features.
+        clips: the index.
+        described: the result of `describe_build`.
+        measured: lengths of the clips, and sample rates of their recordings.
 
     Raises:
         InputError: no clip fills a window.
@@ -153,15 +157,15 @@ def _write(path: Path, plan: dict[str, Any]) -> None:
 
 
 def is_planned(path: Path) -> bool:
-    """Whether there is a plan, which is more than its beginning."""
+    """Whether the file exists and has the complete plan, not only the description."""
     return path.exists() and "shard_bounds" in read_json(path)
 
 
 def read_plan(path: Path, clips: pa.Table) -> Plan:
-    """plan.json of a build, which someone else may have begun: what it says beside the description fits these clips.
+    """The plan in plan.json, checked against these clips, because it may be someone else's.
 
     Raises:
-        InputError: no plan, or one that does not fit.
+        InputError: not a plan, or a plan that does not fit the clips.
     """
     told = read_json(path)
     counts = {one["values"].as_py(): one["counts"].as_py() for one in pc.value_counts(clips["split"])}
@@ -170,14 +174,12 @@ def read_plan(path: Path, clips: pa.Table) -> Plan:
     fits = isinstance(bounds, dict) and bounds.keys() == counts.keys() and type(audio_s) in (int, float)
     fits = fits and isinstance(rates, dict) and rates.keys() == counts.keys() and all(map(are_rates, rates.values()))
     if not fits or not all(are_cuts(cuts, counts[split]) for split, cuts in bounds.items()):
-        raise InputError(
-            f"{path} is not a plan of a build of these clips: remove its folder, or choose another, and rebuild"
-        )
+        raise InputError(f"{path} is not a plan for these clips: remove its folder, or choose another one, and rebuild")
     return plan
 
 
 def are_cuts(cuts: Any, num_clips: int) -> bool:
-    """Whether a list goes up from 0 to the number of clips."""
+    """Whether it is a list that rises from 0 to the number of clips."""
     return (
         isinstance(cuts, list)
         and all(type(cut) is int for cut in cuts)
@@ -188,7 +190,7 @@ def are_cuts(cuts: Any, num_clips: int) -> bool:
 
 
 def shards_of(clips: pa.Table, bounds: dict[str, list[int]]) -> Iterator[tuple[Shard, np.ndarray]]:
-    """The shards that `plan_shards` cut, each with the rows of the index that it consists of."""
+    """The shards between the bounds of `plan_shards`, each with its rows of the index."""
     for split, cuts in bounds.items():
         places = places_in_order(clips, split)
         ordered = clips.take(pa.array(places)).combine_chunks()
@@ -197,12 +199,12 @@ def shards_of(clips: pa.Table, bounds: dict[str, list[int]]) -> Iterator[tuple[S
 
 
 def _apart(clips: pa.Table) -> pa.Table:
-    """The same rows without the table that they are a view of, all of which would else be pickled with them."""
+    """A copy of the rows: as a view, they would be pickled with the whole table."""
     return clips.take(pa.array(np.arange(len(clips))))
 
 
 def _increasing(cuts: list[int], end: int) -> list[int]:
-    """Cuts moved so that no shard is without clips: one very long recording may span several ideal cuts."""
+    """Cuts, moved so that every shard has clips: one very long recording may span several ideal cuts."""
     moved: list[int] = []
     for position, cut in enumerate(cuts):
         lowest = moved[-1] + 1 if moved else 1

@@ -1,4 +1,4 @@
-"""Rows of a shard, written a row group at a time, and what the shard's note says of them."""
+"""Rows of a shard, written one row group at a time, and their sums for the shard's note."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hf_audio.data.building.clip_windows import StoredWindow
 from hf_audio.data.feature_format import NAME_COLUMNS
 from hf_audio.data.index.table import Clip
 
-# A reader that streams must fetch a whole row group before its first row. Groups are at least so large, where a shard
-# is, and less than twice as large.
+# A streaming reader must fetch a whole row group before its first row. Groups have at least this size, if the shard
+# has, and less than twice this size.
 ROW_GROUP_BYTES = 16 << 20
 
 
 class UnusableClipError(Exception):
-    """Some rows of a clip are written, and then it turns out that it cannot be used."""
+    """A clip turns out to be unusable after some of its rows were written."""
 
     def __init__(self, clip_id: str, reason: str) -> None:
         super().__init__(clip_id, reason)
@@ -29,7 +29,7 @@ class UnusableClipError(Exception):
 
 @dataclass
 class ShardRows:
-    """Rows that are not written yet, each a tuple of the schema's columns, and sums over all that were added."""
+    """Rows that are not written yet, each a tuple of the schema's columns, and sums over all rows that were added."""
 
     writer: pq.ParquetWriter
     waiting: list[tuple] = field(default_factory=list)
@@ -46,7 +46,7 @@ class ShardRows:
         return self.num_written + len(self.waiting)
 
     def begin(self, clip: Clip) -> None:
-        """What is added from here on is of this clip."""
+        """Starts a clip; the rows added next belong to it."""
         self.begun = (clip.clip_id, (self.num_rows, self.count, self.sum, self.sum_of_squares))
 
     def add(self, clip: Clip, window: StoredWindow, clip_values: tuple) -> None:
@@ -61,10 +61,10 @@ class ShardRows:
             self._write_group()
 
     def take_back(self, clip: Clip, reason: str) -> None:
-        """Removes the rows of a clip, if it was the last that was begun.
+        """Removes the rows of a clip, if it is the last one started.
 
         Raises:
-            UnusableClipError: some of them are written.
+            UnusableClipError: some of them are already written.
         """
         if self.begun is None or self.begun[0] != clip.clip_id:
             return
@@ -76,12 +76,12 @@ class ShardRows:
         self.num_bytes, self.begun = sum(self.waiting_bytes), None
 
     def finish(self) -> None:
-        """Writes what is left; nothing where all clips were lost, for `datasets` stumbles over empty row groups."""
+        """Writes the remaining rows; no group if there are none, because `datasets` fails on empty row groups."""
         if self.waiting:
             self._write(len(self.waiting))
 
     def _write_group(self) -> None:
-        """As many rows as make a group; the rest, about as much, waits for more of its kind."""
+        """Writes as many rows as make a group; the rest waits for more."""
         num_rows = 1 + int(np.searchsorted(np.cumsum(self.waiting_bytes), ROW_GROUP_BYTES))
         self._write(min(num_rows, len(self.waiting)))
 
@@ -95,17 +95,17 @@ class ShardRows:
 
 
 def shard_writer(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
-    """Writes rows as shards have them: not packed, with an index of their pages."""
+    """A writer in the format of shards: not compressed, with a page index."""
     return pq.ParquetWriter(file, schema, compression="none", use_dictionary=NAME_COLUMNS, write_page_index=True)
 
 
 def stored_bytes(window: StoredWindow) -> int:
-    """About what a window takes in a file."""
+    """Approximate bytes of a window in a file."""
     return sum(map(_num_bytes, window.values))
 
 
 def _num_bytes(value: Any) -> int:
-    """About what a stored value takes."""
+    """Approximate bytes of a stored value."""
     if isinstance(value, Mapping):
         return len(value["bytes"])
     return 4 * len(value) if isinstance(value, Sequence | np.ndarray) else 4

@@ -1,4 +1,4 @@
-"""Building one shard of a feature dataset: the windows of its clips, rows, parquet, and a note of what is in it."""
+"""Builds one shard of a feature dataset: a Parquet file with the windows of its clips, and a note on its contents."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def _is_count(value: Any) -> bool:
 
 
 def _are_sums(value: Any) -> bool:
-    """One number, or one of each channel or feature."""
+    """One number, or one per channel or feature."""
     return all(type(number) in (int, float) for number in (value if isinstance(value, list) else [value]))
 
 
 def _are_exclusions(value: Any) -> bool:
-    """Pairs of a clip and the reason why it is left out."""
+    """Pairs of a clip and the reason for leaving it out."""
     return isinstance(value, list) and all(
         isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in value
     )
 
 
-# of a shard's note: what each fact must be
+# The facts of a shard's note, each with its check
 NOTED = {
     "num_windows": _is_count,
     "excluded": _are_exclusions,
@@ -49,11 +49,11 @@ NOTED = {
 
 @dataclass
 class ShardClips:
-    """The windows of clips on their way to the rows of a shard.
+    """Turns the windows of clips into rows of a shard.
 
     Attributes:
-        values: what the columns of a clip hold beside its windows.
-        excluded: why clips were left out, by their names.
+        values: returns a clip's values for the columns that describe it.
+        excluded: by clip_id: why a clip was left out.
     """
 
     rows: ShardRows
@@ -75,7 +75,7 @@ class ShardClips:
         """See `ClipRows`.
 
         Raises:
-            InputError: all clips must be usable.
+            InputError: the build is strict.
         """
         require_usable(clip, reason, self.strict)
         self.rows.take_back(clip, reason)
@@ -87,7 +87,7 @@ class ShardClips:
 
 
 def require_usable(clip: Clip, reason: str, strict: bool) -> None:
-    """Raises InputError where a clip that cannot be used must not be left out."""
+    """Raises InputError for an unusable clip in a strict build."""
     if strict:
         of_many = clip.parts or clip.audio_row is not None
         what = f"{'Mixture' if clip.parts else 'Clip'} {clip.clip_id}" if of_many else clip.path
@@ -96,7 +96,7 @@ def require_usable(clip: Clip, reason: str, strict: bool) -> None:
 
 @dataclass(frozen=True)
 class ShardBuilder:
-    """Builds shards of one dataset; goes to worker processes as a whole."""
+    """Builds shards of one dataset; it is pickled and sent to worker processes."""
 
     folder: Path
     maker: WindowMaker
@@ -104,41 +104,41 @@ class ShardBuilder:
     strict: bool = False
 
     def is_built(self, shard: Shard) -> bool:
-        """Whether the shard's file and the note written after it are there; with `strict`, without exclusions."""
+        """Whether the shard's file and the note written after it exist; with `strict`, also without exclusions."""
         written = self._note_path(shard).exists() and self._shard_path(shard).exists()
         return written and not (self.strict and self.notes(shard)["excluded"])
 
     def notes(self, shard: Shard) -> dict[str, Any]:
-        """What `build` noted of a finished shard: num_windows, excluded, and sums over all values.
+        """The note of a finished shard: num_windows, excluded, and sums over all values.
 
         Raises:
-            InputError: it is not what `build` writes; someone else may have begun the build.
+            InputError: it is damaged; it is checked because it may be someone else's.
         """
         path = self._note_path(shard)
         note = read_json(path)
         if not (note.keys() == NOTED.keys() and all(holds(note[name]) for name, holds in NOTED.items())):
-            raise InputError(f"{path} is damaged: remove it, and run the same build again")
+            raise InputError(f"{path} is damaged: remove it, and run the same command again")
         return note
 
     def build(self, shard: Shard, report: Callable[[int], object] = lambda clips: None) -> None:
-        """Write the shard's parquet file, then its note; `report` is told of finished clips.
+        """Writes the shard's Parquet file, then its note; calls `report` with the number of finished clips.
 
         Raises:
             InputError: a file is unusable and `strict` is set.
             OSError: the file system refuses to write.
         """
-        unusable: dict[str, str] = {}  # known from an attempt
+        unusable: dict[str, str] = {}  # found in an earlier attempt
         while True:
             try:
                 note = self._write(shard, unusable, report)
                 break
-            except UnusableClipError as error:  # rare: a long recording that ends in the middle, or is silent
+            except UnusableClipError as error:  # rare: a long recording that is truncated or silent
                 unusable[error.clip_id] = error.reason
-                report = lambda clips: None  # noqa: E731 - the clips were counted
+                report = lambda clips: None  # noqa: E731 - the clips are already counted
         write_atomically(self._note_path(shard), json.dumps(note), self.folder / ".build")
 
     def _write(self, shard: Shard, unusable: Mapping[str, str], report: Callable[[int], object]) -> dict[str, Any]:
-        """The shard's file, without the clips that are known to be unusable; what its note says."""
+        """Writes the shard's file without clips that are known to be unusable, and returns its note."""
         with (
             atomic_file(self._shard_path(shard), self.folder / ".build") as file,
             shard_writer(file, self._schema()) as writer,
@@ -157,13 +157,13 @@ class ShardBuilder:
     def _fill(
         self, rows: ShardClips, shard: Shard, unusable: Mapping[str, str], report: Callable[[int], object]
     ) -> None:
-        """Adds the windows of the shard's clips, made of their files."""
+        """Adds the windows of the shard's clips, computed from their files."""
         clips = rows_of(shard.clips)
         sounds = ((one, AudioError(unusable[one.clip_id]) if one.clip_id in unusable else one.path) for one in clips)
         self.maker.add_windows(sounds, rows, report)
 
     def _schema(self) -> pa.Schema:
-        """Carries what `datasets` knows of the columns (images, audio, names of classes) as metadata."""
+        """The Arrow schema, with the types of `datasets` (images, audio, class names) as metadata."""
         return feature_schema(self.columns, self.maker.extractor.parameters).arrow_schema
 
     def _shard_path(self, shard: Shard) -> Path:

@@ -1,4 +1,4 @@
-"""Building the parts of a dataset here or in worker processes, with one progress bar over their clips."""
+"""Builds the parts of a dataset in this process or in workers, with one progress bar over all clips."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from hf_audio.terminal import ProgressBar, progress
 
 
 class Part(Protocol):
-    """What is built at a time: a shard or a piece."""
+    """A unit of work: a shard or a piece."""
 
     clips: pa.Table
 
 
 class Builder(Protocol):
-    """What builds parts; it goes to worker processes as a whole."""
+    """Builds parts; it is pickled and sent to worker processes."""
 
     @property
     def maker(self) -> WindowMaker: ...
 
     def build(self, part: Any, report: Callable[[int], object]) -> None:
-        """Builds one part; `report` is told of finished clips."""
+        """Builds one part, and calls `report` with the number of finished clips."""
 
 
 def build_parts(builder: Builder, parts: Sequence[Part], num_workers: int, title: str, show_progress: bool) -> None:
-    """Build parts here, or in so many worker processes if they are more than one."""
+    """Builds parts in this process, or in `num_workers` worker processes if there are more than one."""
     if not parts:
         return
     num_clips, num_workers = sum(len(part.clips) for part in parts), min(num_workers, len(parts))
@@ -51,13 +51,13 @@ def build_parts(builder: Builder, parts: Sequence[Part], num_workers: int, title
 
 
 def num_cores() -> int:
-    """This process's share of the cores that it may use."""
-    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of torchrun and accelerate launch
+    """This rank's share of the usable cores."""
+    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun and accelerate launch
     return max(1, usable_cores() // ranks_here)
 
 
 def _worker_context(extractor: WindowExtractor) -> BaseContext:
-    """How workers start: where it can be, torch is imported once, by a server, instead of by every worker."""
+    """How workers start: if possible, a fork server imports torch once, instead of every worker."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -66,7 +66,7 @@ def _worker_context(extractor: WindowExtractor) -> BaseContext:
 
 
 def load_ahead(extractor: WindowExtractor, num_workers: int | None) -> None:
-    """Starts the server that workers will be forked from, if there can be several; it loads its libraries by itself."""
+    """Starts the server that workers will be forked from, if there can be several; it imports in the background."""
     context = _worker_context(extractor)
     if context.get_start_method() == "forkserver" and (num_workers is None or num_workers > 1) and num_cores() > 1:
         from multiprocessing import forkserver
@@ -88,7 +88,7 @@ def _build_in_workers(builder: Builder, parts: Sequence[Part], num_workers: int,
     except BrokenProcessPool as error:
         raise InputError(
             f"A worker process died, probably for lack of memory; try fewer than {num_workers} workers "
-            "(what is finished is kept, the same command resumes from it)"
+            "(finished work is kept; run the same command again to resume)"
         ) from error
     finally:
         workers.shutdown(wait=True, cancel_futures=True)
@@ -100,7 +100,7 @@ _clips_done: Any = None  # in a worker: the counter that all workers share
 def _begin_worker(counter: Any) -> None:
     global _clips_done
     _clips_done = counter
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which lets parts in work be finished
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which lets workers finish their parts
 
     def follow_parent() -> None:  # a build killed with -9 must not leave its workers behind
         multiprocessing.parent_process().join()

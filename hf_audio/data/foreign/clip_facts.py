@@ -1,4 +1,4 @@
-"""One number for all that is said of a clip, by which rows and index are compared, a column at a time."""
+"""One number per clip for all facts about it, to compare rows with the index, a column at a time."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.util import hash_array
 
-# of splitmix64 (Steele et al. 2014): every bit of a number changes about half the bits of its result
+# splitmix64 (Steele et al. 2014): every bit of a number changes about half the bits of the result
 GOLDEN, FIRST, SECOND = (np.uint64(one) for one in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
-EMPTY = np.uint64(0x5851F42D4C957F2D)  # what a value that is not there counts as
+EMPTY = np.uint64(0x5851F42D4C957F2D)  # stands for a null
 
 
 def clip_facts(columns: Sequence[pa.Array]) -> np.ndarray:
-    """64-bit numbers, uint64 `[rows]`: equal where all values are, and else different but for chance.
+    """64-bit numbers, uint64 `[rows]`: equal if all values are equal, otherwise different except by chance.
 
-    Who writes both files can make them agree, and need not cheat for that: this finds what does not fit, by accident or
-    because someone edited one of them.
+    This is no protection against an author who writes both files: it finds files that do not match, by accident or
+    because one of them was edited.
 
     Args:
-        columns: texts, numbers, truth values, or lists of them.
+        columns: strings, numbers, booleans, or lists of them.
     """
     found = np.zeros(len(columns[0]), np.uint64)
     for column in columns:
@@ -46,12 +46,12 @@ def _hashes(column: pa.Array) -> np.ndarray:
 
 
 def _hashes_of_lists(lists: pa.ListArray) -> np.ndarray:
-    """Each value counts with its place in its list, and each list with its length."""
+    """Hashes each value with its position in its list, and each list with its length."""
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy().astype(np.int64)
     ends = np.cumsum(lengths)
     places = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
     values = _mixed(_hashes(pc.list_flatten(lists)) ^ _mixed(places.astype(np.uint64)))
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values, dtype=np.uint64)])  # which wraps around
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values, dtype=np.uint64)])  # wraps around
     return _mixed(sums[ends] - sums[ends - lengths] ^ lengths.astype(np.uint64))
 
 

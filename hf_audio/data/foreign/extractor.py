@@ -1,8 +1,8 @@
-"""The one door through which a feature extractor's settings come in, for they may be untrusted.
+"""Reads the settings of feature extractors, which may be untrusted. No other module does.
 
-transformers keeps whatever stands in a preprocessor_config.json as attributes and writes it out again with the next
-model: an `auto_map` to someone's code would be published as ours. It also believes every number. So here only the
-fields that the class itself declares are taken, of the right kind and of a size that some sound could need.
+transformers keeps every field of a preprocessor_config.json as an attribute and writes it again with the next model: an
+`auto_map` to third-party code would be published as ours. It also accepts any number. So only fields that the class
+declares are read here, and only with the right type and a plausible size.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from hf_audio.files import read_json
 from hf_audio.kinds import KINDS, kind_of_extractor
 from hf_audio.limits import FIELDS, MAX_VALUES
 
-OF_WAVEFORMS = (WhisperFeatureExtractor, SeamlessM4TFeatureExtractor)  # of models, beside those of the kinds
-OF_ALL = {"padding_side": "right", "return_attention_mask": True}  # what the base class reads without declaring it
+OF_WAVEFORMS = (WhisperFeatureExtractor, SeamlessM4TFeatureExtractor)  # of models, in addition to those of the kinds
+OF_ALL = {"padding_side": "right", "return_attention_mask": True}  # which the base class reads without declaring them
 
 
 def extractor_from_file(extractor_class: type[FeatureExtractionMixin], path: str | Path) -> FeatureExtractionMixin:
-    """An extractor of a class that is known, with the settings of a preprocessor_config.json that is not.
+    """An extractor of a known class, with the settings of an untrusted preprocessor_config.json.
 
     Raises:
-        InputError: no JSON object of a small regular file, or a setting that is of another kind or beyond measure.
+        InputError: not a small regular file with a JSON object, or a setting with a wrong type or an implausible size.
     """
     return extractor_from_settings(extractor_class, read_json(path), str(path))
 
@@ -36,9 +36,11 @@ def extractor_from_file(extractor_class: type[FeatureExtractionMixin], path: str
 def extractor_from_settings(
     extractor_class: type[FeatureExtractionMixin], settings: Mapping[str, Any], source: str
 ) -> FeatureExtractionMixin:
-    """The same of settings that were read already; what the class does not declare is left out.
+    """The same from settings that are already read; fields that the class does not declare are left out.
 
     Args:
+        extractor_class: the class.
+        settings: of the extractor.
         source: where they come from, for the message.
 
     Raises:
@@ -48,26 +50,26 @@ def extractor_from_settings(
     taken = {name: value for name, value in settings.items() if name in defaults}
     for name, value in taken.items():
         if not (FIELDS[name].holds(value) or (value is None and defaults[name] is None)):
-            raise InputError(f"{source} has {name} {_shown(value)}, and it must be {FIELDS[name].described}")
+            raise InputError(f"{source} has {name} {_shown(value)}, expected {FIELDS[name].described}")
     largest = _largest_array({**defaults, **taken})
     if largest > MAX_VALUES:
         raise InputError(
-            f"{source} asks for windows or filters of {largest:,} numbers, more than the {MAX_VALUES:,} that any "
-            "audio needs: correct its sizes"
+            f"{source} requests windows or filters of {largest:,} numbers, expected at most {MAX_VALUES:,}: correct "
+            "its sizes"
         )
     try:
         extractor = extractor_class(**taken)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{source} makes no {extractor_class.__name__}: {error}") from error
+        raise InputError(f"{source} is not valid for {extractor_class.__name__}: {error}") from error
     _check_statistics(extractor, source)
     return extractor
 
 
 def extractor_class_of(name: Any, source: str) -> type[FeatureExtractionMixin]:
-    """The class of a `feature_extractor_type`, from a list of those that this package can use.
+    """The class of a `feature_extractor_type`, from the list of those that this package can use.
 
     Raises:
-        InputError: a name that is not on it.
+        InputError: a name that is not in the list.
     """
     known = known_extractors()
     if not isinstance(name, str) or name not in known:
@@ -76,24 +78,24 @@ def extractor_class_of(name: Any, source: str) -> type[FeatureExtractionMixin]:
 
 
 def known_extractors() -> dict[str, type[FeatureExtractionMixin]]:
-    """The classes that this package can use, by their names: those of the kinds of features, and those of models."""
+    """The classes that this package can use, by name: those of the kinds of features, and those of models."""
     of_kinds = [one for kind in KINDS.values() for one in kind.published]
     return {one.__name__: one for one in (*of_kinds, *OF_WAVEFORMS)}
 
 
 def own_extractors() -> set[str]:
-    """Names of the extractor classes that are defined by files of ours, which are copied beside what is published."""
+    """Names of the extractor classes that are defined in this package, whose files are published with models."""
     return {one.__name__ for kind in KINDS.values() for one in kind.published if one._auto_class is not None}
 
 
 def declared(extractor_class: type[FeatureExtractionMixin]) -> dict[str, Any]:
-    """The settings that a class has by its own words, with their defaults; those without a limit are none."""
+    """The settings that a class declares, with their defaults; settings without a limit in FIELDS are ignored."""
     parameters = {name: one.default for name, one in inspect.signature(extractor_class.__init__).parameters.items()}
     return {name: default for name, default in {**OF_ALL, **parameters}.items() if name in FIELDS}
 
 
 def _largest_array(settings: Mapping[str, Any]) -> int:
-    """Numbers in the largest array that these settings alone make."""
+    """The size of the largest array that these settings create."""
     of = settings.get
     bins = of("num_mel_bins") or of("feature_size")
     sound_samples = (of("chunk_length") or 0) * settings["sampling_rate"]
@@ -104,7 +106,7 @@ def _largest_array(settings: Mapping[str, Any]) -> int:
 
 
 def _check_statistics(extractor: FeatureExtractionMixin, source: str) -> None:
-    """Raises InputError where mean or std are not one number, or one a channel or feature: they would be broadcast."""
+    """Raises InputError if mean or std are lists of a wrong length, which would be broadcast."""
     count = getattr(extractor, "num_channels", extractor.feature_size)
     may_be_lists = kind_of_extractor(extractor).statistics_axis is not None
     for name in ("mean", "std"):

@@ -1,4 +1,4 @@
-"""index.parquet and excluded.csv of a feature dataset, which may be untrusted: what they list, checked."""
+"""Reads and checks index.parquet and excluded.csv of a feature dataset, which may be untrusted."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ MAX_NAME = 4096
 
 @dataclass(frozen=True)
 class IndexedSplit:
-    """The clips of a split, without those that were left out of the build.
+    """The clips of a split, without those that were excluded from the build.
 
     Attributes:
-        num_clips, num_groups: clips, and their groups; those of mixtures are their parts'.
-        label_counts, unknown_counts: int `[classes]`, clips that have a class, or may have it.
-        facts: of each clip what `clip_facts` says of it, sorted uint64 `[clips]`.
-        row_bytes: what the names and texts of one clip take at most.
+        num_clips, num_groups: numbers of clips and groups; for mixtures the groups of their parts.
+        label_counts, unknown_counts: int `[classes]`, clips that have a class, and clips for which it is unknown.
+        facts: `clip_facts` of all clips, sorted uint64 `[clips]`.
+        row_bytes: maximum size of the names and strings of one clip.
     """
 
     num_clips: int
@@ -54,10 +54,10 @@ class IndexedSplit:
 
 
 def read_clips(index: Path, columns: ClipColumns) -> pa.Table:
-    """The clips that an index lists, a row each, with their groups, splits, names of classes, stretches and metadata.
+    """The clips that an index lists, one row each, with groups, splits, class names, stretches and metadata.
 
     Raises:
-        InputError: no Parquet file with these columns, or one that is packed; values that no build writes; a clip
+        InputError: not a Parquet file with these columns, or a compressed one; values that no build writes; a clip
             twice.
     """
     clips = _plainly(_stored(index, columns.index))
@@ -66,10 +66,10 @@ def read_clips(index: Path, columns: ClipColumns) -> pa.Table:
 
 
 def read_index(index: Path, excluded: Path, columns: ClipColumns, source: str) -> dict[str, IndexedSplit]:
-    """What an index lists of each split.
+    """The clips that an index lists, by split.
 
     Raises:
-        InputError: see `read_clips`; a group in two splits; or no table of clips that were left out.
+        InputError: see `read_clips`; a group in two splits; or no table of excluded clips.
     """
     left_out = [row["clip_id"] for row in written_rows(excluded, required=("clip_id", "reason"))]
     clips = _plainly(_stored(index, columns.index))
@@ -84,7 +84,7 @@ def read_index(index: Path, excluded: Path, columns: ClipColumns, source: str) -
 
 
 def facts_of_rows(rows: pa.RecordBatch | pa.Table, columns: ClipColumns) -> np.ndarray:
-    """`clip_facts` of all that rows and index both have; classes as their places among the names, in order."""
+    """`clip_facts` of all columns that both rows and index have; classes are sorted numbers."""
     names = ["clip_id", "group", "labels", *(("unknown",) if columns.is_partial else ())]
     names += [*(("part_groups",) if columns.is_mixed else ()), *(name for name, _ in columns.metadata)]
     return clip_facts([rows[name] for name in names])
@@ -93,14 +93,14 @@ def facts_of_rows(rows: pa.RecordBatch | pa.Table, columns: ClipColumns) -> np.n
 def check_counts(
     manifest: Mapping[str, Any], splits: Mapping[str, IndexedSplit], labels: LabelSpace, path: Path
 ) -> None:
-    """Refuse a manifest that counts other clips than index.parquet lists.
+    """Refuses a manifest with other numbers of clips than index.parquet lists.
 
     Raises:
-        InputError: names the count.
+        InputError: names the number.
     """
     for split, facts in manifest["splits"].items():
         if split not in splits:
-            raise InputError(f"{path} is damaged: index.parquet lists no clip of its split {split}; build it again")
+            raise InputError(f"{path} is damaged: index.parquet lists no clips of its {split} split; build it again")
         for name, listed in _counts(splits[split], labels).items():
             if name == "known_counts" and name not in facts and not splits[split].unknown_counts.any():
                 continue
@@ -115,12 +115,12 @@ def check_counts(
     more = [split for split in splits if split not in manifest["splits"]]
     if more:
         raise InputError(
-            f"{path} is damaged: splits has no {more[0]}, and index.parquet lists clips of it; build it again"
+            f"{path} is damaged: it has no {more[0]} split, but index.parquet lists clips of it; build it again"
         )
 
 
 def _counts(found: IndexedSplit, labels: LabelSpace) -> dict[str, Any]:
-    """What a manifest says of a split."""
+    """The numbers that the manifest must have for a split."""
     known = found.num_clips - found.unknown_counts
     return {
         "num_clips": found.num_clips,
@@ -131,7 +131,7 @@ def _counts(found: IndexedSplit, labels: LabelSpace) -> dict[str, Any]:
 
 
 def _stored(index: Path, schema: pa.Schema) -> pa.Table:
-    """What lies in the file, once its head says that it is what it should be."""
+    """The content of the file, read after its metadata were checked."""
     name = str(index)
     with open_regular(index) as file:
         parquet = in_words(name, lambda: pq.ParquetFile(file))
@@ -140,15 +140,15 @@ def _stored(index: Path, schema: pa.Schema) -> pa.Table:
             check_packing(parquet.metadata.row_group(number), name)
         if VALUE_BYTES * len(schema) * parquet.metadata.num_rows > MAX_TABLE_BYTES:
             raise InputError(
-                f"{name} has {parquet.metadata.num_rows:,} rows, more than any index can have; build it again"
+                f"{name} has {parquet.metadata.num_rows:,} rows, too many for an index of features; build it again"
             )
         table = in_words(name, lambda: parquet.read(schema.names, use_threads=False))
-        in_words(name, lambda: table.validate(full=True))  # offsets, and that texts are UTF-8
+        in_words(name, lambda: table.validate(full=True))  # checks offsets and UTF-8
     return table.combine_chunks()
 
 
 def _plainly(table: pa.Table) -> pa.Table:
-    """The same without a word on what cannot be empty, as tables of clips are."""
+    """The same table with nullable types, like tables of clips."""
     return table.cast(pa.schema([pa.field(field.name, _plain(field.type)) for field in table.schema]))
 
 
@@ -161,7 +161,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _with_places(clips: pa.Table, labels: LabelSpace) -> pa.Table:
-    """The clips with the places of their classes in place of the names, in order; -1 where there is no such class."""
+    """The clips with sorted class numbers instead of names; -1 for names that are not a class."""
     for name in ("labels", "unknown"):
         lists = whole(clips[name])
         rows, classes = pc.list_parent_indices(lists).to_numpy(), places_of(pc.list_flatten(lists), labels.names)
@@ -174,7 +174,7 @@ def _with_places(clips: pa.Table, labels: LabelSpace) -> pa.Table:
 
 
 def _check(index: Path, clips: pa.Table, placed: pa.Table, columns: ClipColumns) -> None:
-    """Raises InputError naming the first clip that has a fault."""
+    """Raises InputError for the first faulty clip."""
     for fault, is_faulty in _faults(clips, placed, columns):
         if is_faulty.any():
             row = int(is_faulty.argmax())
@@ -185,7 +185,7 @@ def _check(index: Path, clips: pa.Table, placed: pa.Table, columns: ClipColumns)
 
 
 def _faults(clips: pa.Table, placed: pa.Table, columns: ClipColumns) -> Iterator[tuple[str, np.ndarray]]:
-    """What rows of an index can have that they must not, in words, and bool `[rows]` of those that have it."""
+    """Each possible fault in words, and the rows that have it, bool `[rows]`."""
     for name in ("clip_id", "group"):
         lengths = pc.utf8_length(clips[name]).to_numpy()
         yield f"{name} must have 1 to {MAX_NAME:,} characters", (lengths < 1) | (lengths > MAX_NAME)
@@ -194,7 +194,7 @@ def _faults(clips: pa.Table, placed: pa.Table, columns: ClipColumns) -> Iterator
     start_s = clips["start_s"].to_numpy()
     end_s = pc.fill_null(clips["end_s"], np.finfo(np.float64).max).to_numpy()
     is_stretch = np.isfinite(start_s) & (start_s >= 0) & np.isfinite(end_s) & (end_s > start_s)
-    yield "start_s and end_s are no stretch of seconds", ~is_stretch
+    yield "start_s and end_s are not a valid stretch in seconds", ~is_stretch
     yield from _label_faults(placed, columns.labels)
     if columns.is_mixed:
         counts = [pc.list_value_length(clips[name]).to_numpy() for name in ("parts", "part_groups")]
@@ -216,14 +216,14 @@ def _label_faults(placed: pa.Table, labels: LabelSpace) -> Iterator[tuple[str, n
         yield f"a class is named twice in {name}", _any_of(twice, len(placed))
     if not labels.is_multi_label:
         given, unknown = (pc.list_value_length(placed[name]).to_numpy() for name in ("labels", "unknown"))
-        fault = "the clip has none or several classes, or unknown ones, where each has exactly one"
+        fault = "the clip has none, several or unknown classes, but each clip must have exactly one"
         yield fault, (given != 1) | (unknown > 0)
     both = repeated(pairs["labels"], pairs["unknown"]) // len(labels)
-    yield "a class is both given and unknown", _any_of(both, len(placed))
+    yield "a class is both in labels and unknown", _any_of(both, len(placed))
 
 
 def _are_there_before(values: pa.ChunkedArray) -> np.ndarray:
-    """Which values are there before, bool `[values]`: they do not bring a new code."""
+    """Which values have occurred before, bool `[values]`: those without a new dictionary code."""
     codes = whole(pc.dictionary_encode(values)).indices.to_numpy()
     return codes <= np.concatenate([[-1], np.maximum.accumulate(codes)[:-1]])
 
@@ -244,7 +244,7 @@ def _of_split(placed: pa.Table, columns: ClipColumns) -> IndexedSplit:
 
 
 def _row_bytes(rows: pa.RecordBatch) -> int:
-    """What texts of one clip take at most, with the length before each."""
+    """Maximum size of one clip's values, including the length before each string."""
     longest = 0
     for column in rows.columns:
         if pa.types.is_string(column.type):

@@ -1,4 +1,4 @@
-"""manifest.json of a feature dataset, which may be untrusted: each field is of its kind and of a sane size."""
+"""Reads manifest.json of a feature dataset, which may be untrusted: the type and size of each field are checked."""
 
 from __future__ import annotations
 
@@ -30,9 +30,12 @@ LONGEST_WINDOW_S = 86_400
 MAX_COLUMN_NAME = 10_000
 
 
-def text(most: int, least: int = 0) -> Field:
+def text(max_letters: int, min_letters: int = 0) -> Field:
     """A string of limited length."""
-    return Field(f"text of {least} to {most:,} characters", lambda value: _is_text(value, least, most))
+    return Field(
+        f"text of {min_letters} to {max_letters:,} characters",
+        lambda value: _is_text(value, min_letters, max_letters),
+    )
 
 
 CLASS_NAMES = Field(
@@ -90,18 +93,18 @@ SPLIT_FIELDS = {
     **dict.fromkeys(("num_windows", "num_clips", "num_groups"), whole(1, MAX_CLIPS)),
     "label_counts": OBJECT,
 }
-# what a split may have beside them
+# Fields that a split may also have
 OPTIONAL_SPLIT_FIELDS = {
     "known_counts": OBJECT,
-    "source_rates": Field("an object of sample rates in Hz with the clips of each", are_rates),
+    "source_rates": Field("an object with the number of clips for each sample rate in Hz", are_rates),
 }
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
-    """The fields of a manifest.json that this package knows, each checked; whatever else it holds is left out.
+    """The fields of a manifest.json that this package knows, each checked; other fields are left out.
 
     Raises:
-        InputError: names the file, the field, what it holds and what it must be.
+        InputError: names the file, the field, its value and what is expected.
     """
     manifest = read_json(path)
     if not one_of(FORMAT_VERSION).holds(manifest.get("format_version")):
@@ -113,7 +116,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     checked["extractor"] = _extractor(path, checked["extractor"])
     taken = own_columns(checked["extractor"]).intersection(checked["metadata"])
     if taken:
-        _refuse(path, f"metadata.{min(taken)}", "there", "no metadata of that name, for rows have such a column")
+        _refuse(path, f"metadata.{min(taken)}", "present", "no metadata with that name, which is a column of rows")
     checked["corpus"] = _corpus(path, checked["corpus"])
     names = checked["label_names"]
     checked["splits"] = {
@@ -128,7 +131,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
 
 
 def _corpus(path: str | Path, found: dict[str, Any]) -> dict[str, Any]:
-    """The facts of a corpus, and those of the others that are mixed into it."""
+    """The facts about a corpus, and about the others that are mixed into it."""
     others = _fields(path, "corpus.", found, {"others": CORPORA})["others"]
     facts = _fields(path, "corpus.", found, CORPUS_FIELDS)
     return facts | {
@@ -148,7 +151,7 @@ def _expected_splits(path: str | Path, found: dict[str, Any]) -> dict[str, Field
 
 
 def _split(path: str | Path, place: str, found: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """The facts of a split; numbers of clips are known of all classes in order, or of none."""
+    """The facts about a split; counts per class must have all classes."""
     facts = _fields(path, place, found, SPLIT_FIELDS)
     more = {name: field for name, field in OPTIONAL_SPLIT_FIELDS.items() if name in found}
     facts |= _fields(path, place, found, more)
@@ -158,7 +161,7 @@ def _split(path: str | Path, place: str, found: dict[str, Any], names: list[str]
 
 
 def _shard_windows(path: str | Path, found: dict[str, Any], splits: Mapping[str, Any]) -> dict[str, list[int]]:
-    """The windows of each shard, which are all that a split counts."""
+    """The number of windows of each shard; the sums must be those of the splits."""
     counts = _fields(path, f"{SHARD_WINDOWS}.", found, dict.fromkeys(splits, COUNTS))
     for split, facts in splits.items():
         told, wanted = (len(counts[split]), sum(counts[split])), (facts["num_shards"], facts["num_windows"])
@@ -169,20 +172,20 @@ def _shard_windows(path: str | Path, found: dict[str, Any], splits: Mapping[str,
 
 
 def _check_window(path: str | Path, manifest: Mapping[str, Any]) -> None:
-    """Raises InputError where a window would have no frame, or more numbers than any sound needs."""
+    """Raises InputError if a window would have no frame, or too many numbers."""
     if not 0 < window_values(manifest) <= MAX_VALUES:
         _refuse(path, "window_s", manifest["window_s"], f"windows of 1 to {MAX_VALUES:,} numbers")
 
 
 def clip_columns(manifest: Mapping[str, Any]) -> ClipColumns:
-    """What rows say of their clip. Where something is unknown, it is counted of how many clips each class is known."""
+    """The columns that describe the clip. Labels are partial if the manifest has counts of known labels."""
     labels = LabelSpace(tuple(manifest["label_names"]), manifest["problem_type"])
     is_partial = any("known_counts" in facts for facts in manifest["splits"].values())
     return ClipColumns(labels, is_partial, manifest["has_mixtures"], tuple(sorted(manifest["metadata"].items())))
 
 
 def window_values(manifest: Mapping[str, Any]) -> int:
-    """Numbers of a full window."""
+    """Number of values of a full window."""
     parameters = manifest["extractor"]
     return math.prod(kind_of(parameters).window_shape(manifest["window_s"], parameters))
 
@@ -190,7 +193,7 @@ def window_values(manifest: Mapping[str, Any]) -> int:
 def _fields(
     path: str | Path, place: str, found: Mapping[str, Any], wanted: Mapping[str, Field | tuple[Field, ...]]
 ) -> dict[str, Any]:
-    """The wanted fields of an object, each as one of its kinds."""
+    """The wanted fields of an object, each checked."""
     for name, kinds in wanted.items():
         kinds = (kinds,) if isinstance(kinds, Field) else kinds
         expected = " or ".join(kind.described for kind in kinds)
@@ -211,5 +214,5 @@ def _shown(value: Any) -> str:
     return shown if len(shown) <= 60 else f"{shown[:60]} ..."
 
 
-def _is_text(value: Any, least: int, most: int) -> bool:
-    return isinstance(value, str) and least <= len(value) <= most
+def _is_text(value: Any, min_letters: int, max_letters: int) -> bool:
+    return isinstance(value, str) and min_letters <= len(value) <= max_letters

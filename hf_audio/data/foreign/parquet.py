@@ -1,7 +1,7 @@
-"""Parquet files that may be untrusted: what is read of them is as large as what is stored, and of our own types.
+"""Checks Parquet files that may be untrusted: they must have our columns and take no more memory than disk space.
 
-A page of a few bytes can stand for gigabytes, by compression, by a dictionary or by runs of one value. So files of ours
-are not packed, and others are not read.
+A page of a few bytes can expand to gigabytes, by compression, dictionaries or runs of one value. So our files are not
+compressed, and compressed files are refused.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import pyarrow.parquet as pq
 
 from hf_audio.errors import InputError, one_line
 
-# Ours are 16 MB, or one window; of an index, 32,768 clips
+# Our row groups have 16 to 32 MB, or one window; those of an index have 32,768 clips
 MAX_GROUP_BYTES = 1 << 29
-VALUE_BYTES = 8  # of a value in memory, which may take no byte of a file where it is empty
-# What a writer may say of how it packed values: each takes as much of the file as of the memory
+VALUE_BYTES = 8  # of a value in memory; a null may take no space in the file
+# Encodings with about the same size in the file and in memory
 PLAIN_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED"}
 NAME_ENCODINGS = PLAIN_ENCODINGS | {"PLAIN_DICTIONARY", "RLE_DICTIONARY"}
 
 
 def in_words(file: str, read: Callable[[], Any]) -> Any:
-    """What `read` gives of a file.
+    """The result of `read`, with errors of damaged files explained.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the file is damaged.
     """
     try:
         return read()
@@ -37,10 +37,10 @@ def in_words(file: str, read: Callable[[], Any]) -> Any:
 
 
 def check_columns(found: pa.Schema, wanted: pa.Schema, file: str) -> None:
-    """Refuse other columns than those wanted, or columns of other types.
+    """Refuses other columns than those wanted, or columns with other types.
 
     Raises:
-        InputError: names the first.
+        InputError: names the first of them.
     """
     kinds = [{field.name: (field.type, field.nullable) for field in schema} for schema in (found, wanted)]
     if kinds[0] != kinds[1] or len(found) != len(wanted):
@@ -48,7 +48,7 @@ def check_columns(found: pa.Schema, wanted: pa.Schema, file: str) -> None:
         name = next(iter(others), found.names[0] if found.names else "")
         there, expected = (_described(*columns[name]) if name in columns else "missing" for columns in kinds)
         raise InputError(
-            f"{file} has other columns than its manifest says: {name[:100]!r} is {there[:200]}, expected "
+            f"{file} has other columns than its manifest: {name[:100]!r} is {there[:200]}, expected "
             f"{expected}; it was not built by this program, or for another dataset"
         )
 
@@ -58,10 +58,12 @@ def _described(kind: pa.DataType, nullable: bool) -> str:
 
 
 def check_packing(group: pq.RowGroupMetaData, file: str, may_repeat: Collection[str] = ()) -> None:
-    """Refuse a row group of which little could become much memory.
+    """Refuses a row group that could take much more memory than disk space.
 
     Args:
-        may_repeat: columns that may store values once and point to them.
+        group: the row group.
+        file: its name, for the message.
+        may_repeat: columns that may be dictionary-encoded.
 
     Raises:
         InputError: names the column, or the size.
@@ -71,8 +73,8 @@ def check_packing(group: pq.RowGroupMetaData, file: str, may_repeat: Collection[
         allowed = NAME_ENCODINGS if column.path_in_schema in may_repeat else PLAIN_ENCODINGS
         if column.compression != "UNCOMPRESSED" or not set(column.encodings) <= allowed:
             raise InputError(
-                f"{file} has {column.path_in_schema[:100]} packed by {column.compression} and "
-                f"{', '.join(column.encodings)}, and files of features are not packed; build the dataset again"
+                f"{file} has column {column.path_in_schema[:100]} with compression {column.compression} and encodings "
+                f"{', '.join(column.encodings)}, expected none and plain; build the dataset again"
             )
     num_bytes = sum(max(column.total_compressed_size, column.total_uncompressed_size) for column in columns)
     if max(num_bytes, VALUE_BYTES * len(columns) * group.num_rows) > MAX_GROUP_BYTES:

@@ -1,4 +1,4 @@
-"""What rows of a feature dataset must be before anything decodes them; it may be untrusted."""
+"""Checks rows of a feature dataset, which may be untrusted, before anything decodes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hf_audio.data.foreign.index import facts_of_rows
 from hf_audio.errors import InputError
 from hf_audio.kinds import kind_of
 
-# of a file or image that is stored in a row, where nothing is opened by it
+# The path of a sound or image that is stored in a row; nothing opens it
 MAY_BE_EMPTY = "path"
 
 
@@ -26,37 +26,38 @@ class RowRules:
     """The rules of one split.
 
     Attributes:
-        columns: what rows say of their clip.
+        columns: those that describe the clip.
         parameters: of the extractor that made the windows.
-        most_frames: of a window.
+        max_frames: of a window.
         clips: `clip_facts` of the clips that index.parquet lists in this split, sorted uint64.
     """
 
     columns: ClipColumns
     parameters: Mapping[str, Any]
-    most_frames: int
+    max_frames: int
     clips: np.ndarray
 
     @property
     def features(self) -> Features:
-        """The columns that are read, of which `datasets` decodes none."""
+        """The columns that are read, none of which `datasets` decodes."""
         return undecoded(feature_schema(self.columns, self.parameters))
 
     @property
     def digest(self) -> str:
         """Changes with every rule."""
-        rules = repr((self.columns, sorted(self.parameters.items()), self.most_frames)).encode()
+        rules = repr((self.columns, sorted(self.parameters.items()), self.max_frames)).encode()
         return hashlib.sha256(rules + self.clips.tobytes()).hexdigest()
 
     def check(self, rows: pa.RecordBatch, shard: str, first: int) -> None:
-        """Refuse rows that break a rule.
+        """Refuses rows that break a rule.
 
         Args:
-            rows: of `features`.
-            shard: its name, and `first` the place of the first of them in it, for the message.
+            rows: with the columns of `features`.
+            shard: its name, for the message.
+            first: position of the first row in the shard, for the message.
 
         Raises:
-            InputError: names the shard, the row and what is wrong with it.
+            InputError: names the shard, the row and its fault.
         """
         for fault, is_faulty in self._faults(rows):
             if is_faulty.any():
@@ -68,20 +69,20 @@ class RowRules:
                 )
 
     def _faults(self, rows: pa.RecordBatch) -> Iterator[tuple[str, np.ndarray]]:
-        """What rows can have that they must not, in words, and bool `[rows]` of those that have it."""
+        """Each possible fault in words, and the rows that have it, bool `[rows]`."""
         may_be_empty = dict(self.columns.metadata)
         for name in (name for name in rows.schema.names if name not in may_be_empty):
             yield f"an empty value in {name}", _has_nulls(rows[name])
         num_frames, start_s = rows["num_frames"].to_numpy(), rows["start_s"].to_numpy()
-        yield f"num_frames that is not from 1 to {self.most_frames}", (num_frames < 1) | (num_frames > self.most_frames)
+        yield f"num_frames that is not from 1 to {self.max_frames}", (num_frames < 1) | (num_frames > self.max_frames)
         yield "a start_s that is not a number of seconds", ~(np.isfinite(start_s) & (start_s >= 0))
         yield (
-            "other facts of its clip than index.parquet lists (split, group, labels, metadata)",
+            "other facts about its clip than index.parquet (split, group, labels, metadata)",
             ~self._are_listed(rows),
         )
         if not self.columns.labels.is_multi_label:
-            first = pc.list_element(rows["labels"], 0).to_numpy()  # of one, as they are listed
-            yield "a label that is not the one in labels", rows["label"].to_numpy() != first
+            first = pc.list_element(rows["labels"], 0).to_numpy()  # lists of one, as in index.parquet
+            yield "a label that is not the one in its labels", rows["label"].to_numpy() != first
         yield from kind_of(self.parameters).faults(rows, self.parameters).items()
 
     def _are_listed(self, rows: pa.RecordBatch) -> np.ndarray:
@@ -91,7 +92,7 @@ class RowRules:
 
 
 def _has_nulls(column: pa.Array) -> np.ndarray:
-    """Which values are empty, or have an empty one within them: bool `[values]`."""
+    """Which values are null or contain null, bool `[values]`."""
     is_null = column.is_null().to_numpy(zero_copy_only=False)
     if pa.types.is_struct(column.type):
         for field in column.type:

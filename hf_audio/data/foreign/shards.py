@@ -1,4 +1,4 @@
-"""Shards of a feature dataset, which may be untrusted: what `build_features` writes is read, and nothing else."""
+"""Reads shards of a feature dataset, which may be untrusted: what `build_features` does not write is refused."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ MAX_NAME_BYTES = 1 << 18
 def checked_groups(
     file: BinaryIO, shard: str, rules: RowRules, num_windows: int, start: int = 0
 ) -> Iterator[tuple[pq.RowGroupMetaData, pa.Table]]:
-    """The row groups of a shard, one after the other, each with where its columns lie.
+    """The row groups of a shard, one after the other, each with its Parquet metadata.
 
     Args:
-        num_windows: how many rows the manifest counts in it.
-        start: the row to begin with; groups before the one that it is in are not read.
+        file: the shard.
+        shard: its name, for messages.
+        rules: for its rows.
+        num_windows: its number of rows according to the manifest.
+        start: the first row to return; row groups before it are not read.
 
     Raises:
-        InputError: no Parquet file, other columns, more or fewer rows, or values packed otherwise than
-            `build_features` does; or see `RowRules.check`.
+        InputError: not a Parquet file, other columns, another number of rows, or other encodings than `build_features`
+            writes; or see `RowRules.check`.
     """
     schema, first = rules.features.arrow_schema, 0
     parquet = in_words(shard, lambda: pq.ParquetFile(file, read_dictionary=NAME_COLUMNS, pre_buffer=True))
@@ -55,16 +58,15 @@ def checked_groups(
 
 
 def _check_count(found: int, counted: int, shard: str) -> None:
-    """Raises InputError where a shard, or a row group of it, has other windows than its manifest or footer counts."""
+    """Raises InputError if a shard or row group has another number of windows than its manifest or footer says."""
     if found != counted:
         raise InputError(
-            f"{shard} is damaged: it has {found:,} windows where {counted:,} are counted; download or build the "
-            "dataset again"
+            f"{shard} is damaged: it has {found:,} windows, expected {counted:,}; download or build the dataset again"
         )
 
 
 def _check_class_names(found: pa.Schema, wanted: pa.Schema, shard: str) -> None:
-    """Raises InputError where the names of classes that travel in a shard are others, or in another order."""
+    """Raises InputError if a shard has other class names, or has them in another order."""
     try:
         told, expected = (
             {name: columns[name] for name in LABEL_COLUMNS if name in wanted.names}
@@ -82,7 +84,7 @@ def _check_class_names(found: pa.Schema, wanted: pa.Schema, shard: str) -> None:
 
 
 def _with_plain_names(table: pa.Table, schema: pa.Schema, shard: str) -> pa.Table:
-    """Names that were read once each, as a value of each row; long ones would take the memory of all rows."""
+    """The table with names as plain strings instead of dictionaries; checks first that they are short enough."""
     for name in NAME_COLUMNS:
         for chunk in table[name].chunks:
             longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
@@ -92,12 +94,12 @@ def _with_plain_names(table: pa.Table, schema: pa.Schema, shard: str) -> pa.Tabl
 
 
 def _validated(table: pa.Table) -> pa.Table:
-    table.validate(full=True)  # that texts are UTF-8
+    table.validate(full=True)  # checks UTF-8
     return table
 
 
 def _with_names_once(schema: pa.Schema) -> pa.Schema:
-    """The columns as they are read: a dictionary of the names that repeat."""
+    """The columns as they are read: repeated names are dictionaries."""
     for name in NAME_COLUMNS:
         schema = schema.set(schema.get_field_index(name), pa.field(name, pa.dictionary(pa.int32(), pa.string())))
     return schema

@@ -1,4 +1,4 @@
-"""Columns of an index looked at as wholes: what is said of a million clips at once."""
+"""Operations on whole columns of an index, fast for millions of clips."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def of_split(clips: pa.Table, split: str | None) -> pa.Table:
-    """The clips of one split; of those without any, where None is said."""
+    """The clips of one split; None for the clips without a split."""
     column = clips["split"]
     return clips.filter(pc.is_null(column) if split is None else pc.equal(column, split))
 
@@ -33,35 +33,35 @@ def with_values(clips: pa.Table, column: str, values: pa.Array | pa.ChunkedArray
 
 
 def with_split(clips: pa.Table, split: str | None, where: pa.ChunkedArray | None = None) -> pa.Table:
-    """The clips moved to a split: all of them, or those `where` is true."""
+    """The clips moved to a split: all of them, or only where `where` is true."""
     value = pa.scalar(split, pa.string())
     everywhere = pa.repeat(value, len(clips))
     return with_values(clips, "split", everywhere if where is None else pc.if_else(where, value, clips["split"]))
 
 
-def spread_over(clips: pa.Table, most: int) -> pa.Table:
-    """Some of the clips, from all over the index: about `most`, and fewer than twice as many."""
-    return clips.take(pa.array(np.arange(0, len(clips), max(1, len(clips) // most))))
+def spread_over(clips: pa.Table, num_clips: int) -> pa.Table:
+    """Clips evenly spaced over the index: at least `num_clips` (or all, if fewer), and fewer than twice as many."""
+    return clips.take(pa.array(np.arange(0, len(clips), max(1, len(clips) // num_clips))))
 
 
 def untrained(clips: pa.Table, names: Sequence[str]) -> list[str]:
-    """The classes of which no training clip is."""
+    """The classes that no training clip has."""
     trained = set(names_in(of_split(clips, "train")["labels"]))
     return [name for name in names if name not in trained]
 
 
 def num_recordings(clips: pa.Table) -> int:
-    """How many recordings the clips are stretches of; a file may hold many."""
+    """The number of recordings that the clips are stretches of; a file may hold many."""
     return len(clips.group_by(["audio", "audio_row", "audio_field"], use_threads=False).aggregate([]))
 
 
 def names_in(column: pa.ChunkedArray) -> list[str]:
-    """The names that a column of texts, or of lists of them, holds, sorted."""
+    """The names in a column of strings or lists of strings, sorted."""
     return sorted(values_in(pc.list_flatten(column) if pa.types.is_list(column.type) else column))
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Names of classes in the order that people expect: by value where all are numbers (1, 2, 10), else as texts."""
+    """Class names in the order that people expect: by value if all are numbers (1, 2, 10), else alphabetically."""
     names = list(names)
     if all(_NUMBER.fullmatch(name) for name in names):
         return sorted(names, key=lambda name: (float(name), name))
@@ -69,12 +69,12 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def values_in(column: pa.ChunkedArray) -> list[Any]:
-    """The values that a column has, once each and without null."""
+    """The unique values of a column, without null."""
     return column.unique().drop_null().to_pylist()
 
 
 def metadata_values(clips: pa.Table, fields: Iterable[str]) -> dict[str, list[str]]:
-    """The values that each field of metadata has among clips, sorted, as text: {"drums": ["no", "yes"]}.
+    """The values of some metadata fields among the clips, sorted, as strings: {"drums": ["no", "yes"]}.
 
     Raises:
         InputError: a field that no clip has.
@@ -87,76 +87,76 @@ def metadata_values(clips: pa.Table, fields: Iterable[str]) -> dict[str, list[st
 
 
 def places_of(column: pa.ChunkedArray, names: Sequence[str]) -> np.ndarray:
-    """The place of each text among `names`, and -1 where it is none of them."""
+    """The position of each string in `names`, -1 if it is not in there."""
     return pc.fill_null(pc.index_in(column, pa.array(names, pa.string())), -1).to_numpy()
 
 
 def repeated(*numbers: np.ndarray) -> np.ndarray:
-    """The numbers that are there more than once, in one of the arrays or in two of them, sorted.
+    """The numbers that occur more than once, in one array or in several, sorted.
 
-    They are nearly sorted mostly, which sorting is quick with and numpy's search for unique ones is not.
+    A stable sort is fast for arrays that are nearly sorted, as these usually are; np.unique is not.
     """
     ordered = np.sort(np.concatenate(numbers), kind="stable")
     return ordered[1:][np.diff(ordered) == 0]
 
 
 def is_one_of(column: pa.ChunkedArray, names: Iterable[str]) -> pa.ChunkedArray:
-    """Whether each text is one of `names`."""
+    """Whether each string is one of `names`."""
     return pc.is_in(column, pa.array(list(names), pa.string()))
 
 
 def has_mixtures(clips: pa.Table) -> bool:
-    """Whether any clip is made of others."""
+    """Whether any clip is a mixture."""
     return bool(is_mixture(clips).any())
 
 
 def is_mixture(clips: pa.Table) -> np.ndarray:
-    """Which clips are made of others, bool `[clips]`."""
+    """Which clips are mixtures, bool `[clips]`."""
     if "parts" not in clips.column_names:
         return np.zeros(len(clips), dtype=bool)
     return pc.fill_null(pc.list_value_length(clips["parts"]), 0).to_numpy() > 0
 
 
 def mixtures_in(clips: pa.Table) -> pa.Table:
-    """The clips that are made of others."""
+    """The clips that are mixtures."""
     return clips.filter(pa.array(is_mixture(clips)))
 
 
 def without_mixtures(clips: pa.Table) -> pa.Table:
-    """The clips that have a file of their own."""
+    """The clips that are not mixtures."""
     return clips.filter(pa.array(~is_mixture(clips)))
 
 
 def mixed_parts(clips: pa.Table) -> tuple[np.ndarray, pa.Table]:
-    """The parts of all mixtures, a row each with MixPart's attributes as columns, and the row of its mixture."""
+    """The row of each part's mixture, and all parts as a table with MixPart's attributes as columns."""
     lists = whole(clips["parts"])
     parts = pa.Table.from_struct_array(pc.list_flatten(lists))
     return pc.list_parent_indices(lists).to_numpy(), parts
 
 
 def is_file(clips: pa.Table) -> np.ndarray:
-    """Whose sound is a file of its own on this machine, bool `[clips]`: not in a container, not on the Hub.
+    """Which clips are files of their own on this machine, bool `[clips]`: not in a container, not on the Hub.
 
-    Of mixtures, which are made of files, it is true as well.
+    It is true for mixtures too, which are made from files.
     """
     on_hub = pc.starts_with(clips["audio"], "hf://")
     return pc.and_(pc.is_null(clips["audio_row"]), pc.invert(on_hub)).to_numpy()
 
 
 def require_files(clips: pa.Table, what: str) -> None:
-    """Raises InputError where the sound of a clip is in a container or on the Hub; `what` needs it to be a file."""
+    """Raises InputError if the sound of a clip is in a container or on the Hub; `what` says what needs files."""
     elsewhere = np.flatnonzero(~is_file(clips))
     if len(elsewhere):
         place = clips["audio"][int(elsewhere[0])].as_py()
         raise InputError(
-            f"{what} recordings that are files on this machine, and {len(elsewhere):,} of {len(clips):,} lie in "
+            f"{what} recordings that are files on this machine, but {len(elsewhere):,} of {len(clips):,} are in "
             f"{place if place.startswith('hf://') else PurePath(place).name} and similar containers: save them as "
             "files first, or leave it out"
         )
 
 
 def groups_and_splits(clips: pa.Table) -> pa.Table:
-    """The group and split of each clip; of a mixture, the groups of its parts, a row each."""
+    """The group and split of each clip; a mixture has one row for the group of each part."""
     if not has_mixtures(clips):
         return clips.select(["group", "split"])
     groups = whole(clips["part_groups"])
@@ -166,7 +166,7 @@ def groups_and_splits(clips: pa.Table) -> pa.Table:
 
 
 def check_disjoint(groups: pa.Table) -> None:
-    """Raises InputError naming a group that is in two splits; `groups` is what `groups_and_splits` says."""
+    """Raises InputError naming a group that is in two splits; `groups` comes from `groups_and_splits`."""
     pairs = groups.group_by(["group", "split"], use_threads=False).aggregate([])
     counts = pairs.group_by("group", use_threads=False).aggregate([("split", "count")])
     several = counts.filter(pc.greater(counts["split_count"], 1))["group"]
@@ -180,19 +180,19 @@ def check_disjoint(groups: pa.Table) -> None:
 
 
 def digest(values: pa.Array | pa.ChunkedArray) -> str:
-    """SHA-256 of a column's values in their order, however they lie in memory."""
+    """SHA-256 of a column's values in order, independent of their layout in memory."""
     found = hashlib.sha256()
     _feed(found, whole(values))
     return found.hexdigest()
 
 
 def whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """A column in one piece."""
+    """A column as one contiguous array."""
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def _feed(found: hashlib._Hash, values: pa.Array) -> None:
-    """Which values there are, how long each is, and their bytes."""
+    """Adds which values are valid, their lengths and their bytes to a hash."""
     kind = values.type
     found.update(f"{kind} {len(values)} ".encode())
     found.update(np.packbits(pc.is_valid(values).to_numpy(zero_copy_only=False)).tobytes())

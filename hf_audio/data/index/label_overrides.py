@@ -1,9 +1,9 @@
-"""Corrections of a corpus's labels: a CSV that says what some clips really are.
+"""Corrections of a corpus's labels: a CSV with the right labels of some clips.
 
     clip_id,label            one class per clip; "-" leaves the clip out
-    clip_id,labels,unknown   several, separated by semicolons or as a JSON list; none at all is an answer too
+    clip_id,labels,unknown   several, separated by semicolons or as a JSON list; an empty cell means no class
 
-Other columns are for people (reason, confidence ...). Without a column `unknown`, what was unknown of a clip stays so.
+Other columns are for people (reason, confidence ...). Without a column `unknown`, unknown classes stay unknown.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from hf_audio.errors import InputError, nearest_name
 from hf_audio.terminal import named_logger
 
 LEAVE_OUT = "-"
-MIN_CLIPS_OF_A_NEW_CLASS = 2  # a name that one training clip has is more likely a slip of the pen
+MIN_CLIPS_OF_A_NEW_CLASS = 2  # a name that only one training clip has is more likely a typo
 MAX_COMPARED_NAMES = 5_000
 
 logger = named_logger(__name__)
 
 
 class ClipLabels(NamedTuple):
-    """What a table says of one clip; `unknown` is None where it says nothing of it."""
+    """The labels of one clip in a table; `unknown` is None if the table has no such column."""
 
     labels: tuple[str, ...]
     unknown: tuple[str, ...] | None = None
@@ -39,7 +39,7 @@ class ClipLabels(NamedTuple):
 
 
 class CorrectedLabels(NamedTuple):
-    """Clips and classes after corrections, and a sentence for the corpus's card on what was done."""
+    """Clips and classes after corrections, and a sentence about the corrections for the corpus's card."""
 
     clips: pa.Table
     labels: LabelSpace
@@ -54,7 +54,7 @@ def read_overrides(table: str | Path, column: str | None = None) -> dict[str, Cl
         column: read the labels from this column instead.
 
     Raises:
-        InputError: no such file, not such a table, no rows, or a clip in it twice.
+        InputError: no such file, not such a table, no rows, or a clip appears twice.
     """
     table = Path(table)
     columns, rows = read_table(table, required=("clip_id",))
@@ -67,7 +67,7 @@ def read_overrides(table: str | Path, column: str | None = None) -> dict[str, Cl
     found: dict[str, ClipLabels] = {}
     for line, row in rows:
         if row["clip_id"] in found:
-            raise InputError(f"{table} line {line}: clip {row['clip_id']!r} is there twice; keep one of its rows")
+            raise InputError(f"{table} line {line}: clip {row['clip_id']!r} appears twice; keep one of its rows")
         try:
             found[row["clip_id"]] = _clip_labels(row, chosen)
         except InputError as error:
@@ -76,18 +76,19 @@ def read_overrides(table: str | Path, column: str | None = None) -> dict[str, Cl
 
 
 def correct_labels(clips: pa.Table, labels: LabelSpace, table: str | Path) -> CorrectedLabels:
-    """The clips with the labels that the table gives them; splits stay as they are.
+    """The clips with the labels of the table; splits stay the same.
 
-    A class that the corpus does not have is a new one, behind the others, if two training clips or more get it. A class
-    that no clip has any more is gone.
+    A class that the corpus does not have is added after the others if at least two training clips get it. A class that
+    no clip has any more is removed.
 
     Args:
         clips: with their splits.
         labels: their classes before.
+        table: see `read_overrides`.
 
     Raises:
-        InputError: as `read_overrides`; an unknown clip; a class that is new and too rare or looks misspelt; none or
-            several classes for a clip where each has exactly one.
+        InputError: as `read_overrides`; an unknown clip; a new class that is too rare or looks misspelled; none or
+            several classes for a clip in a single-label task.
     """
     overrides = read_overrides(table)
     _check_clip_ids(overrides, clips, table)
@@ -99,7 +100,7 @@ def correct_labels(clips: pa.Table, labels: LabelSpace, table: str | Path) -> Co
     found = names_in(kept["labels"])
     new = [name for name in found if name not in labels.names]
     lost = [name for name in labels.names if name not in found]
-    if lost:  # nobody can ask for what no clip has
+    if lost:  # a removed class cannot be unknown either
         kept = with_values(kept, "unknown", [_without(names, lost) for names in kept["unknown"].to_pylist()])
     named = is_one_of(clips["clip_id"], overrides)
     note = _note(clips.filter(named), corrected.filter(named), left_out.filter(named))
@@ -113,7 +114,7 @@ def correct_labels(clips: pa.Table, labels: LabelSpace, table: str | Path) -> Co
 
 
 def labels_cell(labels: Iterable[str]) -> str:
-    """The cell of a clip's labels; a class that is called like LEAVE_OUT is written as a list."""
+    """The cell with a clip's labels; a class with the name LEAVE_OUT is written as a JSON list."""
     cell = names_cell(labels)
     return f'["{LEAVE_OUT}"]' if cell == LEAVE_OUT else cell
 
@@ -132,7 +133,7 @@ def _clip_labels(row: Mapping[str, str], column: str) -> ClipLabels:
 
 
 def _joined(clips: pa.Table, overrides: Mapping[str, ClipLabels]) -> pa.Table:
-    """The clips, those of which the overrides say something with what they say."""
+    """The clips, with the labels of the overrides for those that have one."""
     names = list(overrides)
     place = places_of(clips["clip_id"], names)
     rows = np.flatnonzero(place >= 0)
@@ -147,7 +148,7 @@ def _joined(clips: pa.Table, overrides: Mapping[str, ClipLabels]) -> pa.Table:
 
 
 def _replaced(clips: pa.Table, column: str, rows: np.ndarray, values: Sequence[Sequence[str]]) -> pa.Table:
-    """The clips with lists of names put in the place of others."""
+    """The clips with other lists of names in some rows of a column."""
     both = pa.concat_arrays([whole(clips[column]), pa.array(values, clips[column].type)])
     taken = np.arange(len(clips))
     taken[rows] = len(clips) + np.arange(len(rows))
@@ -159,7 +160,7 @@ def _without(names: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
 
 
 def _note(before: pa.Table, after: pa.Table, left_out: pa.ChunkedArray) -> str:
-    """What was done to the clips that are named."""
+    """Describes the changes to the clips in the table."""
     same_names = pc.and_(*(pc.equal(_sorted(before[name]), _sorted(after[name])) for name in ("labels", "unknown")))
     relabeled = before.filter(pc.and_not(pc.invert(same_names), left_out))
     note = f"Labels of {len(relabeled)} clips corrected ({len(of_split(relabeled, 'test'))} of them test)"
@@ -180,7 +181,7 @@ def _check_clip_ids(overrides: Mapping[str, ClipLabels], clips: pa.Table, table:
     unknown = [name for name in overrides if name not in there]
     if not unknown:
         return
-    # Comparing with every name of a large corpus takes minutes; mistakes are mostly in the folder
+    # Comparing with every name of a large corpus takes minutes, and mistakes are mostly in the folder's name
     file_name = unknown[0].rpartition("/")[2]
     alike = [clip_id for clip_id in known if clip_id.endswith(file_name)]
     guess = nearest_name(unknown[0], alike or known[:MAX_COMPARED_NAMES])
@@ -198,13 +199,13 @@ def _check_number_of_labels(overrides: Mapping[str, ClipLabels], labels: LabelSp
         if not override.is_left_out and (len(override.labels) != 1 or override.unknown):
             given = f"{len(override.labels)} labels" + (" and unknown classes" if override.unknown else "")
             raise InputError(
-                f"{table} gives clip {clip_id!r} {given} and every clip of this corpus has exactly one: give one, or "
-                f"{LEAVE_OUT} to leave the clip out"
+                f"{table} gives clip {clip_id!r} {given}, but every clip of this corpus has exactly one label: give "
+                f"one, or {LEAVE_OUT} to leave the clip out"
             )
 
 
 def _check_names(clips: pa.Table, labels: LabelSpace, table: str | Path) -> None:
-    """Every name is a class, or clearly a new one."""
+    """Refuses names that are neither a class nor clearly a new one."""
     used = dict.fromkeys(names_in(clips["labels"]) + names_in(clips["unknown"]))
     counts = Counter(pc.list_flatten(of_split(clips, "train")["labels"]).to_pylist())
     by_folded = {name.casefold(): name for name in labels.names}

@@ -1,4 +1,4 @@
-"""LabelSpace: the classes of a task, in order, and what kind of task it is."""
+"""LabelSpace: the classes of a task, in order, and whether it is single-label or multi-label."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MULTI_LABEL = "multi_label_classification"
 class LabelSpace:
     """Class names in the order of the logits, and transformers' `problem_type`.
 
-    Inside training a label has one form only: float32 `[classes]`, one-hot or multi-hot, and NaN at classes about which
-    nothing is known (partial labels, multi-label only).
+    In training, a target always has one form: float32 `[classes]`, one-hot or multi-hot, and NaN for unknown classes
+    (partial labels, multi-label only).
     """
 
     names: tuple[str, ...]
@@ -52,7 +52,7 @@ class LabelSpace:
 
     @property
     def config_settings(self) -> dict[str, Any]:
-        """What a model's config says of the classes and the task."""
+        """The settings of a model's config for classes and task."""
         return {"id2label": self.id2label, "label2id": self.label2id, "problem_type": self.problem_type}
 
     @cached_property
@@ -68,7 +68,7 @@ class LabelSpace:
         return sorted(ids[label] for label in labels)
 
     def places(self, column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-        """Of a column of label names: clip and class of each name, as two arrays, in the order of both.
+        """Clip and class of each name in a column of label names, as two arrays, sorted by clip, then class.
 
         Raises:
             InputError: a name that is not a class.
@@ -76,13 +76,13 @@ class LabelSpace:
         return np.divmod(self._pairs(column), len(self))
 
     def counts(self, column: pa.ChunkedArray) -> np.ndarray:
-        """How many clips have each class, int `[classes]`, of a column of label names."""
+        """The number of clips with each class, int `[classes]`, from a column of label names."""
         pairs = self._pairs(column)
         is_first = np.diff(pairs, prepend=-1) > 0
         return np.bincount(pairs[is_first] % len(self), minlength=len(self))
 
     def _pairs(self, column: pa.ChunkedArray) -> np.ndarray:
-        """Of each name `clip * classes + class`, sorted."""
+        """`clip * classes + class` for each name, sorted."""
         lists = whole(column)
         flat = pc.list_flatten(lists)
         classes = places_of(flat, self.names)
@@ -98,11 +98,11 @@ class LabelSpace:
         return target
 
     def target_of(self, row: Mapping[str, Any]) -> np.ndarray:
-        """float32 `[classes]` of a row of a feature dataset, with `labels` and, where labels are partial, `unknown`."""
+        """The target of a row of a feature dataset, float32 `[classes]`, from `labels` and, if partial, `unknown`."""
         return self.multi_hot(row["labels"], row.get("unknown") or ())
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """Sigmoid (multi-label) or softmax (single-label) of logits `[..., classes]`, as stock pipelines apply them."""
+        """Sigmoid (multi-label) or softmax (single-label) of logits `[..., classes]`, as transformers' pipelines do."""
         logits = np.asarray(logits, dtype=np.float64)
         if self.is_multi_label:
             return 0.5 * (1.0 + np.tanh(0.5 * logits))  # the sigmoid, without overflow
@@ -113,7 +113,7 @@ class LabelSpace:
     def of_clips(
         cls, clips: pa.Table, names: Sequence[str] | None = None, problem_type: str | None = None
     ) -> LabelSpace:
-        """The label space of an index: all names in order, single-label if every clip has exactly one label."""
+        """The label space of an index: by default all names in order, single-label if every clip has one label."""
         if names is None:
             names = in_order(names_in(clips["labels"]))
         if problem_type is None:

@@ -1,6 +1,6 @@
-"""Planning mixtures: new training clips with several classes, made of clips with few.
+"""Plans mixtures: new training clips with several classes, made from clips with few.
 
-Only the plan is made here, from names alone; `hf_audio.data.recordings.mixing` makes the sound when features are
+Only the plan is made here, from metadata alone; `hf_audio.data.recordings.mixing` makes the sound when features are
 built. The same clips and settings give the same plan on every machine.
 """
 
@@ -21,31 +21,32 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, MixPart, index_of, rows_of
 from hf_audio.errors import InputError, nearest_name
 
-# Longer recordings are mixed over this many seconds of each: more would only take memory
+# Of longer recordings, this many seconds are mixed: more would only take memory
 LONGEST_MIXTURE_S = 30.0
-MAX_ATTEMPTS = 200  # for one mixture: where so many fail, there are no clips that go together
-MAX_DRAWS = 20  # of a clip of one class, until one fits
+MAX_ATTEMPTS = 200  # for one mixture: if this many fail, no clips go together
+MAX_DRAWS = 20  # of clips of one class, until one fits
 
 
 def mix_clips(clips: pa.Table, labels: LabelSpace, mixing: MixingConfig) -> pa.Table:
-    """Mixtures of the training clips that have a class; validation and test are not touched.
+    """Mixtures of training clips that have a class; validation and test clips are not used.
 
-    Each clip of a mixture brings a class that it has not yet, and no two are of one group. Classes are drawn evenly,
-    not by how frequent they are: the first at random, its partners' always the least used so far. Labels are joined; a
-    class is known to be absent only where it is of all parts. A mixture carries the metadata in which all agree. It is
-    a group of its own and names those of its parts (`Clip.part_groups`), so that no split of it can leak.
+    Each clip adds a class that the mixture does not have yet, and no two clips are of one group. Classes are drawn
+    evenly, not by their frequency: the first at random, those of its partners always the least used so far. Labels are
+    joined; a class is known to be absent only if it is known to be absent from all parts. A mixture has the metadata in
+    which all parts agree. It is a group of its own and names the groups of its parts (`Clip.part_groups`), so that
+    leakage is found.
 
     Args:
         clips: every clip with its split.
         labels: the classes, several of which may apply to a clip.
-        mixing: how many and which.
+        mixing: the number of mixtures and the rules for them.
 
     Returns:
-        The mixtures alone, `round(mix_fraction * training clips)` of them.
+        Only the mixtures, `round(mix_fraction * training clips)` of them.
 
     Raises:
-        InputError: one class per clip, metadata that no clip has, clips that do not go together, or no librosa to match
-            them by.
+        InputError: a single-label task, metadata that no clip has, clips that do not go together, or librosa is missing
+            and parts are to be matched.
     """
     training = of_split(clips, "train")
     count = round(mixing.mix_fraction * len(training))
@@ -79,7 +80,7 @@ class _Pool:
 
     Attributes:
         of_class: the clips of each class.
-        members: the same, first by what the clips of a mixture must agree in.
+        members: the same, grouped first by the metadata value that the clips of a mixture must share.
         used: how often each class was drawn.
     """
 
@@ -104,7 +105,7 @@ class _Pool:
         return cls(of_class, members, Counter())
 
     def draw(self, random: np.random.Generator, mixing: MixingConfig) -> list[Clip]:
-        """Clips that go together, as many as drawn, or fewer (yet enough) where there are no more."""
+        """Clips that go together: a random number of them, or fewer (but at least the minimum) if no more fit."""
         fewest, most = mixing.mix_clips
         for _ in range(MAX_ATTEMPTS):
             wanted = int(random.integers(fewest, min(most, mixing.mix_labels) + 1))
@@ -127,7 +128,7 @@ class _Pool:
         )
 
     def _partners(self, drawn: list[Clip], random: np.random.Generator, mixing: MixingConfig) -> Iterator[Clip]:
-        """Clips of one class after the other that fit to those `drawn` until now, the least used classes first."""
+        """Clips that fit those `drawn` so far, one class after the other, the least used classes first."""
         by_class, most = self.members[_agreeing(drawn[0], mixing)], mixing.mix_labels
         order = [list(by_class)[place] for place in random.permutation(len(by_class))]
         for name in sorted(order, key=lambda one: self.used[one]):
@@ -141,14 +142,14 @@ class _Pool:
 
 
 def _agreeing(clip: Clip, mixing: MixingConfig) -> str:
-    """What the clips of a mixture must agree in; nothing where it is not known of this one."""
+    """The value that the clips of a mixture must share; empty if this clip has none."""
     return str(clip.metadata.get(mixing.mix_same, "")) if mixing.mix_same else "any"
 
 
 def _mixture(
     clip_id: str, clips: list[Clip], labels: LabelSpace, mixing: MixingConfig, random: np.random.Generator
 ) -> Clip:
-    """One clip made of `clips`; the first begins with the mixture, the others at any time that `mix_overlap` allows."""
+    """One clip made from `clips`; the first begins with the mixture, the others at a time that `mix_overlap` allows."""
     present = {name for clip in clips for name in clip.labels}
     unknown = {name for clip in clips for name in clip.unknown} - present
     parts = []
@@ -181,7 +182,7 @@ def _mixture(
 
 
 def mixture_s(durations_s: Sequence[float]) -> float:
-    """Seconds of a mixture of clips that last so long: the shortest decides."""
+    """Length in seconds of a mixture of clips with these lengths: that of the shortest, up to LONGEST_MIXTURE_S."""
     return min(*durations_s, LONGEST_MIXTURE_S)
 
 
@@ -190,7 +191,7 @@ def _nothing_to_mix(clips: Sequence[Clip], mixing: MixingConfig) -> InputError:
     fields = sorted({key for clip in clips for key in clip.metadata})
     if same and same not in fields:
         guess = nearest_name(same, fields)
-        there = f"did you mean {guess}?" if guess else f"there is {', '.join(fields) or 'none'}"
+        there = f"did you mean {guess}?" if guess else f"they have {', '.join(fields) or 'none'}"
         return InputError(
             f"--mix_same {same} is not metadata of the training clips: {there}; or leave it out to mix any"
         )

@@ -1,12 +1,12 @@
-"""Pseudo-labels: training recordings whose labels are what models say of them, with how sure these are.
+"""Pseudo-labels: training recordings whose labels are predictions of models, with their confidence.
 
-A table of them is written by `scripts/self_train.py`, a row for each recording:
+`scripts/self_train.py` writes a table of them, one row per recording:
 
     path,confidence,labels,unknown,soft label: bell,soft label: hum
     a/001.wav,0.97,bell,,0.97,0.03
 
-Their clips are always training clips. What they are labeled as stands in `labels` like anybody else's, and the
-probabilities travel as metadata, to the rows of a feature dataset too: networks learn these (`target_of`).
+These recordings are always training clips. `labels` holds their labels as for any other clip. The probabilities are
+metadata, also in the rows of a feature dataset: they are the targets of networks (`target_of`).
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from hf_audio.data.index.table import Clip, index_of
 from hf_audio.data.tables import csv_text, names_cell, names_in_cell, read_table
 from hf_audio.errors import InputError
 
-CONFIDENCE = "pseudo_label_confidence"  # metadata that pseudo-labeled clips alone have
+CONFIDENCE = "pseudo_label_confidence"  # metadata of pseudo-labeled clips only
 SOFT = "soft label: "  # metadata: the probability of a class
-PLACE = "pseudo"  # in front of the names of their clips and groups
+PLACE = "pseudo"  # prefix of the names of their clips and groups
 SUM_TOLERANCE = 0.02
 
 
 class PseudoLabel(NamedTuple):
-    """What models say of one recording.
+    """The predictions of models for one recording.
 
     Attributes:
-        path: of the recording, below the folder of all.
-        confidence: of the least sure of its labels.
-        labels: names of the classes that it is taken for.
-        unknown: of those classes of which nothing is said, where several may apply.
+        path: of the recording, relative to the folder of all recordings.
+        confidence: the lowest confidence of its labels.
+        labels: names of its predicted classes.
+        unknown: names of classes without a confident prediction (multi-label only).
         probabilities: float `[classes]`.
     """
 
@@ -50,7 +50,7 @@ class PseudoLabel(NamedTuple):
 
 
 class PseudoLabels(NamedTuple):
-    """Pseudo-labeled clips, and a sentence for the corpus's card on what they are."""
+    """Pseudo-labeled clips, and a sentence about them for the corpus's card."""
 
     clips: pa.Table
     note: str
@@ -78,12 +78,12 @@ def read_pseudo_labels(table: str | Path, folder: str | Path, labels: LabelSpace
 
     Args:
         table: as `pseudo_labels_text` wrote it.
-        folder: where its recordings lie.
+        folder: with the recordings.
         labels: the classes of the corpus that they are added to.
 
     Raises:
-        InputError: not such a table, other classes, a recording that is not there or lies elsewhere, or numbers that
-            are not probabilities.
+        InputError: not such a table, other classes, a recording that does not exist or is outside the folder, or
+            numbers that are not probabilities.
     """
     table, folder = Path(table), Path(folder).expanduser()
     columns, rows = read_table(table, required=("path", "confidence", "labels", "unknown"))
@@ -97,13 +97,13 @@ def read_pseudo_labels(table: str | Path, folder: str | Path, labels: LabelSpace
         except (InputError, ValueError) as error:
             raise InputError(f"{table} line {line}: {error}") from None
         if clip.clip_id in clips:
-            raise InputError(f"{table} line {line}: {row['path']!r} is there twice; keep one of its rows")
+            raise InputError(f"{table} line {line}: {row['path']!r} appears twice; keep one of its rows")
         clips[clip.clip_id] = clip
     return PseudoLabels(_with_numbers(index_of(clips.values())), _note(clips.values(), labels))
 
 
 def target_of(row: Mapping[str, Any], labels: LabelSpace) -> np.ndarray:
-    """float32 `[classes]` of a row of a feature dataset: of a pseudo-labeled one the probabilities, NaN unknown.
+    """The target of a row of a feature dataset, float32 `[classes]`: probabilities if pseudo-labeled; NaN is unknown.
 
     Raises:
         InputError: numbers that are not probabilities.
@@ -123,8 +123,8 @@ def _check_classes(table: Path, columns: Sequence[str], labels: LabelSpace) -> N
     if set(found) != set(labels.names):
         other = sorted(set(found) ^ set(labels.names))[0]
         raise InputError(
-            f"{table} has probabilities of {len(found)} classes and the corpus has {len(labels)}, and {other!r} is in "
-            "one of them alone: give the table that was made with this corpus"
+            f"{table} has probabilities of {len(found)} classes and the corpus has {len(labels)} classes; only one of "
+            f"them has {other!r}: give the table that was made with this corpus"
         )
 
 
@@ -137,7 +137,7 @@ def _clip(row: Mapping[str, str], folder: Path, labels: LabelSpace) -> Clip:
         total = sum(soft.values())
         if len(places) != 1 or unknown or abs(total - 1) > SUM_TOLERANCE:
             raise InputError(
-                f"each clip has exactly one class here, found {len(named)} labels and probabilities that add up to "
+                f"each clip must have exactly one class, found {len(named)} labels and probabilities that add up to "
                 f"{total:.3g}"
             )
     clip_id = f"{PLACE}/{PurePosixPath(row['path'])}"
@@ -166,7 +166,7 @@ def _share(written: str) -> float:
 
 
 def _with_numbers(clips: pa.Table) -> pa.Table:
-    """Probabilities as numbers, also where all of them are 0 or 1."""
+    """The clips with probabilities as floats, even if all of them are 0 or 1."""
     for place, name in enumerate(clips.column_names):
         if name == CONFIDENCE or name.startswith(SOFT):
             clips = clips.set_column(place, name, clips[name].cast(pa.float64()))
@@ -179,6 +179,6 @@ def _note(clips: Iterable[Clip], labels: LabelSpace) -> str:
     confidences = [clip.metadata[CONFIDENCE] for clip in clips]
     of_each = ", ".join(f"{name} {counts[name]:,}" for name in labels.names)
     return (
-        f"Training has {len(clips):,} recordings more whose labels are what models said of them, by a confidence of "
-        f"{min(confidences):.2f} to {max(confidences):.2f}: {of_each}. No other split has any of them."
+        f"The training split has {len(clips):,} more recordings with pseudo-labels, predicted by models with a "
+        f"confidence of {min(confidences):.2f} to {max(confidences):.2f}: {of_each}. No other split has any."
     )

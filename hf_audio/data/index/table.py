@@ -1,7 +1,7 @@
-"""The index: what a corpus is to everything that comes after it: a table with a row for each clip.
+"""The index: a table with one row per clip, which is all that the later stages know of a corpus.
 
-A million rows are common, so what looks at all of them looks at columns (`hf_audio.data.index.columns`); `Clip` is one
-row, to write tables by and to read what is to be heard.
+A million rows are common, so code that reads all of them works on columns (`hf_audio.data.index.columns`). `Clip` is
+one row, for writing tables and for reading the sound of clips.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ SPLITS = ("train", "validation", "test")
 
 
 class Recording(NamedTuple):
-    """Where the sound of a clip is: a file, or a place in a file that holds many recordings.
+    """Where the sound of a clip is: a file, or a row of a file that holds many recordings.
 
     Attributes:
         path: of a file on this machine, or its address on the Hub, `hf://datasets/USER/NAME@COMMIT/FILE`.
-        row: which of the recordings of a Parquet, Arrow or tar file, from 0; None where the file is one recording.
-        field: the column of a Parquet or Arrow file, or the suffix of a tar's members, that holds the sound; else None.
+        row: number of the recording in a Parquet, Arrow or tar file, from 0; None if the file is one recording.
+        field: the column of a Parquet or Arrow file, or the suffix of tar members, with the sound; else None.
     """
 
     path: str
@@ -33,13 +33,13 @@ class Recording(NamedTuple):
 
 @dataclass(frozen=True)
 class MixPart:
-    """A clip as it sounds in a mixture; see `hf_audio.data.recordings.mixing` for how they are put together.
+    """A clip as a part of a mixture; `hf_audio.data.recordings.mixing` adds the parts.
 
     Attributes:
         clip_id, path, start_s, end_s: of the clip.
-        gain_db: its level in the mixture, beside the others'.
-        late: it begins so late, as a share of a window, or of a mixture shorter than a window.
-        skip: where in a longer clip the stretch lies that is heard, from 0 (its beginning) to 1 (its end).
+        gain_db: its level in the mixture, relative to the first part.
+        late: its delay, as a share of a window, or of a mixture shorter than a window.
+        skip: position of the stretch that is used of a longer clip, from 0 (its beginning) to 1 (its end).
     """
 
     clip_id: str
@@ -52,7 +52,7 @@ class MixPart:
 
 
 PART = pa.struct([(one.name, pa.float64() if "float" in one.type else pa.string()) for one in fields(MixPart)])
-# Columns of every index, by the names of `Clip`'s attributes where they differ; all others are metadata
+# Columns of every index, named like `Clip`'s attributes (`audio` is `path`); all other columns are metadata
 CLIP_COLUMNS = pa.schema(
     [
         pa.field("clip_id", pa.string()),
@@ -67,7 +67,7 @@ CLIP_COLUMNS = pa.schema(
         pa.field("end_s", pa.float64()),
     ]
 )
-# where there are mixtures; null or empty for all other clips
+# Present if there are mixtures; null or empty for all other clips
 MIXTURE_COLUMNS = pa.schema(
     [
         pa.field("parts", pa.list_(PART)),
@@ -76,8 +76,8 @@ MIXTURE_COLUMNS = pa.schema(
     ]
 )
 OWN_COLUMNS = (*CLIP_COLUMNS.names, *MIXTURE_COLUMNS.names)
-RENAMED = "metadata_"  # before metadata that are called like one of them
-ROWS_AT_A_TIME = 1 << 14  # as Python's objects
+RENAMED = "metadata_"  # prefix of metadata with the name of one of these columns
+ROWS_AT_A_TIME = 1 << 14  # held as Python objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +85,19 @@ class Clip:
     """One labeled stretch of a recording: a row of the index.
 
     Attributes:
-        path: the audio file, or the file that holds it among others. Any path is taken and kept as a string.
-        audio_row, audio_field: where in that file, see `Recording`; None where it is one recording.
-        labels: names of its classes; none at all is a valid multi-label answer.
-        group: song, recording or speaker: what must never be in two splits. A mixture is a group of its own.
+        path: the audio file, or the container that holds it. Any path-like object is accepted and stored as a string.
+        audio_row, audio_field: place in a container, see `Recording`; None if the file is one recording.
+        labels: names of its classes; an empty tuple is valid in multi-label tasks.
+        group: song, recording or speaker, which must never be in two splits. A mixture is a group of its own.
         start_s, end_s: the stretch of the file in seconds; `end_s` None reads to its end.
-        split: "train", "validation" or "test" where the corpus has an official one, else None.
+        split: "train", "validation" or "test" if the corpus has official splits, else None.
         clip_id: name that is unique in the corpus and the same on every machine (a path relative to the corpus root).
-        metadata: free facts that travel to the feature dataset (genre, drums ...): texts or numbers.
-        unknown: names of classes about which nothing is known for this clip, where labels are partial (multi-label
-            only): neither present nor absent. A class in neither `labels` nor `unknown` is known to be absent.
-        parts: what a mixture is made of. It has no file of its own: its path is "".
-        match: what the parts of a mixture are brought to agree in: "none", "tempo" or "pitch".
-        part_groups: the group of each part of a mixture: what must never be in another split than it.
+        metadata: other facts that are copied to the feature dataset (genre, drums ...): strings or numbers.
+        unknown: names of classes that are unknown for this clip (partial labels, multi-label only): neither present
+            nor absent. A class in neither `labels` nor `unknown` is known to be absent.
+        parts: the parts of a mixture. A mixture has no file of its own: its path is "".
+        match: how the parts of a mixture are matched: "none", "tempo" or "pitch".
+        part_groups: the group of each part of a mixture, which must be in no other split than the mixture.
     """
 
     path: str
@@ -125,24 +125,24 @@ class Clip:
 
     @property
     def is_group_of_its_file(self) -> bool:
-        """Whether the group is but the name of the clip's own file, where none is known."""
+        """Whether the group is only the name of the clip's file, because no group is known."""
         return self.clip_id == self.group or self.clip_id.startswith(f"{self.group}#")
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """What must never be in two splits: the clip's group, or those of all parts of a mixture."""
+        """The groups that must never be in two splits: the clip's group, or those of all parts of a mixture."""
         return self.part_groups or (self.group,)
 
 
 def index_of(clips: Iterable[Clip], like: pa.Schema | None = None) -> pa.Table:
-    """The table of clips, in their order: CLIP_COLUMNS, MIXTURE_COLUMNS where there are any, and metadata.
+    """The table of clips, in their order: CLIP_COLUMNS, MIXTURE_COLUMNS if there are mixtures, and metadata.
 
-    Metadata are numbers where every one that is given is written as a number is (120, 0.5, and not 007), else texts;
-    what is empty is null.
+    A metadata column has numbers if every value is written like a number (120, 0.5, but not 007), else strings. Empty
+    values are null.
 
     Args:
-        clips: taken as they come, so that there need not be all of them at once.
-        like: of an index that these clips will be added to: their metadata get its types.
+        clips: read one after the other, so that they need not be in memory all at once.
+        like: schema of an index that these clips will be added to; metadata get its types.
     """
     rows, tables = iter(clips), [CLIP_COLUMNS.empty_table()]
     while some := list(islice(rows, ROWS_AT_A_TIME)):
@@ -156,7 +156,7 @@ def index_of(clips: Iterable[Clip], like: pa.Schema | None = None) -> pa.Table:
 
 
 def rows_of(clips: pa.Table) -> Iterator[Clip]:
-    """The rows of an index, in their order; metadata that are null are left out."""
+    """The rows of an index, in order; metadata that are null are left out."""
     facts = metadata_columns(clips)
     for batch in clips.to_batches(max_chunksize=ROWS_AT_A_TIME):
         for row in batch.to_pylist():
@@ -180,17 +180,17 @@ def rows_of(clips: pa.Table) -> Iterator[Clip]:
 
 
 def metadata_columns(clips: pa.Table) -> dict[str, str]:
-    """The columns of metadata, and the name that each fact has."""
+    """The metadata columns, each with the name of its fact."""
     return {name: name.removeprefix(RENAMED) for name in clips.column_names if name not in OWN_COLUMNS}
 
 
 def metadata_column(fact: str, own: Collection[str] = OWN_COLUMNS) -> str:
-    """The column of a fact: its name, unless that is one of `own` or would be taken for one that was renamed."""
+    """The column of a fact: its name, with a prefix if it is one of `own` or looks like a renamed one."""
     return RENAMED + fact if fact in own or fact.startswith(RENAMED) else fact
 
 
 def _table(clips: list[Clip]) -> pa.Table:
-    """A few clips as a table; metadata as texts."""
+    """A few clips as a table; metadata as strings."""
     columns = {
         name: [getattr(clip, "path" if name == "audio" else name) for clip in clips] for name in CLIP_COLUMNS.names
     }
@@ -213,7 +213,7 @@ def _facts(part: MixPart) -> dict[str, Any]:
 
 
 def type_of_texts(texts: pa.ChunkedArray) -> pa.DataType:
-    """int64 or float64 where each text is written as such numbers are, so that nothing is lost; else string."""
+    """int64 or float64 if every text is such a number and converts back to the same text; else string."""
     values = texts.unique().drop_null().to_pylist()
     if values and all(_is_written_as(int, value) and abs(int(value)) < 1 << 63 for value in values):
         return pa.int64()
@@ -224,31 +224,31 @@ def type_of_texts(texts: pa.ChunkedArray) -> pa.DataType:
 
 def _is_written_as(kind: type, text: str) -> bool:
     try:
-        return str(number := kind(text)) == text and number - number == 0  # which no infinity fulfils
+        return str(number := kind(text)) == text and number - number == 0  # false for infinity and NaN
     except (ValueError, OverflowError):
         return False
 
 
 @dataclass(frozen=True)
 class CorpusCard:
-    """What a reader must know of a corpus before using it.
+    """The facts that a reader needs before using a corpus.
 
     Attributes:
         name: title for people.
-        license: short license name as its authors give it, e.g. "CC BY-NC-SA 3.0"; "" of several corpora as one, whose
-            licenses are those of `others`.
-        may_redistribute: whether audio, or features made of it, may be published by anyone.
+        license: short license name as its authors give it, e.g. "CC BY-NC-SA 3.0"; "" for several corpora as one, with
+            the licenses in `others`.
+        may_redistribute: whether audio, or features made from it, may be published by anyone.
         citation: how its authors ask to be cited.
         homepage: where it is described and downloaded.
         protocol: how its users evaluate, in one sentence.
-        problem_type: transformers' `problem_type`; None where the labels decide.
-        label_names: its classes in their official order; None where the labels decide.
-        others: further corpora that some of the clips come from, such as negatives, each under its own license.
-        groups_known: whether groups are known; where they are not, every file is one, and nothing keeps recordings of
-            one singer, song or session out of two splits.
+        problem_type: transformers' `problem_type`; None to derive it from the labels.
+        label_names: its classes in their official order; None to derive them from the labels.
+        others: other corpora that some of the clips come from, such as negatives, each under its own license.
+        groups_known: whether groups are known; if not, every file is a group, and nothing keeps recordings of one
+            singer, song or session in one split.
         understood: how a folder, table or dataset was read, in one paragraph.
-        source, revision: the dataset on the Hub, or the name of the folder, that the recordings come from, and its
-            commit; empty for what lies in files of a known layout.
+        source, revision: the dataset on the Hub and its commit, or the name of the folder, that the recordings come
+            from; empty for files in a known layout.
     """
 
     name: str

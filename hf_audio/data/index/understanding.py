@@ -1,4 +1,4 @@
-"""What was understood of a user's folder or table, in one short paragraph that is told before anything is built."""
+"""How a user's folder or table was read, as one short paragraph that is logged before anything is built."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ MAX_NAMED = 6
 
 @dataclass(frozen=True)
 class Understanding:
-    """How a corpus was read. Whatever was not used is named here, so that nothing is dropped without a word.
+    """How a corpus was read. Everything that was not used is named here, so that nothing is dropped silently.
 
     Attributes:
         layout: what was read, and how.
         class_counts: clips of each class, by name.
         num_clips: of all classes; a clip of several classes counts once.
         groups: where groups come from.
-        groups_known: whether every clip has a group that is known, rather than being a group for want of better.
+        groups_known: whether all groups are known; otherwise some clips are their own group because nothing is known.
         splits: where splits come from.
-        not_used: files, folders and columns that play no part, a phrase each.
-        left_out: recordings that were left out although they lie where recordings are expected, a phrase each.
+        not_used: files, folders and columns that have no effect, a phrase each.
+        left_out: recordings that were left out although they are where recordings are expected, a phrase each.
         remarks: what looks like a mistake, a sentence each.
     """
 
@@ -50,7 +50,7 @@ class Understanding:
         return printable(" ".join(said))
 
     def require_all_recordings(self) -> None:
-        """Refuse what was left out, for builds that are to be strict.
+        """Refuses a corpus of which recordings were left out, for strict builds.
 
         Raises:
             InputError: recordings were left out.
@@ -62,11 +62,11 @@ class Understanding:
 
 
 def some(names: Sequence[str], most: int = MAX_NAMED) -> str:
-    """The first names of a list and how many more there are."""
+    """The first names of a list and the number of the others."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def counted(names: Sequence[str], one: str, several: str | None = None) -> str:
-    """How many there are of what, with the first names: "3 tables (a.csv, b.csv, c.csv)"."""
+    """A number of things with their first names: "3 tables (a.csv, b.csv, c.csv)"."""
     return f"{len(names):,} {one if len(names) == 1 else several or one + 's'} ({some(names)})"

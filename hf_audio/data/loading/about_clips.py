@@ -1,4 +1,4 @@
-"""What is known of clips beside their classes, by which scores can be told apart: how long they are, and metadata."""
+"""Facts about clips that scores can be sliced by: their lengths and metadata."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from hf_audio.data.index.columns import is_one_of, places_of
 from hf_audio.data.index.table import RENAMED, metadata_columns
 from hf_audio.data.loading.features_dataset import FeatureDataset
 
-OWN = ("clip_id", "group", "split", "duration_s")  # metadata of such a name get another
+OWN = ("clip_id", "group", "split", "duration_s")  # metadata with one of these names are renamed
 
 
 def about_clips(clips: pa.Table, durations_s: np.ndarray) -> pa.Table:
-    """A row for each clip of an index: clip_id, duration_s and metadata, these as bool, int64, float64 or string.
+    """One row per clip of an index: clip_id, duration_s, and metadata as bool, int64, float64 or string.
 
     Args:
-        durations_s: of each, NaN where it is not known, which becomes null.
+        clips: the index.
+        durations_s: of each clip, `[clips]`; NaN if unknown, which becomes null.
     """
     columns = {"clip_id": clips["clip_id"], "duration_s": pa.array(durations_s, pa.float64(), from_pandas=True)}
     for column, fact in metadata_columns(clips).items():
@@ -26,7 +27,7 @@ def about_clips(clips: pa.Table, durations_s: np.ndarray) -> pa.Table:
 
 
 def about_stored_clips(features: FeatureDataset, split: str) -> pa.Table:
-    """The same of the clips of a local split: of those whose end is not given, as long as their windows reach."""
+    """The same for the clips of a local split; a clip without a given end ends with its last window."""
     rows = features.splits[split]
     clips = features.clips()
     clips = clips.filter(is_one_of(clips["clip_id"], rows.unique("clip_id")))

@@ -1,4 +1,4 @@
-"""Extractor and rows of a feature dataset, which may be untrusted: both as its manifest and index say."""
+"""Checks extractor and rows of a feature dataset, which may be untrusted, against its manifest and index."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from hf_audio.data.loading.values_in_place import file_version
 from hf_audio.errors import InputError
 from hf_audio.kinds import kind_of
 
-# start, length, offset and scale take that much or more, in whatever way a window is stored
+# Minimum size of start, length, offset and scale of a window, however it is stored
 MIN_ROW_BYTES = 16
-# and beside its values and texts, its head, checksums and lengths at most that much
+# Maximum size of headers, checksums and lengths of a row, in addition to its values and strings
 HEAD_BYTES = 1 << 14
 FOOTER_BYTES = 1 << 20
 
 
 def checked_extractor(path: Path, manifest: Mapping[str, Any]) -> FeatureExtractionMixin:
-    """The extractor of a dataset, if it makes windows as the manifest describes them.
+    """The extractor of a dataset, checked against the manifest.
 
     Raises:
-        InputError: names the setting that differs, or statistics that nothing can be normalized by.
+        InputError: names the setting that differs, or a standard deviation that is not positive.
     """
     parameters = manifest["extractor"]
     kind = kind_of(parameters)
@@ -44,7 +44,7 @@ def checked_extractor(path: Path, manifest: Mapping[str, Any]) -> FeatureExtract
     for name, (found, wanted) in settings.items():
         if found != wanted:
             raise InputError(
-                f"{path} is damaged: {name} is {found}, and {wanted} by manifest.json; download or build the dataset "
+                f"{path} is damaged: {name} is {found}, but {wanted} in manifest.json; download or build the dataset "
                 "again"
             )
     std = getattr(extractor, "std", None)
@@ -63,11 +63,14 @@ def read_split(
     listed: IndexedSplit,
     columns: ClipColumns,
 ) -> Dataset:
-    """The rows of a split, each of which is checked.
+    """The rows of a split, all of them checked.
 
     Args:
-        listed: what the index has of it.
-        columns: what its rows say of their clip.
+        files: of the dataset.
+        split: its name.
+        manifest: of the dataset.
+        listed: the split's clips in the index.
+        columns: those that describe the clip.
 
     Raises:
         InputError: see `load_features`.
@@ -80,7 +83,7 @@ def read_split(
 def check_split(
     files: DatasetFiles, split: str, manifest: Mapping[str, Any], listed: IndexedSplit, columns: ClipColumns
 ) -> None:
-    """Reads a split once and keeps nothing of it; arguments and errors are those of `read_split`."""
+    """Reads and checks a split once without storing it; arguments and errors are those of `read_split`."""
     clip_ids = set()
     for rows in split_reader(files, split, manifest, listed, columns, streaming=False).tables():
         clip_ids.update(pc.unique(rows["clip_id"]).to_pylist())
@@ -95,10 +98,10 @@ def split_reader(
     columns: ClipColumns,
     streaming: bool,
 ) -> ShardReader:
-    """What reads a split, a row after another where it is streamed; arguments and errors are those of `read_split`."""
+    """The reader of a split, row by row if it is streamed; arguments and errors are those of `read_split`."""
     parameters, facts = manifest["extractor"], manifest["splits"][split]
-    most_frames = kind_of(parameters).window_shape(manifest["window_s"], parameters)[0]
-    rules = RowRules(columns, parameters, most_frames, listed.facts)
+    max_frames = kind_of(parameters).window_shape(manifest["window_s"], parameters)[0]
+    rules = RowRules(columns, parameters, max_frames, listed.facts)
     names = [f"data/{name}.parquet" for name in shard_names(split, facts["num_shards"])]
     sizes = files.sizes(names)
     num_bytes = sum(sizes.values())
@@ -109,23 +112,23 @@ def split_reader(
 
 
 def _check_clips(source: str, split: str, manifest: Mapping[str, Any], num_clips: int) -> None:
-    """Raises InputError where the rows of a split are of more or fewer clips than its manifest counts."""
+    """Raises InputError if the rows of a split have another number of clips than its manifest says."""
     counted = manifest["splits"][split]["num_clips"]
     if counted != num_clips:
         raise InputError(
-            f"{source} is damaged: its {split} split has {num_clips} clips but its manifest counts {counted}; "
+            f"{source} is damaged: its {split} split has {num_clips} clips but its manifest says {counted}; "
             "download or build it again"
         )
 
 
 def _check_size(source: str, split: str, num_bytes: int, manifest: Mapping[str, Any], text_bytes: int) -> None:
-    """Raises InputError where shards are smaller, or much larger, than the windows that the manifest counts."""
+    """Raises InputError if shards are smaller or much larger than the manifest's number of windows allows."""
     facts = manifest["splits"][split]
-    most_row_bytes = 4 * window_values(manifest) + 16 * len(manifest["label_names"]) + text_bytes + HEAD_BYTES
-    most_bytes = facts["num_windows"] * most_row_bytes + facts["num_shards"] * FOOTER_BYTES
-    least_bytes = facts["num_windows"] * MIN_ROW_BYTES
-    if not least_bytes <= num_bytes <= most_bytes:
+    max_row_bytes = 4 * window_values(manifest) + 16 * len(manifest["label_names"]) + text_bytes + HEAD_BYTES
+    max_bytes = facts["num_windows"] * max_row_bytes + facts["num_shards"] * FOOTER_BYTES
+    min_bytes = facts["num_windows"] * MIN_ROW_BYTES
+    if not min_bytes <= num_bytes <= max_bytes:
         raise InputError(
-            f"{source} is damaged: the {facts['num_windows']:,} windows of its {split} split take {least_bytes:,} to "
-            f"{most_bytes:,} bytes, and it has {num_bytes:,}; download or build it again"
+            f"{source} is damaged: its {split} split has {num_bytes:,} bytes, expected {min_bytes:,} to "
+            f"{max_bytes:,} for {facts['num_windows']:,} windows; download or build it again"
         )

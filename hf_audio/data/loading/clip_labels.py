@@ -1,4 +1,4 @@
-"""Labels of clips from wherever there are some: a table, or a feature dataset."""
+"""Labels of clips, from a table or a feature dataset."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hf_audio.errors import InputError
 
 
 def read_clip_labels(source: str | Path, column: str | None = None) -> dict[str, ClipLabels]:
-    """The labels in a table, or of a feature dataset: {clip_id: labels}.
+    """The labels in a table or a feature dataset: {clip_id: labels}.
 
     Args:
-        source: what `read_overrides` reads; or the folder of a feature dataset, whose index is read.
+        source: a table for `read_overrides`, or the folder of a feature dataset, whose index is read.
         column: read the labels from this column instead.
 
     Raises:
@@ -30,7 +30,7 @@ def read_clip_labels(source: str | Path, column: str | None = None) -> dict[str,
         column or "labels",
     )
     if column not in clips.column_names:
-        raise InputError(f"{folder / INDEX} has no column {column!r}; there are {', '.join(clips.column_names)}")
+        raise InputError(f"{folder / INDEX} has no column {column!r}; it has {', '.join(clips.column_names)}")
     columns = (clips[name].to_pylist() for name in ("clip_id", column, "unknown"))
     return {
         clip_id: ClipLabels(_as_names(value), tuple(unknown)) for clip_id, value, unknown in zip(*columns, strict=True)
@@ -38,5 +38,5 @@ def read_clip_labels(source: str | Path, column: str | None = None) -> dict[str,
 
 
 def _as_names(value: Any) -> tuple[str, ...]:
-    """Of a list all of it; of anything else what it is as text, unless it is empty."""
+    """The names in a list; any other value as one string; none for null."""
     return tuple(value) if isinstance(value, list) else () if value is None else (str(value),)

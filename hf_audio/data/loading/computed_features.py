@@ -1,9 +1,9 @@
-"""Features computed of stored sound: a dataset of waveforms that models, baselines and reports read as log-mel.
+"""Features computed from stored sound: a dataset of waveforms that models, baselines and reports read as log-mel.
 
     sound = load_features("runs/x/features")                     # kind "waveform"
-    features = computed_features(sound, KaldiFbank())            # kind "fbank", computed where the model is
+    features = computed_features(sound, KaldiFbank())            # kind "fbank", computed on the model's device
 
-Rows stay sound, so that batches can be augmented as such before their features are computed.
+Rows stay waveforms, so that batches can be augmented as waveforms before their features are computed.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from hf_audio.ranks import from_first_process
 def computed_features(sound: FeatureDataset, source: WindowExtractor) -> FeatureDataset:
     """Stored waveforms as features, normalized by the mean and standard deviation of the train split.
 
-    Under `accelerate launch` every process must call it; one of them looks for the statistics.
+    Under `accelerate launch`, every process must call it; one of them computes the statistics.
 
     Args:
         sound: of kind "waveform", local or streamed.
-        source: what features are to be computed: `KaldiFbank`, `Spectrogram`.
+        source: the features to compute: `KaldiFbank`, `Spectrogram`.
 
     Raises:
-        InputError: features that are not computed on a device, or stored windows that they cannot be computed of.
+        InputError: features that cannot be computed on a device, or not from the stored windows.
     """
     require_computable(source)
     _require_sound(sound, source)
     frames = require_frames(source, sound.window_s)
     mean, std, num_windows = 0.0, 1.0, 0
-    if source.normalization == "dataset":  # type: ignore[attr-defined]  # what is computable has it
+    if source.normalization == "dataset":  # type: ignore[attr-defined]  # all computable kinds have it
         of_sound = _of_sound(sound, source.to_feature_extractor(frames, mean, std))
         mean, std, num_windows = from_first_process(lambda: statistics_of(sound, of_sound))
     computed = as_read_by(sound, source.to_feature_extractor(frames, mean, std))
@@ -44,14 +44,14 @@ def computed_features(sound: FeatureDataset, source: WindowExtractor) -> Feature
 
 
 def as_read_by(sound: FeatureDataset, extractor: FeatureExtractionMixin) -> FeatureDataset:
-    """The same for a model's own extractor, with its statistics and length of a window."""
+    """The same for a model's own extractor, with its statistics and window length."""
     of_sound = _of_sound(sound, extractor)
     manifest = {**sound.manifest, "extractor": of_sound.source.parameters, STORED_SOUND: sound.parameters}
     return dataclasses.replace(sound, extractor=extractor, manifest=manifest, of_sound=of_sound)
 
 
 def is_readable_sound(features: FeatureDataset, extractor: FeatureExtractionMixin) -> bool:
-    """Whether features are sound of which this extractor's can be computed."""
+    """Whether this extractor's features can be computed from stored sound."""
     is_sound = features.kind.form is Form.SOUND and features.parameters["sampling_rate"] == extractor.sampling_rate
     return is_sound and kind_of_extractor(extractor).is_computable and not getattr(extractor, "is_stereo", False)
 
@@ -62,23 +62,23 @@ def require_computable(source: WindowExtractor) -> None:
     if not kind.is_computable:
         names = " or ".join(name for name, one in KINDS.items() if one.is_computable)
         raise InputError(
-            f"{kind.name} features are not computed on a device: give --features {names}, or leave out "
+            f"{kind.name} features cannot be computed on a device: give --features {names}, or leave out "
             "--features_on_device"
         )
     if source.is_stereo:
         raise InputError(
-            "Sound is stored in mono, but left and right in --channels need stereo: leave those out, or leave out "
+            "Sound is stored in mono, but left and right in --channels need stereo: leave them out, or leave out "
             "--features_on_device"
         )
 
 
 def require_frames(source: WindowExtractor, window_s: float) -> int:
-    """Frames of a window. Raises InputError where it has none."""
+    """Frames of a window. Raises InputError if it has none."""
     frames = source.window_frames(window_s)
     if frames < 1:
         raise InputError(
-            f"Windows of {window_s:g} s are too short for {_kind(source).name} features, which need "
-            f"{source.frame_samples / source.sample_rate:g} s at least: give a longer --window_s"
+            f"Windows of {window_s:g} s are too short for {_kind(source).name} features, which need at least "
+            f"{source.frame_samples / source.sample_rate:g} s: give a longer --window_s"
         )
     return frames
 
@@ -86,14 +86,14 @@ def require_frames(source: WindowExtractor, window_s: float) -> int:
 def _require_sound(sound: FeatureDataset, source: WindowExtractor) -> None:
     if sound.kind.form is not Form.SOUND:
         raise InputError(
-            f"{sound.source} holds {sound.kind.name} features, which are already computed: leave out "
+            f"{sound.source} contains {sound.kind.name} features, which are already computed: leave out "
             "--features_on_device, or give a dataset of waveforms"
         )
     found = sound.parameters["sampling_rate"]
     if found != source.sample_rate:
         raise InputError(
-            f"{sound.source} holds sound at {found} Hz and this run asks for {source.sample_rate}: give --sample_rate "
-            f"{found}, or build it again from --data_dir"
+            f"{sound.source} contains sound at {found} Hz, but this run needs {source.sample_rate} Hz: give "
+            f"--sample_rate {found}, or build it again from --data_dir"
         )
 
 

@@ -1,4 +1,4 @@
-"""Where the files of a feature dataset are: a folder, or one commit of a Hub repository that is reached patiently."""
+"""The files of a feature dataset: in a folder, or in one commit of a Hub repository, with retries."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from hf_audio.hub_access import hub_errors_in_words, patiently
 DOWNLOADS_AT_A_TIME = 8
 NAMES_AT_A_TIME = 500
 MAX_SHARD_BYTES = 1 << 37
-NO_FEATURES = "holds no finished features (no manifest.json)"
+NO_FEATURES = "has no finished features (no manifest.json)"
 
 
 def is_feature_folder(folder: Path) -> bool:
-    """Whether a folder is one that `build_features` wrote to, finished or not."""
+    """Whether `build_features` wrote to this folder, finished or not."""
     return any((folder / name).exists() for name in ("manifest.json", "plan.json"))
 
 
 @dataclass(frozen=True)
 class DatasetFiles:
-    """Where the files of a feature dataset are: a folder, or one commit of a Hub repository."""
+    """The files of a feature dataset: in a folder, or in one commit of a Hub repository."""
 
     source: str
     is_folder: bool
@@ -44,7 +44,7 @@ class DatasetFiles:
 
     @classmethod
     def of(cls, source: str | Path, token: str | bool | None, revision: str | None) -> DatasetFiles:
-        """Finds a finished dataset by its name.
+        """Finds a finished dataset.
 
         Raises:
             InputError: neither a folder nor a repository; no access; an unfinished build; not a feature dataset.
@@ -65,36 +65,36 @@ class DatasetFiles:
         except HFValidationError:
             raise InputError(f"{source} is neither a local folder nor a Hub repository of the form user/name") from None
         with hub_errors_in_words(source, revision, NO_FEATURES):
-            # The client libraries silently take an old copy from their caches where the Hub refuses access: ask first.
+            # If the Hub refuses access, client libraries silently use an old copy from their caches: check first.
             with contextlib.suppress(OfflineModeIsEnabled, httpx2.ConnectError):
                 patiently(HfApi(token=token).dataset_info, source, revision=revision)
             manifest = Path(download_file(source, "manifest.json", token, revision, MAX_JSON_BYTES))
-        # the folder of a cached file is named after its commit: everything else is read from the same one
+        # the folder of a cached file is named after its commit: all other files are read from the same commit
         return cls(source, False, token, manifest.parent.name)
 
-    def path(self, name: str, most_bytes: int) -> Path:
-        """A local path of one file, downloaded unless the cache has it.
+    def path(self, name: str, max_bytes: int) -> Path:
+        """The local path of one file, downloaded unless it is in the cache.
 
         Raises:
-            InputError: it is missing, larger than `most_bytes`, or no regular file; or see `of`.
+            InputError: it is missing, larger than `max_bytes`, or not a regular file; or see `of`.
         """
         if self.is_folder:
             path = Path(self.source) / name
             if not path.exists():
                 raise InputError(f"{self.source} is incomplete: {name} is missing; download or build it again")
-            if not path.is_file():  # asked of what a link leads to; a pipe would be waited for
+            if not path.is_file():  # follows links; opening a pipe would block
                 raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
         else:
             with hub_errors_in_words(self.source, self.revision, NO_FEATURES):
-                path = Path(download_file(self.source, name, self.token, self.revision, most_bytes))
-        _check_size(f"{self.source}: {name}", path.stat().st_size, most_bytes)
+                path = Path(download_file(self.source, name, self.token, self.revision, max_bytes))
+        _check_size(f"{self.source}: {name}", path.stat().st_size, max_bytes)
         return path
 
     def sizes(self, names: Sequence[str]) -> dict[str, int]:
-        """Bytes of files, as the folder or the Hub has them; nothing is downloaded, and offline the cache is asked.
+        """Sizes in bytes of files in the folder or on the Hub, without downloading; offline, of files in the cache.
 
         Raises:
-            InputError: one of them is missing or no regular file.
+            InputError: one of them is missing or not a regular file.
         """
         if self.is_folder:
             return {name: self.path(name, MAX_SHARD_BYTES).stat().st_size for name in names}
@@ -122,55 +122,57 @@ class DatasetFiles:
         return found
 
     def shards(self, names: Sequence[str], sizes: Mapping[str, int], streaming: bool) -> list[str]:
-        """Where `open` finds files of these sizes; unless they are streamed, they are downloaded first."""
+        """Names for `open` of files with these sizes; unless they are streamed, they are downloaded first."""
         if streaming and not self.is_folder:
             return [f"hf://datasets/{self.source}@{self.revision}/{name}" for name in names]
-        with ThreadPoolExecutor(
-            DOWNLOADS_AT_A_TIME
-        ) as threads:  # each by itself: what the cache has needs no connection
+        # file by file: files in the cache need no connection
+        with ThreadPoolExecutor(DOWNLOADS_AT_A_TIME) as threads:
             return [str(path.absolute()) for path in threads.map(lambda name: self.path(name, sizes[name]), names)]
 
     def open(self, shard: str) -> BinaryIO:
-        """One of `shards`, to read from."""
+        """Opens one of `shards` for reading."""
         if shard.startswith("hf://"):
             return xopen(shard, "rb", download_config=DownloadConfig(token=self.token))
         return open_regular(shard)
 
 
-def download_file(repo_id: str, name: str, token: str | bool | None, revision: str | None, most_bytes: int) -> str:
-    """One file of a dataset into the cache, in a folder that is named after its commit; of one that is larger nothing
-    is downloaded. Its path; errors are the client libraries', see `hub_errors_in_words`."""
-    bar = _bar_of_at_most(f"{repo_id}: {name}", most_bytes)
+def download_file(repo_id: str, name: str, token: str | bool | None, revision: str | None, max_bytes: int) -> str:
+    """Downloads one file of a dataset to the cache, unless it is too large, and returns its path.
+
+    The folder of the file is named after its commit. Errors are those of the client libraries, see
+    `hub_errors_in_words`.
+    """
+    bar = _bar_of_at_most(f"{repo_id}: {name}", max_bytes)
     options = {"repo_type": "dataset", "token": token, "revision": revision, "tqdm_class": bar}
     return patiently(hf_hub_download, repo_id, name, **options)
 
 
-def _bar_of_at_most(file: str, most_bytes: int) -> type[hub_progress_bar]:
-    """A progress bar that ends a download which is, or grows, larger than it may be.
+def _bar_of_at_most(file: str, max_bytes: int) -> type[hub_progress_bar]:
+    """A progress bar that stops a download that is, or becomes, too large.
 
-    It is told the size before the first byte comes, and is the only one who is told of what comes.
+    The client calls it with the size before the first byte, and nothing else with the bytes that arrive.
     """
 
     class Bar(hub_progress_bar):
         def __init__(self, *args: Any, total: float | None = None, initial: float = 0, **options: Any) -> None:
-            _check_size(file, total or 0, most_bytes)
+            _check_size(file, total or 0, max_bytes)
             self.received = initial
             super().__init__(*args, total=total, initial=initial, **options)
 
         def update(self, n: float | None = 1) -> bool | None:
             self.received += n or 0
-            _check_size(file, self.received, most_bytes)
+            _check_size(file, self.received, max_bytes)
             return super().update(n)
 
-        def __del__(self) -> None:  # one that was refused has nothing to close
+        def __del__(self) -> None:  # a refused one has nothing to close
             with contextlib.suppress(AttributeError):
                 super().__del__()
 
     return Bar
 
 
-def _check_size(file: str, num_bytes: float, most_bytes: int) -> None:
-    if num_bytes > most_bytes:
+def _check_size(file: str, num_bytes: float, max_bytes: int) -> None:
+    if num_bytes > max_bytes:
         raise InputError(
-            f"{file} has {num_bytes:,.0f} bytes, expected at most {most_bytes:,}: it is not what its name says"
+            f"{file} has {num_bytes:,.0f} bytes, expected at most {max_bytes:,}: it cannot be what its name says"
         )

@@ -1,4 +1,4 @@
-"""Rows of a feature dataset as batches: what training, scoring and figures read."""
+"""Turns rows of a feature dataset into batches for training, scoring and figures."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from hf_audio.data.index.pseudo_labels import target_of
 from hf_audio.data.index.table import RENAMED
 from hf_audio.kinds import OfSound, kind_of_extractor
 
-STORED = "stored"  # of a batch: the names of what its inputs are still to be made of
+STORED = "stored"  # key of a batch: names of the stored values that the inputs will be computed from
 
 
 def clip_key(clip_id: str) -> int:
-    """A 63-bit number for a clip's name, the same on every machine: what tensors can carry instead of strings."""
+    """A 63-bit number for a clip's name, the same on every machine, because tensors cannot hold strings."""
     return int.from_bytes(hashlib.blake2b(clip_id.encode(), digest_size=8).digest(), "big") >> 1
 
 
 class FeatureCollator:
-    """Rows of a feature dataset → a batch, as the extractor would have given it for the windows' sound.
+    """Rows of a feature dataset → a batch, equal to what the extractor returns for the windows' sound.
 
     Args:
-        extractor: of the dataset, or for waveforms the one of the model.
+        extractor: of the dataset; for waveforms that of the model.
         labels: the classes.
-        metadata_fields: what a batch is to carry of its clips' metadata: the known values of each field, as text.
-        stored: leave windows as they are stored where their kind can, for `on_device` to make inputs of them. Workers
-            of a machine without an accelerator do it themselves: they have the time that training lacks.
-        of_sound: of a dataset whose features are computed of stored sound; None of stored features.
+        metadata_fields: metadata to include in batches: the known values of each field, as strings.
+        stored: leave windows in their stored form if their kind supports it, so that `on_device` computes the inputs.
+            Without an accelerator, workers compute them, because they have time to spare and training does not.
+        of_sound: for features computed from stored sound; None for stored features.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class FeatureCollator:
     ) -> None:
         self.stored = stored
         self.extractor = extractor
-        self.kind: Any = of_sound or kind_of_extractor(extractor)  # OfSound answers as its Kind does
+        self.kind: Any = of_sound or kind_of_extractor(extractor)  # OfSound has the interface of Kind
         self.labels = labels
         self.metadata_ids = {
             field: {value: number for number, value in enumerate(values, start=1)}
@@ -54,17 +54,16 @@ class FeatureCollator:
         }
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """The model's inputs, and what training needs beside them.
+        """The model's inputs, and the other values that training needs.
 
         Returns:
-            `input_values` float32: `[batch, frames, bins]` (fbank; spectrogram, of several channels
-            `[batch, channels, frames, bins]`), `[batch, samples]` of the batch's longest window
-            (waveform) or `[batch, steps, features]` (classical); for waveforms whatever else the extractor gives, such
-            as `attention_mask`, or `input_features` in its place. `num_frames` int64 `[batch]`: how many frames
-            (samples, steps) of each window are not padding. `labels` float32 `[batch, classes]`: 1 present, 0 absent,
-            NaN unknown; of pseudo-labeled clips, probabilities. `clip_keys` int64 `[batch]`, and if asked for
-            `metadata` int64 `[batch, fields]`: 0 where a clip's value is not known, else its place among the field's
-            values, from 1.
+            `input_values` float32: `[batch, frames, bins]` (fbank; spectrogram, with several channels
+            `[batch, channels, frames, bins]`), `[batch, samples]` of the batch's longest window (waveform) or
+            `[batch, steps, features]` (classical); for waveforms also other outputs of the extractor, such as
+            `attention_mask`, or `input_features` instead. `num_frames` int64 `[batch]`: frames (samples, steps) of each
+            window without padding. `labels` float32 `[batch, classes]`: 1 present, 0 absent, NaN unknown; probabilities
+            for pseudo-labeled clips. `clip_keys` int64 `[batch]`. If requested, `metadata` int64 `[batch, fields]`: the
+            number of the clip's value in the field's list, from 1, or 0 if it is unknown.
         """
         batch = {
             "num_frames": torch.tensor([row["num_frames"] for row in rows], dtype=torch.int64),
@@ -77,11 +76,12 @@ class FeatureCollator:
         return batch
 
     def on_device(self, batch: Mapping[str, Any], *, as_sound: bool = False) -> dict[str, Any]:
-        """A batch with the model's inputs, made on the batch's device of what is stored.
+        """A batch with the model's inputs, computed on the batch's device from stored values.
 
         Args:
-            as_sound: leave sound of which features are to be computed as it is, `input_values` `[batch, samples]` and
-                `num_frames` its samples: augmentation of waveforms comes before.
+            batch: from `__call__`, moved to a device.
+            as_sound: do not compute features from sound yet, because waveforms are augmented first: `input_values` are
+                `[batch, samples]` and `num_frames` counts samples.
         """
         names = batch.get(STORED, ())
         kept = {name: value for name, value in batch.items() if name not in (*names, STORED)}
@@ -99,7 +99,7 @@ class FeatureCollator:
         return self.kind.batch(rows, self.extractor) if stored is None else {**stored, STORED: tuple(stored)}
 
     def _metadata_of(self, row: dict[str, Any]) -> list[int]:
-        """Numbers of what the row says of its clip; metadata that have a name of ours are called otherwise in rows."""
+        """Numbers for the metadata values of a row; fields with the name of another column have a prefix in rows."""
         values = (row.get(RENAMED + field, row.get(field)) for field in self.metadata_ids)
         return [
             0 if value is None else ids.get(str(value), 0)

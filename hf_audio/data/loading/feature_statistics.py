@@ -1,4 +1,4 @@
-"""Mean and standard deviation of features that are computed of stored sound: found once, and kept with the dataset."""
+"""Mean and standard deviation of features computed from stored sound: computed once, then stored with the dataset."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 logger = named_logger(__name__)
 
-FILE = "statistics.json"  # beside the manifest of a folder
-CACHE = "hf_audio_statistics"  # in the cache of `datasets`, of datasets on the Hub
-# 8 hours of windows of 3 s, a minute of one core; a mean of more would not be another one
+FILE = "statistics.json"  # next to the manifest in a folder
+CACHE = "hf_audio_statistics"  # in the cache of `datasets`, for datasets on the Hub
+# 8 hours of 3 s windows, one minute on one core; more windows would not change the mean
 MAX_WINDOWS = 10_000
 WINDOWS_AT_A_TIME = 64
-DECIMALS = 5  # one unit is 10 dB or less: sums that another machine adds up in its own way end as the same numbers
+DECIMALS = 5  # one unit is 10 dB or less; rounding gives the same numbers on machines that add in another order
 
 
 class Statistics(NamedTuple):
-    """Of the train split's features.
+    """Mean and standard deviation of the train split's features.
 
     Attributes:
-        mean, std: one number, or one for each channel.
-        num_windows: how many they were taken of.
+        mean, std: one number, or one per channel.
+        num_windows: the number of windows that they were computed from.
     """
 
     mean: Any
@@ -46,14 +46,14 @@ class Statistics(NamedTuple):
 
 
 def statistics_of(features: FeatureDataset, of_sound: OfSound) -> Statistics:
-    """Over the frames of the training windows that are not padding; of a large split an even share of each shard.
+    """Statistics over the frames of training windows without padding; a large split is sampled evenly over its shards.
 
-    Windows are stored in an order that is mixed by clip, so the first ones of a shard stand for all. What was found is
-    kept, by all that decides it: beside a folder's manifest, or in the cache of `datasets`.
+    Clips are stored in random order, so the first windows of a shard represent all of it. Results are stored, with a
+    digest of everything that determines them, next to a folder's manifest or in the cache of `datasets`.
 
     Args:
         features: stored waveforms, local or streamed.
-        of_sound: how features are computed of them.
+        of_sound: how features are computed from them.
 
     Raises:
         InputError: no train split, or a damaged row.
@@ -80,10 +80,10 @@ def statistics_of(features: FeatureDataset, of_sound: OfSound) -> Statistics:
     return found
 
 
-def chosen_windows(shard_windows: Sequence[int], most: int = MAX_WINDOWS) -> list[int]:
-    """How many windows of each shard are looked at: all, or `most` of them evenly."""
+def chosen_windows(shard_windows: Sequence[int], max_windows: int = MAX_WINDOWS) -> list[int]:
+    """The number of windows to read from each shard: all, or about `max_windows` spread evenly."""
     total = sum(shard_windows)
-    return [count if total <= most else -(-count * most // total) for count in shard_windows]
+    return [count if total <= max_windows else -(-count * max_windows // total) for count in shard_windows]
 
 
 def _decides(features: FeatureDataset, of_sound: OfSound) -> dict[str, Any]:
@@ -104,12 +104,12 @@ def _kept_in(features: FeatureDataset) -> Path:
     folder = Path(features.source).expanduser()
     if folder.is_dir():
         return folder / FILE
-    commit = features.index.parent.name  # of a cached file, which lies in a folder of its name
+    commit = features.index.parent.name  # a cached file is in a folder named after its commit
     return Path(datasets.config.HF_DATASETS_CACHE) / CACHE / f"{digest([features.source, commit])}.json"
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What is kept; nothing where the file is not there or is damaged, for all of it can be measured again."""
+    """The stored results; nothing if the file is missing or damaged, because they can be computed again."""
     if not path.is_file():
         return {}
     try:
@@ -120,7 +120,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _is_sane(kept: Any) -> bool:
-    """Whether a file's entry, which someone else may have written, can be statistics."""
+    """Whether an entry of the file, which may be someone else's, is valid."""
     if not (isinstance(kept, dict) and kept.keys() == {*Statistics._fields}):
         return False
     mean, std, num_windows = (kept[name] for name in Statistics._fields)
@@ -138,7 +138,7 @@ def _measured(features: FeatureDataset, of_sound: OfSound) -> Statistics:
 
     rows, count, total = _rows(features, of_sound, counts), 0, np.zeros(())
     bar = progress(desc="mean and standard deviation", unit=" windows", total=sum(counts))
-    with ThreadPoolExecutor() as threads, bar:  # libsndfile and torch work without the interpreter's lock
+    with ThreadPoolExecutor() as threads, bar:  # libsndfile and torch release the GIL
         while some := list(islice(rows, WINDOWS_AT_A_TIME)):
             for size, sums in threads.map(sums_of, some):
                 count, total = count + size, total + sums
@@ -154,7 +154,7 @@ def _measured(features: FeatureDataset, of_sound: OfSound) -> Statistics:
 
 
 def _rows(features: FeatureDataset, of_sound: OfSound, counts: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """The first rows of each shard, so many of each."""
+    """The first rows of each shard, `counts` of them."""
     columns = ["clip_id", *of_sound.columns(0), "num_frames"]
     if features.streamed is None:
         starts = np.cumsum([0, *features.manifest[SHARD_WINDOWS]["train"][:-1]])

@@ -1,4 +1,4 @@
-"""Features that have names (classical ones) as a plain table, for spreadsheets, pandas and R."""
+"""Named (classical) features as a plain table, for spreadsheets, pandas and R."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from hf_audio.terminal import progress
 
 
 def features_to_csv(source: str | Path, path: str | Path) -> Path:
-    """Write the features of a dataset, not standardized, as CSV: one line per step of a window.
+    """Writes the features of a dataset, not standardized, as CSV: one line per step of a window.
 
-    Columns: clip_id, group, split, start_s (of the step, in its file), labels (see `names_cell`), where labels are
-    partial also unknown (the classes of which nothing is known), then one for each of the kind's `feature_names`.
+    Columns: clip_id, group, split, start_s (of the step in its file), labels (see `names_cell`), if labels are partial
+    also unknown (the unknown classes), then one column for each of the kind's `feature_names`.
 
     Args:
-        source: what `build_features` made of vectors, as `ClassicalFeatures` are: a folder, or its name on the Hub.
+        source: a dataset of vectors such as `ClassicalFeatures` from `build_features`: a folder, or its Hub name.
         path: the CSV file.
 
     Returns:
         `path`.
 
     Raises:
-        InputError: the dataset holds other features, or cannot be loaded.
+        InputError: the dataset has other features, or cannot be loaded.
     """
     features, path = load_features(source), Path(path)
     if features.kind.form is not Form.VECTORS:

@@ -1,4 +1,4 @@
-"""Reading a feature dataset: from a folder, from the Hub's cache or streamed, by the same call."""
+"""Loads a feature dataset from a folder, from the Hub's cache or streamed, with the same call."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hf_audio.files import MAX_JSON_BYTES, MAX_TABLE_BYTES
 from hf_audio.html_parts import html_lines, html_table
 from hf_audio.kinds import Kind, OfSound, kind_of, kind_of_extractor
 
-# what a dataset has beside its shards, and bytes that it has at most
+# The other files of a dataset, with their maximum sizes in bytes
 FILES = {
     "manifest.json": MAX_JSON_BYTES,
     "preprocessor_config.json": MAX_JSON_BYTES,
@@ -39,18 +39,18 @@ class FeatureDataset:
     """A feature dataset ready for training.
 
     Attributes:
-        splits: "train", "validation" and "test" as far as they exist. Rows have clip_id, group, start_s, num_frames,
-            labels (class indices), unknown where labels are partial, label where a clip has one class, part_groups
-            where there are mixtures, what the corpus knows of their clips (genre, drums ...), and the columns of their
-            kind, undecoded; FeatureCollator makes batches of them.
+        splits: those of "train", "validation" and "test" that exist. Rows have clip_id, group, start_s, num_frames,
+            labels (class indices), unknown if labels are partial, label if each clip has one class, part_groups if
+            there are mixtures, metadata of the corpus (genre, drums ...), and the columns of the kind, undecoded;
+            FeatureCollator makes batches from them.
         labels: the classes.
-        extractor: the published extractor that makes the same features of a waveform, with this dataset's statistics.
-            For waveforms, it may be replaced by the one of the model to be trained.
-        manifest: manifest.json.
-        source: folder or Hub repository it was loaded from.
-        index: index.parquet, where the clips are listed.
-        streamed: what reads a streamed train split from any of its rows on; None where all splits are local.
-        of_sound: how features are computed of the sound in the rows, see `computed_features`; None where features are
+        extractor: the published extractor that computes the same features from a waveform, with this dataset's
+            statistics. For waveforms, it may be replaced by that of the model to train.
+        manifest: content of manifest.json.
+        source: folder or Hub repository that it was loaded from.
+        index: path of index.parquet, which lists the clips.
+        streamed: reads a streamed train split from any row; None if all splits are local.
+        of_sound: how features are computed from the sound in the rows, see `computed_features`; None if features are
             stored.
     """
 
@@ -81,18 +81,18 @@ class FeatureDataset:
 
     @property
     def name(self) -> str:
-        """The last part of its source; of RUN/features, the run's."""
+        """The last part of its source; for RUN/features, the name of the run."""
         source = Path(self.source).absolute()
         return source.parent.name if source.name == "features" else source.name
 
     @property
     def kind(self) -> Kind:
-        """What its features are: fbank, spectrogram, waveform, classical ..."""
+        """The kind of its features: fbank, spectrogram, waveform, classical ..."""
         return cast(Kind, self.of_sound) if self.of_sound else kind_of(self.parameters)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Of what made the features: everything that decides their values."""
+        """All parameters of the extractor that determine the features."""
         return self.manifest["extractor"]
 
     @property
@@ -102,7 +102,7 @@ class FeatureDataset:
 
     @property
     def corpus(self) -> str:
-        """Title of the corpus that it was built of."""
+        """Title of the corpus that it was built from."""
         return self.manifest["corpus"]["name"]
 
     @property
@@ -112,12 +112,12 @@ class FeatureDataset:
 
     @property
     def longest_row(self) -> int:
-        """Length of a full window as rows count it in num_frames: samples where features are computed of sound."""
+        """Length of a full window in the unit of num_frames in rows: samples if features are computed from sound."""
         return self.of_sound.window_samples if self.of_sound else self.window_frames
 
     @property
     def clip_columns(self) -> ClipColumns:
-        """What rows say of their clip."""
+        """The columns that describe the clip of a row."""
         return clip_columns(self.manifest)
 
     @property
@@ -126,7 +126,7 @@ class FeatureDataset:
         return ["labels", "unknown"] if self.clip_columns.is_partial else ["labels"]
 
     def clips(self) -> pa.Table:
-        """The index, a row a clip, those included that were left out: read and checked at each call, and not kept."""
+        """The index, one row per clip, including excluded clips; it is read and checked at each call."""
         return read_clips(self.index, self.clip_columns)
 
     def num_windows(self, split: str) -> int:
@@ -134,7 +134,7 @@ class FeatureDataset:
         return self.manifest["splits"][split]["num_windows"]
 
     def class_counts(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Clips of each class, and clips of which it is known whether they have it: int64 `[classes]` each."""
+        """Clips per class, and clips per class with a known label: int64 `[classes]` each."""
         facts = self.manifest["splits"][split]
         names, num_clips = self.labels.names, facts["num_clips"]
         known_counts = facts.get("known_counts") or dict.fromkeys(names, num_clips)
@@ -146,20 +146,20 @@ class FeatureDataset:
 def load_features(
     source: str | Path, *, streaming: bool = False, token: str | bool | None = None, revision: str | None = None
 ) -> FeatureDataset:
-    """Load a feature dataset that `build_features` wrote.
+    """Loads a feature dataset that `build_features` wrote.
 
     Args:
         source: a folder, or a dataset repository on the Hub such as "someone/irmas-fbank".
-        streaming: read the train split while it is used instead of downloading it first. Validation and test are
-            small and need an order, so they are always local.
-        token: Hub token, for private repositories; by default HF_TOKEN or the one that is logged in. A process that
-            streams from several private repositories should set HF_TOKEN, since `datasets` keeps one token only.
+        streaming: read the train split during training instead of downloading it first. Validation and test are small
+            and need a fixed order, so they are always local.
+        token: Hub token, for private repositories; by default HF_TOKEN or the stored token. A process that streams
+            from several private repositories should set HF_TOKEN, because `datasets` keeps only one token.
         revision: branch, tag or commit on the Hub.
 
     Raises:
-        InputError: neither a folder nor a repository; no access; an unfinished build; not a feature dataset; a group
-            in two splits; files that are not what `build_features` writes, or contradict each other. What is wrong
-            with a streamed row is said when it is read.
+        InputError: neither a folder nor a repository; no access; an unfinished build; not a feature dataset; a group in
+            two splits; files that `build_features` does not write, or that contradict each other. Errors in streamed
+            rows are raised when they are read.
     """
     files = DatasetFiles.of(source, token, revision)
     facts = _read_facts(files)
@@ -176,7 +176,7 @@ def load_features(
 
 
 def check_features(folder: str | Path) -> None:
-    """Refuses a folder that `load_features` would refuse; all of it is read once, and nothing is kept.
+    """Refuses a folder that `load_features` would refuse; reads all of it once and stores nothing.
 
     Raises:
         InputError: see `load_features`.
@@ -188,7 +188,7 @@ def check_features(folder: str | Path) -> None:
 
 
 class _Facts(NamedTuple):
-    """What a dataset says beside its rows, found to fit together; `listed` has what the index lists of each split."""
+    """The facts about a dataset outside its rows, checked for consistency; `listed` has the index of each split."""
 
     manifest: dict[str, Any]
     columns: ClipColumns
@@ -198,7 +198,7 @@ class _Facts(NamedTuple):
 
 
 def _read_facts(files: DatasetFiles) -> _Facts:
-    paths = {name: files.path(name, most_bytes) for name, most_bytes in FILES.items()}
+    paths = {name: files.path(name, max_bytes) for name, max_bytes in FILES.items()}
     manifest = read_manifest(paths["manifest.json"])
     columns = clip_columns(manifest)
     listed = read_index(paths[INDEX], paths["excluded.csv"], columns, files.source)
@@ -208,13 +208,13 @@ def _read_facts(files: DatasetFiles) -> _Facts:
 
 
 def check_same_extractor(stored: Any, wanted: Any) -> None:
-    """Refuse to train on features that a model was not made for.
+    """Refuses to train on features that a model cannot read.
 
-    Window length and statistics are not compared: a model can be adapted to those, not to another kind of feature.
+    Window length and statistics are not compared: a model can adapt to them, but not to another kind of feature.
 
     Args:
         stored: extractor of the feature dataset.
-        wanted: extractor of the model; one that is of no kind's reads waveforms.
+        wanted: extractor of the model; one that belongs to no kind reads waveforms.
 
     Raises:
         InputError: names every difference.
@@ -222,12 +222,12 @@ def check_same_extractor(stored: Any, wanted: Any) -> None:
     there, here = kind_of_extractor(stored), kind_of_extractor(wanted)
     if there is not here:
         raise InputError(
-            f"The features are {there.name} ({there.described}) and the model reads {here.described}, by its "
-            f"{type(wanted).__name__}: give --features {here.name}, or choose a model that reads {there.described}"
+            f"The features are {there.name} ({there.described}), but the model reads {here.described} (its extractor "
+            f"is {type(wanted).__name__}): give --features {here.name}, or choose a model that reads {there.described}"
         )
     stored, wanted = stored.to_dict(), wanted.to_dict()
     others = [
-        f"{key} {stored.get(key)} there, {wanted.get(key)} wanted"
+        f"{key} is {stored.get(key)}, expected {wanted.get(key)}"
         for key in there.compared
         if stored.get(key) != wanted.get(key)
     ]

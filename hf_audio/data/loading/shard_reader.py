@@ -1,10 +1,10 @@
-"""Shards of a feature dataset as `datasets` rows: in place where they are local files, or streamed.
+"""Shards of a feature dataset as `datasets` rows: local files are read in place, others are streamed.
 
-`datasets` alone would read whatever stands there: by the card's settings, more columns than ours, addresses that it
-opens as images. Here the columns, their types and the way they are packed are those that `build_features` writes, and
-every row is checked as it is read.
+Plain `datasets` would read anything: settings of the card, columns that are not ours, addresses that it opens as
+images. Here only the columns, types and encodings that `build_features` writes are accepted, and every row is checked
+when it is read.
 
-`datasets` replaces `open`, `Path` and more in the module of a builder by its own, so this one has none of them.
+`datasets` patches `open`, `Path` and more in the module of a builder, so this module uses none of them.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from hf_audio.errors import InputError
 
 
 class ShardReader(ArrowBasedBuilder):
-    """One split's rows.
+    """Reads the rows of one split.
 
     Args:
         split: its name.
-        shards: what `open_shard` opens, in order.
-        open_shard: gives the file of a shard; it goes to the processes that read.
-        rules: what every row must keep.
-        shard_windows: rows of each shard.
+        shards: names for `open_shard`, in order.
+        open_shard: opens a shard; it is pickled for the processes that read.
+        rules: for every row.
+        shard_windows: number of rows of each shard.
         num_bytes: of all shards.
-        versions: of shards that are local files, one each: they change where a file does.
+        versions: the `file_version` of each shard, if shards are local files.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class ShardReader(ArrowBasedBuilder):
         super().__init__(dataset_name="hf_audio_places" if versions else "hf_audio_features", config_id=identity[:32])
 
     def local(self) -> Dataset:
-        """All rows of local files, which stay where they are.
+        """All rows of local files, without copying large values.
 
-        They are read and checked once. What the cache of `datasets` then has of them, a hundredth of their size, are
-        their small columns and the places of the large ones.
+        They are read and checked once. The cache of `datasets` then has the small columns and the places of large
+        values, about a hundredth of the size.
 
         Raises:
-            InputError: a shard or a row that is not as it should be.
+            InputError: a damaged shard or row.
         """
         try:
             self.download_and_prepare()
@@ -74,15 +74,15 @@ class ShardReader(ArrowBasedBuilder):
         return Dataset(places.data, info=info, split=places.split)
 
     def streamed(self) -> IterableDataset:
-        """The rows as they are read; errors come with the row that has them."""
+        """The rows, read one after the other; an error is raised at the faulty row."""
         return self.as_streaming_dataset(self.split)
 
     def rows_from(self, shard: str, start: int) -> Iterator[RecordBatch]:
-        """The rows of one shard from one of them on; row groups before that one are not read.
+        """The rows of one shard, starting at one of them; row groups before it are not read.
 
         Args:
             shard: one of `shards`.
-            start: the row's place in it.
+            start: number of the first row.
 
         Raises:
             InputError: see `local`.
@@ -92,7 +92,7 @@ class ShardReader(ArrowBasedBuilder):
                 yield from rows.to_batches()
 
     def tables(self) -> Iterator[Table]:
-        """The rows a piece at a time, without a cache.
+        """The rows, one row group at a time, without a cache.
 
         Raises:
             InputError: see `local`.

@@ -1,15 +1,15 @@
-"""The order of a streamed epoch: reckoned, not read, so that any place in it is found without what lies before.
+"""The order of a streamed epoch: computed in advance, so that any position can be found without reading what is before.
 
-    sequence   shards one behind the other, in an order of the seed and the epoch
-    lane       a stretch of the sequence for each process, and in it one for each of its workers, read side by side
-    block      a few thousand windows in a row of a lane, in a random order of their own: all that is held in memory
+    sequence   shards one after the other, in an order that depends on the seed and the epoch
+    lane       a stretch of the sequence for each worker of each process; lanes are read in parallel
+    block      a few thousand consecutive windows of a lane, shuffled: all that is held in memory
 
     shards        | 7      | 2       | 5      | 0       | 3      | ...
     lanes         | process 0, worker 0 | process 0, worker 1 | process 1, worker 0 | ...
     blocks        |......|......|.....  |......|......|.....  | ...
 
-Lanes are equal to a batch, whatever the shards are: two of them may read different rows of one shard. Batches of a
-process come from its workers by turns, as a DataLoader asks for them.
+Lanes have equal lengths up to one batch, independent of shards: two lanes may read different rows of one shard. Batches
+of a process come from its workers in turn, as a DataLoader requests them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 
 
 class Stretch(NamedTuple):
-    """Rows of one shard, by its number: the first of them, and how many."""
+    """Consecutive rows of one shard: its number, the first row, and the number of rows."""
 
     shard: int
     first: int
@@ -33,7 +33,7 @@ class Stretch(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Windows that are shuffled among themselves, by their place in the sequence: the first, and how many."""
+    """Windows that are shuffled together: position of the first one in the sequence, and their number."""
 
     first: int
     count: int  # type: ignore[assignment]  # the name of a tuple's method
@@ -41,14 +41,14 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class StreamOrder:
-    """Which windows each batch of each process has.
+    """Decides which windows each batch of each process has.
 
     Attributes:
-        shard_windows: windows of each shard.
+        shard_windows: number of windows of each shard.
         batch_size: of one process.
-        block_windows: of a block, at most.
-        world_size: processes.
-        num_lanes: of one process, one for each of its workers.
+        block_windows: maximum number of windows in a block.
+        world_size: number of processes.
+        num_lanes: of one process, one per worker.
         seed: of the order.
     """
 
@@ -61,28 +61,28 @@ class StreamOrder:
 
     @property
     def division(self) -> dict[str, int]:
-        """What decides the order beside the dataset and the seed."""
+        """The settings that determine the order, besides the dataset and the seed."""
         return {"processes": self.world_size, "workers": self.num_lanes, "batch_size": self.batch_size}
 
     @property
     def num_windows(self) -> int:
-        """Of an epoch, over all processes."""
+        """Windows of an epoch, over all processes."""
         return sum(self.shard_windows)
 
     @property
     def num_batches(self) -> int:
-        """Of one process in an epoch, the same for each."""
+        """Batches of one process in an epoch, the same for each process."""
         return math.ceil(self.num_windows / (self.world_size * self.batch_size))
 
     def counted(self, rank: int, batch: int) -> int:
-        """How many windows of a batch, the first ones, belong to the epoch; only last batches have others too."""
+        """The number of windows of a batch that belong to the epoch; the rest, in last batches only, is filled up."""
         before = (batch * self.world_size + rank) * self.batch_size
         return min(max(self.num_windows - before, 0), self.batch_size)
 
     def blocks(self, rank: int, lane: int, batch: int = 0) -> Iterator[tuple[Block, int]]:
-        """The blocks of a lane from one of its batches on, each with how many of its windows come before that batch.
+        """The blocks of a lane starting at one of its batches, each with its number of windows before that batch.
 
-        They fill all batches of the lane: windows of other lanes, a block of their own at the end, fill up the last.
+        They fill all batches of the lane: a last block of windows from other lanes fills up the last batch.
         """
         first, own = self._lanes[rank * self.num_lanes + lane]
         edges = [*range(0, own, self.block_windows), own, self.batches_of(lane) * self.batch_size]
@@ -91,11 +91,11 @@ class StreamOrder:
                 yield Block(first + begin, end - begin), max(0, batch * self.batch_size - begin)
 
     def batches_of(self, lane: int) -> int:
-        """Of each process's epoch."""
+        """Batches of a lane in an epoch."""
         return len(range(lane, self.num_batches, self.num_lanes))
 
     def stretches(self, epoch: int, first: int, count: int) -> Iterator[Stretch]:
-        """Where windows in a row of an epoch's sequence lie; behind its end it begins again."""
+        """Where consecutive windows of an epoch's sequence are stored; after its end it starts again."""
         shards = np.random.default_rng((self.seed, epoch)).permutation(len(self.shard_windows))
         ends = np.cumsum(np.array(self.shard_windows)[shards])
         while count:
@@ -108,12 +108,12 @@ class StreamOrder:
             first, count = first + taken, count - taken
 
     def shuffled(self, epoch: int, block: Block) -> np.ndarray:
-        """The order of a block: int64 `[count]`, places in it."""
+        """The order of a block: positions within it, int64 `[count]`."""
         return np.random.default_rng((self.seed, epoch, 1 + block.first)).permutation(block.count)
 
     @cached_property
     def _lanes(self) -> list[tuple[int, int]]:
-        """Of each lane the first window in the sequence and how many are its own, process after process."""
+        """For each lane the position of its first window and its number of windows, process after process."""
         last = self.num_batches - 1
         sizes = [
             self.batches_of(lane) * self.batch_size

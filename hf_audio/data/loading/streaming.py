@@ -1,4 +1,4 @@
-"""A streamed train split in batches that are asked for by number: each window once an epoch, from any place on."""
+"""A streamed train split, read in batches by number: each window once per epoch, starting at any batch."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from torch.utils.data import Dataset, Sampler
 from hf_audio.data.loading.shard_reader import ShardReader
 from hf_audio.data.loading.stream_order import StreamOrder, Stretch
 
-# Of these the next one is drawn. More mix better and take longer until the first one comes: three shards are read.
+# Windows in the shuffle buffer, about three shards. More shuffle better, but delay the first batch.
 BLOCK_WINDOWS = 3000
-BLOCK_BYTES = 384 << 20  # of large windows fewer make a block
+BLOCK_BYTES = 384 << 20  # limits blocks of large windows
 
 
 class StreamedBatch(NamedTuple):
-    """A batch of one process: of which epoch, and its number in it."""
+    """A batch of one process: its epoch, and its number in the epoch."""
 
     epoch: int
     number: int
 
 
 class StreamedWindows(Dataset):
-    """One process's share of a streamed split. A DataLoader asks for batches by number, see `StreamedBatches`.
+    """One process's share of a streamed split. A DataLoader requests batches by number, see `StreamedBatches`.
 
-    Batches are read fast in the order of their numbers, by as many workers as `num_workers` says, and right in any:
-    one that does not follow the last one of its worker is sought, with its block (`StreamOrder`), and what lies before
-    is not read. So a run is taken up in the middle of an epoch as soon as it begins.
+    Batches can be read in any order, and fast in the order of their numbers with `num_workers` workers. If a batch does
+    not follow its worker's last one, the worker reads the block of the batch (`StreamOrder`) and nothing before it. So
+    a run resumes in the middle of an epoch without delay.
 
     Args:
         shards: of the split.
         batch_size: of one process.
-        rank, world_size: which process of how many.
-        num_workers: of this process's DataLoader; at most `max_workers(shards, world_size)` are of use.
-        seed: of the order, which depends on the epoch, the number of processes and of their workers too.
-        block_windows: of how many windows the next one is drawn, where they are small.
+        rank, world_size: number of this process, and of all processes.
+        num_workers: of this process's DataLoader; more than `max_workers(shards, world_size)` have no benefit.
+        seed: of the order, which also depends on the epoch and the numbers of processes and workers.
+        block_windows: size of the shuffle buffer, if windows are small.
     """
 
     def __init__(
@@ -68,19 +68,19 @@ class StreamedWindows(Dataset):
         """The rows of a batch.
 
         Raises:
-            InputError: a shard or a row that is not as it should be.
+            InputError: a damaged shard or row.
         """
         turn, lane = divmod(batch.number, self.order.num_lanes)
         wanted = (batch.epoch, lane, turn)
         if wanted != self._next:
             self._rows = self._read(*wanted)
-        self._next = None  # unless all goes well
+        self._next = None  # in case of an error
         rows = list(islice(self._rows, self.order.batch_size))
         self._next = (batch.epoch, lane, turn + 1)
         return rows
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what is being read: a worker reads for itself."""
+        """The state without open readers: each worker opens its own."""
         return {**self.__dict__, "_rows": iter(()), "_next": None}
 
     def _read(self, epoch: int, lane: int, batch: int) -> Iterator[dict[str, Any]]:
@@ -92,7 +92,7 @@ class StreamedWindows(Dataset):
             yield from _rows_at(next(stored), self.order.shuffled(epoch, block)[num_before:])
 
     def _stored(self, stretches: Iterable[Stretch]) -> Iterator[RecordBatch]:
-        """Rows as they are stored, one stretch after the other."""
+        """Rows in stored order, one stretch after the other."""
         names = list(self.shards.shards)
         for shard, first, count in stretches:
             for rows in self.shards.rows_from(names[shard], first):
@@ -112,7 +112,7 @@ class StreamedBatches(Sampler[StreamedBatch]):
         return self.num_batches
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the order of the next epoch; Trainer calls it before each."""
+        """Chooses the order of the next epoch; Trainer calls it before each epoch."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[StreamedBatch]:
@@ -120,12 +120,12 @@ class StreamedBatches(Sampler[StreamedBatch]):
 
 
 def max_workers(shards: ShardReader, world_size: int) -> int:
-    """The most DataLoader workers a process that have about a shard each: more would read the same ones."""
+    """The maximum number of useful DataLoader workers per process: more would read the same shards."""
     return max(1, len(shards.shards) // world_size)
 
 
 def _cut(stored: Iterator[RecordBatch], counts: Iterable[int]) -> Iterator[list[RecordBatch]]:
-    """Rows in blocks of so many each; nothing of a block is kept when the next one is read."""
+    """Rows in blocks of `counts` rows; a block is released before the next one is read."""
     rest = None
     for count in counts:
         block = []
@@ -139,7 +139,7 @@ def _cut(stored: Iterator[RecordBatch], counts: Iterable[int]) -> Iterator[list[
 
 
 def _rows_at(block: list[RecordBatch], places: np.ndarray) -> Iterator[dict[str, Any]]:
-    """The rows of a block at these places, in this order."""
+    """The rows of a block at these positions, in this order."""
     starts = np.cumsum([0, *(len(rows) for rows in block)])
     parts = np.searchsorted(starts, places, side="right") - 1
     for part, place in zip(parts.tolist(), (places - starts[parts]).tolist(), strict=True):

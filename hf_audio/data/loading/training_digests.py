@@ -1,10 +1,10 @@
-"""Which clips and groups a model was trained and validated on, as digests beside it: known again, and not told.
+"""Digests of the clips and groups that a model was trained and validated on, stored with the model.
 
-    training_data.parquet    digest: uint64, of each clip and group; the schema's metadata counts them
+    training_data.parquet    digest: uint64, of each clip and group; the schema's metadata has their numbers
 
-A digest is the beginning of the SHA-256 of a salt and the name. So nobody reads the names of speakers or files out of
-it, and someone who has the same data finds them. (Who guesses a name can ask whether it is there, as with any list
-that something can be looked up in.)
+A digest is the beginning of the SHA-256 of a salt and the name. Names of speakers or files cannot be read from it, but
+someone with the same data can find them. (Anyone can check whether a guessed name is in there, as with any list that
+can be searched.)
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ MAX_LETTERS = 10_000
 
 
 class TrainedOn(NamedTuple):
-    """What a model was trained and validated on.
+    """The training and validation data of a model.
 
     Attributes:
         corpus: its title.
-        source: the dataset of the Hub that the recordings are of; empty where there is none.
+        source: the Hub dataset of the recordings; empty if there is none.
         salt: of the digests.
-        digests: uint64 of each of PARTS, sorted.
+        digests: uint64 for each of PARTS, sorted.
     """
 
     corpus: str
@@ -50,12 +50,12 @@ class TrainedOn(NamedTuple):
     digests: dict[str, np.ndarray]
 
     def holds(self, part: str, names: Iterable[str]) -> np.ndarray:
-        """Which names are among one of PARTS, bool `[names]`."""
+        """Which names are in one of PARTS, bool `[names]`."""
         return np.isin(digests_of(names, part.split()[1], self.salt), self.digests[part])
 
 
 def digests_of(names: Iterable[str], what: str, salt: str) -> np.ndarray:
-    """uint64 `[names]`; of clips and groups that are called alike they differ."""
+    """Digests, uint64 `[names]`; a clip and a group with the same name have different digests."""
     begin = hashlib.sha256(f"{salt} {what} ".encode())
     found = []
     for name in names:
@@ -66,13 +66,13 @@ def digests_of(names: Iterable[str], what: str, salt: str) -> np.ndarray:
 
 
 def write_training_data(folder: Path, features: FeatureDataset) -> None:
-    """Writes what of a feature dataset a model was trained and validated on."""
+    """Writes the digests of the clips and groups of a feature dataset that a model was trained and validated on."""
     names = {}
     clips = features.clips()
     for split in ("train", "validation"):
         its = of_split(clips, split)
         rows = features.splits.get(split)
-        if isinstance(rows, Dataset):  # a share of them, perhaps; of a stream it is all
+        if isinstance(rows, Dataset):  # may be a share of the split; a stream is always all of it
             its = its.filter(is_one_of(its["clip_id"], rows.unique("clip_id")))
         names[f"{split} clips"] = its["clip_id"].to_pylist()
         names[f"{split} groups"] = names_in(groups_and_splits(its)["group"])
@@ -90,10 +90,10 @@ def write_training_data(folder: Path, features: FeatureDataset) -> None:
 
 
 def read_training_data(path: Path) -> TrainedOn:
-    """What `write_training_data` wrote; the file may be untrusted.
+    """Reads and checks a file of `write_training_data`, which may be untrusted.
 
     Raises:
-        InputError: another file.
+        InputError: it is not such a file.
     """
     with open_regular(path) as file:
         try:
@@ -101,12 +101,11 @@ def read_training_data(path: Path) -> TrainedOn:
             facts = _checked(parquet)
             values = parquet.read(use_threads=False)["digest"].to_numpy()
             if len(values) != sum(facts["counts"].values()):
-                raise ValueError("its counts are others")
+                raise ValueError("its counts do not match")
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
             raise InputError(
                 f"{path.name} next to the model cannot be read as a list of its training data ({one_line(error)}): "
-                "download the "
-                "model again, or remove the file"
+                "download the model again, or remove the file"
             ) from error
     ends = np.cumsum([facts["counts"][part] for part in PARTS])
     parts = dict(zip(PARTS, np.split(values, ends[:-1]), strict=True))
@@ -114,17 +113,17 @@ def read_training_data(path: Path) -> TrainedOn:
 
 
 def _checked(parquet: pq.ParquetFile) -> dict:
-    """What the file says of itself, once its head says that it is what it should be."""
+    """The metadata of the file, after its schema and encodings were checked."""
     if not parquet.schema_arrow.equals(SCHEMA):
-        raise ValueError("its columns are others")
+        raise ValueError("it has other columns")
     groups = [parquet.metadata.row_group(number).column(0) for number in range(parquet.num_row_groups)]
     packed = any(one.compression != "UNCOMPRESSED" or not set(one.encodings) <= PLAIN_ENCODINGS for one in groups)
     if packed or 8 * parquet.metadata.num_rows > MAX_TABLE_BYTES:
-        raise ValueError("its values are packed, or too many")
+        raise ValueError("it has compressed values, or too many")
     facts = json.loads((parquet.schema_arrow.metadata or {})[FACTS])
     texts = [facts["corpus"], facts["source"], facts["salt"]]
     if not all(isinstance(text, str) and len(text) <= MAX_LETTERS for text in texts):
-        raise ValueError("its texts are none")
+        raise ValueError("its texts are not valid")
     if set(facts["counts"]) != set(PARTS) or not all(type(one) is int and one >= 0 for one in facts["counts"].values()):
-        raise ValueError("its counts are none")
+        raise ValueError("its counts are not valid")
     return facts

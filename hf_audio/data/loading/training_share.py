@@ -1,4 +1,4 @@
-"""Training on a share of the labeled clips: how well does a model do with 5 % of the labels?"""
+"""Training on a share of the labeled clips, for example to measure a model with 5 % of the labels."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ logger = named_logger(__name__)
 
 
 def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) -> FeatureDataset:
-    """The dataset with whole groups of its train split left out; validation, test and statistics stay as they are.
+    """The dataset without some groups of its train split; validation, test and statistics do not change.
 
-    A mixture stays where all its parts do, so a small share keeps few of them. The manifest counts what is left, so
-    that class weights, reports and the check for another run's checkpoints go by it.
+    A mixture stays only if all its parts do, so a small share keeps few mixtures. The manifest has the new counts, for
+    class weights, reports and the check for another run's checkpoints.
 
     Args:
         features: with a local train split.
@@ -31,7 +31,7 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
         seed: of the draw, see `draw_share`.
 
     Raises:
-        InputError: a fraction out of range, or a train split that is streamed.
+        InputError: a fraction out of range, or a streamed train split.
     """
     if not 0 < fraction <= 1:
         raise InputError(f"--train_fraction must be above 0 and at most 1, found {fraction:g}: try 0.05")
@@ -39,7 +39,7 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
         return features
     train = features.splits["train"]
     if isinstance(train, datasets.IterableDataset):
-        raise InputError("A fraction of the training groups cannot be streamed: give --streaming false")
+        raise InputError("A fraction of the training groups cannot be streamed: add --streaming false")
     of_mixtures = ["part_groups"] if features.clip_columns.is_mixed else []
     columns = train.select_columns(["group", "clip_id", *features.label_columns, *of_mixtures]).to_dict()
     labels_of = dict(zip(columns["clip_id"], columns["labels"], strict=True))
@@ -48,7 +48,7 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
     index_of = {group: index for index, group in enumerate(groups)}
     counts = np.zeros((len(groups), len(features.labels)), dtype=np.int64)
     for clip_id, its_groups in groups_of.items():
-        if len(its_groups) == 1:  # mixtures are of their parts' groups, and count for none of them
+        if len(its_groups) == 1:  # a mixture has the groups of its parts, and is counted for none of them
             counts[index_of[its_groups[0]], labels_of[clip_id]] += 1
     kept = {groups[index] for index in draw_share(counts, fraction, seed)}
     clips = [clip_id for clip_id, its_groups in groups_of.items() if kept.issuperset(its_groups)]
@@ -64,7 +64,7 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
         "num_groups": len(kept),
         "label_counts": dict(zip(features.labels.names, label_counts.tolist(), strict=True)),
     }
-    facts.pop("source_rates", None)  # which are those of all clips
+    facts.pop("source_rates", None)  # they are those of all clips
     if "known_counts" in facts:
         unknown_of = dict(zip(columns["clip_id"], columns["unknown"], strict=True))
         unknown = Counter(index for clip_id in clips for index in unknown_of[clip_id])
@@ -73,6 +73,6 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
 
 
 def _groups(columns: Mapping[str, list]) -> Iterator[Sequence[str]]:
-    """What must stay together with each row: its clip's group, or those of the parts of a mixture."""
+    """The groups of each row: that of its clip, or those of a mixture's parts."""
     for group, parts in zip(columns["group"], columns.get("part_groups") or repeat(()), strict=False):
         yield parts or (group,)

@@ -1,7 +1,7 @@
-"""Values of a column that stay in their Parquet files: found once, then read there, without a copy of the dataset.
+"""Columns whose values stay in their Parquet files: located once, then read in place, without copying the dataset.
 
-Feature shards are not packed, so every value lies in its file as it is, one behind the other. What a dataset needs to
-read a row is the place of its value: a few bytes, however large the window.
+Feature shards are not compressed, so their values are in the file one after the other, unchanged. To read a row, a
+dataset only needs the place of its value: a few bytes, however large the window.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from hf_audio.errors import InputError
 from hf_audio.files import open_regular
 
 PLACE = pa.struct({"shard": pa.int32(), "offset": pa.int64(), "length": pa.int64(), "path": pa.string()})
-# in front of a value of variable length, PLAIN encoding writes its length
+# PLAIN encoding writes the length before each value of variable length
 LENGTH_BYTES = 4
-# A process opens files by the thousand for a large dataset, and systems allow it about 1,000.
+# A large dataset has thousands of files, and systems let a process open about 1,000.
 MAX_OPEN = 256
 
 
 @dataclass
 class ValueInPlace:
-    """A `datasets` feature: stored is where a value lies, given is the value as `undecoded` columns have it.
+    """A `datasets` feature that stores the place of a value and decodes to the value, like `undecoded` columns.
 
     Args:
-        are_numbers: a list of float32; else the bytes of an image or a sound.
-        files: of the shards, each with its `file_version`. They are of this machine, and go into no metadata.
+        are_numbers: whether it is a list of float32; otherwise it is the bytes of an image or a sound.
+        files: of the shards, each with its `file_version`. Paths of this machine are not written to metadata.
     """
 
     are_numbers: bool = False
@@ -55,10 +55,10 @@ class ValueInPlace:
         return self.pa_type
 
     def decode_example(self, place: dict[str, int], token_per_repo_id: object = None) -> Any:
-        """The value that lies at a place.
+        """The value at a place.
 
         Raises:
-            InputError: its file is no longer the one that was loaded.
+            InputError: its file has changed since it was loaded.
         """
         offset = place["offset"]
         value = _opened(*self._files[place["shard"]])[offset : offset + place["length"]]
@@ -66,18 +66,18 @@ class ValueInPlace:
 
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # "experimental", for every user of this package
+    warnings.simplefilter("ignore")  # every user of this package would see "experimental"
     register_feature(ValueInPlace, "ValueInPlace")
 
 
 def file_version(path: str) -> str:
-    """Changes where the file does."""
+    """A string that changes if the file changes."""
     facts = os.stat(path)
     return f"{facts.st_size}:{facts.st_mtime_ns}"
 
 
 def with_places(features: Features, files: Sequence[tuple[str, str]] = ()) -> Features:
-    """The same columns, the large ones of which are in place."""
+    """The same columns; large ones are read in place."""
     return Features({name: _in_place(kind, files) or kind for name, kind in features.items()})
 
 
@@ -90,15 +90,17 @@ def _in_place(kind: Any, files: Sequence[tuple[str, str]]) -> ValueInPlace | Non
 
 
 def placed(table: pa.Table, group: pq.RowGroupMetaData, shard: int, path: str, features: Features) -> pa.Table:
-    """The rows of a row group, with the places of the values that are in place.
+    """The rows of a row group, with places instead of values in columns that are read in place.
 
     Args:
-        table: what was read of the group.
-        shard: the number of its file, and `path` the file.
-        features: the columns, as `with_places` has them.
+        table: the rows.
+        group: metadata of the row group.
+        shard: number of the file.
+        path: of the file.
+        features: the columns, from `with_places`.
 
     Raises:
-        InputError: a value does not lie in its file as it was read.
+        InputError: a value is not found in the file.
     """
     columns = [group.column(number) for number in range(group.num_columns)]
     stored = {column.path_in_schema: column for column in columns}
@@ -122,9 +124,9 @@ def _values_and_paths(column: pa.ChunkedArray, kind: ValueInPlace) -> tuple[Iter
 def _places(
     values: Iterable[bytes], before: int, chunk: pq.ColumnChunkMetaData, path: str
 ) -> Iterator[tuple[int, int]]:
-    """Offset in the file and bytes of each value; pages have heads between them, behind which the next one is sought.
+    """Offset and length of each value in the file. At page headers, the next value is searched for.
 
-    What is found is compared, so that a place has the very bytes that were read and checked, whatever a file says.
+    Values are compared, so that a place has exactly the bytes that were read and checked, whatever the file claims.
     """
     first, end = chunk.data_page_offset, 0
     with open_regular(path) as file:

@@ -1,8 +1,8 @@
-"""Arrow files as `datasets` writes them, read in part: the small columns of a batch, or one recording after the other.
+"""Partial reading of Arrow files that `datasets` wrote: the small columns of a batch, or one recording at a time.
 
-A batch is a header and a body, in which the buffers of all columns lie one behind the other, the sound among them.
-Arrow reads bodies whole. Here it is given bodies of zeros, which take no memory before they are looked at, and says
-where in them each buffer lies; of these only what is wanted is then read into its place.
+A batch has a header and a body. The body holds the buffers of all columns, one after the other, including the sound,
+and Arrow reads it as a whole. Here Arrow gets a body of zeros, which takes no memory until it is touched, and returns
+where each buffer is in it. Only the buffers that are needed are then read from the file into their places.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 
-AHEAD_BYTES = 1 << 15  # of a header, which takes about 1 kB for a few columns
-GAP_BYTES = 1 << 16  # less between two buffers is read with them
+AHEAD_BYTES = 1 << 15  # read ahead for headers, which take about 1 kB for a few columns
+GAP_BYTES = 1 << 16  # a smaller gap between two buffers is read along with them
 MAX_BODY_BYTES = 64 << 30
-COMPRESSED = "compressed batches, which are not read; save the dataset again by datasets"
-_GOES_ON = b"\xff\xff\xff\xff"  # before the length of each header, but in files of before 2019
+COMPRESSED = "compressed batches, which are not supported; save the dataset again with datasets"
+_GOES_ON = b"\xff\xff\xff\xff"  # before the length of each header, except in files from before 2019
 
 
 class Batch:
-    """Rows of a stream, with holes where nothing was read.
+    """Rows of a stream, with zeros where nothing was read.
 
     Attributes:
-        rows: the batch; a column may be looked at once its buffers were `read`.
+        rows: the batch; a column is valid once its buffers were `read`.
     """
 
     def __init__(self, file: BinaryIO, rows: pa.RecordBatch, body: np.ndarray, start: int) -> None:
@@ -33,10 +33,10 @@ class Batch:
         self._file, self._body, self._start = file, body, start
 
     def read(self, buffers: Sequence[pa.Buffer | None]) -> int:
-        """Reads buffers of columns of `rows` into their places; the bytes that they take.
+        """Reads buffers of columns of `rows` into their places, and returns the number of bytes read.
 
         Raises:
-            pa.ArrowInvalid: a buffer lies outside of the batch, or the file ends before.
+            pa.ArrowInvalid: a buffer is outside the batch, or the file is truncated.
         """
         ranges = sorted(self._range(one) for one in buffers if one is not None and one.size)
         joined: list[list[int]] = []
@@ -50,10 +50,10 @@ class Batch:
         return sum(last - first for first, last in joined)
 
     def stretch(self, buffer: pa.Buffer, first: int, last: int) -> bytes:
-        """Some bytes of a buffer that was not read.
+        """Some bytes of a buffer, directly from the file.
 
         Raises:
-            pa.ArrowInvalid: they lie outside of it.
+            pa.ArrowInvalid: they are outside the buffer.
         """
         begin, end = self._range(buffer)
         if not 0 <= first <= last <= end - begin:
@@ -73,15 +73,15 @@ def stream_schema(file: BinaryIO) -> pa.Schema:
 
 
 def stream_batches(file: BinaryIO) -> Iterator[Batch]:
-    """The batches of a stream, of which nothing but their headers was read.
+    """The batches of a stream, of which only the headers were read.
 
     Raises:
-        pa.ArrowInvalid: it is damaged, or of a kind that `datasets` does not write.
+        pa.ArrowInvalid: it is damaged, or has features that `datasets` does not write.
     """
     headers = _Headers(file)
     stream = pa.ipc.open_stream(headers)
     if any(map(_has_dictionary, stream.schema.types)):
-        raise pa.ArrowInvalid("columns whose values are stored apart, which are not read; save it again by datasets")
+        raise pa.ArrowInvalid("dictionary-encoded columns, which are not supported; save it again with datasets")
     while True:
         try:
             rows = stream.read_next_batch()
@@ -94,7 +94,7 @@ def stream_batches(file: BinaryIO) -> Iterator[Batch]:
 
 
 class _Headers:
-    """A stream as Arrow reads it, forwards: real headers, and bodies of zeros."""
+    """A stream for Arrow to read forwards: real headers, and bodies of zeros."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.body, self.body_start, self.closed = np.zeros(0, np.uint8), 0, False
@@ -105,7 +105,7 @@ class _Headers:
         return True
 
     def read(self, size: int) -> bytes | memoryview:
-        """So many bytes from where the last ones ended: Arrow asks for a length (4 bytes), a header and a body each."""
+        """The next `size` bytes: for each batch, Arrow requests a length (4 bytes), a header and a body."""
         start = self._place
         if size == 4:
             found: bytes | memoryview = self._bytes(start, 4)
@@ -114,7 +114,7 @@ class _Headers:
             found, self._header_bytes = self._bytes(start, size), 0
         else:
             if not 0 <= size <= min(self._size - start, MAX_BODY_BYTES):
-                raise pa.ArrowInvalid(f"a batch of {size:,} bytes, of which the file has {self._size - start:,}")
+                raise pa.ArrowInvalid(f"a batch of {size:,} bytes, and only {self._size - start:,} bytes are left")
             self.body, self.body_start = np.zeros(size, np.uint8), start
             found = self.body.data
         self._place += len(found)

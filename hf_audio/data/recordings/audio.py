@@ -1,4 +1,4 @@
-"""Reading recordings, files or bytes: mixed to mono or in stereo, resampled once, every defect named."""
+"""Decodes recordings from files or bytes, as mono or stereo, resampled once; every defect is a named error."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from hf_audio.data.recordings.opening import (
 )
 from hf_audio.data.recordings.reasons import AudioError, said
 
-# below -100 dB of full scale there is nothing to hear: the peak of what is called digital silence
+# -100 dB of full scale: a recording whose peak is below counts as digital silence
 SILENT_PEAK = 1e-5
-# What rounding to 16 bits or a codec leaves where channels cancel each other: 60 dB below them.
+# Where channels cancel each other, rounding to 16 bits or a codec leaves a residue 60 dB below them
 CANCELLED = 1e-3
-# a piece of decoding: long recordings are mixed to mono piece by piece, never held in all their channels
+# Decoded at a time: long recordings are mixed to mono block by block, so that all channels are never held at once
 BLOCK_FRAMES = 1 << 20
-# an MP3 decoder needs the frames before the one it jumps to: four of 1,152 samples
+# To jump to a frame, an MP3 decoder needs the four frames of 1,152 samples before it
 MP3_LEAD_FRAMES = 4 * 1152
-# Of a recording held at once, 2 GB of float32: three hours of mono at 44.1 kHz. A few MB of FLAC can hold ten.
+# Held in memory at once, 2 GB of float32: three hours of mono at 44.1 kHz. A few MB of FLAC can hold ten hours.
 MAX_SAMPLES = 500_000_000
-# Longer stretches come in pieces where they can: 53 MB of mono at 44.1 kHz
+# `read_pieces` cuts longer stretches into pieces: 53 MB of mono at 44.1 kHz
 WHOLE_S = 300.0
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says; `format` and `subtype` in libsndfile's names, such as "WAV" and "PCM_16"."""
+    """The facts in a file's header; `format` and `subtype` are libsndfile's names, such as "WAV" and "PCM_16"."""
 
     duration_s: float
     sample_rate: int
@@ -50,7 +50,7 @@ def probe(source: Source) -> AudioInfo:
     """Duration, sample rate and channels from the header, without decoding.
 
     Raises:
-        AudioError: the file is missing, empty or no audio.
+        AudioError: the file is missing, empty or not audio.
     """
     with opened(source) as file:
         return AudioInfo(file.frames / file.samplerate, file.samplerate, file.channels, file.format, file.subtype)
@@ -59,11 +59,11 @@ def probe(source: Source) -> AudioInfo:
 def read_audio(
     source: Source, sample_rate: int, start_s: float = 0.0, end_s: float | None = None, *, stereo: bool = False
 ) -> np.ndarray:
-    """Decode a file, or the stretch of it from `start_s` to `end_s` seconds, as mono or stereo.
+    """Decodes a file, or its stretch from `start_s` to `end_s` seconds, as mono or stereo.
 
-    Channels are averaged first, so that one signal is resampled (soxr, high quality) whatever their number. In stereo,
-    the only channel of a mono file is both left and right; of more than two, the first two are taken, which are the
-    front left and right of WAV and FLAC files.
+    Channels are averaged before resampling (soxr, high quality), so that only one signal is resampled. In stereo, the
+    channel of a mono file is both left and right; of more than two channels, the first two are used, which are front
+    left and right in WAV and FLAC files.
 
     Returns:
         float32 `[samples]` at `sample_rate`, in [-1, 1]; in stereo `[2, samples]`.
@@ -85,13 +85,13 @@ def read_pieces(
     stereo: bool = False,
     may_be_silent: bool = False,
 ) -> Iterator[np.ndarray]:
-    """What `read_audio` gives, of any length: the same samples in pieces, one where it is short.
+    """The same samples as `read_audio`, of a recording of any length, in pieces; a short one is one piece.
 
     Args:
-        may_be_silent: whether silence is taken as it is, by a model that is asked what it hears, not trained on it.
+        may_be_silent: accept silence, for predictions; training refuses it.
 
     Raises:
-        AudioError: see `read_audio`; what can only be known at the end, such as silence, is said there.
+        AudioError: see `read_audio`; what can only be known at the end, such as silence, is raised there.
     """
     with opened(source) as file:
         if len(_stretch(file, start_s, end_s)) <= WHOLE_S * file.samplerate:
@@ -138,7 +138,7 @@ def _whole(
 
 
 def _upright(sound: np.ndarray) -> np.ndarray:
-    """`[samples]` or `[2, samples]` → `[samples]` or `[samples, 2]`, as soxr wants them."""
+    """`[samples]` or `[2, samples]` → `[samples]` or `[samples, 2]`, the layout of soxr."""
     return np.ascontiguousarray(sound.T)
 
 
@@ -156,7 +156,7 @@ def _finite(sound: np.ndarray) -> np.ndarray:
 
 
 def _check_heard(peak: float, source: Source, channels: int, start_s: float, end_s: float | None, stereo: bool) -> None:
-    """Refuse silence, and channels that cancel each other."""
+    """Refuses silence, and channels that cancel each other."""
     if channels > 1 and not stereo and peak < CANCELLED:
         loudest = max(float(abs(block).max()) for block in read_blocks(source, start_s, end_s))
         if peak < CANCELLED * loudest and loudest >= SILENT_PEAK:
@@ -166,10 +166,10 @@ def _check_heard(peak: float, source: Source, channels: int, start_s: float, end
 
 
 def read_blocks(source: Source, start_s: float = 0.0, end_s: float | None = None) -> Iterator[np.ndarray]:
-    """The same stretch piece by piece, as it is in the file: float32 `[samples, channels]` at the file's own rate.
+    """A stretch in blocks, neither mixed nor resampled: float32 `[samples, channels]` at the file's own rate.
 
     Raises:
-        AudioError: missing, empty, unreadable or too short, when the first or a later piece is asked for.
+        AudioError: missing, empty, unreadable or too short, raised when the first or a later block is requested.
     """
     with opened(source) as file:
         for block, full_scale in _blocks(source, file, start_s, end_s):
@@ -177,23 +177,23 @@ def read_blocks(source: Source, start_s: float = 0.0, end_s: float | None = None
 
 
 def _stretch(file: SoundFile, start_s: float, end_s: float | None) -> range:
-    """The file's own samples from `start_s` to `end_s` seconds, or to its end."""
+    """Which samples of the file lie between `start_s` and `end_s` seconds, or its end."""
     last = file.frames if end_s is None else min(round(end_s * file.samplerate), file.frames)
     return range(round(start_s * file.samplerate), last)
 
 
 def _check_fits(file: SoundFile, stretch: range, sample_rate: int, channels: int) -> None:
-    """Refuse, before anything is decoded, what would fill the memory as it is in the file or once it is resampled."""
-    most_s = MAX_SAMPLES / channels / max(file.samplerate, sample_rate)
-    if len(stretch) / file.samplerate > most_s:
+    """Refuses, before anything is decoded, what would fill the memory, either decoded or resampled."""
+    max_s = MAX_SAMPLES / channels / max(file.samplerate, sample_rate)
+    if len(stretch) / file.samplerate > max_s:
         raise AudioError(
-            f"too long: {len(stretch) / file.samplerate / 3600:.1f} h, of which at most {most_s / 3600:.1f} h are held "
-            "at once; cut it, or list stretches of it by start_s and end_s"
+            f"too long: {len(stretch) / file.samplerate / 3600:.1f} h, expected at most {max_s / 3600:.1f} h; cut it, "
+            "or list stretches of it with start_s and end_s"
         )
 
 
 def _joined(pieces: Iterator[np.ndarray], num_samples: int) -> np.ndarray:
-    """Pieces `[..., samples]` in a row, at most `num_samples`, without holding a long recording twice."""
+    """Pieces `[..., samples]` joined, at most `num_samples`, without holding a long recording twice."""
     sound, filled = next(pieces), 0
     if sound.shape[-1] == num_samples:
         return sound
@@ -205,14 +205,14 @@ def _joined(pieces: Iterator[np.ndarray], num_samples: int) -> np.ndarray:
 
 
 def _blocks(source: Source, file: SoundFile, start_s: float, end_s: float | None) -> Iterator[tuple[np.ndarray, float]]:
-    """A stretch in pieces, at least one: float32 `[samples, channels]`, each with the value that is 1."""
+    """A stretch in blocks, at least one: float32 `[samples, channels]`, each with its value of full scale."""
     stretch = _stretch(file, start_s, end_s)
     first, last = stretch.start, stretch.stop
     if not stretch:
         raise AudioError(f"too short: it ends at {file.frames / file.samplerate:.2f} s, before {start_s:.2f} s")
     if end_s is None or end_s * file.samplerate > file.frames:
         check_is_whole(source, file)
-    # libsndfile takes eight times longer to convert 16-bit samples to float than numpy does
+    # libsndfile takes eight times as long as numpy to convert 16-bit samples to float
     dtype, full_scale = ("int16", 32768.0) if file.subtype == "PCM_16" else ("float32", 1.0)
     lead = min(first, MP3_LEAD_FRAMES) if file.format == "MP3" else 0
     position, block_frames = first - lead, max(1, 2 * BLOCK_FRAMES // max(2, file.channels))

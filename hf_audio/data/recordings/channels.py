@@ -1,4 +1,4 @@
-"""Blocks of a file as it is → blocks of the channels that are wanted, in [-1, 1]."""
+"""Blocks of a file → blocks of the requested channels, in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 
 
 def mix_down(block: np.ndarray, full_scale: float) -> np.ndarray:
-    """`[samples, channels]` → `[samples]` in [-1, 1]; numpy's mean over so short an axis is seven times slower."""
+    """`[samples, channels]` → `[samples]` in [-1, 1]; numpy's mean over such a short axis is seven times slower."""
     mono = block[:, 0].copy()
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is found by the caller
+    with np.errstate(invalid="ignore", over="ignore"):  # the caller finds non-finite samples
         for channel in range(1, block.shape[1]):
             mono += block[:, channel]
         mono *= np.float32(1.0 / (full_scale * block.shape[1]))

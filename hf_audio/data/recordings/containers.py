@@ -1,7 +1,7 @@
 """Files that hold many recordings: Parquet and Arrow files of `datasets`, and tar files of WebDataset.
 
-They are read from their beginning to their end, for one recording alone costs as much as its whole row group, or all
-that lies before it in a tar. They may be untrusted, so what their headers promise is limited before it is believed.
+They are read from beginning to end, because a single recording costs as much as its whole row group, or everything
+before it in a tar. They may be untrusted, so sizes in their headers are checked against limits first.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.errors import InputError, one_line
 
 CONTAINERS = (".parquet", ".arrow", ".tar")
-# Of the list of row groups at a Parquet file's end: about 1 kB a group
+# The list of row groups at the end of a Parquet file: about 1 kB per group
 MAX_FOOTER_BYTES = 64 << 20
-# Of the sound in one row group, which may be one page: that is held as stored and unpacked, or unpacked and as a
-# dictionary, so that memory takes about twice as much
+# The sound in one row group, which may be a single page. It is held both compressed and decompressed, or decompressed
+# and as a dictionary, so it takes about twice this much memory
 MAX_GROUP_BYTES = 2 << 30
 MAX_RECORDING_BYTES = 4 << 30
-# Of the extended header of a tar's member, which holds its name
+# The extended header of a tar member, which holds its name
 MAX_TAR_HEADER_BYTES = 1 << 20
-# Recordings of a row group that are unpacked together
+# Recordings of a row group that are decompressed together
 MAX_ROWS, ROWS_BYTES = 16, 4 << 20
-# Python's own files are read faster, but have a copy of the bytes
+# Python's BytesIO reads faster than Arrow's buffers, but copies the bytes
 MAX_COPIED_BYTES = 16 << 20
 NO_SOUND = "missing: its row holds no sound"
 
@@ -41,11 +41,11 @@ OpenFile = Callable[[str], BinaryIO]
 
 
 class Part(NamedTuple):
-    """What of a container can be read without what lies before it.
+    """A part of a container that can be read without the parts before it.
 
     Attributes:
-        first_row, num_rows: its recordings; `num_rows` None where it is not known without reading.
-        num_bytes: about what they take.
+        first_row, num_rows: its recordings; `num_rows` is None if it is unknown before reading.
+        num_bytes: their approximate size.
     """
 
     first_row: int
@@ -75,19 +75,19 @@ def parts_of(path: str, field: str, open_file: OpenFile) -> list[Part]:
 def sounds(
     path: str, field: str, rows: Sequence[int], open_file: OpenFile, scratch: Path | None = None
 ) -> Iterator[tuple[int, BinaryIO | AudioError]]:
-    """The recordings in some rows of a container, with their rows, in rising order of these.
+    """The recordings in some rows of a container, with their row numbers, in ascending order.
 
-    A row that the container lacks does not come.
+    Rows that the container lacks are skipped.
 
     Args:
-        path: where the container is; `open_file` opens it.
-        field: the column with the sound, or the suffix of a tar's members that have it.
-        rows: which ones.
-        open_file: gives a file to read from and to seek in.
+        path: of the container; `open_file` opens it.
+        field: the column with the sound, or the suffix of the tar members with the sound.
+        rows: their numbers.
+        open_file: returns a file that can seek.
         scratch: a folder for recordings that are too long to be held in memory.
 
     Returns:
-        Of each row a file with the recording's bytes, or why there is none.
+        For each row a file with the recording's bytes, or why there is none.
 
     Raises:
         InputError: the container is damaged.
@@ -138,7 +138,7 @@ def _arrow_sounds(path: str, file: BinaryIO, field: str, wanted: np.ndarray) -> 
 
 
 def _values_of_batch(batch: Batch, field: str, wanted: np.ndarray) -> Iterator[tuple[int, pa.Buffer | None]]:
-    """The bytes in some rows of a batch, of which nothing was read yet, one after the other."""
+    """The bytes in some rows of a batch that is not read yet, one after the other."""
     column = batch.rows.column(field)
     is_struct = pa.types.is_struct(column.type)
     sounds = column
@@ -146,13 +146,13 @@ def _values_of_batch(batch: Batch, field: str, wanted: np.ndarray) -> Iterator[t
         sounds = column.field("bytes")
     kind = sounds.type
     if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        yield from ((row, None) for row in wanted.tolist())  # no sound, but text or paths
+        yield from ((row, None) for row in wanted.tolist())  # text or paths, not sound
         return
     valid, offsets, values = sounds.buffers()
     batch.read([column.buffers()[0] if is_struct else None, valid, offsets])
     number = np.int64 if pa.types.is_large_binary(kind) else np.int32
     if len(column) and (offsets is None or offsets.size < (len(column) + 1) * number().itemsize):
-        raise pa.ArrowInvalid(f"{len(column):,} values without a place for each")
+        raise pa.ArrowInvalid(f"fewer offsets than its {len(column):,} values")
     places = np.frombuffer(offsets, number)
     is_there = (column.is_valid().to_numpy(False) if is_struct else True) & sounds.is_valid().to_numpy(False)
     for row in wanted.tolist():
@@ -194,7 +194,7 @@ def _suffix(path: str) -> str:
 
 
 class _Member(tarfile.TarInfo):
-    """A member of a tar whose name is of a limited length: tarfile reads what holds it as a whole."""
+    """A tar member with a limited header size, because tarfile reads the header with the name at once."""
 
     content: Any
 
@@ -206,14 +206,14 @@ class _Member(tarfile.TarInfo):
 
 def _member(file: BinaryIO, member: Any, scratch: Path | None) -> BinaryIO | AudioError:
     if member.size > MAX_RECORDING_BYTES:
-        return AudioError(f"too large: {member.size:,} bytes, at most {MAX_RECORDING_BYTES:,} are read of a container")
+        return AudioError(f"too large: {member.size:,} bytes, expected at most {MAX_RECORDING_BYTES:,} in a container")
     return held(member.content, member.size, scratch)
 
 
 def _values(
     batches: Iterator[pa.RecordBatch], field: str, wanted: np.ndarray
 ) -> Iterator[tuple[int, pa.Buffer | None]]:
-    """The bytes in the wanted rows of batches that follow each other; None where a row has none."""
+    """The bytes in the wanted rows of consecutive batches; None for a row without bytes."""
     first, last = 0, int(wanted[-1])
     for batch in batches:
         end = first + len(batch)
@@ -221,7 +221,7 @@ def _values(
             value = batch.column(field)[row - first]
             if isinstance(value, pa.StructScalar):
                 value = value.get("bytes")
-            is_sound = type(value) in (pa.BinaryScalar, pa.LargeBinaryScalar) and value.is_valid  # and no text
+            is_sound = type(value) in (pa.BinaryScalar, pa.LargeBinaryScalar) and value.is_valid  # text is not sound
             yield row, value.as_buffer() if is_sound else None
         first = end
         if first > last:
@@ -229,9 +229,9 @@ def _values(
 
 
 def _parquet(path: str, file: BinaryIO, field: str) -> tuple[pq.ParquetFile, list[str]]:
-    """A Parquet file, opened to be read in blocks, and the columns that hold the sound's bytes.
+    """A Parquet file, opened to be read in blocks, and the columns that hold the bytes of the sound.
 
-    A file on this disk is mapped: pages that are not packed are then looked at where they are. All others are unpacked
+    A file on this disk is memory-mapped, so that pages without compression are not copied. All others are decompressed
     page by page, and a page may be as large as its row group.
     """
     _check_footer(path, file)
@@ -251,11 +251,11 @@ def _check_footer(path: str, file: BinaryIO) -> None:
     end = file.read(8)
     length = int.from_bytes(end[:4], "little")
     if end[4:] != b"PAR1" or not 0 < length <= min(size, MAX_FOOTER_BYTES):
-        raise pa.ArrowInvalid(f"no end of a Parquet file, or a list of row groups of {length:,} bytes")
+        raise pa.ArrowInvalid(f"no Parquet footer at its end, or a footer of {length:,} bytes")
 
 
 def _checked_size(path: str, parquet: pq.ParquetFile, group: int, column: str) -> int:
-    """What the sound of a row group takes, as stored or unpacked, whichever is more."""
+    """Bytes of the sound in a row group, compressed or decompressed, whichever is more."""
     metadata = parquet.metadata.row_group(group)
     named = (metadata.column(number) for number in range(metadata.num_columns))
     chunks = [one for one in named if one.path_in_schema == column or one.path_in_schema.startswith(f"{column}.")]
@@ -274,11 +274,11 @@ def _damage_in_words(path: str) -> Iterator[None]:
         yield
     except (pa.ArrowException, tarfile.TarError, EOFError, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and type(error) is not OSError:
-            raise  # of the file system; Arrow has the plain kind for damage
+            raise  # of the file system; Arrow raises plain OSError for damage
         raise InputError(
             f"{path} is damaged ({one_line(error)}); download it again, or ask its authors to fix it"
         ) from error
 
 
 def _no_column(path: str, field: str, names: Sequence[str]) -> InputError:
-    return InputError(f"{path} has no column {field!r} of sound; its columns are {', '.join(names[:12])}")
+    return InputError(f"{path} has no audio column {field!r}; its columns are {', '.join(names[:12])}")

@@ -1,7 +1,7 @@
-"""What libsndfile does not know: recordings of phones, browsers and messengers, and the sound of videos, by PyAV.
+"""Decodes with PyAV what libsndfile cannot: recordings of phones, browsers and messengers, and the sound of videos.
 
-PyAV's wheels carry FFmpeg's decoders, so that nothing is to be installed beside them. The files may be untrusted:
-FFmpeg is told which of its formats a file is in, reads nothing but that file, and only decoders of sound are started.
+PyAV's wheels contain FFmpeg's decoders, so nothing else has to be installed. The files may be untrusted: FFmpeg is told
+the format of a file, reads no other file, and starts audio decoders only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from hf_audio.data.recordings.headers import Source, at_start
 from hf_audio.data.recordings.reasons import AudioError, said
 
-# What files begin with, at which byte, FFmpeg's name of the format, and ours
+# How files begin: offset in bytes, the bytes there, FFmpeg's name of the format, and ours
 BEGINNINGS = (
     (4, b"ftyp", "mov", "MP4"),
     (4, b"moov", "mov", "MP4"),
@@ -38,24 +38,24 @@ DECODERS = (
     "pcm_s32le,pcm_s8,pcm_u8,speex,vorbis,wmalossless,wmapro,wmav1,wmav2,wmavoice,adpcm_ima_qt,"
     "adpcm_ima_wav,adpcm_ms,nellymoser"
 )
-# Where these say how long they are, it is so: the others leave it open, or estimate it by their size
+# Formats whose headers state the right length: the others have none, or estimate it from the file's size
 TOLD_LENGTHS = ("MP4", "ASF", "AVI")
-# Decoded and thrown away before a stretch: farther ahead is jumped to, and a decoder then needs some packets
+# Up to NEAR_S ahead, sound is decoded and discarded. A longer jump lands LEAD_S early, since decoders need some packets
 LEAD_S, NEAR_S = 1.0, 10.0
 FULL_SCALES = {"u8": 1 << 7, "s16": 1 << 15, "s32": 1 << 31, "s64": 1 << 63, "flt": 1, "dbl": 1}
 
 
 def is_for_ffmpeg(source: Source) -> bool:
-    """Whether a file begins as those do that only FFmpeg reads."""
+    """Whether a file begins like one that only FFmpeg can read."""
     return _format_of(source) is not None
 
 
 class FfmpegFile:
-    """The sound of a file, read as soundfile.SoundFile is: blocks of float32 `[samples, channels]`, from any sample on.
+    """The sound of a file, with the interface of soundfile.SoundFile: blocks of float32 `[samples, channels]`.
 
     Attributes:
-        samplerate, channels, frames: of the sound; `frames` as the file's header, or the times of its packets, say.
-        format, subtype: of container and codec, such as "MP4" and "AAC".
+        samplerate, channels, frames: of the sound; `frames` according to the header or the packets' times.
+        format, subtype: container and codec, such as "MP4" and "AAC".
 
     Raises:
         AudioError: it has no sound, cannot be decoded, or PyAV is missing.
@@ -85,14 +85,14 @@ class FfmpegFile:
         self.close()
 
     def close(self) -> None:
-        """Closes the file, where it was opened here."""
+        """Closes the file if it was opened here."""
         self._open_files.close()
 
     def seek(self, position: int) -> None:
-        """The next sample read is this one, counted from 0.
+        """Moves to a sample, counted from 0.
 
         Raises:
-            AudioError: what lies before it cannot be decoded.
+            AudioError: the sound before it cannot be decoded.
         """
         if position < self._position:
             self._begin()
@@ -102,7 +102,7 @@ class FfmpegFile:
             self._take(min(position - self._position, len(self._held)))
 
     def read(self, frames: int, dtype: str = "float32", always_2d: bool = True) -> np.ndarray:
-        """At most this many samples, fewer at the end: float32 `[samples, channels]`, whatever else is asked for.
+        """At most `frames` samples, fewer at the end: always float32 `[samples, channels]`.
 
         Raises:
             AudioError: they cannot be decoded.
@@ -114,16 +114,16 @@ class FfmpegFile:
         return np.concatenate(blocks)
 
     def _take(self, num_samples: int) -> np.ndarray:
-        """The next samples, of those that are decoded; decodes more where none are left."""
+        """The next samples of the decoded block; decodes the next block if none are left."""
         taken, rest = self._held[:num_samples], self._held[num_samples:]
         self._position += len(taken)
         self._held = rest if len(rest) else next(self._blocks, None)
         return taken
 
     def _begin(self) -> None:
-        """Opens the file again and decodes its first block, which says what the header may be wrong about.
+        """Opens the file again and decodes its first block, which is more reliable than the header.
 
-        Decoders that are sent back to the beginning give other samples there than those that start.
+        A decoder that seeks back to the beginning gives other samples there than a new one.
         """
         self._file.seek(0)
         options = {"codec_whitelist": DECODERS, "protocol_whitelist": ""}
@@ -137,7 +137,7 @@ class FfmpegFile:
         self._held, self._position = next(self._blocks, None), 0
 
     def _jump(self, position: int) -> None:
-        """Goes on decoding shortly before a sample that lies far ahead, if the packets' times say where that is."""
+        """Continues shortly before a sample far ahead, if the packets' times say where that is."""
         self._jumped_to: int | None = None
         time = self._first_time + int((position / self.samplerate - LEAD_S) / self._stream.time_base)
         with self._errors_in_words():
@@ -150,7 +150,7 @@ class FfmpegFile:
             self._position = self._jumped_to
 
     def _decoded(self) -> Iterator[np.ndarray]:
-        """Blocks float32 `[samples, channels]` from where the container stands."""
+        """Blocks float32 `[samples, channels]` from the container's current position."""
         is_first = True
         with self._errors_in_words():
             for frame in self._container.decode(self._stream):
@@ -160,14 +160,14 @@ class FfmpegFile:
                     self._first_time = frame.pts or 0
                     self.samplerate, self.channels = frame.sample_rate, frame.layout.nb_channels
                 if (frame.sample_rate, frame.layout.nb_channels) != (self.samplerate, self.channels):
-                    raise AudioError("unreadable: its sample rate or its channels change on the way")
+                    raise AudioError("unreadable: its sample rate or number of channels changes within the file")
                 if is_first and frame.pts is not None:
                     self._jumped_to = round((frame.pts - self._first_time) * self._stream.time_base * self.samplerate)
                 is_first = False
                 yield _as_floats(frame, self.channels)
 
     def _told_frames(self) -> int:
-        """The length by the header; 0 where it says none that can be relied on."""
+        """The number of samples according to the header; 0 if it is missing or unreliable."""
         seconds: Fraction | float = 0
         if self.format in TOLD_LENGTHS and self._stream.duration:
             seconds = self._stream.duration * self._stream.time_base
@@ -176,7 +176,7 @@ class FfmpegFile:
         return round(seconds * self.samplerate)
 
     def _counted_frames(self) -> int:
-        """The length by the packets' times, none of which is decoded."""
+        """The number of samples according to the packets' times, without decoding."""
         start = end = self._first_time
         with self._errors_in_words():
             for packet in self._container.demux(self._stream):
@@ -196,7 +196,7 @@ class FfmpegFile:
 def _format_of(source: Source) -> tuple[str, str] | None:
     with at_start(source) as file:
         head = file.read(HEAD_BYTES)
-        if head[:3] == b"ID3" and len(head) >= 10:  # a tag in front: its length is in four times seven bits
+        if head[:3] == b"ID3" and len(head) >= 10:  # a tag comes first: four bytes of seven bits hold its length
             file.seek(10 + sum((byte & 0x7F) << 7 * (3 - place) for place, byte in enumerate(head[6:10])))
             head = file.read(HEAD_BYTES)
     for at, begins, name, ours in BEGINNINGS:
@@ -222,7 +222,7 @@ def _as_floats(frame: Any, channels: int) -> np.ndarray:
     values = values.T if frame.format.is_planar else values.reshape(-1, channels)
     full_scale = FULL_SCALES.get(kind)
     if full_scale is None or values.shape[1] != channels:
-        raise AudioError(f"unreadable: samples of the kind {kind}")
+        raise AudioError(f"unreadable: unknown sample format {kind}")
     if kind == "u8":
         values = values.astype(np.float32) - full_scale
     return np.ascontiguousarray(values, dtype=np.float32) * np.float32(1 / full_scale)
@@ -233,7 +233,6 @@ def _library() -> ModuleType:
         import av
     except ImportError as error:
         raise AudioError(
-            "unreadable: files of phones, browsers and videos (m4a, aac, wma, webm, mp4, amr) need PyAV: "
-            'pip install "hf_audio[av]"'
+            'unreadable: m4a, aac, wma, webm, mp4, amr and similar files need PyAV: pip install "hf_audio[av]"'
         ) from error
     return av

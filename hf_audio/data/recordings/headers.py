@@ -1,4 +1,4 @@
-"""What headers promise and a file lacks: libsndfile quietly reads what is there instead."""
+"""Finds sound that a header promises but the file lacks: libsndfile silently reads only what is there."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-# A recording: its path, or a file to read and seek in, which is left open.
+# A recording: its path, or an open file that can seek, which is left open.
 Source = str | os.PathLike | BinaryIO
 
-# header: byte order of its numbers, the chunk that holds the sound, bytes of that chunk in front of the sound
+# By the first bytes: byte order of numbers, the chunk that holds the sound, bytes of that chunk before the sound
 _CONTAINERS = {b"RIFF": ("<", b"data", 0), b"RIFX": (">", b"data", 0), b"FORM": (">", b"SSND", 8)}
-# Programs that write to a pipe do not know the length and put one of the largest numbers there.
+# Programs that write to a pipe do not know the length, and write one of the largest numbers.
 _UNKNOWN_BYTES = 0x7FFF_0000
 MAX_CHUNKS = 64
 OGG_PAGE_HEADER, LARGEST_OGG_PAGE, LAST_OGG_PAGE = 27, 65_307, 4
@@ -21,7 +21,7 @@ OGG_PAGE_HEADER, LARGEST_OGG_PAGE, LAST_OGG_PAGE = 27, 65_307, 4
 
 @contextlib.contextmanager
 def at_start(source: Source) -> Iterator[BinaryIO]:
-    """A file from its beginning on; one that is open already is brought back to its place afterwards.
+    """A file, read from its beginning; one that is already open gets its position back afterwards.
 
     Raises:
         OSError: the file cannot be read.
@@ -39,9 +39,9 @@ def at_start(source: Source) -> Iterator[BinaryIO]:
 
 
 def missing_bytes(source: Source) -> tuple[int, int] | None:
-    """Bytes of sound that lack at a file's end and bytes that its header promises; None where no header tells.
+    """Bytes of sound missing at a file's end, and bytes that its header promises; None if no header says.
 
-    Told of WAV, AIFF and AU: compressed formats have no such number, or libsndfile heeds it.
+    Only for WAV, AIFF and AU: compressed formats have no such number, or libsndfile checks it.
 
     Raises:
         OSError: the file cannot be read.
@@ -56,9 +56,9 @@ def missing_bytes(source: Source) -> tuple[int, int] | None:
 
 
 def unpromised_bytes(source: Source) -> int:
-    """Bytes of sound that follow a header which promises none, as where a recorder lost power before it was finished.
+    """Bytes of sound after a header that promises none, as when a recorder lost power before it finished the file.
 
-    `sox --ignore-length broken.wav fixed.wav` writes such a file again.
+    `sox --ignore-length broken.wav fixed.wav` repairs such a file.
 
     Raises:
         OSError: the file cannot be read.
@@ -69,9 +69,9 @@ def unpromised_bytes(source: Source) -> int:
 
 
 def lacks_last_page(source: Source) -> bool:
-    """Whether it is an Ogg file without its last page, as when a download breaks off: its header promises no length.
+    """Whether it is an Ogg file without its last page, as after a broken download: Ogg headers promise no length.
 
-    Recordings of a running stream may lack it too (RFC 3533).
+    Recordings of a live stream may lack it too (RFC 3533).
 
     Raises:
         OSError: the file cannot be read.
@@ -89,7 +89,7 @@ def lacks_last_page(source: Source) -> bool:
 
 
 def _sound_bytes(file: BinaryIO) -> tuple[int, int] | None:
-    """Where the sound begins and how many bytes the header gives it."""
+    """Where the sound begins, and how many bytes it has according to the header."""
     start = file.read(12)
     if start[:4] == b".snd" and len(start) == 12:
         return struct.unpack(">II", start[4:])

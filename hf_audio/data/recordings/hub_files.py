@@ -1,4 +1,4 @@
-"""Files that hold recordings, opened to be read where they are: on this disk, or on the Hub by ranges of bytes."""
+"""Opens files with recordings for reading in place: on this disk, or on the Hub by byte ranges."""
 
 from __future__ import annotations
 
@@ -18,38 +18,39 @@ from hf_audio.files import open_regular
 from hf_audio.hub_access import hub_errors_in_words, patiently
 
 ON_HUB = "hf://"
-# Of one request: what is lost where a connection breaks, and one round trip in a tenth of a second or so of transfer.
+# One request: the data lost if a connection breaks. Its transfer takes about a tenth of a second per round trip.
 BLOCK_BYTES = 16 << 20
-BLOCKS_AT_A_TIME = 4  # of one read: one connection is seldom as fast as a core decodes
+BLOCKS_AT_A_TIME = 4  # requested in parallel by one read: one connection is seldom as fast as one core decodes
 PATHS_AT_A_TIME = 500
-# Recordings up to here are held in memory, longer ones lie in a temporary file while they are decoded.
+# Recordings up to this size are held in memory, larger ones in a temporary file while they are decoded.
 MAX_HELD_BYTES = 64 << 20
 
 
 class MissingFileError(InputError):
-    """A file of the Hub is not there."""
+    """A file does not exist on the Hub."""
 
 
 def open_container(address: str, token: str | bool | None = None) -> BinaryIO:
-    """A file to read from and to seek in.
+    """A file to read, which can seek.
 
     Args:
         address: a path, or `hf://datasets/USER/NAME@COMMIT/FILE`.
         token: for repositories that are not public.
 
     Raises:
-        InputError: it is not there, no regular file, or the Hub refuses it; later, that the connection broke for good.
+        InputError: it does not exist, is not a regular file, or the Hub refuses it; while reading: the connection is
+            lost for good.
     """
     return cast(BinaryIO, HubFile(address, token)) if address.startswith(ON_HUB) else open_regular(address)
 
 
 def root_of(address: str) -> str:
-    """The repository, with its commit, that a file of the Hub is in."""
+    """The repository of a file on the Hub, with its commit."""
     return address.split("/", 5)[0] + "//" + "/".join(address.split("/")[2:5])
 
 
 class HubFile(io.RawIOBase):
-    """A file of a commit of the Hub. Each block is asked for until it has come: 503, a drop or a stall cost that block.
+    """A file of a commit on the Hub. Each block is retried on its own after an error 503, a lost or stalled connection.
 
     Attributes:
         size: in bytes.
@@ -89,7 +90,7 @@ class HubFile(io.RawIOBase):
         return self._place
 
     def readinto(self, buffer: Any) -> int:
-        """Fills as much of a buffer as there is; unlike other raw files it never stops before."""
+        """Fills the buffer up to the end of the file; unlike other raw files it never reads less."""
         wanted, start = memoryview(buffer).cast("B"), self._place
         length = max(0, min(len(wanted), self.size - start))
 
@@ -107,7 +108,7 @@ class HubFile(io.RawIOBase):
         return length
 
     def read(self, size: int = -1) -> Any:
-        """So many bytes, or all to the end."""
+        """`size` bytes, or all bytes up to the end."""
         left = max(0, self.size - self._place)
         length = left if size is None or size < 0 else min(size, left)
         if length <= BLOCK_BYTES:
@@ -116,7 +117,7 @@ class HubFile(io.RawIOBase):
             return block
         buffer = bytearray(length)
         self.readinto(buffer)
-        return buffer  # as good as bytes to those who only look at it, and not copied
+        return buffer  # not converted to bytes, which would copy it
 
     def close(self) -> None:
         if not self.closed and hasattr(self, "_file"):
@@ -124,7 +125,7 @@ class HubFile(io.RawIOBase):
         super().close()
 
     def _block(self, first: int, length: int) -> bytes:
-        """Some bytes, by a request of their own: fsspec's part of a file that has no state."""
+        """Some bytes, by one request, through the part of fsspec's file that has no state."""
         with hub_errors_in_words(self._repo_id, self._commit):
             block = patiently(self._file._fetch_range, first, first + length)
         if len(block) != length:
@@ -136,12 +137,12 @@ class HubFile(io.RawIOBase):
 
 @lru_cache(maxsize=8)
 def _file_system(token: str | bool | None, endpoint: str) -> HfFileSystem:
-    """One for all threads, so that what one of them was told of a file need not be asked for again."""
+    """One file system for all threads, so that facts about a file are requested only once."""
     return HfFileSystem(token=token, endpoint=endpoint)
 
 
 def held(file: BinaryIO, num_bytes: int, scratch: Path | None) -> BinaryIO:
-    """A recording's bytes to decode from: in memory, or if they are many in a temporary file of `scratch`."""
+    """A recording's bytes to decode from: in memory, or in a temporary file in `scratch` if they are many."""
     if num_bytes <= MAX_HELD_BYTES:
         return io.BytesIO(file.read(num_bytes))
     copy = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - the caller's
@@ -151,7 +152,7 @@ def held(file: BinaryIO, num_bytes: int, scratch: Path | None) -> BinaryIO:
 
 
 def sizes_on_hub(addresses: Iterable[str], token: str | bool | None) -> dict[str, int]:
-    """Bytes of files of the Hub; those that are not there are left out.
+    """Sizes in bytes of files on the Hub; files that do not exist are left out.
 
     Raises:
         InputError: the Hub refuses them.

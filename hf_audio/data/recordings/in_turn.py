@@ -1,4 +1,4 @@
-"""Recordings one behind the other, wherever they lie: files, rows of containers, on this disk or on the Hub."""
+"""Recordings one after the other: files or rows of containers, on this disk or on the Hub."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ from hf_audio.data.recordings.hub_files import (
 )
 from hf_audio.data.recordings.reasons import AudioError
 
-FILES_AT_A_TIME = 16  # whose sizes or row groups are asked for
+FILES_AT_A_TIME = 16  # whose sizes or row groups are requested
 
 
 def reading_order(clips: pa.Table) -> np.ndarray:
-    """Rows of the index in the order in which their recordings lie in the containers, these as they first come."""
+    """Rows of the index in the order of their recordings in the containers, containers in order of first appearance."""
     files, fields = (clips[name].combine_chunks().dictionary_encode() for name in ("audio", "audio_field"))
     rows = pc.fill_null(clips["audio_row"], -1).to_numpy()
     keys = [pc.fill_null(codes.indices, -1).to_numpy() for codes in (fields, files)]
     return np.lexsort((np.arange(len(clips)), rows, *keys))
 
 
-def run_cuts(clips: pa.Table, most_bytes: int, token: str | bool | None = None) -> tuple[list[int], int]:
-    """Where to cut clips in their reading order into runs, [0, ..., clips], and the bytes of all their recordings.
+def run_cuts(clips: pa.Table, run_bytes: int, token: str | bool | None = None) -> tuple[list[int], int]:
+    """Where to cut clips in reading order into runs, [0, ..., clips], and the total bytes of their recordings.
 
-    A run is read without what lies before it; it has about `most_bytes` of sound, where containers can be cut so.
+    A run can be read without the runs before it. It has at most about `run_bytes` of sound, if containers can be cut
+    that finely.
 
     Raises:
         InputError: a container cannot be read.
@@ -47,7 +48,7 @@ def run_cuts(clips: pa.Table, most_bytes: int, token: str | bool | None = None) 
     units = _all_units(clips, token)
     cuts, waiting = [0], 0
     for begin, num_bytes in units:
-        if waiting and waiting + num_bytes > most_bytes and begin > cuts[-1]:
+        if waiting and waiting + num_bytes > run_bytes and begin > cuts[-1]:
             cuts.append(begin)
             waiting = 0
         waiting += num_bytes
@@ -55,7 +56,7 @@ def run_cuts(clips: pa.Table, most_bytes: int, token: str | bool | None = None) 
 
 
 def about_bytes(clips: pa.Table, token: str | bool | None = None) -> np.ndarray:
-    """About how much the recording of each clip takes where it lies, float `[clips]`: of a row group or tar, its share.
+    """Approximate stored bytes of each clip's recording, float `[clips]`: its share of a file, row group or tar.
 
     Raises:
         InputError: a container cannot be read.
@@ -69,7 +70,7 @@ def about_bytes(clips: pa.Table, token: str | bool | None = None) -> np.ndarray:
 
 
 def _all_units(clips: pa.Table, token: str | bool | None) -> list[tuple[int, int]]:
-    """What can be read by itself: (first clip in reading order, bytes) of each."""
+    """The units that can be read on their own: (first clip in reading order, bytes) of each."""
     ordered = clips.select(["audio", "audio_row", "audio_field"]).take(pa.array(reading_order(clips)))
     paths, first = ordered["audio"].to_pylist(), 0
     rows = ordered["audio_row"]
@@ -90,7 +91,7 @@ def _all_units(clips: pa.Table, token: str | bool | None) -> list[tuple[int, int
 def _units(
     run: tuple[str, str | None, int, int], rows: np.ndarray | None, token: str | bool | None, sizes: dict[str, int]
 ) -> list[tuple[int, int]]:
-    """What of a run can be read by itself: (first clip, bytes) of each."""
+    """The units of a run that can be read on their own: (first clip, bytes) of each."""
     path, field_name, begin, _ = run
     if rows is None:
         return [(begin, sizes.get(path, 0))]
@@ -113,7 +114,7 @@ def recordings_in_turn(
 ) -> Iterator[tuple[list[Clip], Source | AudioError]]:
     """Each recording, or why there is none, with the clips that are stretches of it.
 
-    A file on this disk comes as its path, all else as a file of its own, which those that follow leave as it is.
+    A file on this disk comes as its path, any other recording as an open file that later ones do not affect.
 
     Args:
         clips: in their `reading_order`.
@@ -144,14 +145,14 @@ def _contained(
 
 
 def _file(path: str, token: str | bool | None, scratch: Path | None) -> Source | AudioError:
-    """A recording that is a file of its own, here or on the Hub."""
+    """A recording that is a file of its own, on this disk or on the Hub."""
     if not path.startswith(ON_HUB):
         return path
     try:
         file: Any
         with open_container(path, token) as file:
             if file.size > MAX_RECORDING_BYTES:
-                return AudioError(f"too large: {file.size:,} bytes, at most {MAX_RECORDING_BYTES:,} are read")
+                return AudioError(f"too large: {file.size:,} bytes, expected at most {MAX_RECORDING_BYTES:,}")
             return held(file, file.size, scratch)
     except MissingFileError:
         return AudioError("missing")

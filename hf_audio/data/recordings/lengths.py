@@ -1,4 +1,4 @@
-"""What the headers of the recordings of an index say: how long its clips are, and their sample rates."""
+"""Clip lengths and sample rates of an index, from the headers of its recordings."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from hf_audio.errors import InputError
 from hf_audio.terminal import progress
 
 Headers = dict[str, AudioInfo | AudioError]  # by path
-MAX_REMEMBERED = 1024  # headers: of what is looked at before a build, and then by it
+MAX_REMEMBERED = 1024  # headers that are read before a build, and again by the build
 
 
 def recordings_of(clips: pa.Table) -> list[str]:
-    """The files that clips and the parts of mixtures are stretches of, each once."""
+    """The files of all clips and of the parts of mixtures, without duplicates."""
     return _stretches(clips)[0]["audio"].unique().to_pylist()
 
 
 def read_headers(clips: pa.Table, num_threads: int) -> Headers:
-    """What the headers of all files of the clips say, or why they cannot be read."""
+    """The headers of all files of the clips, or why they cannot be read."""
     return _headers_of(recordings_of(clips), num_threads)
 
 
 def _headers_of(paths: Sequence[str], num_threads: int) -> Headers:
-    with ThreadPool(num_threads) as threads:  # libsndfile works outside Python's lock
+    with ThreadPool(num_threads) as threads:  # libsndfile releases the GIL
         headers = threads.imap(header_of, paths, chunksize=64)  # not one task per file: there may be millions
         shown = progress(headers, total=len(paths), desc="lengths", unit=" files", delay=2)
         return dict(zip(paths, shown, strict=True))
 
 
 def header_of(path: str) -> AudioInfo | AudioError:
-    """What the header of a file says, or why it cannot be read; of the files asked for last, it is remembered."""
+    """The header of a file, or why it cannot be read; headers of the most recent files are remembered."""
     return _header_when(path, stamp(path))
 
 
@@ -54,12 +54,12 @@ def _header_when(path: str, _when: Stamp | None) -> AudioInfo | AudioError:
 
 
 class Measured(NamedTuple):
-    """What is known of the recordings of clips.
+    """Lengths and sample rates of clips.
 
     Attributes:
-        seconds: of each clip, float `[clips]`; 0 where its recording cannot be read.
-        source_rates: {split: {sample rate of the recording in Hz, as text: clips}}, of those that are no mixture and
-            can be read.
+        seconds: of each clip, float `[clips]`; 0 if its recording cannot be read.
+        source_rates: {split: {sample rate of the recording in Hz, as text: clips}}, without mixtures and clips that
+            cannot be read.
     """
 
     seconds: np.ndarray
@@ -67,7 +67,7 @@ class Measured(NamedTuple):
 
 
 def measured_by_headers(clips: pa.Table, num_threads: int, strict: bool = False) -> Measured:
-    """What the headers of files say of clips and mixtures.
+    """Lengths and sample rates of clips and mixtures from the headers of their files.
 
     Raises:
         InputError: with `strict`, for the first file that cannot be read.
@@ -83,7 +83,7 @@ def measured_by_headers(clips: pa.Table, num_threads: int, strict: bool = False)
     file = places_of(stretches["audio"], paths)
     lengths_s = stretch_lengths(stretches, files_s[file])
     seconds, sample_rates = np.full(len(clips), np.inf), np.zeros(len(clips), np.int64)
-    np.minimum.at(seconds, rows, lengths_s)  # of a mixture its shortest part
+    np.minimum.at(seconds, rows, lengths_s)  # for a mixture its shortest part
     mixtures = np.unique(rows[num_own:])
     seconds[mixtures] = [mixture_s([shortest_s]) for shortest_s in seconds[mixtures]]
     sample_rates[rows[:num_own]] = files_hz[file[:num_own]]
@@ -91,12 +91,12 @@ def measured_by_headers(clips: pa.Table, num_threads: int, strict: bool = False)
 
 
 def measured_by_recordings(clips: pa.Table, file_s: np.ndarray, sample_rates: np.ndarray) -> Measured:
-    """The same of recordings that were looked at one by one, of seconds and Hz `[clips]`, where 0 is none."""
+    """The same from recordings that were already opened: their lengths in seconds and rates in Hz `[clips]`, or 0."""
     return Measured(stretch_lengths(clips, file_s), _counted(clips, sample_rates))
 
 
 def stretch_lengths(stretches: pa.Table, file_s: np.ndarray) -> np.ndarray:
-    """Seconds of stretches, float `[stretches]`, of files that are so long; never below 0."""
+    """Seconds of each stretch, float `[stretches]`, of a file of `file_s` seconds; never below 0."""
     end_s = pc.fill_null(stretches["end_s"], np.inf).to_numpy()
     return np.maximum(0.0, np.minimum(end_s, file_s) - stretches["start_s"].to_numpy())
 
@@ -112,10 +112,10 @@ def _counted(clips: pa.Table, sample_rates: np.ndarray) -> dict[str, dict[str, i
 
 
 def _stretches(clips: pa.Table) -> tuple[pa.Table, np.ndarray, int]:
-    """The stretches of files that clips are made of: the clips' own, and behind them those of mixtures.
+    """The stretches of files that clips are made of: first those of ordinary clips, then those of mixtures.
 
     Returns:
-        Columns audio, start_s and end_s; the row of the clip that each is of; and how many are clips' own.
+        Columns audio, start_s and end_s; the row of each stretch's clip; and the number of ordinary clips.
     """
     mixed, columns = is_mixture(clips), ["audio", "start_s", "end_s"]
     own = np.flatnonzero(~mixed)

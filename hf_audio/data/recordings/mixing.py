@@ -1,4 +1,4 @@
-"""The sound of clips and of mixtures of clips: parts decoded, brought to one tempo or pitch, levelled and added."""
+"""The sound of clips and mixtures: parts are decoded, matched in tempo or pitch, brought to one level, and added."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from hf_audio.files import write_atomically
 from hf_audio.kinds.waveform import encode_waveform
 from hf_audio.terminal import named_logger, progress
 
-# Beyond, a stretched or shifted instrument no longer sounds like itself: a quarter faster or slower, a third up or down
+# A quarter faster or slower, a major third up or down: beyond that, an instrument no longer sounds like itself
 MAX_STRETCH = 1.25
 MAX_SEMITONES = 4
-# Rise of the mean mel band from one frame to the next, below which there are no beats
+# Minimum rise of the mean mel band from one frame to the next that counts as a beat
 MIN_ONSET_DB = 0.5
-ONSET_FFT = 2048  # samples under one spectrum of librosa's onsets
-FFT_S = 0.08  # under one spectrum of the phase vocoder, rounded to a power of two samples
-FADE_S = 0.01  # a part that begins late fades in, for a step is a click
+ONSET_FFT = 2048  # FFT length in samples of librosa's onset detection
+FFT_S = 0.08  # FFT length of the phase vocoder, rounded to a power of two samples
+FADE_S = 0.01  # a part that begins late fades in, because a step would click
 FULL_SCALE = 0.999
 MAX_NAME_BYTES = 200
 NO_FILE_NAME = str.maketrans('/\\:*?"<>|', "_________")
@@ -45,26 +45,26 @@ def read_clip(
     stereo: bool = False,
     source: Source | None = None,
 ) -> np.ndarray:
-    """The sound of a clip: decoded from its file, or mixed of its parts.
+    """The sound of a clip: decoded from its file, or mixed from its parts.
 
-    A mixture is as long as its shortest part, at most LONGEST_MIXTURE_S. Of longer parts a stretch is taken. The first
-    part begins with it; another may begin late by up to its share `late` of a window, so that every window of the
-    mixture has all parts. All are brought to the level of the first, as a mean over the stretch that is heard, and
-    `gain_db` below it; the sum is brought to that level again, for else loudness would tell how many there are, and
-    below full scale.
+    A mixture is as long as its shortest part, at most LONGEST_MIXTURE_S. Only a stretch of a longer part is used. The
+    first part begins with the mixture; each other part begins later by its share `late` of a window, so that every
+    window of the mixture has all parts. Each part gets the RMS level of the first over the stretch that is used, plus
+    its `gain_db`. The sum is brought to that level too, because otherwise loudness would reveal the number of parts,
+    and is kept below full scale.
 
     Args:
-        clip: with `parts` or without.
+        clip: with or without `parts`.
         sample_rate: in Hz.
-        window_s: length of the windows that will be cut; None takes the mixture for one window.
-        stereo: left and right, in place of their mean.
-        source: what a clip that is no mixture is decoded from; its file where None.
+        window_s: length of the windows that will be cut; None treats the mixture as one window.
+        stereo: left and right channels instead of their mean.
+        source: what to decode a clip from that is not a mixture; None for its file.
 
     Returns:
-        float32, `[samples]`, or `[2, samples]` where `stereo`.
+        float32, `[samples]`, or `[2, samples]` if `stereo`.
 
     Raises:
-        AudioError: as `read_audio`; of a mixture it names the part.
+        AudioError: as `read_audio`; for a mixture it names the part.
     """
     if not clip.parts:
         source = clip.path if source is None else source
@@ -78,7 +78,7 @@ def read_clip(
         heard = sound[..., : length - late]
         rms = _rms(heard)
         if rms < SILENT_PEAK:
-            raise AudioError(f"made of {part.clip_id}, which is silent where it would be heard")
+            raise AudioError(f"made of {part.clip_id}, which is silent in the stretch that is used")
         level = level or rms
         heard = heard * np.float32(level / rms * 10 ** (part.gain_db / 20))
         fade = min(round(FADE_S * sample_rate), heard.shape[-1]) if late else 0
@@ -89,10 +89,10 @@ def read_clip(
 
 
 def write_mixtures(mixtures: pa.Table, folder: Path, sample_rate: int = 44_100) -> list[Path]:
-    """Writes mixtures as FLAC files for listening, each named after its number, its classes and what its parts share.
+    """Writes mixtures as FLAC files to listen to, each named after its number, classes and shared metadata.
 
     Returns:
-        The files; those that cannot be made are left out with a warning.
+        The files; mixtures that cannot be made are skipped with a warning.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -111,7 +111,7 @@ def write_mixtures(mixtures: pa.Table, folder: Path, sample_rate: int = 44_100) 
 
 
 def _read_parts(clip: Clip, sample_rate: int, stereo: bool) -> list[np.ndarray]:
-    """Of each part as much as the mixture needs, and a little more where tempi are to be matched."""
+    """As much of each part as the mixture needs, and a little more if tempi are matched."""
     lengths_s = []
     for part in clip.parts:
         with _naming(part):
@@ -128,7 +128,7 @@ def _read_parts(clip: Clip, sample_rate: int, stereo: bool) -> list[np.ndarray]:
 
 @contextlib.contextmanager
 def _naming(part: MixPart) -> Iterator[None]:
-    """What is wrong with a part is wrong with the mixture."""
+    """Makes an error of a part an error of the mixture."""
     try:
         yield
     except AudioError as error:
@@ -147,7 +147,7 @@ def _rms(sound: np.ndarray) -> float:
 
 
 def _matched(sounds: list[np.ndarray], match: str, sample_rate: int) -> list[np.ndarray]:
-    """The parts brought to one tempo, or to the pitch of the first."""
+    """The parts, matched to one tempo or to the pitch of the first."""
     if match == "tempo":
         ratios = speeds(sounds, sample_rate)
         return [stretched(sound, ratio, sample_rate) for sound, ratio in zip(sounds, ratios, strict=True)]
@@ -158,10 +158,10 @@ def _matched(sounds: list[np.ndarray], match: str, sample_rate: int) -> list[np.
 
 
 def speeds(sounds: Sequence[np.ndarray], sample_rate: int) -> list[float]:
-    """How much faster each sound must go for all to have the median of their tempi.
+    """The factor by which to speed up each sound, so that all have the median of their tempi.
 
-    Twice or half a tempo counts as the same. What would have to be stretched by more than MAX_STRETCH, and what has no
-    beat, is left as it is: 1. Beats are not laid onto each other.
+    Twice or half a tempo counts as the same tempo. The factor is 1 for a sound that has no beat, or that would have to
+    be stretched by more than MAX_STRETCH. Beats are not aligned.
     """
     tempi = np.array([tempo_bpm(_mono(sound), sample_rate) for sound in sounds])
     if not (tempi > 0).any():
@@ -175,14 +175,14 @@ def speeds(sounds: Sequence[np.ndarray], sample_rate: int) -> list[float]:
 
 
 def semitones(sounds: Sequence[np.ndarray], sample_rate: int) -> list[float]:
-    """By how many semitones to shift each sound, at most MAX_SEMITONES, to share key and tuning with the first.
+    """By how many semitones to shift each sound, at most MAX_SEMITONES, to match key and tuning of the first.
 
-    The best shift is that whose pitch classes are most alike, by their correlation.
+    The best shift is the one with the highest correlation of pitch classes.
     """
     tunings, chromas = zip(*(tuned_chroma(_mono(sound), sample_rate) for sound in sounds), strict=True)
     wanted = [0.0]
     for tuning, chroma in zip(tunings[1:], chromas[1:], strict=True):
-        steps = sorted(range(-MAX_SEMITONES, MAX_SEMITONES + 1), key=abs)  # of equal ones the least
+        steps = sorted(range(-MAX_SEMITONES, MAX_SEMITONES + 1), key=abs)  # the smallest of equally good ones
         alike = [np.dot(_centered(np.roll(chroma, step)), _centered(chromas[0])) for step in steps]
         step = steps[int(np.argmax(alike))] + tunings[0] - tuning
         wanted.append(float(np.clip(step, -MAX_SEMITONES, MAX_SEMITONES)))
@@ -190,21 +190,21 @@ def semitones(sounds: Sequence[np.ndarray], sample_rate: int) -> list[float]:
 
 
 def tempo_bpm(waveform: np.ndarray, sampling_rate: int) -> float:
-    """Beats a minute of `[samples]`, to about 1 % at 100; 0 where nothing ever begins. In 3 s of sound it is a guess.
+    """Beats per minute of `[samples]`, to about 1 % at 100; 0 if there are no onsets. For 3 s of sound it is a guess.
 
-    The autocorrelation of onsets every 10 ms, with librosa's preference for tempi around 120.
+    It is the autocorrelation of onset strength every 10 ms, with librosa's preference for tempi around 120.
     """
     from hf_audio.extractors.compiled_librosa import librosa
 
     hop_samples = round(sampling_rate / 100)
     onsets = librosa.onset.onset_strength(y=_at_least(waveform, ONSET_FFT), sr=sampling_rate, hop_length=hop_samples)
-    if not (onsets[10:-10] > MIN_ONSET_DB).any():  # that a recording begins is no beat
+    if not (onsets[10:-10] > MIN_ONSET_DB).any():  # the beginning of a recording is not a beat
         return 0.0
     return float(librosa.feature.tempo(onset_envelope=onsets, sr=sampling_rate, hop_length=hop_samples)[0])
 
 
 def tuned_chroma(waveform: np.ndarray, sampling_rate: int) -> tuple[float, np.ndarray]:
-    """Semitones of `[samples]` above concert pitch, from -0.5 to 0.5, and its pitch classes, float32 `[12]` from C."""
+    """Tuning of `[samples]` in semitones from concert pitch, -0.5 to 0.5, and pitch classes, float32 `[12]` from C."""
     from hf_audio.extractors.compiled_librosa import librosa
 
     fft = {"sr": sampling_rate, "n_fft": 2 ** round(np.log2(0.2 * sampling_rate))}
@@ -235,7 +235,7 @@ def stretched(sound: np.ndarray, speed: float, sample_rate: int) -> np.ndarray:
 
 
 def shifted(sound: np.ndarray, steps: float, sample_rate: int) -> np.ndarray:
-    """`[..., samples]` at a pitch so many semitones higher, as long as before: stretched, then resampled."""
+    """`[..., samples]` shifted up by `steps` semitones, with the same length: stretched, then resampled."""
     if abs(steps) < 0.01:
         return sound
     ratio = 2.0 ** (steps / 12)

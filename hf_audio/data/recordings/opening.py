@@ -1,6 +1,6 @@
-"""Opening recordings, be they a file or bytes that are held: by libsndfile, and what it does not know by PyAV.
+"""Opens recordings, from files or bytes: with libsndfile, and with PyAV what libsndfile does not know.
 
-What a header promises is checked before anything of it is decoded.
+Headers are checked for plausibility before anything is decoded.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from hf_audio.data.recordings.ffmpeg import FfmpegFile, is_for_ffmpeg
 from hf_audio.data.recordings.headers import Source, missing_bytes, unpromised_bytes
 from hf_audio.data.recordings.reasons import AudioError, said
 
-# libsndfile's answer for a stream without an end
+# libsndfile's number of frames for a stream without an end
 UNKNOWN_FRAMES = 2**62
-# Headers of good MP3 files promise up to 0.3 s too much. A file that lacks more than both of these was cut off.
+# Headers of good MP3 files promise up to 0.3 s too much. A file that lacks more than both of these is truncated.
 SHORTFALL_S, SHORTFALL = 0.5, 0.25
-# From heart sounds at 2 kHz to bats at 500 kHz: beyond, a header is broken, and resampling a second could take hours.
+# From heart sounds at 2 kHz to bats at 500 kHz. Beyond, the header is broken, and resampling a second could take hours
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
-# Silence in FLAC takes about 100 bytes a second: a header that promises more sound for its bytes is broken.
+# Silence in FLAC takes about 100 bytes per second: a header that promises far more sound per byte is broken.
 MIN_BYTES_A_SECOND = 10
 NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
@@ -32,7 +32,7 @@ SoundFile: TypeAlias = soundfile.SoundFile | FfmpegFile
 
 
 def opened(source: Source) -> SoundFile:
-    """A recording, open for decoding, of which a header says what can be true.
+    """A recording, open for decoding, with a plausible header.
 
     Raises:
         AudioError: missing, empty, unreadable or implausible.
@@ -56,7 +56,7 @@ def opened(source: Source) -> SoundFile:
 
 
 def check_is_whole(source: Source, file: SoundFile) -> None:
-    """Refuse a download that broke off: a header that promises far more bytes than the file has."""
+    """Refuses a truncated download: a header that promises far more bytes than the file has."""
     lacking, promised = missing_bytes(source) or (0, 1)
     promised_s = file.frames / file.samplerate / (1 - min(lacking / promised, 0.999))
     missing_s = promised_s - file.frames / file.samplerate
@@ -65,9 +65,9 @@ def check_is_whole(source: Source, file: SoundFile) -> None:
 
 
 def check_can_seek(source: Source, file: SoundFile) -> None:
-    """Refuse Ogg files without a decodable sample: libvorbis would crash on the jump to a later one."""
+    """Refuses Ogg files without a decodable sample: libvorbis would crash on a jump to a later one."""
     if file.format == "OGG":
-        # once a sample was read, jumps in the same file land beside their mark
+        # opened a second time, because jumps miss their target in a file that was already read from
         held = None if isinstance(source, str | os.PathLike) else source
         place = 0 if held is None else held.tell()
         with _by_libsndfile(source) as another:
@@ -80,7 +80,7 @@ def check_can_seek(source: Source, file: SoundFile) -> None:
 def _size_of_file(path: str | os.PathLike) -> int:
     try:
         facts = os.stat(path)
-    except (OSError, ValueError) as error:  # a name with a zero byte is not a file's
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         if isinstance(error, OSError) and error.errno not in NOT_THERE:
             raise
         raise AudioError("missing: a link that leads nowhere" if os.path.islink(path) else "missing") from error
@@ -99,10 +99,10 @@ def _file_of(source: Source) -> SoundFile:
 
 
 def _by_libsndfile(source: Source) -> soundfile.SoundFile:
-    """By number, or as bytes, and never by name.
+    """Opens by file descriptor or as bytes, never by name.
 
-    libsndfile takes any bytes for sound without a header when their name ends in .au, .vox or .gsm, and the names of
-    files need not be UTF-8. It closes the number, opened or not.
+    libsndfile treats any bytes as headerless sound if the file name ends in .au, .vox or .gsm, and file names need not
+    be UTF-8. libsndfile closes the descriptor, even if opening fails.
     """
     if isinstance(source, str | os.PathLike):
         return soundfile.SoundFile(os.open(source, FLAGS), closefd=True)
@@ -111,13 +111,13 @@ def _by_libsndfile(source: Source) -> soundfile.SoundFile:
 
 
 class _Nameless:
-    """What soundfile needs of a file; of one that has a name it would believe the name."""
+    """The methods of a file that soundfile needs, without its name, which libsndfile would trust."""
 
     def __init__(self, file: Any) -> None:
         self.read, self.readinto, self.tell, self._seek = file.read, file.readinto, file.tell, file.seek
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """A broken header leads to before the beginning: it stays where it is, as a file of the system does."""
+        """Stays in place if a broken header leads to before the beginning, as the system's own files do."""
         try:
             return self._seek(offset, whence)
         except (ValueError, OverflowError):
@@ -125,7 +125,7 @@ class _Nameless:
 
 
 def _implausible(source: Source, file: SoundFile, size: int) -> str | None:
-    """What is wrong with a header, before anything is decoded that it promises."""
+    """What is implausible in a header, checked before anything is decoded."""
     if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
         return f"unreadable: a sample rate of {file.samplerate} Hz, not {LOWEST_RATE} to {HIGHEST_RATE}"
     if file.frames <= 0:

@@ -12,8 +12,8 @@ class AudioError(Exception):
 
 
 def said(error: Exception) -> str:
-    """The library's or the system's own words, in one line and without the path that it repeats."""
+    """The message of a library or the system, in one line and without the path."""
     words = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    if "not a regular file" in words:  # libsndfile's words for an MP3 without a single good frame, among others
+    if "not a regular file" in words:  # libsndfile's message for an MP3 without a single good frame, among others
         return "Format not recognised."
     return " ".join(words.split()) or type(error).__name__

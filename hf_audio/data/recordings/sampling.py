@@ -1,4 +1,4 @@
-"""A look at some recordings of an index: from all over it where they are files, else where a container begins."""
+"""Reads the headers of some recordings of an index: files from all over it, or the first rows of containers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from hf_audio.data.recordings.hub_files import ON_HUB, MissingFileError, open_co
 from hf_audio.data.recordings.lengths import header_of
 from hf_audio.data.recordings.reasons import AudioError
 
-# Containers that are looked into, and recordings in each, one behind the other: others cost a row group each
+# Containers that are looked into, and consecutive recordings in each: any other recording costs a whole row group
 MAX_CONTAINERS, MAX_IN_ONE = 2, 100
-MAX_ON_HUB = 32  # files that are one recording
-HEAD_BYTES = 1 << 18  # of a file on the Hub, at a time
+MAX_ON_HUB = 32  # files that are one recording each
+HEAD_BYTES = 1 << 18  # read from a file on the Hub at a time
 
 
 class Sampled(NamedTuple):
@@ -33,20 +33,20 @@ class Sampled(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What was found of some clips, those whose recordings can be read; and whether that is a look at all of them."""
+    """Some clips whose recordings can be read, and whether all clips were looked at."""
 
     found: list[Sampled]
     is_all: bool
 
 
-def sampled(clips: pa.Table, most: int, token: str | bool | None = None) -> Look:
-    """A look at about `most` of the clips, fewer where their recordings are not files here.
+def sampled(clips: pa.Table, max_clips: int, token: str | bool | None = None) -> Look:
+    """Headers of about `max_clips` clips, fewer if their recordings are not files on this machine.
 
-    The same recordings are looked at once, however often they are asked for.
+    Headers are remembered: reading the same recordings again costs nothing.
     """
     here = is_file(clips)
     if here.all():
-        some = spread_over(clips, most)
+        some = spread_over(clips, max_clips)
         headers = ((clip, header_of(clip.path)) for clip in rows_of(some))
         found = [Sampled(clip, info) for clip, info in headers if isinstance(info, AudioInfo)]
         return Look(found, len(some) == len(clips))
@@ -60,9 +60,9 @@ def sampled(clips: pa.Table, most: int, token: str | bool | None = None) -> Look
 
 
 def where_containers_begin(clips: pa.Table, token: str | bool | None = None) -> Iterator[tuple[Clip, BinaryIO]]:
-    """Some clips whose recordings are not files here, each with its recording, without those that hold no sound.
+    """Some clips whose recordings are not files on this machine, each with its recording, skipping rows without sound.
 
-    One clip of a recording comes; its recording can be read until the next one comes.
+    Each recording comes with one of its clips, and can be read until the next one comes.
     """
     if not len(clips):
         return
@@ -80,7 +80,7 @@ def where_containers_begin(clips: pa.Table, token: str | bool | None = None) -> 
 
 
 def _where_containers_begin(clips: pa.Table) -> pa.Table:
-    """The first clips of a few containers, or of files on the Hub: of the first ones, and of those in the middle."""
+    """The first clips of a few containers or files on the Hub: the first ones, and those in the middle of the index."""
     codes = clips["audio"].combine_chunks().dictionary_encode().indices.to_numpy()
     of_file = clips["audio_row"].combine_chunks().is_null().to_numpy(zero_copy_only=False)
     most = MAX_ON_HUB if of_file[0] else MAX_CONTAINERS
@@ -99,7 +99,7 @@ def _first(places: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def _headers(
     path: str, name: str | None, rows: tuple[int, ...], token: str | bool | None
 ) -> dict[Recording, AudioInfo | None]:
-    """What the headers of some recordings of a file say; None where one cannot be read."""
+    """The headers of some recordings of a file; None for those that cannot be read."""
     if not rows:
         try:
             file: Any = open_container(path, token)

@@ -1,4 +1,4 @@
-"""Whether recordings are still those that features were made of: told by their times, else by a few of their bytes."""
+"""Checks that recordings are still those that features were made from, by file times, else by some of their bytes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hf_audio.errors import InputError
 from hf_audio.files import regular_descriptor
 from hf_audio.terminal import progress
 
-# Read of a file, at its head, its tail and three places between. Files of up to PLACES times so many are read whole.
+# Bytes read at the head, the tail and three places between. Files of at most PLACES times as many are read whole.
 PLACE_BYTES, PLACES = 4096, 5
 FILES_AT_A_TIME = 64  # not one task per file: there may be millions
 
 
 class Stamp(NamedTuple):
-    """What the entry of a file says: bytes, when they were written, and when it was last changed itself."""
+    """A file's size, when its content was last written, and when its directory entry last changed."""
 
     size_bytes: int
     written_ns: int
@@ -26,7 +26,7 @@ class Stamp(NamedTuple):
 
 
 def stamp(path: str) -> Stamp | None:
-    """The stamp of a file; None where it is not there."""
+    """The stamp of a file; None if it does not exist."""
     try:
         facts = os.stat(path)
     except (OSError, ValueError):
@@ -35,9 +35,9 @@ def stamp(path: str) -> Stamp | None:
 
 
 def times_digest(stamps: Iterable[Stamp | None]) -> str:
-    """Changes whenever one of the files is written or replaced, and when all are copied elsewhere.
+    """A digest that changes whenever a file is written or replaced, and when all files are copied elsewhere.
 
-    The time of the last change of its entry counts as well, since anyone who replaces a file can keep its other time.
+    It includes the time of the last change of the entry, because a replaced file can keep its modification time.
     """
     found = hashlib.sha256()
     for one in stamps:
@@ -46,7 +46,7 @@ def times_digest(stamps: Iterable[Stamp | None]) -> str:
 
 
 def contents_digest(paths: Sequence[str], num_threads: int) -> str:
-    """Changes with what is sampled of the files' bytes; the same wherever they lie, and whenever they were copied."""
+    """A digest of bytes sampled from the files; it does not depend on where they are and when they were copied."""
     found = hashlib.sha256()
     with ThreadPool(num_threads) as threads:
         sampled = threads.imap(sampled_digest, paths, chunksize=FILES_AT_A_TIME)
@@ -56,7 +56,7 @@ def contents_digest(paths: Sequence[str], num_threads: int) -> str:
 
 
 def sampled_digest(path: str) -> bytes:
-    """Of a file's size and, as far as it can be read, its bytes at PLACES places that are evenly apart."""
+    """The digest of a file's size and, as far as it can be read, its bytes at PLACES evenly spaced places."""
     found = hashlib.sha256()
     try:
         file = regular_descriptor(path)

@@ -1,4 +1,4 @@
-"""The columns of a dataset of recordings: what `datasets` and the Hub's viewer know of each row."""
+"""The columns of a shared dataset of recordings, for `datasets` and the Hub's viewer."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ OURS = frozenset(("clip_id", "audio", "label", "labels", "mask", "group", "split
 
 
 class RowColumns:
-    """The columns that the clips of an index become.
+    """Turns the clips of an index into columns.
 
     Args:
-        clips: all of them, with splits as `as_stored` has them.
+        clips: all of them, with the splits of `as_stored`.
         labels: their classes.
     """
 
@@ -50,11 +50,11 @@ class RowColumns:
 
     @property
     def schema(self) -> pa.Schema:
-        """With what `datasets` knows of the columns as metadata."""
+        """The Arrow schema, with the types of `datasets` as metadata."""
         return self.features.arrow_schema
 
     def table(self, clips: pa.Table, sounds: Sequence[tuple[bytes, str]]) -> pa.Table:
-        """Rows of some of the clips; `sounds` are the audio file of each and its name."""
+        """Rows of some clips; `sounds` has the bytes and name of each audio file."""
         columns = {name: clips[column] for column, name in self.metadata.items()}
         columns |= {"clip_id": clips["clip_id"], "group": clips["group"]}
         columns["audio"] = [{"bytes": content, "path": name} for content, name in sounds]
@@ -79,17 +79,17 @@ class RowColumns:
 
 
 def is_stretch(clips: pa.Table) -> pa.ChunkedArray:
-    """Which clips are parts of their recordings."""
+    """Which clips are stretches of their recordings."""
     return pc.or_(pc.greater(clips["start_s"], 0.0), pc.is_valid(clips["end_s"]))
 
 
 def as_stored(clips: pa.Table) -> pa.Table:
-    """The clips with the splits that a dataset has: train, validation, test; folds are a column of train.
+    """The clips with the splits of a dataset: train, validation, test; folds become a column of train.
 
-    Clips without an official split are in train. Those who train on a dataset of one split draw the others by groups.
+    Clips without an official split are in train; training on a dataset with only one split draws the others by groups.
 
     Raises:
-        InputError: splits and folds at once.
+        InputError: both splits and folds.
     """
     named, folds = names_in(clips["split"]), fold_names(clips)
     if folds and len(folds) < len(named):

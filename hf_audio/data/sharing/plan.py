@@ -1,4 +1,4 @@
-"""What a dataset of recordings consists of, decided before it is built: its shards, and what decides their bytes."""
+"""The plan of a shared dataset of recordings: its shards, and a description of all that determines their bytes."""
 
 from __future__ import annotations
 
@@ -26,16 +26,15 @@ from hf_audio.data.sharing.columns import is_stretch
 from hf_audio.data.sharing.stored_sound import expected_bytes
 from hf_audio.errors import InputError
 
-VERSION = 1  # of how rows and sounds are written
+VERSION = 1  # of the format of rows and sounds
 SHARD_BYTES = 256 << 20
 
 
 def check_shareable(clips: pa.Table, labels: LabelSpace, audio_format: str) -> None:
-    """Refuses an index of which no dataset of recordings can be made.
+    """Refuses an index that cannot be shared as a dataset of recordings.
 
     Raises:
-        InputError: no clips, one that is named twice, mixtures, or stretches of files that are to stay as they are; an
-            unknown format.
+        InputError: no clips, a clip_id twice, mixtures, stretches of files that should be copied, or an unknown format.
     """
     require_audio_format(audio_format)
     if not len(clips):
@@ -51,13 +50,13 @@ def check_shareable(clips: pa.Table, labels: LabelSpace, audio_format: str) -> N
     if audio_format == "original" and len(stretches):
         raise InputError(
             f"{len(stretches):,} of {len(clips):,} clips are stretches of their files, first "
-            f"{stretches['clip_id'][0]}, and the original files contain the rest too: leave out --audio_format "
+            f"{stretches['clip_id'][0]}, but the original files contain the rest too: leave out --audio_format "
             "original to store the cuts as FLAC"
         )
 
 
 def describe(clips: pa.Table, labels: LabelSpace, audio_format: str) -> dict[str, Any]:
-    """All that decides a dataset of recordings, short enough to compare."""
+    """Everything that determines a dataset of recordings, short enough to compare."""
     facts = [name for name in clips.column_names if name not in ("audio", "audio_row", "audio_field")]
     columns = "".join(name + digest(clips[name]) for name in sorted(facts))
     return {
@@ -72,7 +71,7 @@ def describe(clips: pa.Table, labels: LabelSpace, audio_format: str) -> dict[str
 
 
 def _places_in_datasets(clips: pa.Table) -> dict[str, str]:
-    """Of recordings that are not files here: which commit of the Hub, row and column they are; of files nothing."""
+    """A digest of the commits, rows and columns of recordings that are not files on this machine; empty without any."""
     elsewhere = clips.filter(pa.array(~is_file(clips)))
     on_hub = elsewhere["audio"].filter(pc.starts_with(elsewhere["audio"], ON_HUB))
     places = "".join(map(digest, (on_hub, elsewhere["audio_row"], elsewhere["audio_field"])))
@@ -82,9 +81,9 @@ def _places_in_datasets(clips: pa.Table) -> dict[str, str]:
 def plan_bounds(
     clips: pa.Table, audio_format: str, num_threads: int, token: str | bool | None = None
 ) -> dict[str, list[int]]:
-    """By split, the rows among its own at which its shards begin, and the number of them all.
+    """By split, the rows at which its shards begin, counted within the split, and its number of rows.
 
-    Shards are about equally large, and about SHARD_BYTES at most, as far as headers and containers tell.
+    Shards have about the same size, at most about SHARD_BYTES, according to headers and containers.
 
     Raises:
         InputError: a container is damaged or cannot be reached.
@@ -97,7 +96,7 @@ def plan_bounds(
 def _stored_order(clips: pa.Table, split: str) -> np.ndarray:
     """Rows of a split's clips in the order in which they are stored.
 
-    What lies in containers comes in their order: to read it in another would cost a row group for each recording.
+    Recordings in containers keep the containers' order: reading in another order would cost a row group per recording.
     """
     if clips["audio_row"].null_count == len(clips):
         return places_in_order(clips, split)
@@ -106,7 +105,7 @@ def _stored_order(clips: pa.Table, split: str) -> np.ndarray:
 
 
 def _expected_bytes(clips: pa.Table, audio_format: str, num_threads: int, token: str | bool | None) -> np.ndarray:
-    """About what each clip will take, float `[clips]`."""
+    """Approximate stored bytes of each clip, float `[clips]`."""
     here, sizes = is_file(clips), np.zeros(len(clips))
     if not here.all():
         others = np.flatnonzero(~here)
@@ -125,7 +124,7 @@ def shards_of(clips: pa.Table, bounds: dict[str, list[int]]) -> Iterator[Shard]:
     """The shards in which the clips are stored, in order.
 
     Raises:
-        InputError: bounds of other clips.
+        InputError: the bounds do not fit the clips.
     """
     for split in names_in(clips["split"]):
         rows, its = _stored_order(clips, split), bounds.get(split, [0])

@@ -1,4 +1,4 @@
-"""Building the shards of a dataset of recordings: files read, looked at, stored as rows, a note beside each shard."""
+"""Builds the shards of a dataset of recordings: files are read, checked and stored as rows, with a note per shard."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class RecordingShards:
     """Builds the shards of one dataset in a folder; see `hf_audio.data.sharing.columns` for the rows.
 
     Attributes:
-        folder: shards go to data/, notes on them to .build/.
+        folder: shards go to data/, their notes to .build/.
         columns: of the rows.
         audio_format: "flac" or "original", see `stored_sound`.
-        strict: make the first recording that cannot be used an error.
-        token: Hub token, for recordings there.
-        stopped: once set, threads that build end at the next recording.
+        strict: make the first unusable recording an error.
+        token: Hub token, for recordings on the Hub.
+        stopped: once set, building threads stop at the next recording.
     """
 
     folder: Path
@@ -61,11 +61,11 @@ class RecordingShards:
         return self.folder / "data" / f"{shard.name}.parquet"
 
     def note(self, shard: Shard) -> dict[str, Any] | None:
-        """What was noted of a shard once it was built: num_rows, num_bytes in memory, size and sha256 of the file,
-        seconds of sound, endings and sample rates with counts, and pairs of excluded clips and reasons.
+        """The note of a built shard: num_rows, num_bytes in memory, size and sha256 of the file, seconds of sound,
+        extensions and sample rates with counts, and pairs of excluded clips and reasons. None if it is not built.
 
         Raises:
-            InputError: it is not what `build` writes.
+            InputError: the note is damaged.
         """
         path = self._note_path(shard)
         if not path.exists():
@@ -76,15 +76,15 @@ class RecordingShards:
         return None if self.strict and note["excluded"] else note
 
     def is_built(self, shard: Shard) -> bool:
-        """Whether the file and the note of a shard are here."""
+        """Whether the file and the note of a shard exist."""
         note, path = self.note(shard), self.path(shard)
         return note is not None and path.is_file() and path.stat().st_size == note["size"]
 
     def build(self, shard: Shard, report: Callable[[int], object] = lambda clips: None) -> Shard:
-        """Writes the shard's file, then its note, unless they are here; `report` is told of finished clips.
+        """Writes the shard's file, then its note, unless they exist; calls `report` with the number of finished clips.
 
         Raises:
-            InputError: a recording cannot be used and `strict` is set, or the folder cannot be written to.
+            InputError: a recording is unusable and `strict` is set, or the folder cannot be written to.
         """
         if self.is_built(shard):
             report(len(shard.clips))
@@ -94,16 +94,16 @@ class RecordingShards:
                 note = self._write(file, shard, report)
             note["size"], note["sha256"] = _size_and_sha256(self.path(shard))
             write_json(self._note_path(shard), note)
-        except OSError as error:  # what is wrong with a recording never comes as one
+        except OSError as error:  # defects of recordings are never OSErrors here
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise InputError(
-                f"Cannot write to {self.folder}: {reason}; make room or choose another folder (what was uploaded "
-                "stays, the same command resumes from it)"
+                f"Cannot write to {self.folder}: {reason}; make room or choose another folder (uploaded files are "
+                "kept; run the same command again to resume)"
             ) from error
         return shard
 
     def _write(self, file: Any, shard: Shard, report: Callable[[int], object]) -> dict[str, Any]:
-        """All rows of a shard, a row group at a time; the note without what only the finished file tells."""
+        """Writes all rows of a shard, a row group at a time; returns the note without size and sha256 of the file."""
         excluded, seconds, endings, rates, num_rows, num_bytes = [], 0.0, Counter(), Counter(), 0, 0
         with _writer(file, self.columns.schema) as writer:
             for rows, sounds, names in self._groups(shard, excluded, report):
@@ -119,12 +119,12 @@ class RecordingShards:
     def _groups(
         self, shard: Shard, excluded: list[list[str]], report: Callable[[int], object]
     ) -> Iterator[tuple[list[int], list[StoredSound], list[str]]]:
-        """Rows, sounds and names of files, as many as make a row group."""
+        """Row groups: row numbers, sounds and file names of each."""
         rows, sounds, names, num_bytes = [], [], [], 0
         row_of = {name: row for row, name in enumerate(shard.clips["clip_id"].to_pylist())}
         for clip, source in self._recordings(shard):
             if self.stopped.is_set():
-                raise InputError("The upload was interrupted; the same command resumes from what is there")
+                raise InputError("The upload was interrupted; run the same command again to resume")
             try:
                 if isinstance(source, AudioError):
                     raise source
@@ -145,7 +145,7 @@ class RecordingShards:
             if num_bytes >= ROW_GROUP_BYTES:
                 yield rows, sounds, names
                 rows, sounds, names, num_bytes = [], [], [], 0
-        if rows:  # nothing where all clips were lost, for `datasets` stumbles over empty row groups
+        if rows:  # no group without rows, because `datasets` fails on empty row groups
             yield rows, sounds, names
 
     def _recordings(self, shard: Shard) -> Iterator[tuple[Clip, Source | AudioError]]:
@@ -160,9 +160,9 @@ class RecordingShards:
 def built_in_turn(
     builder: RecordingShards, shards: Sequence[Shard], num_threads: int, report: Callable[[int], object]
 ) -> Iterator[Shard]:
-    """Builds shards side by side and gives them in order, at most one for each thread ahead of their consumer.
+    """Builds shards in parallel and yields them in order, at most one per thread ahead of the consumer.
 
-    Threads do: reading, packing and unpacking all happen in libsndfile, outside Python's lock.
+    Threads are enough: reading, encoding and decoding happen in libsndfile, which releases the GIL.
     """
     threads, running = ThreadPoolExecutor(num_threads), deque()
     try:
@@ -183,13 +183,13 @@ def _place(clip: Clip) -> str:
 
 
 def _writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
-    """Sound is packed already; names repeat, so each is stored once."""
+    """Audio is already compressed; strings repeat, so they are dictionary-encoded."""
     texts = [column.name for column in schema if pa.types.is_string(column.type)]
     return pq.ParquetWriter(file, schema, compression="none", use_dictionary=texts, write_page_index=True)
 
 
 def _named(sounds: Sequence[StoredSound], clip_ids: Sequence[str]) -> list[tuple[bytes, str]]:
-    """Each file with a name, the last part of its clip's, whose ending says what it is."""
+    """Each file with a name: the last part of its clip's name, with the extension of its format."""
     return [
         (sound.content, _stem(clip_id)[:LONGEST_NAME] + sound.ending)
         for sound, clip_id in zip(sounds, clip_ids, strict=True)

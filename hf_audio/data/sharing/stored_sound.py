@@ -1,13 +1,13 @@
-"""A recording, or a stretch of one, as a row of a shared dataset has it: exactly what it was, in a file of its own.
+"""The audio file in a row of a shared dataset: a recording or a stretch of one, without loss.
 
 | the recording | whole | a stretch of it |
 |---|---|---|
-| whole numbers of up to 24 bits (WAV, AIFF, FLAC ...) | FLAC of 16 or 24 bits; FLAC files stay | the same |
-| 32-bit whole numbers, floats | the file as it is | WAV of 32-bit floats, as which it is read for training |
-| lossy (MP3, Ogg, Opus, A-law ...) | the file as it is | FLAC of 24 bits, or such a WAV beyond full scale |
+| integers of up to 24 bits (WAV, AIFF, FLAC ...) | FLAC of 16 or 24 bits; FLAC is copied | FLAC of 16 or 24 bits |
+| 32-bit integers, floats | the file is copied | WAV of 32-bit floats, the format that training reads |
+| lossy (MP3, Ogg, Opus, A-law ...) | the file is copied | FLAC of 24 bits; WAV of 32-bit floats if beyond full scale |
 
-Nothing is ever packed lossily a second time. FLAC of 24 bits differs from a decoded lossy file by at most 6e-8 of full
-scale; all else comes back sample by sample.
+Nothing is compressed lossily a second time. FLAC of 24 bits differs from a decoded lossy file by at most 6e-8 of full
+scale; everything else is identical sample by sample.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from hf_audio.data.recordings.headers import Source
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import read_whole
 
-# Bits of FLAC that hold what libsndfile calls a subtype; 8 bits are stored in 16, since few players know such FLAC
+# Bits of FLAC for libsndfile's subtypes; 8 bits are stored as 16, because few players support 8-bit FLAC
 FLAC_BITS = {"PCM_S8": 16, "PCM_U8": 16, "PCM_16": 16, "ALAC_16": 16, "PCM_24": 24, "ALAC_20": 24, "ALAC_24": 24}
 FLAC_CHANNELS, HIGHEST_FLAC_RATE = 8, 655_350
-FLAC_SHARE = 0.65  # of the same samples in a WAV: music takes about so much
-EXACT = ("FLOAT", "DOUBLE", "PCM_32")  # as far as float32 goes, which training reads
-# The viewer tells formats by the endings of names
+FLAC_SHARE = 0.65  # typical size of music relative to WAV
+EXACT = ("FLOAT", "DOUBLE", "PCM_32")  # up to the precision of float32, which training reads
+# The Hub's viewer recognizes formats by file name extensions
 ENDINGS = {"WAV": ".wav", "WAVEX": ".wav", "RF64": ".wav", "FLAC": ".flac", "MP3": ".mp3", "AIFF": ".aiff"}
-# Of one row, in memory as a whole: five hours of FLAC in stereo
+# One row, which is held in memory: five hours of stereo FLAC
 MAX_ROW_BYTES = 1 << 30
 
 
@@ -42,7 +42,7 @@ class StoredSound(NamedTuple):
 
     Attributes:
         content: its bytes.
-        ending: of its name, with the dot.
+        ending: its file name extension, with the dot.
         duration_s: length in seconds.
         sample_rate: in Hz.
     """
@@ -54,14 +54,14 @@ class StoredSound(NamedTuple):
 
 
 class Form(NamedTuple):
-    """How a recording will be stored: `subtype` of a new file in libsndfile's names, None for the file as it is."""
+    """How a recording will be stored: `subtype` is libsndfile's name for a new file's, None to copy the file."""
 
     ending: str
     subtype: str | None
 
 
 def form_of(name: str, info: AudioInfo, is_stretch: bool, audio_format: str) -> Form:
-    """How a recording with such a header is stored, see the table above; the last row depends on its samples too."""
+    """How a recording with this header is stored, see the table above; the last row depends on its samples too."""
     as_it_is = Form(ENDINGS.get(info.format) or Path(name).suffix.lower() or f".{info.format.lower()}", None)
     if not is_stretch and (audio_format == "original" or info.format == "FLAC"):
         return as_it_is
@@ -75,7 +75,7 @@ def form_of(name: str, info: AudioInfo, is_stretch: bool, audio_format: str) -> 
 
 
 def expected_bytes(path: str, info: AudioInfo, seconds: float, is_stretch: bool, audio_format: str) -> float:
-    """About how much a recording of which `seconds` are stored will take."""
+    """Approximate stored size of a recording, or of `seconds` of it."""
     form = form_of(path, info, is_stretch, audio_format)
     if form.subtype is None:
         return Path(path).stat().st_size
@@ -86,17 +86,17 @@ def expected_bytes(path: str, info: AudioInfo, seconds: float, is_stretch: bool,
 def stored_sound(
     source: Source, start_s: float, end_s: float | None, audio_format: str, suffix: str = ""
 ) -> StoredSound:
-    """The file of a row, after all of its sound was decoded and looked at.
+    """The audio file of a row, after all of its sound was decoded and checked.
 
     Args:
         source: the recording.
-        start_s, end_s: the stretch of it; 0 and None, or an end behind that of the recording, are all of it.
-        audio_format: "flac", or "original": files as they are, which have no stretches.
-        suffix: of its name, where the source has none.
+        start_s, end_s: the stretch; 0 and None, or an end after that of the recording, mean all of it.
+        audio_format: "flac", or "original" to copy files, which is not possible for stretches.
+        suffix: file name extension, for a source without a name.
 
     Raises:
-        AudioError: missing, empty, unreadable, broken off, too short, too large for a row, silent, or non-finite
-            samples: what no features can be made of either.
+        AudioError: missing, empty, unreadable, truncated, too short, too large for a row, silent, or non-finite
+            samples. Features cannot be computed from such recordings either.
     """
     info = probe(source)
     is_part = start_s > 0 or (end_s is not None and end_s < info.duration_s)
@@ -111,7 +111,7 @@ def stored_sound(
 
 
 def _encoded(blocks: Iterator[np.ndarray], info: AudioInfo, form: Form) -> tuple[bytes, int]:
-    """A new audio file of these blocks, and the samples in it."""
+    """A new audio file with these blocks, and its number of samples per channel."""
     file, kind = io.BytesIO(), form.ending.removeprefix(".").upper()
     try:
         with soundfile.SoundFile(file, "w", info.sample_rate, info.channels, form.subtype, format=kind) as written:
@@ -121,12 +121,12 @@ def _encoded(blocks: Iterator[np.ndarray], info: AudioInfo, form: Form) -> tuple
                     raise _too_large()
             frames = written.frames
     except soundfile.SoundFileError as error:
-        raise AudioError(f"not to be stored as {kind}: {one_line(error)}") from error
+        raise AudioError(f"impossible to store as {kind}: {one_line(error)}") from error
     return file.getvalue(), frames
 
 
 def _usable(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """The same blocks; what is wrong with the whole of them is said at the end."""
+    """The same blocks, checked; silence is raised at the end."""
     peak = 0.0
     for block in blocks:
         peak = max(peak, highest := float(np.abs(block).max()))
@@ -138,12 +138,12 @@ def _usable(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def _levels(block: np.ndarray, subtype: str) -> np.ndarray:
-    """Samples in [-1, 1] as a file of so many bits has them; those of a file with no more bits come out unchanged."""
+    """Samples in [-1, 1] → samples of the new file; those of a source with at most as many bits do not change."""
     if subtype == "FLOAT":
         return block
     if subtype == "PCM_16":
         return np.rint(block * np.float32(1 << 15)).astype(np.int16)
-    return np.rint(block * np.float32(1 << 23)).astype(np.int32) << 8  # libsndfile takes the upper 24 bits
+    return np.rint(block * np.float32(1 << 23)).astype(np.int32) << 8  # libsndfile uses the upper 24 bits
 
 
 def _peak(source: Source, start_s: float, end_s: float | None) -> float:
@@ -164,4 +164,4 @@ def _whole_file(source: Source) -> bytes:
 
 
 def _too_large() -> AudioError:
-    return AudioError(f"more than {MAX_ROW_BYTES >> 30} GB, too much for a row: list stretches by start_s and end_s")
+    return AudioError(f"more than {MAX_ROW_BYTES >> 30} GB, too large for a row: list stretches with start_s and end_s")

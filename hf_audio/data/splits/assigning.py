@@ -1,6 +1,6 @@
-"""Splits that cannot leak: every group (song, recording, speaker) is in one split only.
+"""Splits without leakage: every group (song, recording, speaker) is in one split only.
 
-Official splits and folds are respected; what is missing is drawn from the groups, stratified by their labels, and
+Official splits and folds are respected. Missing splits are drawn from whole groups, stratified by their labels, and
 checked again before anything is trained.
 """
 
@@ -51,18 +51,19 @@ def assign_splits(
     Args:
         clips: the index; `split` may hold official splits, names of folds, or None.
         labels: its label space.
-        fold: the fold to test on, where the corpus has folds or some are drawn; "3" finds "fold3" too.
-        num_folds: folds to draw where the corpus has neither folds nor splits, see `draw_folds`.
+        fold: the fold to test on, if the corpus has folds or folds are drawn; "3" finds "fold3" too.
+        num_folds: number of folds to draw for a corpus without folds and splits, see `draw_folds`.
         test_groups: groups to test on, instead of any other test split.
-        inner_fold: (fold, folds): leave out that test split, and test on one of so many folds of the training groups.
-        test_fraction, validation_fraction: shares of the groups to draw where there is no such split; 0 for none.
+        inner_fold: (fold, folds): leave out the test split, and test on this one of `folds` folds of the training
+            groups.
+        test_fraction, validation_fraction: shares of the groups to draw for missing splits; 0 for none.
         validation_from: the official split whose groups validation is drawn from, "train" or "test".
-        test_to_train: share of the official test split's groups that is trained on instead.
-        seed: seed of what is drawn.
+        test_to_train: share of the official test split's groups to train on instead.
+        seed: of all draws.
 
     Raises:
         InputError: a group in two splits, an unknown fold or group, a class that cannot be split or is not in training,
-            or settings that need a split which is not there.
+            or settings that need a missing split.
     """
     shares = {"test": test_fraction, "validation": validation_fraction}
     _check_shares(shares)
@@ -75,7 +76,7 @@ def assign_splits(
         clips, fold, test_groups, "This corpus has the official" if num_folds is None else "There are the"
     )
     clips = with_values(clips, "split", pc.fill_null(clips["split"], "train"))
-    check_disjoint(groups_and_splits(clips))  # before groups are moved as wholes
+    check_disjoint(groups_and_splits(clips))  # before whole groups are moved
     if validation_from != "train" or test_to_train:
         _check_dividing(clips, has_test, validation_from, validation_fraction, test_to_train)
         from_test = validation_fraction if validation_from == "test" else 0.0
@@ -91,7 +92,7 @@ def assign_splits(
 
 
 def fold_names(clips: pa.Table) -> list[str]:
-    """Names of the folds that an index has as its splits, fold2 before fold10."""
+    """Names of the folds in the split column of an index, fold2 before fold10."""
     named = [name for name in names_in(clips["split"]) if name not in SPLITS]
     return sorted(named, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
 
@@ -107,7 +108,7 @@ def draw_folds(clips: pa.Table, labels: LabelSpace, num_folds: int, seed: int = 
     official = names_in(clips["split"])
     if official:
         raise InputError(
-            f"This corpus has the official splits {_some(official)}, so --num_folds would not draw others; leave it "
+            f"This corpus has the official splits {_some(official)}, so --num_folds cannot draw others; leave it "
             "out, or add --split random"
         )
     groups, counts = groups_and_counts(clips, labels)
@@ -127,7 +128,7 @@ def draw_folds(clips: pa.Table, labels: LabelSpace, num_folds: int, seed: int = 
 
 
 def _official(clips: pa.Table, fold: str | None, test_groups: Sequence[str] | None, whose: str) -> pa.Table:
-    """The clips with `split` None, or one of SPLITS as the corpus or the user says."""
+    """The clips with the split that the corpus or the user gives, one of SPLITS, or None."""
     named, folds = names_in(clips["split"]), fold_names(clips)
     if folds and len(folds) < len(named):
         raise InputError(
@@ -137,7 +138,7 @@ def _official(clips: pa.Table, fold: str | None, test_groups: Sequence[str] | No
         known = names_in(clips["group"])
         unknown = sorted(set(test_groups).difference(known))
         if unknown:
-            raise InputError(f"--test_groups {unknown[0]} is no group of this corpus; there are {_some(known)}")
+            raise InputError(f"--test_groups {unknown[0]} is not a group of this corpus; it has {_some(known)}")
         return _with_groups(with_split(clips, None), "test", test_groups)
     if folds:
         tested = _find_fold(folds, fold)
@@ -153,7 +154,7 @@ def _official(clips: pa.Table, fold: str | None, test_groups: Sequence[str] | No
 
 
 def _find_fold(folds: Sequence[str], wanted: str | None) -> str | None:
-    """The fold of that name, or else the only one of that number: 3, fold3, Fold_03 are the same."""
+    """The fold with that name, or else the only one with that number: 3, fold3 and Fold_03 are the same."""
 
     def number(name: str) -> str:
         return re.sub(r"^(fold)?[\s_-]*0*(?=.)", "", name.strip().casefold())
@@ -173,7 +174,7 @@ def _check_shares(shares: dict[str, float]) -> None:
 def _check_dividing(
     clips: pa.Table, has_test: bool, validation_from: str, validation_fraction: float, test_to_train: float
 ) -> None:
-    """Refuses settings about the official test split that cannot be met."""
+    """Refuses settings for the official test split that cannot be applied."""
     if validation_from not in ("train", "test"):
         raise InputError(f"--validation_from {validation_from} is unknown; expected train or test")
     if not 0 <= test_to_train < 1:
@@ -190,7 +191,7 @@ def _check_dividing(
                 "--validation_from test was given but the corpus has its own validation split; leave it out"
             )
         if not validation_fraction > 0:
-            raise InputError(f"{flag} draws --validation_fraction of the test groups and that is 0; try 0.15")
+            raise InputError(f"{flag} draws --validation_fraction of the test groups, which is 0; try 0.15")
         if test_to_train + validation_fraction >= 1:
             raise InputError(
                 f"--test_to_train {test_to_train:g} and --validation_fraction {validation_fraction:g} leave nothing "
@@ -199,12 +200,12 @@ def _check_dividing(
 
 
 def _with_groups(clips: pa.Table, split: str, groups: Iterable[str]) -> pa.Table:
-    """The clips with all those of some groups moved to a split."""
+    """The clips, with all clips of some groups moved to a split."""
     return with_split(clips, split, is_one_of(clips["group"], groups))
 
 
 def _with_drawn(clips: pa.Table, labels: LabelSpace, shares: dict[str, float], seed: int) -> pa.Table:
-    """The clips with splits that are not there drawn from the training clips, these shares of them."""
+    """The clips, with missing splits drawn from the training clips with these shares."""
     there = names_in(clips["split"])
     missing = [split for split, share in shares.items() if share > 0 and split not in there]
     for number, split in enumerate(missing, start=1):
@@ -215,7 +216,7 @@ def _with_drawn(clips: pa.Table, labels: LabelSpace, shares: dict[str, float], s
 
 
 def _with_divided_test(clips: pa.Table, labels: LabelSpace, shares: dict[str, float], seed: int) -> pa.Table:
-    """The clips with groups of the test clips moved to other splits, these shares of them."""
+    """The clips, with these shares of the test groups moved to other splits."""
     groups_of = _divided_test(of_split(clips, "test"), labels, shares, seed)
     for split, groups in groups_of.items():
         clips = _with_groups(clips, split, groups)
@@ -223,7 +224,7 @@ def _with_divided_test(clips: pa.Table, labels: LabelSpace, shares: dict[str, fl
 
 
 def _divided_test(test: pa.Table, labels: LabelSpace, shares: dict[str, float], seed: int) -> dict[str, list[str]]:
-    """Which groups of the test clips go to other splits, these shares of them, and which stay."""
+    """The test groups that go to each split, with these shares, and those that stay."""
     shares = {split: share for split, share in shares.items() if share > 0}
     shares["test"] = 1 - sum(shares.values())
     groups, counts = groups_and_counts(test, labels)

@@ -1,4 +1,4 @@
-"""A split drawn from the training groups: every class on both sides where that can be, stratified beside that."""
+"""Draws a split from the training groups: every class on both sides if possible, and stratified."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hf_audio.data.splits.groups import divide_groups, groups_and_counts, presen
 from hf_audio.errors import InputError
 from hf_audio.terminal import named_logger
 
-NUM_DRAWS = 16  # splits drawn, of which the one nearest to the class proportions is kept
-MANY_GROUPS = 5000  # from which iterative stratification takes minutes, and chance no longer matters
+NUM_DRAWS = 16  # splits drawn; the one nearest to the class proportions is used
+MANY_GROUPS = 5000  # from here on, iterative stratification takes minutes, and chance no longer matters
 MAX_SOLVING_S = 60.0
 MAX_NAMED = 6  # classes in a warning
-INFEASIBLE = 2  # scipy's status where it is proven that there is no solution
+INFEASIBLE = 2  # scipy's status for a proof that there is no solution
 
 logger = named_logger(__name__)
 
@@ -25,16 +25,21 @@ logger = named_logger(__name__)
 def draw_split(
     training: pa.Table, labels: LabelSpace, split: str, fraction: float, seed: int, later: Sequence[str] = ()
 ) -> list[str]:
-    """The groups, about `fraction` of those of the training clips, that go from train to `split`.
+    """The groups that move from train to `split`, about `fraction` of all training groups.
 
-    Every class is in training and test. Validation goes without those that have no group left for it, and says so.
+    Every class is in training and test. A validation split lacks the classes without a group left for it, with a
+    warning.
 
     Args:
-        later: splits that are still to be drawn from what stays in train, which leaves a group of each class for them
-            where it has enough.
+        training: the training clips.
+        labels: their classes.
+        split: "test" or "validation".
+        fraction: of the groups.
+        seed: of the draw.
+        later: splits that will be drawn from the remaining groups; each class leaves a group for them if it has enough.
 
     Raises:
-        InputError: a class has one group and is to be tested, or the groups of several classes cannot be parted.
+        InputError: a class of a test split has only one group, or the groups of several classes cannot be separated.
     """
     groups, counts = groups_and_counts(training, labels)
     if len(groups) < 2:
@@ -48,8 +53,8 @@ def draw_split(
     free = np.flatnonzero(counts @ (num_groups_of == 1) == 0)  # the only group with a class stays in training
     if not len(free):
         raise InputError(
-            f"A {split} split cannot be drawn: each of the {len(groups)} training groups alone has a class; add "
-            f"recordings, or set --{split}_fraction 0"
+            f"A {split} split cannot be drawn: each of the {len(groups)} training groups is the only one with some "
+            f"class; add recordings, or set --{split}_fraction 0"
         )
     counts = counts[free]
     num_draws = NUM_DRAWS if len(groups) < MANY_GROUPS else 1
@@ -57,14 +62,14 @@ def draw_split(
         (_draw_groups(counts, fraction, seed + attempt) for attempt in range(num_draws)),
         key=lambda chosen: _imbalance(counts, chosen, fraction),
     )
-    most = np.minimum(np.maximum(num_groups_of - 1 - len(later), 1), presence(counts))  # of a class's groups
+    most = np.minimum(np.maximum(num_groups_of - 1 - len(later), 1), presence(counts))  # groups of each class
     if _lacking(counts, chosen, most).any():
         chosen = _covering(counts, chosen, most, labels, split, seed)
     return [groups[free[index]] for index in chosen]
 
 
 def _draw_groups(counts: sparse.csr_array, fraction: float, seed: int) -> np.ndarray:
-    """Indices of a stratified draw from groups, given their clips of each class `[groups, classes]`."""
+    """Indices of a stratified draw from groups, given their numbers of clips `[groups, classes]`."""
     from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
     from sklearn.model_selection import StratifiedShuffleSplit
 
@@ -84,7 +89,7 @@ def _draw_groups(counts: sparse.csr_array, fraction: float, seed: int) -> np.nda
 
 
 def _lacking(counts: sparse.csr_array, chosen: np.ndarray, most: np.ndarray) -> np.ndarray:
-    """Which classes a draw lacks, or takes more than `most` groups of, `[classes]`; those of no group are in order."""
+    """Which classes a draw lacks, or has more than `most` groups of, bool `[classes]`; no class without groups."""
     drawn = presence(counts[chosen])
     return (presence(counts) > 0) & ((drawn == 0) | (drawn > most))
 
@@ -92,20 +97,20 @@ def _lacking(counts: sparse.csr_array, chosen: np.ndarray, most: np.ndarray) -> 
 def _covering(
     counts: sparse.csr_array, chosen: np.ndarray, most: np.ndarray, labels: LabelSpace, split: str, seed: int
 ) -> np.ndarray:
-    """The draw with the fewest groups exchanged that has every class, and no more than `most` groups of each.
+    """The draw with the fewest groups exchanged that has every class, and at most `most` groups of each.
 
-    As many groups as before where that can be, else as many as it takes. It is an exact answer (integer programming),
-    so that where there is none, no split of these groups holds every class.
+    It has the same number of groups as before if possible, else as many as necessary. The solution is exact (integer
+    programming): if there is none, no split of these groups holds every class.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no solution.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     num_groups = counts.shape[0]
     was_chosen = np.zeros(num_groups)
     was_chosen[chosen] = 1.0
-    # Exchanging a group costs 1, and a little by chance, so that another seed draws others
+    # Exchanging a group costs 1 plus a small random number, so that another seed draws other groups
     cost = (1 - 2 * was_chosen) * (1 + 1e-3 * np.random.default_rng(seed).random(num_groups))
     holding = sparse.csr_array((counts > 0).T, dtype=float)  # [classes, groups]
     every_class = LinearConstraint(holding, np.minimum(presence(counts), 1), most)
@@ -118,23 +123,23 @@ def _covering(
     absent = labels.names[int(np.argmax(_lacking(counts, chosen, most)))]
     none = "exists" if found.status == INFEASIBLE else f"was found in {MAX_SOLVING_S:.0f} s"
     raise InputError(
-        f"No {split} split {none} that holds every class and leaves every class to train on, whichever of the "
-        f"{num_groups} training groups it takes, for classes share them: {absent!r} would be without; add recordings "
-        f"of it, give an official split, or set --{split}_fraction 0"
+        f"No {split} split {none} that has every class and leaves every class to train on: the classes share too many "
+        f"of the {num_groups} training groups, and {absent!r} would be missing on one side; add recordings of it, give "
+        f"an official split, or set --{split}_fraction 0"
     )
 
 
 def _imbalance(counts: sparse.csr_array, chosen: np.ndarray, fraction: float) -> float:
-    """How far a draw's share of each class is from `fraction`; a class it lacks, or takes whole, weighs most."""
+    """How far a draw's share of each class is from `fraction`; classes that it lacks or takes whole weigh most."""
     of_draw_and_all = np.zeros((2, counts.shape[0]))
     of_draw_and_all[0, chosen] = of_draw_and_all[1] = 1
-    drawn, totals = of_draw_and_all @ counts  # one product is quicker than choosing rows of a sparse array
+    drawn, totals = of_draw_and_all @ counts  # one product is faster than selecting rows of a sparse array
     shares = drawn[totals > 0] / totals[totals > 0]
     return float(np.abs(shares - fraction).sum() + 10 * ((shares == 0) | (shares == 1)).sum())
 
 
 def _check_single_groups(counts: sparse.csr_array, groups: list[str], labels: LabelSpace, split: str) -> None:
-    """Refuses a class of one group where it is to be tested on, and says where it will not be validated on."""
+    """Refuses to draw a test split if a class has only one group; for validation it warns."""
     single = np.flatnonzero(presence(counts) == 1)
     if not len(single):
         return
@@ -142,7 +147,7 @@ def _check_single_groups(counts: sparse.csr_array, groups: list[str], labels: La
     only = groups[int(counts[:, [single[0]]].nonzero()[0][0])]
     if split == "validation":
         logger.warning(
-            "No group of %s is left for validation: trained on, but not validated on; add recordings of it, or set "
+            "No group of %s is left for the validation split, which will lack the class; add recordings of it, or set "
             "--validation_fraction 0",
             ", ".join(names[:MAX_NAMED]) + (f" and {len(names) - MAX_NAMED} more classes" * (len(names) > MAX_NAMED)),
         )

@@ -1,6 +1,6 @@
-"""Drawing whole groups: divided among parts with each class in the shares asked for, a share of them, or at random.
+"""Draws whole groups: divided among parts with given shares of each class, one share of them, or at random.
 
-What is drawn for a split, where classes must be on both sides, is in `split_drawing`, which begins with these.
+Drawing a split, with every class on both sides, is in `drawing.py`, which uses these functions.
 """
 
 from __future__ import annotations
@@ -18,31 +18,34 @@ MAX_DRAWS = 20
 
 
 def groups_and_counts(clips: pa.Table, labels: LabelSpace) -> tuple[list[str], sparse.csr_array]:
-    """Names of the groups, sorted, and how many clips of each class they hold, `[groups, classes + 1]`: last all.
+    """Group names, sorted, and their numbers of clips per class, `[groups, classes + 1]`; the last column is the total.
 
-    Sparse, for of two million groups and 527 classes nearly all counts are zero.
+    Sparse, because with two million groups and 527 classes nearly all counts are zero.
     """
     groups = names_in(clips["group"])
     row_of_clip = places_of(clips["group"], groups)
     clip_of_label, label = labels.places(clips["labels"])
-    pairs = clip_of_label * len(labels) + label  # which are sorted
-    pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # a label counts once a clip
+    pairs = clip_of_label * len(labels) + label  # already sorted
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # a label counts once per clip
     rows = np.concatenate([row_of_clip[pairs // len(labels)], row_of_clip])
     columns = np.concatenate([pairs % len(labels), np.full(len(clips), len(labels))])
     shape = (len(groups), len(labels) + 1)
-    return groups, sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)  # which adds up what repeats
+    return groups, sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)  # adds up duplicates
 
 
 def divide_groups(counts: sparse.csr_array, shares: Sequence[float], seed: int) -> np.ndarray:
-    """Which part each group goes to, so that of every column of counts `[groups, columns]` each part gets its share.
+    """The part of each group, so that each part gets about its share of every column of counts `[groups, columns]`.
 
-    Greedy, groups that hold most of a rare column first: each goes where the sum of squared differences from the
-    shares, each divided by its share, grows least. No part stays empty. The time grows with what is not zero.
+    Greedy, starting with groups that hold the largest part of a column: each group goes where the sum of squared
+    differences from the shares, each divided by its share, grows least. No part stays empty. The time is proportional
+    to the number of nonzero counts.
     """
     num_groups, num_columns = counts.shape
     totals = counts.sum(axis=0)
     held_by = sparse.csr_array(counts * (1 / np.where(totals > 0, totals, 1)))
-    held_by = sparse.csr_array(sparse.hstack([held_by, np.full((num_groups, 1), 1 / num_groups)]))  # of the groups, too
+    held_by = sparse.csr_array(
+        sparse.hstack([held_by, np.full((num_groups, 1), 1 / num_groups)])
+    )  # and the number of groups
     wanted, shuffled = np.array(shares)[:, None], np.random.default_rng(seed).permutation(num_groups)
     order = shuffled[np.argsort(-held_by.max(axis=1).toarray().ravel()[shuffled], kind="stable")]
     parts, held = np.zeros(num_groups, dtype=np.int64), np.zeros((len(shares), num_columns + 1))
@@ -64,11 +67,13 @@ def divide_groups(counts: sparse.csr_array, shares: Sequence[float], seed: int) 
 def draw_share(counts: np.ndarray, fraction: float, seed: int = 0) -> list[int]:
     """Draws about `fraction` of the groups so that each class keeps about that share of its clips, and at least one.
 
-    One group after the other, always of the class that lacks most of its share, the rarest first. Where classes are
-    more than the groups asked for, more groups are drawn. The seed alone decides which.
+    Groups are drawn one at a time, always from the class that lacks most of its share, rarest classes first. If there
+    are more classes than groups to draw, more groups are drawn. The result depends on the seed only.
 
     Args:
-        counts: int `[groups, classes]`, how many clips of each class a group holds.
+        counts: int `[groups, classes]`, the number of clips of each class in a group.
+        fraction: of the groups.
+        seed: of the draw.
 
     Returns:
         Indices of the groups, sorted.
@@ -91,13 +96,15 @@ def draw_share(counts: np.ndarray, fraction: float, seed: int = 0) -> list[int]:
 
 
 def draw_at_random(groups: np.ndarray, targets: np.ndarray, num_rows: int, seed: int) -> np.ndarray:
-    """Which rows are drawn, bool `[rows]`: those of random whole groups, about `num_rows`, whatever their classes.
+    """Which rows are drawn, bool `[rows]`: about `num_rows`, from random whole groups, regardless of their classes.
 
-    Of some draws the first that leaves a row of every class.
+    It is the first of up to MAX_DRAWS draws that leaves a row of every class.
 
     Args:
-        groups: `[rows]`, the group of each.
-        targets: float `[rows, classes]`, above 0 where a row has a class, NaN where that is unknown.
+        groups: `[rows]`, the group of each row.
+        targets: float `[rows, classes]`, above 0 if a row has a class, NaN if that is unknown.
+        num_rows: to draw.
+        seed: of the draws.
     """
     random = np.random.default_rng(seed)
     _, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
@@ -113,10 +120,10 @@ def draw_at_random(groups: np.ndarray, targets: np.ndarray, num_rows: int, seed:
 
 
 def union_and_counts(counts: sparse.csr_array) -> sparse.csr_array:
-    """Counts by which a song is stratified: the union of its labels, and its clips."""
+    """The counts used to stratify songs: which labels they have at all, and their numbers of clips."""
     return sparse.csr_array(sparse.hstack([counts > 0, counts], dtype=float))
 
 
 def presence(counts: sparse.csr_array) -> np.ndarray:
-    """How many groups have each class."""
+    """The number of groups with each class."""
     return np.bincount(counts.indices, minlength=counts.shape[1])

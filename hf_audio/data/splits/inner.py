@@ -1,4 +1,4 @@
-"""Inner folds: the training clips divided once more, to choose settings by without looking at the test split."""
+"""Inner folds: the training clips are divided again, to choose settings without looking at the test split."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ logger = named_logger(__name__)
 
 
 def with_inner_test(clips: pa.Table, labels: LabelSpace, num_folds: int, fold: int, seed: int) -> pa.Table:
-    """The clips without their test split, and an inner fold of the training groups as "test" in its place.
+    """The clips without their test split, with an inner fold of the training groups as the new test split.
 
-    Groups that hold all training clips of a class stay in training: a class has to be learned to be tested.
+    A group that holds all training clips of a class stays in training: a class must be learned before it is tested.
 
     Args:
         clips: the index, `split` "train", "validation" or "test".
-        num_folds: inner folds, drawn from whole training groups, each class as even as its groups allow.
+        num_folds: inner folds, drawn from whole training groups, each class spread as evenly as its groups allow.
         fold: the one to test on, from 1.
         seed: of the draw.
 
@@ -31,7 +31,7 @@ def with_inner_test(clips: pa.Table, labels: LabelSpace, num_folds: int, fold: i
     test = of_split(clips, "test")
     clips = clips.filter(is_one_of(clips["split"], ["train", "validation"]))
     groups, counts = groups_and_counts(of_split(clips, "train"), labels)
-    only = np.flatnonzero(presence(counts)[:-1] == 1)  # classes of one group
+    only = np.flatnonzero(presence(counts)[:-1] == 1)  # classes with only one group
     stays = np.asarray((counts[:, only] > 0).sum(axis=1)).ravel() > 0
     drawn = np.flatnonzero(~stays)
     if len(drawn) < num_folds:

@@ -1,1 +1,1 @@
-"""A package only so that the folder is installed with hf_audio; a Space does not need this file."""
+"""This file only makes the folder part of the installed package; a Space does not need it."""

@@ -1,4 +1,4 @@
-"""Scores of yes/no decisions per clip and class: accuracy, F1 (micro, macro, samples, per class) and Hamming loss."""
+"""Scores of binary decisions per clip and class: accuracy, F1 (micro, macro, samples, per class) and Hamming loss."""
 
 import datasets
 import evaluate
@@ -6,30 +6,29 @@ import numpy as np
 
 _DESCRIPTION = """
 Accuracy, F1 and Hamming loss of decisions, one 0 or 1 per clip and class. Single-label decisions are one-hot (the
-largest score), multi-label ones come of a threshold that was chosen on other data.
+largest score); multi-label decisions use a threshold that was chosen on other data.
 
-With clip scores averaged over an excerpt's windows, `f1_micro` and `f1_macro` are the measures of the IRMAS protocol
-(Fuhrmann 2012; Bosch et al. 2012; Han et al. 2017): train on 3 s clips with one label, decide by a threshold on
-excerpts of 5 to 20 s with 1 to 5 labels.
+With clip scores averaged over the windows of an excerpt, `f1_micro` and `f1_macro` are the metrics of the IRMAS
+protocol (Fuhrmann 2012; Bosch et al. 2012; Han et al. 2017): train on 3 s clips with one label, and decide with a
+threshold on excerpts of 5 to 20 s with 1 to 5 labels.
 """
 
 _INPUTS = """
 Args:
-    predictions: list of 0/1 lists `[clips, classes]`, what was decided.
-    references: list of 0/1 lists `[clips, classes]`, what is true; NaN where that is unknown. Unknown clip-class pairs
-        count nowhere, neither as right nor as wrong.
+    predictions: list of 0/1 lists `[clips, classes]`, the decisions.
+    references: list of 0/1 lists `[clips, classes]`, the truth; NaN where unknown. Unknown clip-class pairs do not
+        count, neither as right nor as wrong.
 
 Returns:
-    accuracy: share of clips whose (known) classes are all right.
+    accuracy: share of clips whose (known) classes are all correct.
     f1_micro: F1 over all clip-class pairs together.
     f1_macro: mean of f1_per_class over the classes that occur in the references.
-    f1_samples: mean F1 over clips; a clip without classes counts 1 where none was predicted.
+    f1_samples: mean F1 over clips; a clip without classes counts 1 if none was predicted.
     hamming_loss: share of wrong clip-class pairs.
-    Clips of which nothing is known are left out of accuracy and f1_samples. A mean is None where it has nothing to
-    average.
+    Clips without known classes are left out of accuracy and f1_samples. A mean without values is None.
     precision_per_class, recall_per_class, f1_per_class: lists; None for a class that never occurs in the references,
-        0 where it occurs but was never predicted.
-    support_per_class: clips of each class in the references.
+        0 if it occurs but was never predicted.
+    support_per_class: number of clips of each class in the references.
 
 Example:
     >>> scores = evaluate.load("decision_scores")
@@ -74,12 +73,12 @@ class DecisionScores(evaluate.Metric):
         recall = _ratio(hits.sum(axis=0), support)
         f1 = _ratio(2 * hits.sum(axis=0), decided.sum(axis=0) + support)
         f1_of_clips = _ratio(2 * hits.sum(axis=1), decided.sum(axis=1) + true.sum(axis=1), of_nothing=1.0)
-        occurs, is_asked = support > 0, known.any(axis=1)
+        occurs, is_known = support > 0, known.any(axis=1)
         return {
-            "accuracy": _mean((decided == true).all(axis=1)[is_asked]),
+            "accuracy": _mean((decided == true).all(axis=1)[is_known]),
             "f1_micro": float(_ratio(2 * hits.sum(), decided.sum() + true.sum())),
             "f1_macro": _mean(f1[occurs]),
-            "f1_samples": _mean(f1_of_clips[is_asked]),
+            "f1_samples": _mean(f1_of_clips[is_known]),
             "hamming_loss": _mean((decided != true)[known]),
             "precision_per_class": _defined(precision, occurs),
             "recall_per_class": _defined(recall, occurs),

@@ -1,4 +1,4 @@
-"""Scores of rankings, free of any threshold: average precision, ROC AUC and label ranking average precision."""
+"""Scores of rankings, without a threshold: average precision, ROC AUC and label ranking average precision."""
 
 import datasets
 import evaluate
@@ -6,24 +6,24 @@ import numpy as np
 from sklearn import metrics
 
 _DESCRIPTION = """
-How well scores order clips (average precision and ROC AUC of each class) and classes (label ranking average precision
-of each clip). Works for one or several labels a clip; no threshold is involved.
+How well scores rank clips (average precision and ROC AUC of each class) and classes (label ranking average precision of
+each clip). For one or several labels per clip; no threshold is needed.
 """
 
 _INPUTS = """
 Args:
-    predictions: list of float lists `[clips, classes]`, larger means surer.
-    references: list of 0/1 lists `[clips, classes]`, what is true; NaN where that is unknown. Each class is scored on
-        the clips of which it is known, each clip on its known classes.
+    predictions: list of float lists `[clips, classes]`, larger means more confident.
+    references: list of 0/1 lists `[clips, classes]`, the truth; NaN where unknown. Each class is scored on the clips
+        for which it is known, and each clip on its known classes.
 
 Returns:
     mean_average_precision: mean of average_precision_per_class over the classes where it is defined (mAP).
     roc_auc_macro: mean of roc_auc_per_class over the classes where it is defined.
     lrap: label ranking average precision over the clips that have a label (with one label: mean reciprocal rank);
-        clips with unknown classes count only if others are known to be absent, for else there is nothing to rank.
+        clips with unknown classes count only if others are known to be absent, otherwise there is nothing to rank.
     average_precision_per_class: list; None for a class that never occurs in the references.
     roc_auc_per_class: list; None for a class that never or always occurs in the references.
-    A mean is None where it has nothing to average.
+    A mean without values is None.
 
 Example:
     >>> scores = evaluate.load("ranking_scores")
@@ -79,7 +79,7 @@ def _ranking_precision(true, scores, known):
     chosen = true.any(axis=1) & (is_complete | has_absent)
     if not chosen.any():
         return None
-    scores = np.where(known, scores, scores.min() - 1)  # at the end of the ranking, the unknown move no other class
+    scores = np.where(known, scores, scores.min() - 1)  # unknown classes come last, so they change no other rank
     return float(metrics.label_ranking_average_precision_score(true[chosen], scores[chosen]))
 
 

@@ -1,4 +1,4 @@
-"""What is asked of an evaluation, and whether it is possible: checked before models run, which may take hours."""
+"""The settings of an evaluation, checked before models run, which may take hours."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from hf_audio.judging.ensembles import require_ensemble
 from hf_audio.judging.evaluation_data import VALIDATION, EvaluationData
 from hf_audio.judging.intervals import check_draws
 from hf_audio.judging.report import known_metric
-from hf_audio.judging.selective import require_sureness
+from hf_audio.judging.selective import check_selective
 from hf_audio.predictor import Predictor
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is asked of models beside their scores.
+class EvaluationRequest:
+    """How models are evaluated.
 
     Attributes:
-        label_map: file, see `class_mapping`.
-        protocol: its name.
-        allow_training_data: evaluate on what a model was trained on, and say so.
-        window_s, hop_s, num_threads: of recordings, see `score`.
-        unknown: sounds of none of the classes.
-        robustness: degradations, none for all; None does without.
-        robustness_clips: about so many are heard in worse states.
-        calibrate: kind of scaling that the model, which is the only one, is saved with in `calibrated_model`.
+        label_map: a file, see `class_mapping`.
+        protocol: name of a protocol.
+        allow_training_data: evaluate even on data that a model was trained on, and say so in the report.
+        window_s, hop_s, num_threads: for recordings, see `score`.
+        unknown: sounds that have none of the classes.
+        robustness: degradations to test, an empty sequence for all; None skips the test.
+        robustness_clips: the approximate number of clips to degrade.
+        calibrate: kind of scaling to save the model with, in `calibrated_model`; for a single model.
     """
 
     label_map: str | None = None
@@ -67,15 +67,15 @@ def check_judging(
     seed: int = 0,
     **_: Any,
 ) -> None:
-    """Refuses what clips of such classes and splits cannot be judged by.
+    """Checks the settings of a report against the classes and splits of the data.
 
     Args:
-        name: of the data.
-        splits: that they have; `split` is evaluated.
-        calibrate: see `Asked`; the others are settings of `judged_report`.
+        name: name of the data.
+        splits: the splits of the data; `split` is evaluated.
+        calibrate: see `EvaluationRequest`; all others are settings of `judged_report`.
 
     Raises:
-        InputError: see above.
+        InputError: a setting that is invalid, or that these data do not allow.
     """
     check_draws(num_draws, confidence)
     known_metric(metric, labels)
@@ -83,7 +83,7 @@ def check_judging(
     if ensemble:
         require_ensemble(aggregation)
     if risk is not None or coverage is not None:
-        require_sureness(risk, coverage)
+        check_selective(risk, coverage)
     if seed < 0:
         raise InputError(f"Found --seed {seed}, expected 0 or more")
     if thresholds != "validation" and not labels.is_multi_label:
@@ -93,34 +93,36 @@ def check_judging(
         )
     fitted = {"risk": risk is not None, "coverage": coverage is not None, "calibrate": calibrate is not None}
     fitted |= {f"ensemble {VALIDATION}": ensemble == VALIDATION, "thresholds per_class": thresholds == "per_class"}
-    for flag, is_asked in fitted.items():
-        if is_asked and (VALIDATION not in splits or split == VALIDATION):
+    for flag, is_given in fitted.items():
+        if is_given and (VALIDATION not in splits or split == VALIDATION):
             raise InputError(
-                f"--{flag} is fitted on a validation split that is not evaluated itself, and {name} has none: leave it "
-                "out, or give data that have one"
+                f"--{flag} is fitted on a validation split other than the evaluated one, and {name} has none: leave it "
+                "out, or give data with a validation split (a recipe draws one with --validation_fraction)"
             )
 
 
-def check_model(predictor: Predictor, data: EvaluationData, asked: Asked, given: GivenMap | None = None) -> None:
-    """Refuses what a model cannot be asked of some data.
+def check_model(
+    predictor: Predictor, data: EvaluationData, request: EvaluationRequest, given: GivenMap | None = None
+) -> None:
+    """Checks that a model can be evaluated on some data as requested.
 
     Args:
-        given: lines of a label map for this model.
+        given: the entries of a label map for this model.
 
     Raises:
-        InputError: it has no classes of the data, does not read the features, cannot be saved with the calibration, or
-            degradations would not act on what it hears.
+        InputError: the model has none of the classes, cannot read the features, or cannot be saved with the scaling, or
+            degradations would have no effect on its input.
     """
     mapping = map_classes(predictor.labels, data.labels, given, model=predictor.name, data=data.name)
-    if len(mapping.labels) < 2:  # of several labels, one can be mapped
+    if len(mapping.labels) < 2:  # map_classes accepts a single class of multi-label data
         raise InputError(
-            f"{predictor.name} and {data.name} share one class only, {mapping.labels.names[0]!r}: nothing can be told "
-            "apart; give --label_map FILE.yaml with a line for each class of the data"
+            f"{predictor.name} and {data.name} share only one class, {mapping.labels.names[0]!r}, and two are needed: "
+            "give --label_map FILE.yaml with a line for each class of the data"
         )
     if data.features is not None:
         predictor.check_reads(predictor.as_read(data.features))
-    if asked.calibrate:
-        check_calibration(predictor, asked.calibrate, asked.calibrated_model)
+    if request.calibrate:
+        check_calibration(predictor, request.calibrate, request.calibrated_model)
         places_of_classes(predictor, mapping.labels)
-    if asked.robustness is not None:
-        conditions_of(asked.robustness, Around(predictor.sample_rate, predictor.is_stereo))
+    if request.robustness is not None:
+        conditions_of(request.robustness, Around(predictor.sample_rate, predictor.is_stereo))
