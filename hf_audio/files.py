@@ -48,7 +48,7 @@ def regular_descriptor(path: str | Path) -> int:
         raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise InputError(f"{path} is a folder, pipe or device, not a regular file: remove or replace it")
+        raise InputError(f"{path} is not a regular file (it is a folder, pipe or device): remove or replace it")
     return descriptor
 
 
@@ -202,7 +202,7 @@ def open_for_writing(path: str | Path, mode: str) -> BinaryIO:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file
         file.close()
-    raise InputError(f"{path} is a folder, pipe or device, not a regular file: remove or replace it")
+    raise InputError(f"{path} is not a regular file (it is a folder, pipe or device): remove or replace it")
 
 
 ABANDONED = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)  # the temporary names of `atomic_file`

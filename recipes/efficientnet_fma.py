@@ -1,4 +1,4 @@
-"""A frozen EfficientNet-B0 with dropout 0.5 on FMA genres: it reads the first 10 s of a clip, and its head is trained.
+"""A frozen EfficientNet-B0 with dropout 0.5 on FMA's genres: it reads the first 10 s of a clip; the head is trained.
 
     accelerate launch recipes/efficientnet_fma.py --data_dir DIR
     accelerate launch recipes/efficientnet_fma.py --data_dir DIR --normalization dataset --gain_db 6

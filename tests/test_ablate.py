@@ -199,7 +199,7 @@ def test_a_file_of_tricks_that_cannot_be_is_one_sentence(ablate, tmp_path, text,
         (("--metric", "accurracy"), "Unknown metric 'accurracy': did you mean 'accuracy'"),
         (("--num_folds", "1"), "--num_folds draws 2 or more folds"),
         (("--folds",), "The corpus has no folds: draw some with --num_folds 3"),
-        (("--output_dir", "x", "--features_dir", "y"), "--features_dir of the command line is given to each run"),
+        (("--output_dir", "x", "--features_dir", "y"), "--features_dir of the command line is set by this script"),
         (("--num_epochs", "3"), "Unknown flag '--num_epochs'"),
     ],
 )

@@ -79,9 +79,9 @@ def test_a_label_map_says_it(tmp_path):
         ("gutar: Cello", "names 'gutar', which is not a class of the data: did you mean 'guitar'"),
         ("guitar: Celo", "names 'Celo', which is not a class of M: did you mean 'Cello'"),
         ("guitar: 3", "maps 'guitar' to 3, expected a class of the model, a list of them, or null"),
-        ("guitar: Cello\ncello: Cello\nguitar: Singing", "map.yaml is not YAML: a name is given again in line 3"),
+        ("guitar: Cello\ncello: Cello\nguitar: Singing", "map.yaml is not YAML: a name is given twice in line 3"),
         ("!!map [a]", "map.yaml is not YAML"),
-        ("", "map.yaml must hold lines of `name: value` and holds nothing"),
+        ("", "map.yaml must contain lines of `name: value`, found nothing"),
         ("MM:\n  guitar: Cello", "names 'MM', which is not a model that is evaluated"),
     ],
 )

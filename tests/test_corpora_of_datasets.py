@@ -180,7 +180,7 @@ def test_offline_a_cached_set_of_features_is_known_and_a_dataset_is_not(hub, mon
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/cached"])
     settle_source(recipe)
     assert recipe.stored_features and repo
-    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set and alice/other is not a folder here; unset it"):
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set, and alice/other is not a folder here: unset it"):
         settle_source(parse_recipe(VALUES, argv=["--dataset", "alice/other"]))
 
 

@@ -15,7 +15,7 @@ def test_what_the_hub_refuses_is_one_sentence(hub, monkeypatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     files = {"data/train-00000-of-00001.parquet": parquet(gtzan_like())}
     hub.create("datasets", "alice/secret", files, private=True)
-    refused("alice/secret", "There is no dataset alice/secret on the Hub that this token may read; check the name")
+    refused("alice/secret", "There is no dataset alice/secret on the Hub that this token may read: check the name")
     assert len(read("alice/secret", token=hub.token("alice"))[0]) == 12
     hub.create("datasets", "alice/gated", files).gated = "auto"
     refused("alice/gated", "Access to alice/gated must be requested on its Hub page")

@@ -173,7 +173,7 @@ def test_names_of_flags_are_those_of_the_functions():
         (["--model", "m", "--dataset", "x", "--data_dir", "y"], "Give what to evaluate on"),
         (["--model", "m", "n", "--revision", "v1"], "--revision applies to a single model, and 2 were given"),
         (["--model", "m", "--ensemble", "mean"], "--ensemble needs two or more models"),
-        (["--scores", "s", "--dataset", "d"], "--dataset would do nothing here: stored scores are judged"),
+        (["--scores", "s", "--dataset", "d"], "--dataset would do nothing here: stored scores are evaluated"),
         (["--scores", "s", "--window_s", "1"], "--window_s would do nothing here"),
         (["--model", "m", "--unknown_corpus", "esc50"], "--unknown_corpus says how the recordings of --unknown"),
         (["--model", "m", "--calibrate", "vector"], "--calibrate KIND and --calibrated_model FOLDER need each other"),
@@ -184,11 +184,11 @@ def test_names_of_flags_are_those_of_the_functions():
             ["--model", "m", "--write_card", "--allow_training_data"],
             "--write_card would publish scores on the training",
         ),
-        (["--model", "m", "--write_card", "--revision", "v1"], "changes the card of the newest version, and v1 was"),
+        (["--model", "m", "--write_card", "--revision", "v1"], "changes the card of the newest version, but v1 was"),
         (["--model", "m", "--robustness_clips", "9"], "--robustness_clips would do nothing here: add --robustness"),
         (
             ["--model", "m", "--protocol", "irmas", "--aggregation", "max"],
-            "says aggregation and metric: leave out --agg",
+            "determines aggregation and metric: remove --agg",
         ),
     ],
 )

@@ -138,7 +138,7 @@ def test_a_cached_dataset_is_read_in_offline_mode(hub, folder):
     process = subprocess.run(
         [sys.executable, "-c", code, repo], env=environment, capture_output=True, text=True, timeout=120
     )
-    assert "InputError: alice/new is not a folder here, not in the Hub's cache, and the Hub cannot" in process.stderr
+    assert "InputError: alice/new is not a folder here and not in the Hub's cache, and the Hub cannot" in process.stderr
     assert not hub.log.requests
 
 
@@ -162,7 +162,7 @@ def test_a_private_dataset_needs_a_token_that_may_read_it(hub, folder, monkeypat
     for token in (False, hub.token("bob")):
         with pytest.raises(InputError, match="is no dataset alice/private on the Hub that this token may read"):
             load_features(repo, token=token)
-    with pytest.raises(InputError, match="does not accept the token given for alice/private; check HF_TOKEN"):
+    with pytest.raises(InputError, match="does not accept the token given for alice/private: check HF_TOKEN"):
         load_features(repo, token="hf_wrong")
     monkeypatch.setenv("HF_TOKEN", hub.token("bob"))
     assert len(load_features(repo, token=hub.token("alice")).splits["test"]) == 176
@@ -174,7 +174,7 @@ def test_a_private_dataset_needs_a_token_that_may_read_it(hub, folder, monkeypat
 
 def test_an_unknown_dataset(hub):
     with pytest.raises(
-        InputError, match="is no dataset alice/nothing on the Hub that this token may read; check the name"
+        InputError, match="is no dataset alice/nothing on the Hub that this token may read: check the name"
     ):
         load_features("alice/nothing")
 

@@ -93,7 +93,7 @@ def test_embedding_is_killed_and_goes_on_with_windows_of_several_recordings_at_o
         time.sleep(0.002)
     process.kill()
     assert process.wait() == -signal.SIGKILL and not output.exists()
-    with pytest.raises(InputError, match=r"differs in: hop_s was 0\.25 and now is 0\.1; give these again"):
+    with pytest.raises(InputError, match=r"differs in: hop_s was 0\.25 and now is 0\.1; use the earlier ones"):
         embed.main([*flags, "--hop_s", "0.1"])
     embed_of, sizes = SoundPredictor.embed, []
     monkeypatch.setattr(

@@ -82,5 +82,5 @@ def test_reasons_say_what_is_otherwise():
     )
     assert "the data have 2" in reason("irmas", data_of(irmas, ["a"] * 2874, ["cel", "cla"]))
     assert "it does not test on split train" in reason("fma", data_of(fma, ["000/1.mp3"] * 800, ["Rock"], "train"))
-    with pytest.raises(InputError, match=r"Unknown protocol 'gtzan': (did you mean|there are)"):
+    with pytest.raises(InputError, match=r"Unknown protocol 'gtzan': (did you mean|expected one of)"):
         protocol_named("gtzan")

@@ -64,7 +64,7 @@ def test_a_space_says_which_flags_a_trial_has(tmp_path):
         ("a: {low: 1, high: 6, step: 2}", "a from 1 in steps of 2 ends at 5: write high: 5"),
         ("a: {low: 0, high: 1000000}", "more than 100,000 steps"),
         ("a: {either: [1, 2]}", "an invalid `either`"),
-        ("loss: [focal]\n" + EITHER, "sets loss in two places"),
+        ("loss: [focal]\n" + EITHER, "sets loss twice"),
         ("a: &x [1]\nb: *x", "has an alias"),
     ],
 )

@@ -126,7 +126,7 @@ def test_two_rounds_label_what_was_not_trained_on(self_train, recordings, tmp_pa
     [
         (["--rounds", "0"], "--rounds must be 1 or more"),
         (["--confidence", "0.4"], "--confidence must be above 0.5"),
-        (["--unlabeled", "nowhere"], "--unlabeled nowhere is no folder"),
+        (["--unlabeled", "nowhere"], "--unlabeled nowhere is not a folder"),
         (["--unlabeled", "data"], "fewer"),
     ],
 )

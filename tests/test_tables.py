@@ -79,5 +79,5 @@ def test_what_cannot_be_read_gets_one_sentence(tmp_path, content, sentence):
 def test_a_table_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="cannot be read: No such file"):
         read_table(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="is not a regular file but a folder"):
+    with pytest.raises(InputError, match="is not a regular file"):
         read_table(tmp_path)

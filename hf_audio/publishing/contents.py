@@ -146,7 +146,7 @@ def name_what_stays(folder: Path, names: Sequence[str]) -> None:
 def _check(file: BinaryIO, path: Path) -> None:
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{path} is a folder, pipe or device, not a regular file: remove it")
+        raise InputError(f"{path} is not a regular file (it is a folder, pipe or device): remove it")
     if status.st_nlink > 1:
         raise InputError(
             f"{path} is a hard link, so a file from elsewhere would be published: replace the link with a copy"
