@@ -163,7 +163,7 @@ def test_a_private_dataset_needs_a_token_that_may_read_it(hub, tone_features, mo
 
 
 def test_an_unknown_dataset(hub):
-    with pytest.raises(InputError, match=r"no dataset alice/nothing on the Hub .*; check the name"):
+    with pytest.raises(InputError, match=r"no dataset alice/nothing on the Hub .*: check the name"):
         load_features("alice/nothing")
 
 
