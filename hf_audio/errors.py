@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import difflib
 import gc
-import html
 import os
 import re
 import sys
@@ -75,11 +74,6 @@ def printable(text: object) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(letter if _is_shown(letter) else ascii(letter)[1:-1] for letter in text)
-
-
-def as_html(text: object) -> str:
-    """A `printable` text escaped for HTML, for use between tags or in an attribute."""
-    return html.escape(printable(text))
 
 
 def _is_shown(letter: str) -> bool:

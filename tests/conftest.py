@@ -46,10 +46,11 @@ REPO_ROOT = Path(__file__).resolve().parents[1]
 LONGEST = {
     f"test_{name}.py"
     for name in (
-        *("all_recipes", "recipes", "models", "cross_validate", "distributed", "images", "pretraining", "evaluation"),
+        *("all_recipes", "recipes", "models", "cross_validate", "distributed", "figures", "pretraining", "evaluation"),
         *("resuming_training", "feature_resuming", "general_midi", "classical_training", "push"),
     )
 }
+assert not [name for name in LONGEST if not (REPO_ROOT / "tests" / name).is_file()]
 
 
 # One server forks the workers of all files: it imports what any of them needs, whichever file comes first
@@ -160,6 +161,26 @@ def browser():
         yield started
 
 
+@pytest.fixture
+def opened(browser, tmp_path: Path):
+    """Opens a page of HTML in a folder with a recording, and looks afterwards at what it did wrong."""
+    import numpy as np
+    import soundfile
+
+    pages = []
+    soundfile.write(tmp_path / "a b.wav", np.zeros(480_000), 16_000)
+
+    def open_page(html: str):
+        (tmp_path / "index.html").write_text(html, encoding="utf-8")
+        pages.append(browser.open(tmp_path / "index.html"))
+        return pages[-1]
+
+    yield open_page
+    for page in pages:
+        assert page.value("document.pwned") is None and page.complaints == []
+        page.close()
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real recordings beside the repository; tests that need it are skipped where it is missing."""
@@ -195,3 +216,52 @@ def small_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from small_features import build_small_features
 
     return build_small_features(tmp_path_factory.mktemp("small") / "features")
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recordings of tone_corpus.py, only to be read."""
+    from tone_corpus import tone_clips
+
+    folder = tmp_path_factory.mktemp("tones")
+    tone_clips(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tone_features(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features of them from an undisturbed build, only to be read."""
+    from tone_corpus import build
+
+    return build(tones, tmp_path_factory.mktemp("features") / "undisturbed")
+
+
+@pytest.fixture(scope="session")
+def named_recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders below folders with names that nobody is to read, only to be read."""
+    from corpus_trees import write_sound
+
+    root = tmp_path_factory.mktemp("alice") / "clients of mine" / "acme"
+    for number, name in enumerate(("bell", "flute", "tuba")):
+        for recording in range(8):
+            write_sound(root / name / f"{recording}.wav", 0.5, recording, [200.0 * 3**number], sample_rate=16_000)
+    return root
+
+
+@pytest.fixture
+def small_run(tmp_path: Path) -> Path:
+    """A run folder with a small model of ours and its code, for a test to spoil."""
+    from hf_audio.models.spectrogram_cnn import SpectrogramCNN, SpectrogramCNNConfig
+
+    labels = {0: "bell", 1: "tuba"}
+    config = SpectrogramCNNConfig(id2label=labels, label2id={name: index for index, name in labels.items()})
+    SpectrogramCNN(config).save_pretrained(tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Small stock transformers by their kind, only to be read: see small_transformers.py."""
+    from small_transformers import save_checkpoints
+
+    return save_checkpoints(tmp_path_factory.mktemp("checkpoints"))

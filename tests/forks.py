@@ -22,8 +22,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,16 @@ class Fork:
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
+
+    def kill_once(self, has_happened: Callable[[], bool], timeout_s: float = 60.0) -> None:
+        """SIGKILL as soon as something has happened, until which it must run."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            while not has_happened():
+                assert self.poll(0.01) is None and time.monotonic() < deadline, self.errors[-3000:]
+        finally:
+            self.kill()
+            self.wait(10)
 
     @property
     def output(self) -> str:

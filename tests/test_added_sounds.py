@@ -169,8 +169,8 @@ class Heard(torch.nn.Module):
 
 
 @pytest.fixture(scope="module")
-def features(tmp_path_factory):
-    folder = tone_corpus.build(tmp_path_factory.mktemp("tones"), tmp_path_factory.mktemp("features") / "f", Waveform())
+def features(tones, tmp_path_factory):
+    folder = tone_corpus.build(tones, tmp_path_factory.mktemp("features") / "f", Waveform())
     features = load_features(folder)
     features.extractor.return_attention_mask = True
     return features

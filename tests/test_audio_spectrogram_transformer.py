@@ -207,10 +207,8 @@ def test_a_hub_that_is_out_of_reach_is_no_fault_of_the_model(checkpoint, hub, to
     assert not caplog.messages
     found = Checkpoint("alice/cached", "hf_" + "x" * 34)
     assert found.settings and found.commit == commit
-    assert caplog.messages == [
-        "The Hub does not say which commit of alice/cached is the newest, perhaps because the token is wrong: using "
-        f"the copy in the cache, commit {commit}"
-    ]
+    (told,) = caplog.messages
+    assert "alice/cached" in told and "token" in told and commit in told
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert Checkpoint("alice/cached").settings
     with pytest.raises(InputError, match="the cache does not have its preprocessor_config"):

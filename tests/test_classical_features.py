@@ -37,19 +37,14 @@ CUT = {"window_s": 1.2, "hop_s": 1.2}
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("tones")
+def folder(tones, tmp_path_factory) -> Path:
+    return tone_corpus.build(tones, tmp_path_factory.mktemp("features") / "tones", ClassicalFeatures(), **CUT)
 
 
 @pytest.fixture(scope="module")
-def folder(corpus, tmp_path_factory) -> Path:
-    return tone_corpus.build(corpus, tmp_path_factory.mktemp("features") / "tones", ClassicalFeatures(), **CUT)
-
-
-@pytest.fixture(scope="module")
-def stepped(corpus, tmp_path_factory) -> Path:
+def stepped(tones, tmp_path_factory) -> Path:
     """Windows of three steps; clips of the test split end in their second one."""
-    clips = tone_corpus.tone_clips(corpus, 20)
+    clips = tone_corpus.tone_clips(tones, 20)
     clips = [dataclasses.replace(clip, end_s=0.8) if clip.split == "test" else clip for clip in clips]
     target = tmp_path_factory.mktemp("features") / "stepped"
     options = {"card": tone_corpus.CARD, "num_workers": 1, **CUT}
@@ -59,25 +54,25 @@ def stepped(corpus, tmp_path_factory) -> Path:
 # Building, loading, collating
 
 
-def test_stored_and_collated_it_is_what_the_extractor_gives(corpus, folder):
+def test_stored_and_collated_it_is_what_the_extractor_gives(tones, folder):
     features = load_features(folder)
     assert (features.kind.name, features.window_s, features.window_frames) == ("classical", 1.2, 1)
     assert {split: len(rows) for split, rows in features.splits.items()} == {"train": 56, "validation": 8, "test": 16}
     rows = [features.splits["test"][number] for number in range(4)]
     batch = FeatureCollator(features.extractor, features.labels)(rows)
-    sounds = [read_audio(corpus / row["clip_id"], RATE)[: round(1.2 * RATE)] for row in rows]
+    sounds = [read_audio(tones / row["clip_id"], RATE)[: round(1.2 * RATE)] for row in rows]
     exact = features.extractor(sounds, sampling_rate=RATE, return_tensors="pt")["input_values"]
     assert batch["input_values"].shape == (4, 1, 174) and batch["input_values"].dtype == torch.float32
     np.testing.assert_allclose(batch["input_values"], exact, rtol=1e-5, atol=1e-5)
     assert batch["labels"].argmax(dim=1).tolist() == [row["labels"][0] for row in rows]
 
 
-def test_short_windows_have_fewer_steps_and_are_padded(corpus, stepped):
+def test_short_windows_have_fewer_steps_and_are_padded(tones, stepped):
     features = load_features(stepped, streaming=True)
     row = features.splits["test"][0]
     assert features.window_frames == 3 and row["num_frames"] == 2 and len(row["features"]) == 2 * 174
     (values,) = FeatureCollator(features.extractor, features.labels)([row])["input_values"]
-    sound = read_audio(corpus / row["clip_id"], RATE, end_s=0.8)
+    sound = read_audio(tones / row["clip_id"], RATE, end_s=0.8)
     (exact,) = features.extractor(sound, sampling_rate=RATE, return_tensors="pt")["input_values"]
     assert exact.shape == (3, 174) and (values[2] == 0).all()
     np.testing.assert_allclose(values, exact, rtol=1e-5, atol=1e-5)
@@ -103,25 +98,25 @@ def test_the_published_extractor_carries_the_statistics(folder, tmp_path):
     np.testing.assert_array_equal(again(music(1.2), RATE)["input_values"], extractor(music(1.2), RATE)["input_values"])
 
 
-def test_killed_it_goes_on_to_the_same_result(corpus, folder, tmp_path):
+def test_killed_it_goes_on_to_the_same_result(tones, folder, tmp_path):
     target = tmp_path / "killed"
     process = multiprocessing.get_context("fork").Process(
-        target=tone_corpus.build_and_die, args=(corpus, target, 4, False, ClassicalFeatures()), kwargs=CUT
+        target=tone_corpus.build_and_die, args=(tones, target, 4, False, ClassicalFeatures()), kwargs=CUT
     )
     process.start()
     process.join(60)
     assert process.exitcode == -9 and not (target / "manifest.json").exists()
-    tone_corpus.build(corpus, target, ClassicalFeatures(), **CUT)
+    tone_corpus.build(tones, target, ClassicalFeatures(), **CUT)
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()) == names
     assert filecmp.cmpfiles(target, folder, names, shallow=False)[1:] == ([], [])
 
 
-def test_what_cannot_be_built(corpus, tmp_path, monkeypatch):
+def test_what_cannot_be_built(tones, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"step of 0\.05 s is shorter than a spectrum .* give --step_s 0\.10 or more"):
         ClassicalFeatures(step_s=0.05)
     with pytest.raises(InputError, match=r"window of 0\.05 s every 0\.1 s is too short"):
-        tone_corpus.build(corpus, tmp_path / "f", ClassicalFeatures(), window_s=0.05)
+        tone_corpus.build(tones, tmp_path / "f", ClassicalFeatures(), window_s=0.05)
     with pytest.raises(InputError, match=r"a --sample_rate above 12800, .* found 12800: try 22050"):
         ClassicalFeatures(sample_rate=12_800)
     assert ClassicalFeatures(sample_rate=12_801).extract(np.ones(4096, np.float32)).shape == (1, 174)
@@ -130,14 +125,14 @@ def test_what_cannot_be_built(corpus, tmp_path, monkeypatch):
         ClassicalFeatures()
 
 
-def test_entropies_stand_behind_the_other_features(corpus, tmp_path):
+def test_entropies_stand_behind_the_other_features(tones, tmp_path):
     extractor = ClassicalFeatureExtractor(step_s=0.4, entropy_frame_s=0.1)
     features = extractor.extract(music(0.8))
     assert features.shape == (2, 178) == (2, extractor.feature_size) and extractor.feature_names[-1] == "entropy_3"
     np.testing.assert_array_equal(features[:, :174], ClassicalFeatureExtractor(step_s=0.4).extract(music(0.8)))
     np.testing.assert_array_equal(features[1, 174:], spectral_entropies(music(0.8)[8820:], 2205, 4))
     settings = FeatureConfig(features="classical", window_s=0.4, step_s=0.4, entropy_frame_s=0.1)
-    clips = tone_corpus.tone_clips(corpus, 20)
+    clips = tone_corpus.tone_clips(tones, 20)
     options = {"card": tone_corpus.CARD, "num_workers": 1, "window_s": 0.4, "hop_s": 0.4}
     folder = build_features(index_of(clips), tone_corpus.LABELS, tmp_path / "f", window_extractor(settings), **options)
     stored = load_features(folder)
@@ -181,11 +176,11 @@ def test_as_a_table(stepped, tmp_path, monkeypatch):
     np.testing.assert_allclose([float(test[1][name]) for name in FEATURE_NAMES], stored, rtol=1e-6)
 
 
-def test_a_table_of_partial_labels_says_what_is_unknown(corpus, tmp_path):
+def test_a_table_of_partial_labels_says_what_is_unknown(tones, tmp_path):
     labels = dataclasses.replace(tone_corpus.LABELS, problem_type="multi_label_classification")
     clips = [
         dataclasses.replace(clip, unknown=("low", "middle")) if clip.labels == ("high",) else clip
-        for clip in tone_corpus.tone_clips(corpus, 20)
+        for clip in tone_corpus.tone_clips(tones, 20)
     ]
     options = {"card": tone_corpus.CARD, "num_workers": 1, **CUT}
     folder = build_features(index_of(clips), labels, tmp_path / "partial", ClassicalFeatures(), **options)
@@ -194,8 +189,8 @@ def test_a_table_of_partial_labels_says_what_is_unknown(corpus, tmp_path):
     assert found == {("high", "low;middle"), ("low", ""), ("middle", "")}
 
 
-def test_a_table_of_other_features_is_refused(corpus, tmp_path):
-    folder = tone_corpus.build(corpus, tmp_path / "fbank", **CUT)
+def test_a_table_of_other_features_is_refused(tones, tmp_path):
+    folder = tone_corpus.build(tones, tmp_path / "fbank", **CUT)
     with pytest.raises(InputError, match=r"contains fbank features, which have no names; .*--features classical"):
         features_to_csv(folder, tmp_path / "features.csv")
     assert not (tmp_path / "features.csv").exists()

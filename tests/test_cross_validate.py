@@ -83,7 +83,7 @@ def test_each_speaker_is_left_out_once(cross_validate, recordings, tmp_path):
     assert "ann holds another run, which differs in: data_dir" in said and "recordings; give another" in said
     assert said.count("error: ") == 1 and "Traceback" not in said
     said = cross_validate(*job, "--seed", "5", ok=False)
-    assert "ann holds another run, which differs in: seed was 42 and now is 5; give another --output_dir" in said
+    assert "ann holds another run" in said and "seed was 42 and now is 5" in said and "--output_dir" in said
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("report.json")}
     (tmp_path / "runs" / "ann.json").unlink()
     assert "with the facts about its run does not" in cross_validate(*job, ok=False)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import configparser
+import functools
 import re
 import sys
+from collections.abc import Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -42,18 +44,31 @@ def requirements() -> dict[str, set[str]]:
     }
 
 
-def imported(*folders: str) -> dict[str, set[str]]:
-    """Distributions of all imports that are not of the standard library or our own, with a file that has each."""
-    of_import = packages_distributions()
-    found: dict[str, set[str]] = {}
-    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+@functools.cache
+def distributions_of_imports() -> Mapping[str, list[str]]:
+    """It reads the file list of every package that is installed."""
+    return packages_distributions()
+
+
+@functools.cache
+def modules_imported(folder: str) -> dict[str, Path]:
+    """Names of imports that are not of the standard library or our own, with a file that has each."""
+    found: dict[str, Path] = {}
+    for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 names = [node.module]
-            for top in {name.split(".")[0] for name in names} - {"hf_audio"} - sys.stdlib_module_names:
-                for distribution in of_import.get(top, []):
-                    found.setdefault(normal(distribution), set()).add(str(path.relative_to(ROOT)))
+            found |= dict.fromkeys({name.split(".")[0] for name in names}, path)
+    return {name: path for name, path in found.items() if name not in {"hf_audio", *sys.stdlib_module_names}}
+
+
+def imported(*folders: str) -> dict[str, set[str]]:
+    """Distributions of these imports, with a file of each."""
+    found: dict[str, set[str]] = {}
+    for top, path in (pair for folder in folders for pair in modules_imported(folder).items()):
+        for distribution in distributions_of_imports().get(top, []):
+            found.setdefault(normal(distribution), set()).add(str(path.relative_to(ROOT)))
     return found
 
 

@@ -12,7 +12,7 @@ import test_downloading
 import test_esc50
 import test_fma
 from test_archives import contents, zipped
-from test_downloading import CARD, REPO_ROOT, md5
+from test_downloading import CARD, md5
 
 from hf_audio import InputError
 from hf_audio.corpora import corpus_names, esc50, find_corpus, fma, nsynth
@@ -21,13 +21,14 @@ from hf_audio.corpora._source import Archive, Archives
 from hf_audio.preparation.read_corpora import recordings
 
 pytest.importorskip("pooch")
+ROOT = Path(__file__).parents[1]
 server, esc50_server = test_downloading.server, test_downloading.esc50_server
 
 
 def run_script(monkeypatch, *arguments: object) -> int:
     monkeypatch.setattr(sys, "argv", ["download_corpus.py", *map(str, arguments)])
     try:
-        runpy.run_path(str(REPO_ROOT / "scripts" / "download_corpus.py"), run_name="__main__")
+        runpy.run_path(str(ROOT / "scripts" / "download_corpus.py"), run_name="__main__")
     except SystemExit as stop:
         return stop.code or 0
     return 0

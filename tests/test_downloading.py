@@ -6,16 +6,14 @@ import hashlib
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 import test_esc50
 from file_server import FileServer
+from forks import Fork, Forks
 from test_archives import contents, zipped
 
 from hf_audio import InputError
@@ -23,7 +21,6 @@ from hf_audio.corpora import _download, esc50
 from hf_audio.corpora._source import Archive, Archives
 
 pytest.importorskip("pooch")
-REPO_ROOT = Path(__file__).parents[1]
 CARD = esc50.CARD
 NAME = "master.zip"
 
@@ -58,7 +55,7 @@ def esc50_server(server, tmp_path, monkeypatch) -> FileServer:
     return server
 
 
-def start_obtain(server: FileServer, root: Path, before: str = "") -> subprocess.Popen:
+def start_obtain(forks: Forks, server: FileServer, root: Path, before: str = "") -> Fork:
     """A process of its own that downloads from `server`."""
     program = f"""
 import sys; {before}
@@ -70,8 +67,7 @@ archive = Archive("{server.url}/{NAME}", "ESC-50-master", 1e6, 1e6, "{md5(server
 with clear_errors():
     Archives({{"all": (archive,)}}).obtain(Path({str(root)!r}), esc50.CARD)
 """
-    environment = os.environ | {"PYTHONPATH": str(REPO_ROOT)}
-    return subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE, text=True)
+    return forks.start(program)
 
 
 def refused(server: FileServer, root: Path, **sizes: float) -> str:
@@ -91,16 +87,12 @@ def test_a_lost_connection_is_taken_up_where_it_broke(tmp_path, esc50_server):
     assert len(esc50.index(tmp_path / "corpus")) == 20
 
 
-def test_a_killed_download_goes_on(tmp_path, esc50_server):
+def test_a_killed_download_goes_on(tmp_path, esc50_server, forks):
     root = tmp_path / "corpus"
     esc50_server.faults[NAME] = [("slow", 0.02)]
-    process = start_obtain(esc50_server, root)
     part = root / ".downloads" / f"{NAME}.part"
-    until = time.monotonic() + 30
-    while not (part.is_file() and part.stat().st_size > 200_000) and time.monotonic() < until:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process = start_obtain(forks, esc50_server, root)
+    process.kill_once(lambda: part.is_file() and part.stat().st_size > 200_000)
     arrived = part.stat().st_size
     assert 200_000 < arrived < 1_000_000
     assert part.read_bytes() == esc50_server.files[NAME][:arrived]
@@ -235,13 +227,12 @@ def test_too_little_space_is_told_before_the_download(tmp_path, server):
     assert not server.log
 
 
-def test_a_disk_that_fills_up_keeps_what_has_arrived(tmp_path, esc50_server):
+def test_a_disk_that_fills_up_keeps_what_has_arrived(tmp_path, esc50_server, forks):
     root = tmp_path / "corpus"
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))"
-    process = start_obtain(esc50_server, root, before=limit)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert f"error: The disk of {root / '.downloads'} is full; free some space and run" in errors
+    process = start_obtain(forks, esc50_server, root, before=limit)
+    assert process.wait() == 2
+    assert f"error: The disk of {root / '.downloads'} is full; free some space and run" in process.errors
     arrived = (root / ".downloads" / f"{NAME}.part").stat().st_size
     assert 200_000 < arrived <= 300_000
     esc50.obtain(root)
@@ -264,7 +255,6 @@ def test_two_processes_download_once(tmp_path, esc50_server):
     assert len(esc50_server.log) == 1 and len(esc50.index(tmp_path)) == 20
 
 
-def test_without_pooch_one_sentence(tmp_path, server):
-    process = start_obtain(server, tmp_path, before="sys.modules['pooch'] = None")
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 2 and 'Downloading ESC-50 needs pooch: pip install "hf_audio[corpora]"' in errors
+def test_without_pooch_one_sentence(tmp_path, server, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    assert 'needs pooch: pip install "hf_audio[corpora]"' in refused(server, tmp_path)

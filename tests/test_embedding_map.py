@@ -6,9 +6,8 @@ import csv
 
 import numpy as np
 import pytest
-import soundfile
 import tone_corpus
-from browser import Chromium, Page
+from browser import Page
 
 import hf_audio.figures.embedding_map as embedding_map
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
@@ -41,23 +40,6 @@ def page_of(count: int, lists=()) -> str:
     )
     maps = [Projection(name, one, np.array([0.6, 0.2])) for name, one in (("pca", places), ("tsne", places[:, ::-1]))]
     return map_page(HOSTILE[0], [HOSTILE[1]], points, maps, lists)
-
-
-@pytest.fixture
-def opened(browser: Chromium, tmp_path):
-    """Opens a page in a folder with a recording, and looks afterwards at what it did wrong."""
-    pages: list[Page] = []
-    soundfile.write(tmp_path / "a b.wav", np.zeros(16_000), 16_000)
-
-    def open_page(html: str) -> Page:
-        (tmp_path / "index.html").write_text(html, encoding="utf-8")
-        pages.append(browser.open(tmp_path / "index.html"))
-        return pages[-1]
-
-    yield open_page
-    for page in pages:
-        assert page.value("document.pwned") is None and page.complaints == []
-        page.close()
 
 
 def click_point(page: Page, point: int) -> None:
@@ -134,12 +116,6 @@ def test_a_page_is_bounded_and_says_what_is_right():
     assert correctness((), ()) == correctness(("a",), ("a", "b"), ("b",)) == "right"
 
 
-@pytest.fixture(scope="module")
-def tones(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tones")
-    return tone_corpus.build(folder / "recordings", folder / "features"), folder / "recordings"
-
-
 def scores_of(folder, clip_ids: list[str], truth: list[str], labels: LabelSpace = tone_corpus.LABELS) -> None:
     ids, names = np.array(clip_ids), tone_corpus.LABELS.names
     logits = np.array([[5.0 * (name == true) for name in names] for true in truth], dtype=np.float32)
@@ -148,12 +124,11 @@ def scores_of(folder, clip_ids: list[str], truth: list[str], labels: LabelSpace 
     write_scores(folder, {"test": windows}, labels, 0.5, "test")
 
 
-def test_a_map_of_features_with_recordings_and_scores(tones, tmp_path, opened):
-    features, recordings = tones
+def test_a_map_of_features_with_recordings_and_scores(tones, tone_features, tmp_path, opened):
     scores_of(tmp_path / "run", ["high_009.wav", "middle_008.wav"], ["low", "middle"])
     page_file = tmp_path / "map" / "index.html"
-    options = {"data_dir": recordings, "scores": [tmp_path / "run"], "projections": ["pca"]}
-    found = write_embedding_map(load_features(features), page_file.parent, **options)
+    options = {"data_dir": tones, "scores": [tmp_path / "run"], "projections": ["pca"]}
+    found = write_embedding_map(load_features(tone_features), page_file.parent, **options)
     assert found == {"shown": 80, "of": 80, "labels": 0, "copies": 0, "groups": 0, "clusters": 0}
     assert list(csv.reader((page_file.parent / "neighbors.csv").open())) == [["list", "clip_id", "others", "text"]]
     page = opened(page_file.read_text(encoding="utf-8"))
@@ -164,13 +139,13 @@ def test_a_map_of_features_with_recordings_and_scores(tones, tmp_path, opened):
     }
     assert "78 clips have no scores." in page.value("find('#notes').textContent")
     assert str(tmp_path) not in page_file.read_text() and "http" not in page_file.read_text().replace("http-equiv", "")
-    few = write_embedding_map(load_features(features), tmp_path / "few", projections=["pca"], max_clips=20)
+    few = write_embedding_map(load_features(tone_features), tmp_path / "few", projections=["pca"], max_clips=20)
     assert few["shown"] == 20
     assert "Shown are 20 of 80 clips, drawn at random." in (tmp_path / "few" / "index.html").read_text()
 
 
-def test_what_cannot_be_mapped_gets_one_sentence(tones, tmp_path):
-    features = load_features(tones[0])
+def test_what_cannot_be_mapped_gets_one_sentence(tone_features, tmp_path):
+    features = load_features(tone_features)
     scores_of(tmp_path / "run", ["high_999.wav"], ["low"])
     scores_of(tmp_path / "of others", ["high_009.wav"], ["low"], LabelSpace(("a", "b", "c"), SINGLE_LABEL))
     for options, sentence in (

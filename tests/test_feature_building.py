@@ -32,19 +32,6 @@ from hf_audio.label_quality.clip_vectors import clips_of
 REPO_ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("tones")
-    tone_clips(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(corpus, tmp_path_factory) -> Path:
-    """An undisturbed build."""
-    return build(corpus, tmp_path_factory.mktemp("features") / "undisturbed")
-
-
 def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
@@ -60,18 +47,18 @@ def table(folder: Path, split: str) -> list[dict]:
 # What is built
 
 
-def test_files_of_a_dataset(finished):
+def test_files_of_a_dataset(tone_features):
     shards = [f"data/train-{number:05d}-of-00008.parquet" for number in range(8)]
     single = ["data/test-00000-of-00001.parquet", "data/validation-00000-of-00001.parquet"]
     others = ["excluded.csv", "index.parquet", "manifest.json", "plan.json", "preprocessor_config.json"]
-    assert files(finished) == sorted(shards + single + others)
-    assert not (finished / ".build").exists()
+    assert files(tone_features) == sorted(shards + single + others)
+    assert not (tone_features / ".build").exists()
 
 
-def test_rows_hold_the_windows_of_their_clips(corpus, finished):
-    clips = {clip.clip_id: clip for clip in tone_clips(corpus)}
+def test_rows_hold_the_windows_of_their_clips(tones, tone_features):
+    clips = {clip.clip_id: clip for clip in tone_clips(tones)}
     for split in ("train", "validation", "test"):
-        rows = table(finished, split)
+        rows = table(tone_features, split)
         assert {row["clip_id"] for row in rows} == {key for key, clip in clips.items() if clip.split == split}
         waveforms = []
         for row in rows:
@@ -86,24 +73,24 @@ def test_rows_hold_the_windows_of_their_clips(corpus, finished):
             assert [LABELS.names[index] for index in row["labels"]] == list(clip.labels)
 
 
-def test_windows_of_a_clip_are_together_and_in_order(finished):
-    rows = table(finished, "test")
+def test_windows_of_a_clip_are_together_and_in_order(tone_features):
+    rows = table(tone_features, "test")
     assert [row["start_s"] for row in rows[:11]] == pytest.approx([0.1 * step for step in range(11)])
     assert len({row["clip_id"] for row in rows[:11]}) == 1
 
 
-def test_training_shards_are_mixed_and_the_others_keep_their_order(corpus, finished):
-    clips = tone_clips(corpus)
-    order = list(dict.fromkeys(row["clip_id"] for row in table(finished, "test")))
+def test_training_shards_are_mixed_and_the_others_keep_their_order(tones, tone_features):
+    clips = tone_clips(tones)
+    order = list(dict.fromkeys(row["clip_id"] for row in table(tone_features, "test")))
     assert order == [clip.clip_id for clip in clips if clip.split == "test"]
-    for path in finished.glob("data/train-*.parquet"):
+    for path in tone_features.glob("data/train-*.parquet"):
         rows = pq.read_table(path).to_pylist()
         assert 5 * 11 <= len(rows) <= 9 * 11  # nearly equal: 7 clips each
         assert len({row["labels"][0] for row in rows}) > 1
 
 
-def test_plain_datasets_reads_images_and_names(finished):
-    rows = datasets.load_dataset(str(finished))
+def test_plain_datasets_reads_images_and_names(tone_features):
+    rows = datasets.load_dataset(str(tone_features))
     assert {split: len(part) for split, part in rows.items()} == {"train": 616, "validation": 88, "test": 176}
     features = rows["train"].features
     assert isinstance(features["features"], datasets.Image)
@@ -111,9 +98,9 @@ def test_plain_datasets_reads_images_and_names(finished):
     assert rows["test"][0]["features"].size == (28, 128)
 
 
-def test_statistics_are_of_the_real_training_frames(corpus, finished):
-    extractor = AutoFeatureExtractor.from_pretrained(finished)
-    clips = [clip for clip in tone_clips(corpus) if clip.split == "train"]
+def test_statistics_are_of_the_real_training_frames(tones, tone_features):
+    extractor = AutoFeatureExtractor.from_pretrained(tone_features)
+    clips = [clip for clip in tone_clips(tones) if clip.split == "train"]
     exact = KaldiFbank()([torch.from_numpy(read_audio(clip.path, 16_000)) for clip in clips])
     windows = np.concatenate(
         [features[start : start + 28] for features in exact for start in [*range(0, 101, 10)]]  # 128 frames a clip
@@ -123,8 +110,8 @@ def test_statistics_are_of_the_real_training_frames(corpus, finished):
     assert (extractor.max_length, extractor.num_mel_bins, extractor.sampling_rate) == (28, 128, 16_000)
 
 
-def test_manifest_and_index_tell_what_is_there(corpus, finished):
-    manifest = json.loads((finished / "manifest.json").read_text())
+def test_manifest_and_index_tell_what_is_there(tones, tone_features):
+    manifest = json.loads((tone_features / "manifest.json").read_text())
     assert manifest["label_names"] == list(LABELS.names) and manifest["window_s"] == WINDOW_S
     assert manifest["corpus"]["license"] == "CC0 1.0" and manifest["num_excluded"] == 0
     assert manifest["splits"]["validation"] == {
@@ -136,18 +123,18 @@ def test_manifest_and_index_tell_what_is_there(corpus, finished):
         "source_rates": {"16000": 8},
     }
     for split, counts in manifest["shard_windows"].items():
-        assert counts == [pq.read_metadata(path).num_rows for path in sorted(finished.glob(f"data/{split}-*"))]
-    rows = pq.read_table(finished / "index.parquet").to_pylist()
-    assert [row["clip_id"] for row in rows] == [clip.clip_id for clip in tone_clips(corpus)]
+        assert counts == [pq.read_metadata(path).num_rows for path in sorted(tone_features.glob(f"data/{split}-*"))]
+    rows = pq.read_table(tone_features / "index.parquet").to_pylist()
+    assert [row["clip_id"] for row in rows] == [clip.clip_id for clip in tone_clips(tones)]
     assert rows[5] | {"labels": ["middle"], "take": 5, "split": "train", "end_s": None} == rows[5]
     assert manifest["metadata"] == {"take": "int64"} and manifest["has_mixtures"] is False
-    assert all(row["take"] == int(row["clip_id"][-7:-4]) for row in table(finished, "test"))
-    assert (finished / "excluded.csv").read_text() == "clip_id,reason\n"
+    assert all(row["take"] == int(row["clip_id"][-7:-4]) for row in table(tone_features, "test"))
+    assert (tone_features / "excluded.csv").read_text() == "clip_id,reason\n"
 
 
-def test_row_groups_stay_small_and_have_a_page_index(corpus, tmp_path, monkeypatch):
+def test_row_groups_stay_small_and_have_a_page_index(tones, tmp_path, monkeypatch):
     monkeypatch.setattr("hf_audio.data.building.shard_rows.ROW_GROUP_BYTES", 100_000)
-    folder = build(corpus, tmp_path / "features")
+    folder = build(tones, tmp_path / "features")
     metadata = pq.ParquetFile(folder / "data/test-00000-of-00001.parquet").metadata
     assert metadata.num_row_groups > 1
     sizes = [metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups)]
@@ -155,15 +142,15 @@ def test_row_groups_stay_small_and_have_a_page_index(corpus, tmp_path, monkeypat
     assert metadata.row_group(0).column(0).has_offset_index
 
 
-def test_clips_shorter_than_the_window_are_stored_short(corpus, tmp_path):
-    clips = [dataclasses.replace(clip, end_s=0.5 if clip.split == "test" else None) for clip in tone_clips(corpus)]
+def test_clips_shorter_than_the_window_are_stored_short(tones, tmp_path):
+    clips = [dataclasses.replace(clip, end_s=0.5 if clip.split == "test" else None) for clip in tone_clips(tones)]
     folder = build_features(index_of(clips), LABELS, tmp_path / "f", KaldiFbank(), window_s=1.0, hop_s=1.0, card=CARD)
     assert {row["num_frames"] for row in table(folder, "test")} == {48}
     assert {row["num_frames"] for row in table(folder, "train")} == {98}
 
 
-def test_stretches_of_one_file_know_their_place(corpus, tmp_path):
-    clips = [dataclasses.replace(clip, start_s=0.25, end_s=0.95) for clip in tone_clips(corpus)]
+def test_stretches_of_one_file_know_their_place(tones, tmp_path):
+    clips = [dataclasses.replace(clip, start_s=0.25, end_s=0.95) for clip in tone_clips(tones)]
     folder = build_features(index_of(clips), LABELS, tmp_path / "f", KaldiFbank(), window_s=0.3, hop_s=0.25, card=CARD)
     starts = [row["start_s"] for row in table(folder, "test")][:3]
     assert starts == pytest.approx([0.25, 0.5, 0.65])  # the last one lies against the end: 68 frames
@@ -180,23 +167,23 @@ def test_stretches_of_one_file_know_their_place(corpus, tmp_path):
         ({"extractor": KaldiFbank(num_mel_bins=64)}, "extractor"),
     ],
 )
-def test_a_folder_with_another_build_is_refused(corpus, finished, change, named):
-    before = stamps(finished)
+def test_a_folder_with_another_build_is_refused(tones, tone_features, change, named):
+    before = stamps(tone_features)
     with pytest.raises(InputError, match=f"differs in: {named}"):
-        build(corpus, finished, **change)
-    assert stamps(finished) == before
+        build(tones, tone_features, **change)
+    assert stamps(tone_features) == before
 
 
-def test_changed_recordings_and_labels_are_noticed(corpus, finished, tmp_path):
-    clips = tone_clips(corpus)
+def test_changed_recordings_and_labels_are_noticed(tones, tone_features, tmp_path):
+    clips = tone_clips(tones)
     options = {"window_s": WINDOW_S, "hop_s": HOP_S, "card": CARD}
     relabeled = [dataclasses.replace(clips[0], labels=("low",)), *clips[1:]]
     with pytest.raises(InputError, match="differs in: clip labels;"):
-        build_features(index_of(relabeled), LABELS, finished, KaldiFbank(), **options)
+        build_features(index_of(relabeled), LABELS, tone_features, KaldiFbank(), **options)
     soundfile.write(tmp_path / "longer.wav", np.full(99_999, 0.1), 16_000)
     replaced = [dataclasses.replace(clips[0], path=tmp_path / "longer.wav"), *clips[1:]]
     with pytest.raises(InputError, match="differs in: file sizes;"):
-        build_features(index_of(replaced), LABELS, finished, KaldiFbank(), **options)
+        build_features(index_of(replaced), LABELS, tone_features, KaldiFbank(), **options)
 
 
 @pytest.mark.parametrize("keeps_time", [False, True])
@@ -241,22 +228,22 @@ def test_parts_of_mixtures_are_recordings_too(tmp_path):
     assert contents_digest(recordings, 2) != found
 
 
-def test_features_of_unknown_origin_are_not_touched(corpus, finished, tmp_path):
+def test_features_of_unknown_origin_are_not_touched(tones, tone_features, tmp_path):
     folder = tmp_path / "downloaded"
     (folder / "data").mkdir(parents=True)
     shard = folder / "data/train-00000-of-00001.parquet"
     shard.write_bytes(b"precious")
     with pytest.raises(InputError, match=r"without its plan.json.* choose another folder"):
-        build(corpus, folder)
+        build(tones, folder)
     assert shard.read_bytes() == b"precious" and files(folder) == ["data/train-00000-of-00001.parquet"]
 
 
 # Bad input
 
 
-def test_a_window_longer_than_every_clip(corpus, tmp_path):
+def test_a_window_longer_than_every_clip(tones, tmp_path):
     with pytest.raises(InputError, match=r"window of 5 s is longer than every clip.* 1.30 s; try --window_s 1.3"):
-        build(corpus, tmp_path / "features", window_s=5.0)
+        build(tones, tmp_path / "features", window_s=5.0)
     assert not (tmp_path / "features/plan.json").exists()
 
 
@@ -270,27 +257,27 @@ def test_a_window_longer_than_every_clip(corpus, tmp_path):
         ({"labels": ("lwo",)}, "did you mean 'low'"),
     ],
 )
-def test_an_index_that_makes_no_sense(corpus, tmp_path, change, said):
-    clips = tone_clips(corpus)
+def test_an_index_that_makes_no_sense(tones, tmp_path, change, said):
+    clips = tone_clips(tones)
     clips[0] = dataclasses.replace(clips[0], **change)
     with pytest.raises(InputError, match=said):
         build_features(index_of(clips), LABELS, tmp_path / "f", KaldiFbank(), window_s=0.3, hop_s=0.1, card=CARD)
 
 
-def test_no_clips_and_no_training_clips(corpus, tmp_path):
+def test_no_clips_and_no_training_clips(tones, tmp_path):
     options = {"window_s": 0.3, "hop_s": 0.1, "card": CARD}
     with pytest.raises(InputError, match="There are no clips"):
         build_features(index_of([]), LABELS, tmp_path / "f", KaldiFbank(), **options)
-    clips = [clip for clip in tone_clips(corpus) if "low" not in clip.labels or clip.split != "train"]
+    clips = [clip for clip in tone_clips(tones) if "low" not in clip.labels or clip.split != "train"]
     with pytest.raises(InputError, match="Class low has no training clip"):
         build_features(index_of(clips), LABELS, tmp_path / "f", KaldiFbank(), **options)
 
 
 @pytest.mark.parametrize("problem_type", [SINGLE_LABEL, MULTI_LABEL])
-def test_a_class_may_have_any_name(corpus, tmp_path, problem_type):
+def test_a_class_may_have_any_name(tones, tmp_path, problem_type):
     renamed = LabelSpace(("high;up", "low", "middle|+, ['mid']"), problem_type)
     names = dict(zip(LABELS.names, renamed.names, strict=True))
-    clips = [dataclasses.replace(clip, labels=(names[clip.labels[0]],)) for clip in tone_clips(corpus)]
+    clips = [dataclasses.replace(clip, labels=(names[clip.labels[0]],)) for clip in tone_clips(tones)]
     options = {"window_s": 0.3, "hop_s": 0.3, "card": CARD, "num_workers": 1}
     features = load_features(build_features(index_of(clips), renamed, tmp_path / "f", KaldiFbank(), **options))
     assert clips_of(features, ["train"]).targets.sum() == features.manifest["splits"]["train"]["num_clips"]

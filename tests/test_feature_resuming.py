@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import json
+import os
 import signal
 import sys
 import threading
@@ -13,25 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 from filelock import FileLock
-from tone_corpus import CountingFbank, DyingFbank, build, tone_clips
+from tone_corpus import CountingFbank, DyingFbank, build
 
 from hf_audio.data.building import build as feature_building
 from hf_audio.errors import InputError
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("tones")
-    tone_clips(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(corpus, tmp_path_factory) -> Path:
-    """An undisturbed build."""
-    return build(corpus, tmp_path_factory.mktemp("features") / "undisturbed")
 
 
 def run_apart(forks, target: str, *arguments: Path | int | bool) -> int:
@@ -63,13 +51,13 @@ def built_shards(folder: Path) -> dict[str, int]:
     return {name: stamp for name, stamp in stamps(folder).items() if Path(name).stem in notes and "data/" in name}
 
 
-def test_worker_processes_and_ranks_change_nothing(corpus, finished, tmp_path):
-    assert_same(build(corpus, tmp_path / "two workers", num_workers=2), finished)
+def test_worker_processes_and_ranks_change_nothing(tones, tone_features, tmp_path):
+    assert_same(build(tones, tmp_path / "two workers", num_workers=2), tone_features)
     barrier, folder = threading.Barrier(3, timeout=60), tmp_path / "three ranks"
     ranks = [
         threading.Thread(
             target=build,
-            args=(corpus, folder),
+            args=(tones, folder),
             kwargs={"ranks": feature_building.Ranks(rank, 3, barrier.wait)},
         )
         for rank in range(3)
@@ -78,42 +66,42 @@ def test_worker_processes_and_ranks_change_nothing(corpus, finished, tmp_path):
         rank.start()
     for rank in ranks:
         rank.join()
-    assert_same(folder, finished)
+    assert_same(folder, tone_features)
 
 
-def test_workers_are_started_where_there_is_enough_to_do(corpus, finished, tmp_path, monkeypatch):
+def test_workers_are_started_where_there_is_enough_to_do(tones, tone_features, tmp_path, monkeypatch):
     """104 s of sound: nothing to share for log-mel features, much for features that take as long as the sound."""
     monkeypatch.setattr(feature_building, "num_cores", lambda: 2)
     monkeypatch.setattr(CountingFbank, "batches_here", 0)
-    assert_same(build(corpus, tmp_path / "slow", CountingFbank(), num_workers=None), finished)
+    assert_same(build(tones, tmp_path / "slow", CountingFbank(), num_workers=None), tone_features)
     assert CountingFbank.batches_here == 0, "all of it was done by workers"
     monkeypatch.setattr(CountingFbank, "times_real_time", 1000.0)
-    assert_same(build(corpus, tmp_path / "fast", CountingFbank(), num_workers=None), finished)
+    assert_same(build(tones, tmp_path / "fast", CountingFbank(), num_workers=None), tone_features)
     assert CountingFbank.batches_here >= 10
 
 
 @pytest.mark.parametrize("renames", [1, 2, 11, 21, 22, 25])
-def test_killed_at_any_rename_it_goes_on_to_the_same_result(corpus, finished, tmp_path, forks, renames):
+def test_killed_at_any_rename_it_goes_on_to_the_same_result(tones, tone_features, tmp_path, forks, renames):
     """Renames: 1 plan, 2 to 21 shards and their notes in turn, 22 to 24 the files beside them, 25 the manifest."""
     for before in (True, False):
         folder = tmp_path / f"features_{before}"
-        assert run_apart(forks, "build_and_die", corpus, folder, renames, before) == -signal.SIGKILL
+        assert run_apart(forks, "build_and_die", tones, folder, renames, before) == -signal.SIGKILL
         done = renames - before
         assert (folder / "manifest.json").exists() == (done >= 25)
         kept = built_shards(folder)
         assert len(kept) == min(max(done - 1, 0) // 2, 10)
-        build(corpus, folder)
-        assert_same(folder, finished)
+        build(tones, folder)
+        assert_same(folder, tone_features)
         assert {name: stamps(folder)[name] for name in kept} == kept
 
 
-def test_killed_from_outside_it_leaves_no_workers_and_goes_on(corpus, finished, tmp_path, forks):
+def test_killed_from_outside_it_leaves_no_workers_and_goes_on(tones, tone_features, tmp_path, forks):
     folder = tmp_path / "features"
     code = (
         "import sys; from pathlib import Path; from tone_corpus import SlowFbank, build; "
         "build(Path(sys.argv[1]), Path(sys.argv[2]), SlowFbank(), num_workers=2)"
     )
-    process = forks.start(code, corpus, folder)
+    process = forks.start(code, tones, folder)
     deadline = time.monotonic() + 60
     while len(list(folder.glob(".build/*-of-*.json"))) < 3:
         assert time.monotonic() < deadline and process.poll(0.02) is None
@@ -124,85 +112,86 @@ def test_killed_from_outside_it_leaves_no_workers_and_goes_on(corpus, finished, 
     assert not psutil.wait_procs(workers, timeout=20)[1], "workers outlived their parent"
     kept = built_shards(folder)
     assert 3 <= len(kept) < 10 and not (folder / "manifest.json").exists()
-    build(corpus, folder, num_workers=2)
-    assert_same(folder, finished)
+    build(tones, folder, num_workers=2)
+    assert_same(folder, tone_features)
     assert {name: stamps(folder)[name] for name in kept} == kept
 
 
-def test_two_builds_do_not_meet_in_a_folder(corpus, finished, tmp_path):
+def test_two_builds_do_not_meet_in_a_folder(tones, tone_features, tmp_path):
     folder = tmp_path / "features"
     (folder / ".build").mkdir(parents=True)
     with FileLock(folder / ".build/lock"), pytest.raises(InputError, match="Another process is building features in"):
-        build(corpus, folder)
-    assert_same(build(corpus, folder), finished)
+        build(tones, folder)
+    assert_same(build(tones, folder), tone_features)
 
 
-def test_a_finished_dataset_is_returned_at_once(corpus, tmp_path, capfd, monkeypatch):
-    folder = build(corpus, tmp_path / "features")
+def test_a_finished_dataset_is_returned_at_once(tones, tmp_path, capfd, monkeypatch):
+    folder = build(tones, tmp_path / "features")
     assert "features" in capfd.readouterr().err  # the progress bar
     before = stamps(folder)
     monkeypatch.setattr(feature_building, "ShardBuilder", None)  # nothing is to be built
-    assert build(corpus, folder) == folder
+    assert build(tones, folder) == folder
     assert stamps(folder) == before
     assert capfd.readouterr().err == ""
 
 
-def test_a_worker_that_dies_is_explained(corpus, tmp_path):
+def test_a_worker_that_dies_is_explained(tones, tmp_path):
     with pytest.raises(InputError, match="worker process died, probably for lack of memory; try fewer than 2 workers"):
-        build(corpus, tmp_path / "features", DyingFbank(), num_workers=2)
+        build(tones, tmp_path / "features", DyingFbank(), num_workers=2)
 
 
-def test_strict_does_not_accept_what_an_earlier_build_left_out(corpus, tmp_path, forks):
+def test_strict_does_not_accept_what_an_earlier_build_left_out(tones, tmp_path, forks):
     folder = tmp_path / "features"
-    target = corpus / "low_001.wav"
-    sound = target.read_bytes()
+    target = tones / "low_001.wav"
+    sound, times_ns = target.read_bytes(), (target.stat().st_atime_ns, target.stat().st_mtime_ns)
     try:
         target.write_bytes(b"\0" * len(sound))  # the size is the same, so the plan is
-        assert run_apart(forks, "build_and_die", corpus, folder, 21, False) == -signal.SIGKILL
+        assert run_apart(forks, "build_and_die", tones, folder, 21, False) == -signal.SIGKILL
         with pytest.raises(InputError, match=r"low_001\.wav is unreadable"):
-            build(corpus, folder, strict=True)
+            build(tones, folder, strict=True)
     finally:
         target.write_bytes(sound)
+        os.utime(target, ns=times_ns)
 
 
 # The disk
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_a_file_that_the_disk_refuses(corpus, finished, tmp_path, forks, num_workers):
+def test_a_file_that_the_disk_refuses(tones, tone_features, tmp_path, forks, num_workers):
     """Training shards fit under the limit, the test split's does not: the kernel answers EFBIG."""
-    sizes = {path.name: path.stat().st_size for path in finished.glob("data/*")}
+    sizes = {path.name: path.stat().st_size for path in tone_features.glob("data/*")}
     largest = max(size for name, size in sizes.items() if name.startswith("train")) + 1000
     assert largest < sizes["test-00000-of-00001.parquet"]
     folder, answer = tmp_path / "features", tmp_path / "answer"
-    assert run_apart(forks, "build_with_largest_file", corpus, folder, largest, num_workers, answer) == 0
+    assert run_apart(forks, "build_with_largest_file", tones, folder, largest, num_workers, answer) == 0
     assert answer.read_text().startswith(f"Cannot write features to {folder}: File too large; make room or choose")
     assert not list(folder.rglob("*.tmp"))
     kept = built_shards(folder)
     assert len(kept) >= 8 if num_workers == 1 else kept
-    build(corpus, folder)
-    assert_same(folder, finished)
+    build(tones, folder)
+    assert_same(folder, tone_features)
     assert {name: stamps(folder)[name] for name in kept} == kept
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="gives up root's capabilities by a Linux system call")
-def test_a_folder_without_write_permission(corpus, tmp_path, forks):
+def test_a_folder_without_write_permission(tones, tmp_path, forks):
     parent, answer = tmp_path / "not mine", tmp_path / "answer"
     parent.mkdir(mode=0o555)
-    assert run_apart(forks, "build_without_privileges", corpus, parent / "f", answer) == 0
+    assert run_apart(forks, "build_without_privileges", tones, parent / "f", answer) == 0
     assert answer.read_text().startswith(f"Cannot write features to {parent / 'f'}: Permission denied; make room or")
     assert list(parent.iterdir()) == []
 
 
-def test_a_folder_that_is_a_file(corpus, tmp_path):
+def test_a_folder_that_is_a_file(tones, tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(InputError, match=r"Cannot write features to .*taken"):
-        build(corpus, tmp_path / "taken")
+        build(tones, tmp_path / "taken")
 
 
 # Ranks
 
 
-def test_ranks_wait_for_one_that_works_longer_than_their_group_waits(corpus, finished, tmp_path, forks):
-    forks.ranks(2, REPO_ROOT / "tests" / "rank_run.py", corpus, tmp_path / "features")
-    assert_same(tmp_path / "features", finished)
+def test_ranks_wait_for_one_that_works_longer_than_their_group_waits(tones, tone_features, tmp_path, forks):
+    forks.ranks(2, REPO_ROOT / "tests" / "rank_run.py", tones, tmp_path / "features")
+    assert_same(tmp_path / "features", tone_features)

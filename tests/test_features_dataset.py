@@ -27,20 +27,10 @@ from hf_audio.errors import InputError
 from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("tones")
-
-
-@pytest.fixture(scope="module")
-def folder(corpus, tmp_path_factory) -> Path:
-    return tone_corpus.build(corpus, tmp_path_factory.mktemp("features") / "tones")
-
-
 @pytest.fixture
-def copy(folder, tmp_path) -> Path:
+def copy(tone_features, tmp_path) -> Path:
     """A dataset that a test may spoil."""
-    return Path(shutil.copytree(folder, tmp_path / "copy"))
+    return Path(shutil.copytree(tone_features, tmp_path / "copy"))
 
 
 def put_on(hub, repo_id: str, folder: Path, **options) -> str:
@@ -58,8 +48,8 @@ def assert_same_rows(rows, others) -> None:
 # The same call for every source
 
 
-def test_a_folder(folder):
-    features = load_features(folder)
+def test_a_folder(tone_features):
+    features = load_features(tone_features)
     assert {split: len(rows) for split, rows in features.splits.items()} == {
         "train": 616,
         "validation": 88,
@@ -71,30 +61,30 @@ def test_a_folder(folder):
     assert set(features.splits["test"][0]["features"]) == {"bytes", "path"}  # not decoded by datasets
 
 
-def test_a_folder_given_as_a_name(folder, monkeypatch):
-    monkeypatch.chdir(folder.parent)
-    assert len(load_features(folder.name).splits["test"]) == 176
+def test_a_folder_given_as_a_name(tone_features, monkeypatch):
+    monkeypatch.chdir(tone_features.parent)
+    assert len(load_features(tone_features.name).splits["test"]) == 176
 
 
-def test_only_the_train_split_is_streamed(folder):
-    features = load_features(folder, streaming=True)
+def test_only_the_train_split_is_streamed(tone_features):
+    features = load_features(tone_features, streaming=True)
     kinds = {split: type(rows) for split, rows in features.splits.items()}
     assert kinds == {"train": IterableDataset, "validation": Dataset, "test": Dataset}
     assert features.splits["train"].num_shards == 8 and features.num_windows("train") == 616
-    assert_same_rows(features.splits["train"], load_features(folder).splits["train"])
+    assert_same_rows(features.splits["train"], load_features(tone_features).splits["train"])
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_the_hub_gives_the_rows_of_the_folder(hub, folder, streaming):
-    repo = put_on(hub, f"alice/same-{streaming}", folder)
-    here, there = load_features(folder), load_features(repo, streaming=streaming)
+def test_the_hub_gives_the_rows_of_the_folder(hub, tone_features, streaming):
+    repo = put_on(hub, f"alice/same-{streaming}", tone_features)
+    here, there = load_features(tone_features), load_features(repo, streaming=streaming)
     for split in here.splits:
         assert_same_rows(there.splits[split], here.splits[split])
     assert there.extractor.to_dict() == here.extractor.to_dict() and there.labels == here.labels
 
 
-def test_streaming_does_not_download_the_train_split(hub, folder):
-    repo = put_on(hub, "alice/streamed", folder)
+def test_streaming_does_not_download_the_train_split(hub, tone_features):
+    repo = put_on(hub, "alice/streamed", tone_features)
     features = load_features(repo, streaming=True)
     assert hub.log.matching(path="/data/test-") and hub.log.matching(path="/data/validation-")
     shards = {request.path.rsplit("/")[-1] for request in hub.log.matching("GET", "/data/train-")}
@@ -105,20 +95,20 @@ def test_streaming_does_not_download_the_train_split(hub, folder):
     assert len(shards) <= 2  # of eight, only as far as is read
 
 
-def test_a_stream_is_read_by_a_data_loader_with_workers(hub, folder):
-    repo = put_on(hub, "alice/loader", folder)
+def test_a_stream_is_read_by_a_data_loader_with_workers(hub, tone_features):
+    repo = put_on(hub, "alice/loader", tone_features)
     features = load_features(repo, streaming=True)
     collate = FeatureCollator(features.extractor, features.labels)
     stream = features.splits["train"].shuffle(seed=1, buffer_size=100, max_buffer_input_shards=1)
     keys = torch.cat([batch["clip_keys"] for batch in DataLoader(stream, 32, collate_fn=collate, num_workers=2)])
-    wanted = [clip_key(row["clip_id"]) for row in load_features(folder).splits["train"]]
+    wanted = [clip_key(row["clip_id"]) for row in load_features(tone_features).splits["train"]]
     assert sorted(keys.tolist()) == sorted(wanted)
 
 
-def test_everything_comes_from_the_commit_that_was_asked_for(hub, folder):
-    repo = put_on(hub, "alice/revisions", folder)
+def test_everything_comes_from_the_commit_that_was_asked_for(hub, tone_features):
+    repo = put_on(hub, "alice/revisions", tone_features)
     first = hub.repo("datasets", repo).commit({"note.txt": b"one"}).oid
-    changed = json.loads((folder / "manifest.json").read_text()) | {"hop_s": 0.7}
+    changed = json.loads((tone_features / "manifest.json").read_text()) | {"hop_s": 0.7}
     hub.repo("datasets", repo).commit({"manifest.json": json.dumps(changed).encode()})
     assert load_features(repo).manifest["hop_s"] == 0.7
     assert load_features(repo, revision=first).manifest["hop_s"] == 0.1
@@ -126,8 +116,8 @@ def test_everything_comes_from_the_commit_that_was_asked_for(hub, folder):
         load_features(repo, revision="nowhere")
 
 
-def test_a_cached_dataset_is_read_in_offline_mode(hub, folder):
-    repo = put_on(hub, "alice/offline", folder)
+def test_a_cached_dataset_is_read_in_offline_mode(hub, tone_features):
+    repo = put_on(hub, "alice/offline", tone_features)
     load_features(repo)
     code = (
         "import sys; from hf_audio.data.loading.features_dataset import load_features; load_features(sys.argv[1]); "
@@ -138,27 +128,27 @@ def test_a_cached_dataset_is_read_in_offline_mode(hub, folder):
     process = subprocess.run(
         [sys.executable, "-c", code, repo], env=environment, capture_output=True, text=True, timeout=120
     )
-    assert "InputError: alice/new is not a folder here and not in the Hub's cache, and the Hub cannot" in process.stderr
+    assert "InputError: alice/new is not a folder" in process.stderr and "the Hub cannot" in process.stderr
     assert not hub.log.requests
 
 
-def test_a_broken_connection_is_tried_again(hub, folder, monkeypatch):
-    repo = put_on(hub, "alice/broken", folder)
+def test_a_broken_connection_is_tried_again(hub, tone_features, monkeypatch):
+    repo = put_on(hub, "alice/broken", tone_features)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
     hub.faults.add("GET", "train-00002", "reset", after_bytes=100, times=2)
     hub.faults.add("HEAD", "index.parquet", "reset", times=2)
     hub.faults.add("GET", "/api/datasets/alice/broken", "503", times=2)
     assert len(load_features(repo).splits["train"]) == 616
     hub.faults.add(".*", ".*", "reset", times=1000)
-    with pytest.raises(InputError, match=r"connection to the Hub broke while reading alice/other .*; run the same"):
+    with pytest.raises(InputError, match=r"connection to the Hub broke while reading alice/other .*: run the same"):
         load_features("alice/other")
 
 
 # Access
 
 
-def test_a_private_dataset_needs_a_token_that_may_read_it(hub, folder, monkeypatch):
-    repo = put_on(hub, "alice/private", folder, private=True)
+def test_a_private_dataset_needs_a_token_that_may_read_it(hub, tone_features, monkeypatch):
+    repo = put_on(hub, "alice/private", tone_features, private=True)
     for token in (False, hub.token("bob")):
         with pytest.raises(InputError, match="is no dataset alice/private on the Hub that this token may read"):
             load_features(repo, token=token)
@@ -173,9 +163,7 @@ def test_a_private_dataset_needs_a_token_that_may_read_it(hub, folder, monkeypat
 
 
 def test_an_unknown_dataset(hub):
-    with pytest.raises(
-        InputError, match="is no dataset alice/nothing on the Hub that this token may read: check the name"
-    ):
+    with pytest.raises(InputError, match=r"no dataset alice/nothing on the Hub .*: check the name"):
         load_features("alice/nothing")
 
 
@@ -228,14 +216,14 @@ def test_a_format_of_another_time(copy):
 # Batches
 
 
-def test_a_batch_is_what_the_stock_extractor_gives(corpus, folder):
-    features = load_features(folder)
+def test_a_batch_is_what_the_stock_extractor_gives(tones, tone_features):
+    features = load_features(tone_features)
     rows = [features.splits["test"][number] for number in (0, 50, 100)]
     batch = FeatureCollator(features.extractor, features.labels)(rows)
     assert batch["input_values"].shape == (3, 28, 128) and batch["input_values"].dtype == torch.float32
     for row, values, target in zip(rows, batch["input_values"], batch["labels"], strict=True):
         start = round(row["start_s"] * 16_000)
-        waveform = read_audio(corpus / row["clip_id"], 16_000)[start : start + 4800]
+        waveform = read_audio(tones / row["clip_id"], 16_000)[start : start + 4800]
         exact = features.extractor(waveform, sampling_rate=16_000)["input_values"][0]
         step = row["scale"] / (2 * features.extractor.std)
         np.testing.assert_allclose(values, exact, atol=0.51 * step)
@@ -243,23 +231,23 @@ def test_a_batch_is_what_the_stock_extractor_gives(corpus, folder):
     assert batch["clip_keys"].tolist() == [clip_key(row["clip_id"]) for row in rows]
 
 
-def test_short_windows_are_padded_as_the_stock_extractor_pads(corpus, folder):
-    features = load_features(folder)
+def test_short_windows_are_padded_as_the_stock_extractor_pads(tones, tone_features):
+    features = load_features(tone_features)
     row = features.splits["test"][0]
     extractor = KaldiFbank().to_feature_extractor(40, features.extractor.mean, features.extractor.std)
     (values,) = FeatureCollator(extractor, features.labels)([row])["input_values"]
-    exact = extractor(read_audio(corpus / row["clip_id"], 16_000)[:4800], sampling_rate=16_000)["input_values"][0]
+    exact = extractor(read_audio(tones / row["clip_id"], 16_000)[:4800], sampling_rate=16_000)["input_values"][0]
     np.testing.assert_array_equal(values[28:], exact[28:])
     shorter = KaldiFbank().to_feature_extractor(20, features.extractor.mean, features.extractor.std)
     (cut,) = FeatureCollator(shorter, features.labels)([row])["input_values"]
     np.testing.assert_array_equal(cut, values[:20])
 
 
-def test_rows_with_decoded_images_and_several_labels(folder):
+def test_rows_with_decoded_images_and_several_labels(tone_features):
     from datasets import Image
 
     labels = LabelSpace(tone_corpus.LABELS.names, MULTI_LABEL)
-    features = load_features(folder)
+    features = load_features(tone_features)
     collate = FeatureCollator(features.extractor, labels)
     row = features.splits["test"][0]
     decoded = row | {"features": Image().decode_example(row["features"])}
@@ -268,8 +256,8 @@ def test_rows_with_decoded_images_and_several_labels(folder):
     assert several["labels"].tolist()[1:] == [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
 
 
-def test_facts_about_a_dataset(folder):
-    features = load_features(folder)
+def test_facts_about_a_dataset(tone_features):
+    features = load_features(tone_features)
     assert (features.kind.name, features.window_s, features.window_frames) == ("fbank", 0.3, 28)
     clips = features.clips()
     assert len(clips) == 80 and clips.schema.field("take").type == pa.int64()

@@ -44,18 +44,8 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("tones")
-
-
-@pytest.fixture(scope="module")
-def stored(corpus, tmp_path_factory) -> Path:
-    return tone_corpus.build(corpus, tmp_path_factory.mktemp("features") / "tones")
-
-
-@pytest.fixture(scope="module")
-def classical(corpus, tmp_path_factory) -> Path:
-    clips = tone_corpus.tone_clips(corpus, 40)
+def classical(tones, tmp_path_factory) -> Path:
+    clips = tone_corpus.tone_clips(tones, 40)
     options = {"card": tone_corpus.CARD, "num_workers": 1, "window_s": 1.2, "hop_s": 1.2}
     folder = tmp_path_factory.mktemp("features") / "classical"
     return build_features(index_of(clips), tone_corpus.LABELS, folder, ClassicalFeatures(), **options)
@@ -124,9 +114,9 @@ def test_the_feature_that_tells_classes_apart_comes_first():
     assert by_name["mixed"].between_classes == pytest.approx(between)
 
 
-def test_durations_are_those_of_the_files(corpus, stored, tmp_path):
-    durations_s = clip_durations(load_features(stored))
-    clips = tone_corpus.tone_clips(corpus)
+def test_durations_are_those_of_the_files(tones, tone_features, tmp_path):
+    durations_s = clip_durations(load_features(tone_features))
+    clips = tone_corpus.tone_clips(tones)
     assert {split: len(found) for split, found in durations_s.items()} == {
         split: sum(clip.split == split for clip in clips) for split in durations_s
     }
@@ -138,8 +128,8 @@ def test_durations_are_those_of_the_files(corpus, stored, tmp_path):
     assert (durations_s["train"] >= 1.0).all()
 
 
-def test_masks_are_seen(stored):
-    features = load_features(stored)
+def test_masks_are_seen(tone_features):
+    features = load_features(tone_features)
     augment = augmentation_for(AugmentConfig(time_mask_s=0.1, frequency_mask_bins=30), features.extractor)
     figure = augmented_plot(features, augment)
     planes = [np.asarray(axis.images[0].get_array()) for axis in figure.axes]
@@ -176,9 +166,9 @@ def overlapping(texts: list[Text]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("extractor", [Spectrogram(channels=("mel", "harmonic")), Waveform()], ids=["two", "sound"])
-def test_plots_of_other_features_without_some_splits_and_labels(corpus, extractor, tmp_path):
+def test_plots_of_other_features_without_some_splits_and_labels(tones, extractor, tmp_path):
     """Two channels, and sound; several labels, partly unknown, and clips without any; too few windows to project."""
-    clips = [dataclasses.replace(clip, split="train", unknown=()) for clip in tone_corpus.tone_clips(corpus, 6)]
+    clips = [dataclasses.replace(clip, split="train", unknown=()) for clip in tone_corpus.tone_clips(tones, 6)]
     clips[0] = dataclasses.replace(clips[0], labels=(), unknown=("high",))
     labels = LabelSpace(tone_corpus.LABELS.names, "multi_label_classification")
     options = {"card": tone_corpus.CARD, "num_workers": 1, "window_s": 1.0, "hop_s": 1.0}
@@ -202,8 +192,8 @@ def test_how_many_classes_clips_have():
     assert axis.get_title(loc="left") == "train: 4 clips, 1.00 classes on average"
 
 
-def test_classes_of_several_datasets_are_drawn_side_by_side(stored):
-    features = load_features(stored)
+def test_classes_of_several_datasets_are_drawn_side_by_side(tone_features):
+    features = load_features(tone_features)
     others = {"num_clips": 8, "label_counts": {"low": 6, "whistle": 2}}
     manifests = {"mine": features.manifest, "other": {"label_names": ["low", "whistle"], "splits": {"train": others}}}
     mine, other = distributions_of_datasets(manifests).axes
@@ -213,18 +203,18 @@ def test_classes_of_several_datasets_are_drawn_side_by_side(stored):
     assert sum(bar.get_width() for bar in mine.patches) == pytest.approx(1)
 
 
-def test_a_dataset_of_the_hub_has_the_same_plots(stored, hub, token, tmp_path):
+def test_a_dataset_of_the_hub_has_the_same_plots(tone_features, hub, token, tmp_path):
     from hf_audio.publishing.push import push_features
 
-    push_features(stored, "alice/drawn")
+    push_features(tone_features, "alice/drawn")
     page = draw_features(load_features("alice/drawn"), tmp_path / "hub", projections=())
-    local = draw_features(load_features(stored), tmp_path / "local", projections=())
+    local = draw_features(load_features(tone_features), tmp_path / "local", projections=())
     assert page.read_text() == local.read_text() and "windows.png" in page.read_text()
     assert (tmp_path / "hub/windows.png").read_bytes() == (tmp_path / "local/windows.png").read_bytes()
 
 
-def test_all_plots_of_log_mel_features(stored, tmp_path):
-    features = load_features(stored)
+def test_all_plots_of_log_mel_features(tone_features, tmp_path):
+    features = load_features(tone_features)
     augment = augmentation_for(AugmentConfig(time_mask_s=0.1), features.extractor)
     page = draw_features(features, tmp_path / "plots", projections=("pca",), augment=augment)
     names = {path.name for path in page.parent.iterdir()}
@@ -243,10 +233,10 @@ def test_all_plots_of_log_mel_features(stored, tmp_path):
         assert pixels.std() > 5, f"{name} is blank"
 
 
-def test_embeddings_of_a_model_for_the_projector(stored, tmp_path):
+def test_embeddings_of_a_model_for_the_projector(tone_features, tmp_path):
     from hf_audio.models import build_model
 
-    features = load_features(stored)
+    features = load_features(tone_features)
     torch.manual_seed(0)
     run = tmp_path / "run"
     build_model("cnn-genre", features).save_pretrained(run)

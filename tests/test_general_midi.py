@@ -178,20 +178,16 @@ def _wait_until_no_process_is_left(session: int) -> None:
     pytest.fail("workers outlived their parent")
 
 
-def test_two_processes_that_render_at_once_share_the_work_and_leave_one_whole_corpus(tiny, tmp_path):
+def test_two_processes_that_render_at_once_share_the_work_and_leave_one_whole_corpus(tiny, tmp_path, forks):
     code = f"""
 from pathlib import Path
 from hf_audio.corpora import general_midi
 general_midi.obtain(Path({str(tmp_path / "both")!r}), num_train_clips=11, num_test_clips=3, num_workers=1)
 """
-    environment = os.environ | {"PYTHONPATH": str(REPO_ROOT)}
-    both = [
-        subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    said = [process.communicate(timeout=120)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert sum("Another process is rendering General MIDI" in one for one in said) == 1, "the other one waited"
+    both = [forks.start(code) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0], [process.errors for process in both]
+    waited = ["Another process is rendering General MIDI" in process.errors for process in both]
+    assert sorted(waited) == [False, True], "the other one waited"
     assert digests(tmp_path / "both") == digests(tiny)
 
 

@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import ModelCard
 from peft import PeftModel
 from safetensors.torch import load_file
-from small_transformers import KINDS, headed_from_checkpoint, save_checkpoints, windows
+from small_transformers import KINDS, headed_from_checkpoint, windows
 from transformers import (
     ASTConfig,
     ASTFeatureExtractor,
@@ -147,11 +147,6 @@ def test_bad_settings_are_one_sentence(base):
         add_lora(model, RANK, targets="atention")
     with pytest.raises(InputError, match="rank of at least 1, found -2"):
         add_lora(model, -2)
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory) -> dict[str, str]:
-    return save_checkpoints(tmp_path_factory.mktemp("checkpoints"))
 
 
 CLASSES = {"stock": {}, "fluffy": {"head": "fluffy", "head_sizes": [8]}}

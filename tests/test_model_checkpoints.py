@@ -16,7 +16,6 @@ from small_transformers import (
     headed_from_checkpoint,
     headed_of,
     logits,
-    save_checkpoints,
     stock_of,
     windows,
     without_gradient,
@@ -39,11 +38,6 @@ from hf_audio.models.checkpoints import (
 )
 from hf_audio.models.freezing import freeze
 from hf_audio.models.transformer_classifier import TransformerClassifier
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory) -> dict[str, str]:
-    return save_checkpoints(tmp_path_factory.mktemp("checkpoints"))
 
 
 @pytest.fixture(params=KINDS)

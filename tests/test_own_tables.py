@@ -25,10 +25,12 @@ def test_a_plain_table_is_understood_as_it_stands(folder):
     write(folder, rows())
     clips, understanding = read(folder)
     assert [clip.labels[0] for clip in clips] == HEARD and understanding.layout == "the table labels.csv"
-    assert understanding.paragraph() == (
-        "Read the table labels.csv: 6 clips, 2 classes (cat 3, dog 3). Groups: no groups are known, so every file is a "
-        "group of its own. Splits: none given, to be drawn."
-    )
+    for part in (
+        "labels.csv: 6 clips, 2 classes (cat 3, dog 3).",
+        "Groups: no groups are known",
+        "Splits: none given",
+    ):
+        assert part in understanding.paragraph()
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import configparser
 import fnmatch
 import re
+import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +42,16 @@ def test_the_wheel_has_every_other_file():
     assert [pattern for pattern in patterns if not fnmatch.filter(names, pattern)] == []
 
 
+def test_the_sdist_has_every_other_file():
+    lines = [line.split() for line in (ROOT / "MANIFEST.in").read_text().splitlines()]
+    there = {"hf_audio", "LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.cfg"}  # setuptools adds these
+    there |= {name for command, *names in lines if command in ("graft", "include") for name in names}
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no checkout")
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert {name.split("/")[0] for name in tracked.split("\0") if name} - there == set()
+
+
 def test_the_workflow_runs_on_every_python_that_is_promised():
     jobs = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text())["jobs"]
     assert jobs["newest"]["strategy"]["matrix"]["python"] == pythons()
@@ -55,9 +67,12 @@ def test_the_workflow_runs_on_every_python_that_is_promised():
     assert called and called <= targets
 
 
-def test_the_hooks_are_of_the_linter_that_tests_ask_for():
+def test_the_hooks_are_what_make_lint_runs():
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    run = {"-".join(words).rstrip("-") for words in re.findall(r"/bin/(\w+)(?: (check|format)\b)?", lint)}
     repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
-    assert {hook["id"] for repo in repos for hook in repo["hooks"]} >= {"ruff-check", "ruff-format", "mypy"}
-    required = re.search(r"^\s*ruff>=(\S+)$", CONFIG["options.extras_require"]["test"], re.MULTILINE)[1]
-    (pinned,) = (repo["rev"] for repo in repos if "ruff" in repo["repo"])
-    assert tuple(map(int, pinned[1:].split("."))) >= tuple(map(int, required.split(".")))
+    assert run and run <= {hook["id"] for repo in repos for hook in repo["hooks"]}
+    for tool in ("ruff", "codespell"):
+        required = re.search(rf"^\s*{tool}>=(\S+)$", CONFIG["options.extras_require"]["test"], re.MULTILINE)[1]
+        (pinned,) = (repo["rev"] for repo in repos if tool in repo["repo"])
+        assert tuple(map(int, pinned[1:].split("."))) >= tuple(map(int, required.split(".")))

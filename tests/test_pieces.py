@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from sound_containers import arrow_bytes, contained, parquet_bytes, placed, tar_bytes, written
-from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, build, tone_clips
+from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, tone_clips
 
 from hf_audio.config import MixingConfig
 from hf_audio.data.building import pieces
@@ -34,21 +34,8 @@ SMALL = 400_000  # bytes of a piece, in which are 10 of these recordings
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("tones")
-    tone_clips(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(corpus, tmp_path_factory) -> Path:
-    """What is built from the folder."""
-    return build(corpus, tmp_path_factory.mktemp("features") / "of files")
-
-
-@pytest.fixture(scope="module")
-def in_parquet(corpus, tmp_path_factory) -> list[Clip]:
-    moved, files = contained(tone_clips(corpus), "parquet", 40)  # in 10 row groups of 330 kB, each a piece
+def in_parquet(tones, tmp_path_factory) -> list[Clip]:
+    moved, files = contained(tone_clips(tones), "parquet", 40)  # in 10 row groups of 330 kB, each a piece
     return placed(moved, str(written(files, tmp_path_factory.mktemp("parquet"))))
 
 
@@ -90,17 +77,17 @@ def assert_same(folder: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "tar"])
-def test_containers_give_the_bytes_that_a_folder_gives(corpus, finished, tmp_path, kind):
-    moved, files = contained(tone_clips(corpus), kind, 30)
+def test_containers_give_the_bytes_that_a_folder_gives(tones, tone_features, tmp_path, kind):
+    moved, files = contained(tone_clips(tones), kind, 30)
     clips = placed(moved, str(written(files, tmp_path / "source")))
-    assert_same(build_of(clips, tmp_path / "features"), finished)
+    assert_same(build_of(clips, tmp_path / "features"), tone_features)
 
 
-def test_beside_files_and_in_any_order(corpus, finished, in_parquet, tmp_path):
+def test_beside_files_and_in_any_order(tones, tone_features, in_parquet, tmp_path):
     """Some recordings are files, and the index does not follow the containers."""
-    files = tone_clips(corpus)
+    files = tone_clips(tones)
     mixed = [files[row] if row % 3 == 0 else in_parquet[row] for row in range(len(files))]
-    assert_same(build_of(mixed, tmp_path / "features"), finished)
+    assert_same(build_of(mixed, tmp_path / "features"), tone_features)
     turned = [*in_parquet[40:], *in_parquet[:40]]
     folder = build_features(
         index_of([*files[40:], *files[:40]]), LABELS, tmp_path / "of files", KaldiFbank(),
@@ -109,8 +96,8 @@ def test_beside_files_and_in_any_order(corpus, finished, in_parquet, tmp_path):
     assert_same(build_of(turned, tmp_path / "turned"), folder)
 
 
-def test_worker_processes_and_ranks_change_nothing(finished, in_parquet, tmp_path):
-    assert_same(build_of(in_parquet, tmp_path / "two workers", num_workers=2), finished)
+def test_worker_processes_and_ranks_change_nothing(tone_features, in_parquet, tmp_path):
+    assert_same(build_of(in_parquet, tmp_path / "two workers", num_workers=2), tone_features)
     barrier, folder = threading.Barrier(3, timeout=60), tmp_path / "three ranks"
     built: list[tuple[int, str]] = []
     build_piece = pieces.PieceBuilder.build
@@ -131,12 +118,12 @@ def test_worker_processes_and_ranks_change_nothing(finished, in_parquet, tmp_pat
             one.join()
     finally:
         pieces.PieceBuilder.build = build_piece
-    assert_same(folder, finished)
+    assert_same(folder, tone_features)
     assert len({thread for thread, _ in built}) == 3 and len(built) == len({name for _, name in built}) == 10
 
 
 @pytest.mark.parametrize("renames", [1, 2, 3, 12, 22, 23, 35])
-def test_killed_at_any_rename_it_goes_on_to_the_same_result(finished, in_parquet, tmp_path, renames):
+def test_killed_at_any_rename_it_goes_on_to_the_same_result(tone_features, in_parquet, tmp_path, renames):
     """Renames: 1 description, 2 cuts, 3 to 22 pieces and their notes in turn, 23 plan, then shards as from files."""
     process = multiprocessing.get_context("fork").Process(
         target=build_and_die, args=(in_parquet, tmp_path / "f", renames)
@@ -157,12 +144,12 @@ def test_killed_at_any_rename_it_goes_on_to_the_same_result(finished, in_parquet
     finally:
         pieces.PieceBuilder.build = build_piece
     assert not stamps.keys() & set(remade) and len(stamps) + len(remade) == 10
-    assert_same(tmp_path / "f", finished)
+    assert_same(tmp_path / "f", tone_features)
 
 
-def test_what_cannot_be_used_is_named_and_left_out(corpus, tmp_path):
+def test_what_cannot_be_used_is_named_and_left_out(tones, tmp_path):
     """A null, text in place of sound, silence, and a row that is not there, as from a folder that lacks the files."""
-    clips = tone_clips(corpus)
+    clips = tone_clips(tones)
     contents: list[bytes | None] = [Path(clip.path).read_bytes() for clip in clips]
     silence = io.BytesIO()
     soundfile.write(silence, np.zeros(16_000), 16_000, format="WAV")
@@ -185,7 +172,7 @@ def test_what_cannot_be_used_is_named_and_left_out(corpus, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["waveform", "spectrogram"])
-def test_every_kind_of_features_and_stretches(corpus, in_parquet, tmp_path, kind):
+def test_every_kind_of_features_and_stretches(tones, in_parquet, tmp_path, kind):
     """Two stretches of each recording; the second begins in the middle."""
     halves = [{"start_s": 0.0, "end_s": 0.6}, {"start_s": 0.65, "end_s": None}]
 
@@ -199,7 +186,7 @@ def test_every_kind_of_features_and_stretches(corpus, in_parquet, tmp_path, kind
 
     extractor = KINDS[kind].extractor(**({"channels": ["left", "right"]} if kind == "spectrogram" else {}))
     options = {"window_s": 0.5, "hop_s": 0.25}
-    files = build_of(stretches(tone_clips(corpus)), tmp_path / "files", extractor, **options)
+    files = build_of(stretches(tone_clips(tones)), tmp_path / "files", extractor, **options)
     assert_same(build_of(stretches(in_parquet), tmp_path / "pieces", extractor, **options), files)
 
 
@@ -244,8 +231,8 @@ def test_a_long_recording_is_decoded_in_pieces_from_bytes_too(tmp_path):
         ("name.tar", lambda whole: _tar_with_long_name(), "a header of 2,000,000 bytes"),
     ],
 )
-def test_a_damaged_container_is_told_in_one_sentence(corpus, tmp_path, name, content, reason):
-    clips = tone_clips(corpus)
+def test_a_damaged_container_is_told_in_one_sentence(tones, tmp_path, name, content, reason):
+    clips = tone_clips(tones)
     path = tmp_path / name
     path.write_bytes(content([Path(clip.path).read_bytes() for clip in clips]))
     place = {"path": str(path), "audio_field": "wav" if name.endswith(".tar") else "audio"}
@@ -268,11 +255,11 @@ def _tar_with_long_name() -> bytes:
     return bytes(header) + bytes(2_000_000)
 
 
-def test_a_container_of_another_column_or_kind(corpus, in_parquet, tmp_path):
+def test_a_container_of_another_column_or_kind(tones, in_parquet, tmp_path):
     other = [dataclasses.replace(clip, audio_field="sound") for clip in in_parquet]
     with pytest.raises(InputError, match="has no audio column 'sound'; its columns are number, audio"):
         build_of(other, tmp_path / "features")
-    strange = [dataclasses.replace(clip, path=str(corpus / "low_001.wav")) for clip in in_parquet]
+    strange = [dataclasses.replace(clip, path=str(tones / "low_001.wav")) for clip in in_parquet]
     with pytest.raises(InputError, match=r"low_001.wav has no rows: expected a name that ends in \.parquet, \.arrow"):
         build_of(strange, tmp_path / "strange")
 

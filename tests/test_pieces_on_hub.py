@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hub_server import Hub
 from sound_containers import contained, placed
-from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, build, tone_clips
+from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, tone_clips
 
 from hf_audio.data.building import pieces
 from hf_audio.data.building.build import build_features
@@ -23,21 +23,8 @@ REPO = "alice/tones"
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("tones")
-    tone_clips(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(corpus, tmp_path_factory) -> Path:
-    """What is built from the folder."""
-    return build(corpus, tmp_path_factory.mktemp("features") / "of files")
-
-
-@pytest.fixture(scope="module")
-def containers(corpus) -> tuple[list[Clip], dict[str, bytes]]:
-    return contained(tone_clips(corpus), "parquet", 40)
+def containers(tones) -> tuple[list[Clip], dict[str, bytes]]:
+    return contained(tone_clips(tones), "parquet", 40)
 
 
 @pytest.fixture(autouse=True)
@@ -63,10 +50,10 @@ def assert_same(folder: Path, other: Path) -> None:
     assert not different and not errors
 
 
-def test_each_byte_is_asked_for_once(hub, finished, containers, tmp_path):
+def test_each_byte_is_asked_for_once(hub, tone_features, containers, tmp_path):
     clips = on_hub(hub, *containers)
     folder = build_of(clips, tmp_path / "features")
-    assert_same(folder, finished)
+    assert_same(folder, tone_features)
     num_bytes = sum(map(len, containers[1].values()))
     footers = 8 << 16  # of two files to cut them into pieces, and of each of their pieces
     assert num_bytes - (1 << 17) < hub.log.bytes_sent("GET") < num_bytes + footers
@@ -75,8 +62,8 @@ def test_each_byte_is_asked_for_once(hub, finished, containers, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["tar", "file"])
-def test_tars_and_files(hub, corpus, finished, tmp_path, kind, monkeypatch):
-    clips = tone_clips(corpus)
+def test_tars_and_files(hub, tones, tone_features, tmp_path, kind, monkeypatch):
+    clips = tone_clips(tones)
     if kind == "tar":
         clips, files = contained(clips, "tar", 40)
     else:
@@ -85,11 +72,11 @@ def test_tars_and_files(hub, corpus, finished, tmp_path, kind, monkeypatch):
         clips = [dataclasses.replace(clip, path=f"audio/{Path(clip.path).name}") for clip in clips]
     clips = on_hub(hub, clips, files)
     assert default_window_s(index_of(clips)) == 1.3
-    assert_same(build_of(clips, tmp_path / "features"), finished)
+    assert_same(build_of(clips, tmp_path / "features"), tone_features)
 
 
-def test_a_file_that_is_missing_is_left_out(hub, corpus, tmp_path):
-    clips = tone_clips(corpus)
+def test_a_file_that_is_missing_is_left_out(hub, tones, tmp_path):
+    clips = tone_clips(tones)
     files = {Path(clip.path).name: Path(clip.path).read_bytes() for clip in clips[1:]}
     clips = on_hub(hub, [dataclasses.replace(clip, path=Path(clip.path).name) for clip in clips], files)
     folder = build_of(clips, tmp_path / "features")
@@ -104,24 +91,24 @@ def test_a_file_that_is_missing_is_left_out(hub, corpus, tmp_path):
         ("reset", {"skip": 8, "after_bytes": 9}),
     ],
 )
-def test_breaks_in_the_middle_of_a_file(hub, finished, containers, tmp_path, kind, options):
+def test_breaks_in_the_middle_of_a_file(hub, tone_features, containers, tmp_path, kind, options):
     clips = on_hub(hub, *containers)
     hub.faults.add("GET", r"/[0-9a-f]{64}", kind, times=2, **options)  # of the storage, which large files come from
-    assert_same(build_of(clips, tmp_path / "features"), finished)
+    assert_same(build_of(clips, tmp_path / "features"), tone_features)
     assert hub.faults.take("GET", f"/{64 * '0'}") is None, "it happened"
 
 
-def test_a_stall_in_the_middle_of_a_file(hub, finished, containers, tmp_path, monkeypatch):
+def test_a_stall_in_the_middle_of_a_file(hub, tone_features, containers, tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
     clips = on_hub(hub, *containers)
     hub.faults.add("GET", r"/[0-9a-f]{64}", "stall", skip=6, after_bytes=5000, seconds=30)
-    assert_same(build_of(clips, tmp_path / "features"), finished)
+    assert_same(build_of(clips, tmp_path / "features"), tone_features)
     assert hub.faults.take("GET", f"/{64 * '0'}") is None, "it happened"
 
 
-def test_a_hub_that_stays_away_is_told_and_what_is_done_is_kept(hub, finished, containers, tmp_path, monkeypatch):
+def test_a_hub_that_stays_away_is_told_and_what_is_done_is_kept(hub, tone_features, containers, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
     clips = on_hub(hub, *containers)
@@ -133,11 +120,11 @@ def test_a_hub_that_stays_away_is_told_and_what_is_done_is_kept(hub, finished, c
     assert kept
     hub.faults.clear()
     hub.log.clear()
-    assert_same(build_of(clips, tmp_path / "features"), finished)
+    assert_same(build_of(clips, tmp_path / "features"), tone_features)
     assert hub.log.bytes_sent("GET") < 0.8 * sum(map(len, containers[1].values()))
 
 
-def test_a_commit_that_moves_while_building(hub, finished, containers, tmp_path, monkeypatch):
+def test_a_commit_that_moves_while_building(hub, tone_features, containers, tmp_path, monkeypatch):
     """Its own commit is read to the end; the same command at the new commit is told how to go on."""
     clips = on_hub(hub, *containers)
     old = hub.repo("datasets", REPO).resolve().oid
@@ -160,10 +147,10 @@ def test_a_commit_that_moves_while_building(hub, finished, containers, tmp_path,
         InputError, match=rf"dataset was .*{REPO}@{old}.* and now is .*@{new}.*; give --dataset_revision"
     ):
         build_of(moved, tmp_path / "features")
-    assert_same(build_of(clips, tmp_path / "features"), finished)
+    assert_same(build_of(clips, tmp_path / "features"), tone_features)
 
 
-def test_a_private_dataset_with_a_token_that_is_written_nowhere(hub, finished, containers, tmp_path):
+def test_a_private_dataset_with_a_token_that_is_written_nowhere(hub, tone_features, containers, tmp_path):
     """In worker processes, which get the token from their parent and not from the environment."""
     token = hub.token("alice")
     clips = on_hub(hub, *containers, private=True)
@@ -185,5 +172,5 @@ def test_a_private_dataset_with_a_token_that_is_written_nowhere(hub, finished, c
     finally:
         pieces.PieceBuilder.facts = build_piece
     assert seen
-    assert_same(folder, finished)
+    assert_same(folder, tone_features)
     assert not any(token.encode() in path.read_bytes() for path in folder.rglob("*") if path.is_file())

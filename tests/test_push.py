@@ -200,14 +200,11 @@ class TestResuming:
         """The last upload hangs until the process is dead."""
         hub.faults.add("PUT", "/upload/", "stall", skip=NUM_SHARDS - 1, after_bytes=1, seconds=60)
         code = "import sys; from hf_audio.publishing.push import push_model; push_model(sys.argv[1], 'alice/killed')"
-        process = forks.start(code, model)
-        try:
-            deadline = time.monotonic() + 60
-            while len(getattr(hub.storage.repos.get(("models", "alice/killed")), "uploaded", ())) < NUM_SHARDS - 1:
-                assert process.poll(0.02) is None and time.monotonic() < deadline
-        finally:
-            process.kill()
-            process.wait(10)
+
+        def num_uploaded() -> int:
+            return len(getattr(hub.storage.repos.get(("models", "alice/killed")), "uploaded", ()))
+
+        forks.start(code, model).kill_once(lambda: num_uploaded() == NUM_SHARDS - 1)
         assert hub.repo("models", "alice/killed").paths() == []  # nobody sees half a model
         hub.log.clear()
         push_model(model, "alice/killed")
@@ -223,14 +220,7 @@ class TestResuming:
             "import sys; from hf_audio.publishing import hub; hub.MAX_COMMIT_BYTES = 1;"
             "from hf_audio.publishing.push import push_features; push_features(sys.argv[1], 'alice/parts')"
         )
-        process = forks.start(code, features)
-        try:
-            deadline = time.monotonic() + 60
-            while len(hub.log.matching("POST", "/commit/")) < 2:
-                assert process.poll(0.02) is None and time.monotonic() < deadline
-        finally:
-            process.kill()
-            process.wait(10)
+        forks.start(code, features).kill_once(lambda: len(hub.log.matching("POST", "/commit/")) == 2)
         arrived = hub.repo("datasets", "alice/parts").paths()
         assert arrived == [f"data/{data[0].name}"]  # and no manifest: nobody takes it for whole
         hub.log.clear()

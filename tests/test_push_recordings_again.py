@@ -1,6 +1,5 @@
 """Uploads of recordings that break, are killed, are refused, and are begun again."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -29,14 +28,7 @@ class TestResuming:
     def test_after_a_kill_only_the_missing_is_built_and_sent(self, hub, token, many, forks, monkeypatch):
         """Two shards are committed, the commit of the third hangs until the process is dead."""
         hub.faults.add("POST", "/commit/", "stall", skip=3, seconds=60)
-        process = self.run(forks, many)
-        try:
-            deadline = time.monotonic() + 60
-            while len(hub.log.matching("POST", "/commit/")) < 4:
-                assert process.poll(0.02) is None and time.monotonic() < deadline
-        finally:
-            process.kill()
-            process.wait(10)
+        self.run(forks, many).kill_once(lambda: len(hub.log.matching("POST", "/commit/")) == 4)
         arrived = [path for path in hub.repo("datasets", "alice/killed").paths() if path.startswith("data/")]
         assert len(arrived) == 2
         with pytest.raises(Exception, match="the-upload-of-this-dataset-is-not-finished"):

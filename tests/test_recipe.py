@@ -147,5 +147,5 @@ def test_a_broken_torchaudio_is_one_sentence(tmp_path):
     result = run("ast_folder.py", "--data_dir", "x", PYTHONPATH=f"{tmp_path}:{ROOT}")
     assert result.returncode == 2
     assert "do not work together (libc10_cuda.so" in result.stderr
-    assert 'pip install "torch>=2.11,<2.16"' in result.stderr
+    assert 'pip install "torch>=2.13,<2.16"' in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1, "one sentence, no stack trace"

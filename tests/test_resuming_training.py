@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -108,7 +109,7 @@ def test_a_stream_that_is_divided_otherwise_in_the_middle_of_an_epoch_is_told(sh
 
     assert go_on(0, gradient_accumulation_steps=2) == go_on(4, gradient_accumulation_steps=2) == []
     (told,) = go_on(4, per_device_train_batch_size=8)
-    assert "started by 1 process(es) with 1 worker(s) each and batches of 4, and resumes with" in told
+    assert re.search(r"started by 1 process\S* with 1 worker\S* .* batches of 4\b", told)
     assert go_on(6, per_device_train_batch_size=8) == [], "a whole epoch"
 
 

@@ -125,10 +125,7 @@ def test_a_stock_model_of_somebody_else_with_names_of_audioset(corpus, tmp_path)
     found = score(load_model(str(tmp_path / "stock")), recordings_data(DataConfig(data_dir=str(corpus))).chosen("test"))
     assert found.facts["classes"] == {"bell": ["Bell"], "hum": ["Hum"], "violin": ["Violin, fiddle"]}
     assert found.judged.labels.problem_type == SINGLE_LABEL and found.facts["window_s"] == pytest.approx(0.995)
-    assert (
-        "stock does not specify the windows it was trained on: 0.995 s are used; set others with --window_s"
-        in found.told[-1]
-    )
+    assert found.told[-1].startswith("stock does not specify the windows") and "0.995 s" in found.told[-1]
 
 
 def test_what_cannot_be_decoded_is_left_out_and_said(corpus, model, tmp_path):
@@ -144,9 +141,7 @@ def test_windows_of_another_length_can_be_heard(corpus, features, model):
     data = recordings_data(DataConfig(data_dir=str(corpus))).chosen("test")
     few, many = (score(predictor, data, window_s=0.5, hop_s=hop_s) for hop_s in (0.5, 0.1))
     assert len(many.judged.window_logits) > 2 * len(few.judged.window_logits) and many.facts["hop_s"] == 0.1
-    with pytest.raises(
-        InputError, match="--window_s and --hop_s would do nothing here: the windows of features are already stored"
-    ):
+    with pytest.raises(InputError, match="--window_s and --hop_s would do nothing here"):
         score(predictor, features_data(features).chosen("test"), hop_s=0.1)
 
 
@@ -200,13 +195,9 @@ def test_judged_clips_are_stored_and_read_again(features, model, tmp_path):
 class TestBadInput:
     def test_a_model_whose_training_diverged(self, corpus, features, tmp_path):
         predictor = load_model(str(nan_weights(save_evaluated(tmp_path / "nan", features, SINGLE_LABEL))))
-        with pytest.raises(
-            InputError, match=r"nan has no finite scores for \d+ of \d+ windows, the first in .*diverged"
-        ):
+        with pytest.raises(InputError, match=r"nan has no finite scores for \d+ of \d+ windows, .*diverged"):
             score(predictor, features_data(features).chosen("test"))
-        with pytest.raises(
-            InputError, match=r"None of the 18 clips can be evaluated, first .* \(the model's outputs are not"
-        ):
+        with pytest.raises(InputError, match=r"None of the 18 clips can be evaluated, .* are not finite"):
             score(predictor, recordings_data(DataConfig(data_dir=str(corpus))).chosen("test"))
 
     def test_one_class_alone(self, corpus, tmp_path):
@@ -214,9 +205,7 @@ class TestBadInput:
         (only / "bell").mkdir(parents=True)
         for path, label, *_ in ROWS[:3]:
             shutil.copy(corpus / path, only / label / path)
-        with pytest.raises(
-            InputError, match=r"All 3 clips of only \(all\) have the same class, 'bell', so there is nothing"
-        ):
+        with pytest.raises(InputError, match=r"All 3 clips of only \(all\) have the same class, 'bell'"):
             recordings_data(DataConfig(data_dir=str(only))).chosen()
 
     def test_splits_that_are_not_there(self, features):

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from corpus_trees import irmas_tree, write_sound
+from corpus_trees import irmas_tree
 from huggingface_hub import DatasetCard
 
 import hf_audio
@@ -24,20 +24,11 @@ def features(small_features, tmp_path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def recordings(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("alice") / "clients of mine" / "acme"
-    for number, name in enumerate(("bell", "flute", "tuba")):
-        for recording in range(8):
-            write_sound(root / name / f"{recording}.wav", 0.5, recording, [200.0 * 3**number], sample_rate=16_000)
-    return root
-
-
-@pytest.fixture(scope="module")
-def mixed(recordings, tmp_path_factory) -> dict[str, object]:
+def mixed(named_recordings, tmp_path_factory) -> dict[str, object]:
     """Settings of recordings of one's own with negatives that must not be redistributed."""
     irmas = irmas_tree(tmp_path_factory.mktemp("irmas"), duration_s=0.5)
     return {
-        **{"data_dir": str(recordings), "negatives": "irmas", "negatives_dir": str(irmas)},
+        **{"data_dir": str(named_recordings), "negatives": "irmas", "negatives_dir": str(irmas)},
         **{"several_labels": True, "num_workers": 1},
     }
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpus_trees import write_sound
 from datasets import Audio, Features, Value
 from small_datasets import as_dataset
 from training_run import build_tiny_features, tiny_model
@@ -84,15 +83,6 @@ class TestPaths:
         assert reported_command(recipe, "x;y.py") == "accelerate launch recipes/RECIPE.py --demo"
 
 
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("alice") / "clients of mine" / "acme"
-    for number, name in enumerate(("bell", "flute", "tuba")):
-        for recording in range(8):
-            write_sound(root / name / f"{recording}.wav", 0.5, recording, [200.0 * 3**number], sample_rate=16_000)
-    return root
-
-
 def named(kind: str, recordings: Path, folder: Path) -> Path:
     """The same recordings as a user may name them: a folder, a table or dataset with absolute paths, an audit's."""
     if kind == "folder":
@@ -119,9 +109,9 @@ def named(kind: str, recordings: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["folder", "table", "audited", "dataset"])
-def test_a_published_run_holds_no_token_and_no_path(recordings, hub, tmp_path, monkeypatch, kind):
+def test_a_published_run_holds_no_token_and_no_path(named_recordings, hub, tmp_path, monkeypatch, kind):
     """From recordings and a checkpoint in folders with names of their own, tokens in every place one can give them."""
-    data_dir = named(kind, recordings, tmp_path)
+    data_dir = named(kind, named_recordings, tmp_path)
     monkeypatch.setenv("HF_TOKEN", hub.token("alice"))
     secret_token = hub.token("alice")
     features = load_features(build_tiny_features(tmp_path / "for the base", SINGLE_LABEL))
@@ -153,7 +143,7 @@ def test_a_published_run_holds_no_token_and_no_path(recordings, hub, tmp_path, m
     for name, table in tables.items():
         texts = table.drop_columns([column for column in ("features",) if column in table.column_names])
         published[f"{name} in words"] = str([texts.to_pylist(), table.schema]).encode()
-    own = (secret_token, str(tmp_path), str(recordings), recordings.parent.name, "/home/alice")
+    own = (secret_token, str(tmp_path), str(named_recordings), named_recordings.parent.name, "/home/alice")
     assert [(name, word) for name, content in published.items() for word in own if word.encode() in content] == []
     command = f"--{flag} {data_dir.name} --num_workers 1 --num_mel_bins 32 --model base"
     assert command in published["README.md"].decode()

@@ -18,7 +18,6 @@ from hf_audio.config.reported import reported_command, reported_settings
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import printable
-from hf_audio.models.spectrogram_cnn import SpectrogramCNN, SpectrogramCNNConfig
 from hf_audio.privacy import write_published
 from hf_audio.publishing.push import push_features, push_model
 
@@ -29,15 +28,6 @@ VALUES = {"output_dir": "runs/x", "corpus": "folder", "window_s": 0.5, "learning
 @pytest.fixture
 def features(small_features, tmp_path) -> Path:
     return shutil.copytree(small_features, tmp_path / "features")
-
-
-@pytest.fixture
-def model(tmp_path) -> Path:
-    """A run folder with a small model of ours and its code."""
-    labels = {0: "bell", 1: "tuba"}
-    config = SpectrogramCNNConfig(id2label=labels, label2id={name: index for index, name in labels.items()})
-    SpectrogramCNN(config).save_pretrained(tmp_path / "run")
-    return tmp_path / "run"
 
 
 class TestTokens:
@@ -122,12 +112,12 @@ class TestTokens:
         assert not (tmp_path / "run" / "report.json").exists()
 
     @pytest.mark.parametrize("name", ["README.md", "report.json", "config.json", "scores/clips.parquet"])
-    def test_a_file_with_a_token_is_not_pushed(self, hub, token, model, name):
-        (model / name).parent.mkdir(exist_ok=True)
-        with open(model / name, "a") as file:
+    def test_a_file_with_a_token_is_not_pushed(self, hub, token, small_run, name):
+        (small_run / name).parent.mkdir(exist_ok=True)
+        with open(small_run / name, "a") as file:
             file.write(f"\n{TOKEN if name == 'README.md' else token}\n")
         with pytest.raises(InputError, match=rf"{name} holds a Hugging Face token"):
-            push_model(model, "alice/with-token")
+            push_model(small_run, "alice/with-token")
         assert ("models", "alice/with-token") not in hub.storage.repos
 
     def test_a_token_that_is_logged_in_is_known(self, hub, features, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from hf_audio import InputError
-from hf_audio.models.spectrogram_cnn import SpectrogramCNN, SpectrogramCNNConfig
+from hf_audio.models.spectrogram_cnn import SpectrogramCNN
 from hf_audio.publishing.dataset_card import write_dataset_card
 from hf_audio.publishing.push import push_features, push_model
 
@@ -25,15 +25,6 @@ def everything_in(repo) -> dict[str, bytes]:
 @pytest.fixture
 def features(small_features, tmp_path) -> Path:
     return shutil.copytree(small_features, tmp_path / "features")
-
-
-@pytest.fixture
-def model(tmp_path) -> Path:
-    """A run folder with a small model of ours and its code."""
-    labels = {0: "bell", 1: "tuba"}
-    config = SpectrogramCNNConfig(id2label=labels, label2id={name: index for index, name in labels.items()})
-    SpectrogramCNN(config).save_pretrained(tmp_path / "run")
-    return tmp_path / "run"
 
 
 @pytest.fixture
@@ -65,10 +56,11 @@ class TestContents:
         (line,) = [record.getMessage() for record in caplog.records if "Not published" in record.getMessage()]
         assert ".env, .netrc, .ssh/, closed/" in line and "\n" not in line and "data/notes.csv" in line
 
-    def test_of_a_run_folder_only_the_model_is_pushed(self, hub, token, model, caplog):
-        self.put(model, *self.STRAY, "plots/me.png", "adapter/key.pem", "network/a.json", "mine.py", "features/a.csv")
-        self.put(model, "checkpoints/checkpoint-1/model.safetensors", "training_args.bin", "optimizer.pt")
-        push_model(model, "alice/tidy-run")
+    def test_of_a_run_folder_only_the_model_is_pushed(self, hub, token, small_run, caplog):
+        ours = ("plots/me.png", "adapter/key.pem", "network/a.json", "mine.py", "features/a.csv")
+        self.put(small_run, *self.STRAY, *ours)
+        self.put(small_run, "checkpoints/checkpoint-1/model.safetensors", "training_args.bin", "optimizer.pt")
+        push_model(small_run, "alice/tidy-run")
         published = everything_in(hub.repo("models", "alice/tidy-run"))
         code = {"spectrogram_cnn.py", "classifier.py", "heads.py"}
         assert code < set(published) and SECRET not in b"".join(published.values())
@@ -77,9 +69,9 @@ class TestContents:
         (line,) = [record.getMessage() for record in caplog.records if "Not published" in record.getMessage()]
         assert "mine.py" in line and not any(name in line for name in ("wandb", "checkpoints", "features"))
 
-    def test_names_that_stay_are_printed_without_control_characters(self, token, model, caplog):
-        self.put(model, "a\x1b[2Jb\nc")
-        push_model(model, "alice/strange")
+    def test_names_that_stay_are_printed_without_control_characters(self, token, small_run, caplog):
+        self.put(small_run, "a\x1b[2Jb\nc")
+        push_model(small_run, "alice/strange")
         assert r"a\x1b[2Jb\nc" in caplog.text
 
     @pytest.mark.parametrize(
@@ -119,28 +111,28 @@ class TestContents:
         with pytest.raises(InputError, match="is a hard link"):
             push_features(features, "alice/links")
 
-    def test_a_pipe_and_a_folder_in_place_of_a_file_are_refused(self, hub, token, model):
-        os.mkfifo(model / "report.json")
+    def test_a_pipe_and_a_folder_in_place_of_a_file_are_refused(self, hub, token, small_run):
+        os.mkfifo(small_run / "report.json")
         with pytest.raises(InputError, match="not a regular file"):
-            push_model(model, "alice/pipe")
-        (model / "report.json").unlink()
-        (model / "report.json").mkdir()
+            push_model(small_run, "alice/pipe")
+        (small_run / "report.json").unlink()
+        (small_run / "report.json").mkdir()
         with pytest.raises(InputError, match="cannot be read: Is a directory"):
-            push_model(model, "alice/pipe")
+            push_model(small_run, "alice/pipe")
 
-    def test_a_linked_model_and_sub_folder_are_refused(self, hub, token, model, secret):
-        (model / "plots").symlink_to(secret.parent)
+    def test_a_linked_model_and_sub_folder_are_refused(self, hub, token, small_run, secret):
+        (small_run / "plots").symlink_to(secret.parent)
         (secret.parent / "confusion.png").write_bytes(SECRET)
         with pytest.raises(InputError, match="is in a folder that is one"):
-            push_model(model, "alice/links")
-        (model / "plots").unlink()
-        (model / "model.safetensors.index.json").symlink_to(secret)
+            push_model(small_run, "alice/links")
+        (small_run / "plots").unlink()
+        (small_run / "model.safetensors.index.json").symlink_to(secret)
         with pytest.raises(InputError, match="is a link"):
-            push_model(model, "alice/links")
+            push_model(small_run, "alice/links")
         assert ("models", "alice/links") not in hub.storage.repos
 
-    def test_the_folder_itself_may_be_a_link(self, hub, token, model, tmp_path):
-        (tmp_path / "latest").symlink_to(model)
+    def test_the_folder_itself_may_be_a_link(self, hub, token, small_run, tmp_path):
+        (tmp_path / "latest").symlink_to(small_run)
         push_model(tmp_path / "latest", "alice/by-link")
         assert "config.json" in hub.repo("models", "alice/by-link").paths()
 
@@ -160,32 +152,32 @@ class TestContents:
         assert repo.read("index.parquet") == expected
         assert SECRET not in b"".join(everything_in(repo).values())
 
-    def test_code_that_is_not_ours_is_refused(self, hub, token, model):
-        (model / "spectrogram_cnn.py").write_text("import os\nos.system('id')\n")
+    def test_code_that_is_not_ours_is_refused(self, hub, token, small_run):
+        (small_run / "spectrogram_cnn.py").write_text("import os\nos.system('id')\n")
         with pytest.raises(InputError, match=r"spectrogram_cnn\.py of this version of hf_audio"):
-            push_model(model, "alice/code")
+            push_model(small_run, "alice/code")
         assert ("models", "alice/code") not in hub.storage.repos
 
     @pytest.mark.parametrize(
         "named", ["evil/x--modeling.Model", "modeling.Model", ["heads.Head", "../x.Model"], "x", 3]
     )
     @pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
-    def test_a_config_that_names_code_of_others_is_refused(self, hub, token, model, file, named):
-        config = json.loads((model / file).read_text()) if (model / file).exists() else {}
-        (model / file).write_text(json.dumps(config | {"auto_map": {"AutoModelForAudioClassification": named}}))
-        (model / "modeling.py").write_text("print('not of hf_audio')\n")
+    def test_a_config_that_names_code_of_others_is_refused(self, hub, token, small_run, file, named):
+        config = json.loads((small_run / file).read_text()) if (small_run / file).exists() else {}
+        (small_run / file).write_text(json.dumps(config | {"auto_map": {"AutoModelForAudioClassification": named}}))
+        (small_run / "modeling.py").write_text("print('not of hf_audio')\n")
         with pytest.raises(InputError, match=rf"{file} makes those who load it run or load something"):
-            push_model(model, "alice/code")
-        (model / file).write_text(json.dumps(config | {"backbone": [{"deep": {"auto_map": {"AutoModel": named}}}]}))
+            push_model(small_run, "alice/code")
+        (small_run / file).write_text(json.dumps(config | {"backbone": [{"deep": {"auto_map": {"AutoModel": named}}}]}))
         with pytest.raises(InputError, match=rf"{file} makes those"):
-            push_model(model, "alice/code")
-        (model / file).write_text(json.dumps(config | {"backbone": {"_attn_implementation": "evil/kernels"}}))
+            push_model(small_run, "alice/code")
+        (small_run / file).write_text(json.dumps(config | {"backbone": {"_attn_implementation": "evil/kernels"}}))
         with pytest.raises(InputError, match="_attn_implementation 'evil/kernels'"):
-            push_model(model, "alice/code")
+            push_model(small_run, "alice/code")
         assert ("models", "alice/code") not in hub.storage.repos
 
-    def test_a_model_that_was_trained_from_a_published_one_names_its_own_code(self, hub, token, model, tmp_path):
-        push_model(model, "alice/first")
+    def test_a_model_that_was_trained_from_a_published_one_names_its_own_code(self, hub, token, small_run, tmp_path):
+        push_model(small_run, "alice/first")
         SpectrogramCNN.from_pretrained("alice/first").save_pretrained(tmp_path / "second")
         push_model(tmp_path / "second", "alice/second")
         assert b"--" not in hub.repo("models", "alice/second").read("config.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -86,10 +87,7 @@ def test_two_rounds_label_what_was_not_trained_on(self_train, recordings, tmp_pa
         *("The run with labels only", "The run with pseudo-labels"),
     ]
     told = (tmp_path / "out" / "self_training.md").read_text()
-    assert (
-        "10 recordings without labels: 8 can be used, 1 cannot be decoded or are silent, and 1 were excluded as copies"
-        in told
-    )
+    assert re.search(r"10 recordings without labels: 8 .*, 1 cannot be decoded .* 1 were excluded as copies", told)
     assert "Round 2: " in told and "the models of this round are this confident for" in told
     assert "| labels only |" in told and "| labels and pseudo-labels |" in told
 

@@ -77,12 +77,9 @@ def test_killed_in_the_middle_and_resumed(recordings, model, tmp_path, caplog, f
     flags = [str(recordings), "--model", model, "--format", "jsonl", "--num_threads", "1", "--output"]
     tag.main([*flags, str(whole)])
     process = forks.start(COMMAND, "tag", *flags, output, "--batch_size", 1)
-    partial, deadline = tmp_path / "tags.jsonl.partial", time.monotonic() + 120
-    while not partial.exists() or partial.read_bytes().count(b"\n") < 20:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL and not output.exists() and partial.exists()
+    partial = tmp_path / "tags.jsonl.partial"
+    process.kill_once(lambda: partial.exists() and partial.read_bytes().count(b"\n") >= 20, timeout_s=120)
+    assert process.returncode == -signal.SIGKILL and not output.exists() and partial.exists()
     with open(partial, "ab") as file:
         file.write(b'{"file": "torn')
     num_kept = partial.read_bytes().count(b"\n") - 1
@@ -273,10 +270,7 @@ def test_a_sound_without_finite_answers_does_not_stop_the_others(model, tmp_path
     output.mkdir()
     flags = ["--model", model, "--format", format_name, "--output", str(output / "tags")]
     assert tag.main([str(loud), str(path), *flags]) == 1
-    assert (
-        f"{loud}: the model's outputs are not finite, perhaps because samples are far outside [-1, 1]"
-        in caplog.messages
-    )
+    assert [one for one in caplog.messages if one.startswith(f"{loud}: ") and "not finite" in one]
     written = "".join(one.read_text() for one in output.rglob("*") if one.is_file())
     assert written and "nan" not in written.lower()
 

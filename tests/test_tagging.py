@@ -201,11 +201,8 @@ def test_a_stock_model_of_the_hub_says_which_windows_are_taken(hub, token, tmp_p
     with caplog.at_level(logging.WARNING):
         tags = tagger(changing_sound(25), 16_000)
         tagger(changing_sound(1), 16_000)
-    told = [record.message for record in caplog.records if "windows" in record.message]
-    assert told == [
-        "alice/stock does not say what windows it was trained on. Windows have 10 s, the default, as its config.json "
-        "has no window length; set window_s to change it"
-    ]
+    (told,) = [record.message for record in caplog.records if "windows" in record.message]
+    assert "alice/stock" in told and " 10 s" in told and "window_s" in told
     assert tags.starts_s.tolist() == [0, 10, 15] and token not in tags.to_json()
     with pytest.raises(InputError, match="Cannot load checkpoint 'alice/stock'"):
         hf_audio.load("alice/stock", revision="none", token=token)

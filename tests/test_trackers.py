@@ -29,9 +29,7 @@ def run(tracker: str, features, folder: Path, **arguments):
     trainer = trainer_of(
         features, folder / "run", model, {**steps, "report_to": tracker, **arguments}, {"augment": augment}
     )
-    pictures = TrackedPictures(trainer)
-    assert pictures.is_of_use
-    trainer.add_callback(pictures)
+    trainer.add_callback(TrackedPictures(trainer))
     trainer.train()
     return trainer
 

@@ -60,9 +60,7 @@ def test_what_was_trained_on_is_refused_whatever_form_it_has(corpus, features, m
     data = features_data(features)
     assert overlap(model, data.chosen("test")) == ("", ())
     refused = overlap(model, data.chosen("train"))
-    with pytest.raises(
-        InputError, match=r"cnn was trained on 12 of these 12 clips \(.*\.wav \.\.\.\), so its scores on"
-    ):
+    with pytest.raises(InputError, match=r"cnn was trained on 12 of these 12 clips \(.*\.wav \.\.\.\)"):
         check_training_data(refused, "cnn", data.chosen("train"), allow=False)
     (told,) = check_training_data(refused, "cnn", data.chosen("train"), allow=True)
     assert told.endswith(": the scores of cnn are inflated.")
@@ -76,10 +74,8 @@ def test_other_clips_of_a_group_that_was_trained_on_are_refused_too(corpus, mode
     lines = (copy / "table.csv").read_text().splitlines()
     moved = [line.replace("bell-7.wav,bell,bell-3", "bell-7.wav,bell,bell-1") for line in lines if ",test," in line]
     (copy / "table.csv").write_text("\n".join([lines[0], *moved]))
-    found = overlap(model, recordings_data(DataConfig(data_dir=str(copy))).chosen())
-    assert found.refusal == (
-        "cnn was trained on other clips of the groups of 1 of these 12 clips (bell-7.wav) (group 'bell-1')"
-    )
+    refusal = overlap(model, recordings_data(DataConfig(data_dir=str(copy))).chosen()).refusal
+    assert "other clips of the groups of 1 of these 12 clips (bell-7.wav)" in refusal and "'bell-1'" in refusal
 
 
 def test_validation_clips_that_were_trained_on_are_said(corpus, model, tmp_path):
@@ -103,10 +99,8 @@ def test_a_card_of_somebody_else_names_its_data(hub, token, features, tmp_path):
     (model / "README.md").write_text("---\ndatasets: [x/y]\n---\n")
     assert overlap(model, data) == ("", ())
     (model / "README.md").write_text("---\ndatasets: [\n---\n")
-    assert overlap(model, data) == (
-        "",
-        ("The training data of cnn are unknown: it may have been trained on these clips.",),
-    )
+    refusal, (told,) = overlap(model, data)
+    assert not refusal and "training data of cnn are unknown" in told
 
 
 def test_the_command_refuses_and_obeys(features, model, tmp_path, capsys, monkeypatch):

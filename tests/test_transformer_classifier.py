@@ -12,7 +12,6 @@ from small_transformers import (
     headed_from_checkpoint,
     headed_of,
     logits,
-    save_checkpoints,
     windows,
     without_gradient,
 )
@@ -27,11 +26,6 @@ from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.losses import loss_for
 from hf_audio.models.transformer_backbone import min_samples
 from hf_audio.models.transformer_classifier import TransformerClassifier, TransformerClassifierConfig
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory) -> dict[str, str]:
-    return save_checkpoints(tmp_path_factory.mktemp("checkpoints"))
 
 
 @pytest.fixture(params=KINDS)

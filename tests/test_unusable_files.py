@@ -25,13 +25,6 @@ from hf_audio.errors import InputError
 from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("tones")
-    tone_clips(folder)
-    return folder
-
-
 def table(folder: Path, split: str) -> list[dict]:
     return [row for path in sorted(folder.glob(f"data/{split}-*.parquet")) for row in pq.read_table(path).to_pylist()]
 
@@ -50,8 +43,8 @@ def broken_clips(folder: Path, label: str = "low") -> list[Clip]:
     return [Clip(folder / f"{name}.wav", (label,), name, f"{name}.wav", split="train") for name in names]
 
 
-def test_unusable_files_are_listed_with_their_reasons(corpus, tmp_path, caplog):
-    clips = tone_clips(corpus) + broken_clips(tmp_path / "broken")
+def test_unusable_files_are_listed_with_their_reasons(tones, tmp_path, caplog):
+    clips = tone_clips(tones) + broken_clips(tmp_path / "broken")
     options = {"window_s": WINDOW_S, "hop_s": HOP_S, "card": CARD}
     folder = build_features(index_of(clips), LABELS, tmp_path / "features", KaldiFbank(), **options)
     reasons = {row["clip_id"]: row["reason"] for row in csv.DictReader((folder / "excluded.csv").open())}
@@ -68,7 +61,7 @@ def test_unusable_files_are_listed_with_their_reasons(corpus, tmp_path, caplog):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["num_excluded"] == 7 and manifest["splits"]["train"]["num_clips"] == 56
     assert not {row["clip_id"] for row in table(folder, "train")} & set(reasons)
-    clean = build_features(index_of(tone_clips(corpus)), LABELS, tmp_path / "clean", KaldiFbank(), **options)
+    clean = build_features(index_of(tone_clips(tones)), LABELS, tmp_path / "clean", KaldiFbank(), **options)
     statistics = [json.loads((each / "preprocessor_config.json").read_text()) for each in (folder, clean)]
     assert statistics[0] == pytest.approx(statistics[1]), "clips left out count nowhere"
     with pytest.raises(InputError, match="was built with 7 clips left out"):
@@ -119,11 +112,11 @@ def test_odd_files_are_used_and_what_cannot_be_has_its_reason(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["missing", "unreadable", "silent", "short", "nan"])
-def test_strict_stops_at_an_unusable_file(corpus, tmp_path, name):
+def test_strict_stops_at_an_unusable_file(tones, tmp_path, name):
     (clip,) = (clip for clip in broken_clips(tmp_path / "broken") if clip.group == name)
     with pytest.raises(InputError, match=rf"{name}.wav is \w+"):
         build_features(
-            index_of([*tone_clips(corpus), clip]),
+            index_of([*tone_clips(tones), clip]),
             LABELS,
             tmp_path / "features",
             KaldiFbank(),
@@ -134,9 +127,9 @@ def test_strict_stops_at_an_unusable_file(corpus, tmp_path, name):
         )
 
 
-def test_a_class_that_loses_all_its_training_clips(corpus, tmp_path):
+def test_a_class_that_loses_all_its_training_clips(tones, tmp_path):
     labels = LabelSpace((*LABELS.names, "lost"), LABELS.problem_type)
-    clips = tone_clips(corpus) + broken_clips(tmp_path / "broken", label="lost")
+    clips = tone_clips(tones) + broken_clips(tmp_path / "broken", label="lost")
     with pytest.raises(InputError, match=r"Class lost has no training clips left.*excluded.csv"):
         build_features(index_of(clips), labels, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD)
     assert len((tmp_path / "f/excluded.csv").read_text().splitlines()) == 8
@@ -150,15 +143,15 @@ def test_no_clip_can_be_used(tmp_path):
         build_features(index_of(clips), labels, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD)
 
 
-def test_a_split_that_is_lost_whole(corpus, tmp_path):
+def test_a_split_that_is_lost_whole(tones, tmp_path):
     broken = [dataclasses.replace(clip, split="test") for clip in broken_clips(tmp_path / "broken")]
-    clips = [clip for clip in tone_clips(corpus) if clip.split != "test"] + broken
+    clips = [clip for clip in tone_clips(tones) if clip.split != "test"] + broken
     with pytest.raises(InputError, match="No clip of the test split can be used"):
         build_features(index_of(clips), LABELS, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD)
 
 
-def test_a_shard_that_is_lost_whole_is_an_empty_file(corpus, tmp_path):
-    clips = [clip for clip in tone_clips(corpus) if clip.split != "validation"]
+def test_a_shard_that_is_lost_whole_is_an_empty_file(tones, tmp_path):
+    clips = [clip for clip in tone_clips(tones) if clip.split != "validation"]
     first = {clips[place].clip_id for place in places_in_order(index_of(clips), "train")[:7]}
     soundfile.write(tmp_path / "silence.wav", np.zeros(round(1.3 * 16_000)), 16_000)
     silence = tmp_path / "silence.wav"

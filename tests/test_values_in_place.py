@@ -22,14 +22,9 @@ from hf_audio.parsing import parse_recipe
 from hf_audio.recipe_features import stored_features
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("tones")
-
-
 @pytest.fixture
-def folder(corpus, tmp_path) -> Path:
-    return tone_corpus.build(corpus, tmp_path / "features", Waveform())
+def folder(tones, tmp_path) -> Path:
+    return tone_corpus.build(tones, tmp_path / "features", Waveform())
 
 
 def stored_rows(folder: Path, split: str) -> list[dict]:
@@ -57,11 +52,11 @@ def test_values_with_page_heads_between_them_are_found(folder):
     assert list(load_features(folder).splits["test"]) == table.to_pylist()
 
 
-def test_ten_rebuilds_do_not_take_ten_times_the_disk(corpus, tmp_path, monkeypatch):
+def test_ten_rebuilds_do_not_take_ten_times_the_disk(tones, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(cache))
     for number in range(3):
-        folder = tone_corpus.build(corpus, tmp_path / f"features{number}", Waveform(), window_s=1.2, hop_s=0.1)
+        folder = tone_corpus.build(tones, tmp_path / f"features{number}", Waveform(), window_s=1.2, hop_s=0.1)
         load_features(folder)
     arrow = sum(path.stat().st_size for path in cache.rglob("*.arrow"))
     assert 0 < arrow < 0.05 * 3 * num_bytes(folder / "data")

@@ -35,13 +35,8 @@ HALF_A_STEP = 0.5 / 32768 + 1e-7
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("tones")
-
-
-@pytest.fixture(scope="module")
-def folder(corpus, tmp_path_factory) -> Path:
-    return tone_corpus.build(corpus, tmp_path_factory.mktemp("features") / "tones", Waveform())
+def folder(tones, tmp_path_factory) -> Path:
+    return tone_corpus.build(tones, tmp_path_factory.mktemp("features") / "tones", Waveform())
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +54,10 @@ def assert_same_files(folder: Path, other: Path) -> None:
     assert not different and not errors
 
 
-def sound_of(corpus: Path, row: dict, window_s: float = tone_corpus.WINDOW_S) -> np.ndarray:
+def sound_of(tones: Path, row: dict, window_s: float = tone_corpus.WINDOW_S) -> np.ndarray:
     """The samples under a row, read from the recording."""
     start = round(row["start_s"] * 16_000)
-    return read_audio(corpus / row["clip_id"], 16_000)[start : start + round(window_s * 16_000)]
+    return read_audio(tones / row["clip_id"], 16_000)[start : start + round(window_s * 16_000)]
 
 
 # Storage
@@ -81,7 +76,7 @@ def test_samples_of_16_bits_come_back_as_they_were():
     assert np.array_equal(back * 32768, levels)
 
 
-def test_rows_hold_the_sound_of_their_windows(corpus, features):
+def test_rows_hold_the_sound_of_their_windows(tones, features):
     assert {split: len(rows) for split, rows in features.splits.items()} == {
         "train": 616,
         "validation": 88,
@@ -92,7 +87,7 @@ def test_rows_hold_the_sound_of_their_windows(corpus, features):
         "clip_id", "group", "start_s", "audio", "num_frames", "labels", "label", "take",
     ]  # fmt: skip
     for row in features.splits["test"]:
-        exact = sound_of(corpus, row)
+        exact = sound_of(tones, row)
         np.testing.assert_allclose(features.kind.decode(row), exact, atol=HALF_A_STEP)
         assert row["num_frames"] == len(exact) == 4800
     assert [row["start_s"] for row in features.splits["test"]][:11] == pytest.approx([0.1 * n for n in range(11)])
@@ -125,30 +120,30 @@ def test_other_rates_short_clips_and_too_short_ones(tmp_path):
     assert batch["input_values"].shape in {(8, 10_400), (8, 16_000)}
 
 
-def test_a_window_too_short_for_any_model(corpus, tmp_path):
+def test_a_window_too_short_for_any_model(tones, tmp_path):
     with pytest.raises(InputError, match=r"window of 0\.02 s every 0\.1 s is too short: .* 0\.025 s every 6\.25e-05 s"):
-        tone_corpus.build(corpus, tmp_path / "f", Waveform(), window_s=0.02)
+        tone_corpus.build(tones, tmp_path / "f", Waveform(), window_s=0.02)
 
 
 # Building
 
 
-def test_killed_or_in_workers_the_result_is_the_same(corpus, folder, tmp_path):
-    assert_same_files(tone_corpus.build(corpus, tmp_path / "workers", Waveform(), num_workers=2), folder)
+def test_killed_or_in_workers_the_result_is_the_same(tones, folder, tmp_path):
+    assert_same_files(tone_corpus.build(tones, tmp_path / "workers", Waveform(), num_workers=2), folder)
     process = multiprocessing.get_context("fork").Process(
-        target=tone_corpus.build_and_die, args=(corpus, tmp_path / "killed", 8, False, Waveform())
+        target=tone_corpus.build_and_die, args=(tones, tmp_path / "killed", 8, False, Waveform())
     )
     process.start()
     process.join(60)
     assert process.exitcode == -9 and not (tmp_path / "killed/manifest.json").exists()
     kept = {path: path.stat().st_mtime_ns for path in sorted((tmp_path / "killed/data").iterdir())[:3]}
-    assert_same_files(tone_corpus.build(corpus, tmp_path / "killed", Waveform()), folder)
+    assert_same_files(tone_corpus.build(tones, tmp_path / "killed", Waveform()), folder)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
-def test_features_of_another_kind_are_another_build(corpus, folder):
+def test_features_of_another_kind_are_another_build(tones, folder):
     with pytest.raises(InputError, match="differs in: extractor"):
-        tone_corpus.build(corpus, folder, KaldiFbank())
+        tone_corpus.build(tones, folder, KaldiFbank())
 
 
 def test_settings_choose_the_extractor():
@@ -163,8 +158,8 @@ def test_settings_choose_the_extractor():
 
 
 @pytest.mark.parametrize("kind", ["fbank", "waveform", "classical"])
-def test_a_corpus_becomes_features_of_the_kind_that_is_asked_for(corpus, tmp_path, kind):
-    for clip in tone_corpus.tone_clips(corpus)[:24]:
+def test_a_corpus_becomes_features_of_the_kind_that_is_asked_for(tones, tmp_path, kind):
+    for clip in tone_corpus.tone_clips(tones)[:24]:
         target = tmp_path / "recordings" / clip.labels[0] / Path(clip.path).name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(clip.path)
@@ -181,11 +176,11 @@ def test_a_corpus_becomes_features_of_the_kind_that_is_asked_for(corpus, tmp_pat
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_batch_is_what_wav2vec2s_extractor_gives(corpus, features, masked):
+def test_a_batch_is_what_wav2vec2s_extractor_gives(tones, features, masked):
     extractor = Wav2Vec2FeatureExtractor(return_attention_mask=masked)
     rows = [features.splits["test"][number] for number in (0, 50, 100)]
     batch = FeatureCollator(extractor, features.labels)(rows)
-    exact = extractor([sound_of(corpus, row) for row in rows], sampling_rate=16_000, padding=True, return_tensors="pt")
+    exact = extractor([sound_of(tones, row) for row in rows], sampling_rate=16_000, padding=True, return_tensors="pt")
     assert batch["input_values"].shape == (3, 4800) and batch["input_values"].dtype == torch.float32
     np.testing.assert_allclose(batch["input_values"], exact["input_values"], atol=1e-3)  # of values up to 1.5
     assert ("attention_mask" in batch) == masked
@@ -207,9 +202,9 @@ def test_a_window_is_padded_with_silence_and_does_not_depend_on_its_neighbours(f
     assert collate([long, short])["attention_mask"].sum(dim=1).tolist() == [4800, 3000]
 
 
-def test_whispers_extractor_pads_by_itself(corpus, features):
+def test_whispers_extractor_pads_by_itself(tones, features):
     rows = [features.splits["test"][number] for number in (0, 50)]
-    sounds = [sound_of(corpus, row) for row in rows]
+    sounds = [sound_of(tones, row) for row in rows]
     whisper = WhisperFeatureExtractor()
     batch = FeatureCollator(whisper, features.labels)(rows)
     exact = whisper(sounds, sampling_rate=16_000, return_tensors="pt")
@@ -247,10 +242,10 @@ def test_it_is_streamed_from_the_hub(hub, folder, features):
 # What uses it
 
 
-def test_the_linear_reference_hears_log_mel(corpus, features):
+def test_the_linear_reference_hears_log_mel(tones, features):
     values, targets, keys = window_statistics(features, "test")
     assert values.shape == (176, 256) and targets.shape == (176, 3) and keys.shape == (176,)
-    (exact,) = KaldiFbank()([torch.from_numpy(sound_of(corpus, features.splits["test"][0]))])
+    (exact,) = KaldiFbank()([torch.from_numpy(sound_of(tones, features.splits["test"][0]))])
     np.testing.assert_allclose(values[0, :128], exact.mean(dim=0), atol=0.05)
     np.testing.assert_allclose(values[0, 128:], exact.std(dim=0, correction=0), atol=0.05)
     scores = linear_scores(features, ["test"])["test"]
@@ -263,11 +258,7 @@ def test_what_is_said_where_kinds_do_not_fit(features):
     check_same_extractor(features.extractor, Wav2Vec2FeatureExtractor(return_attention_mask=True))
     with pytest.raises(InputError, match="sampling_rate is 16000, expected 8000"):
         check_same_extractor(features.extractor, Wav2Vec2FeatureExtractor(sampling_rate=8000))
-    with pytest.raises(
-        InputError,
-        match=r"features are fbank \(log-mel spectrograms\), but the model reads waveforms, by its Whisper"
-        "FeatureExtractor: give --features waveform, or choose a model that reads log-mel spectrograms",
-    ):
+    with pytest.raises(InputError, match=r"are fbank \(log-mel .* reads waveforms .* --features waveform"):
         check_same_extractor(fbank, WhisperFeatureExtractor())
     with pytest.raises(InputError, match=r"are waveform \(waveforms\), but the model reads log-mel spectrograms"):
         check_same_extractor(features.extractor, fbank)

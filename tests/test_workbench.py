@@ -7,10 +7,7 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
-import pytest
-import soundfile
-from browser import Chromium, Page
+from browser import Page
 
 from hf_audio.data.index.label_overrides import ClipLabels, correct_labels, labels_cell, read_overrides
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
@@ -43,23 +40,6 @@ def page_of(cases: list[Case], *, title: str = HOSTILE[0], **values) -> str:
     judged = {"name": HOSTILE[0], "clip_ids": [one.clip_id for one in cases], "classes": CLASSES}
     judged |= {"is_multi_label": False} | values
     return workbench_page(title, [HOSTILE[1]], Judged(**judged), ["group"], cases)
-
-
-@pytest.fixture
-def opened(browser: Chromium, tmp_path):
-    """Opens a page in a folder with a recording, and looks afterwards at what it did wrong."""
-    pages: list[Page] = []
-    soundfile.write(tmp_path / "a b.wav", np.zeros(480_000), 16_000)
-
-    def open_page(html: str) -> Page:
-        (tmp_path / "index.html").write_text(html, encoding="utf-8")
-        pages.append(browser.open(tmp_path / "index.html"))
-        return pages[-1]
-
-    yield open_page
-    for page in pages:
-        assert page.value("document.pwned") is None and page.complaints == []
-        page.close()
 
 
 def corrections(page: Page) -> tuple[Path, dict[str, ClipLabels]]:

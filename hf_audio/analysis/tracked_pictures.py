@@ -17,7 +17,7 @@ from hf_audio.figures.windows import drawn_windows
 from hf_audio.kinds import Form
 from hf_audio.metrics import decide
 from hf_audio.training import AudioTrainer, Classification
-from hf_audio.training.trackers import SHOW_PICTURES, send_pictures
+from hf_audio.training.trackers import send_pictures
 
 
 class TrackedPictures(TrainerCallback):
@@ -28,18 +28,11 @@ class TrackedPictures(TrainerCallback):
     of 0.5.
 
     Args:
-        trainer: trainer of a Classification; other objectives have no plots.
+        trainer: trainer of a Classification.
     """
 
     def __init__(self, trainer: AudioTrainer) -> None:
         self.trainer = trainer
-
-    @property
-    def is_of_use(self) -> bool:
-        """Whether there is anything to draw, and a tracker that shows images."""
-        callbacks = self.trainer.callback_handler.callbacks
-        shows = any(isinstance(callback, SHOW_PICTURES) for callback in callbacks)
-        return shows and isinstance(self.trainer.objective, Classification)
 
     def on_train_begin(self, args, state, control, **kwargs):
         if state.is_world_process_zero:

@@ -42,15 +42,13 @@ class Relevance(NamedTuple):
     """The result of a method.
 
     Attributes:
-        values: float64 `[steps, bands]`: high for evidence for the class and, if `is_signed`, below 0 for evidence
-            against it.
-        is_signed: whether the method distinguishes the two.
+        values: float64 `[steps, bands]`: high for evidence for the class, negative for evidence against it. Only signed
+            methods have both.
         missing_logit: for integrated gradients, how much their sum differs from the difference of the logits; otherwise
             None.
     """
 
     values: np.ndarray
-    is_signed: bool
     missing_logit: float | None = None
 
 
@@ -69,28 +67,28 @@ class Method(NamedTuple):
 
 
 def _gradient(question: Question, settings: MethodSettings) -> Relevance:
-    return Relevance(question.grid.image(saliency(question)), False)
+    return Relevance(question.grid.image(saliency(question)))
 
 
 def _input_x_gradient(question: Question, settings: MethodSettings) -> Relevance:
-    return Relevance(question.grid.image(input_x_gradient(question)), True)
+    return Relevance(question.grid.image(input_x_gradient(question)))
 
 
 def _integrated_gradients(question: Question, settings: MethodSettings) -> Relevance:
     found, missing_logit = integrated_gradients(question, settings.gradient_steps)
-    return Relevance(question.grid.image(found), True, missing_logit)
+    return Relevance(question.grid.image(found), missing_logit)
 
 
 def _grad_cam(question: Question, settings: MethodSettings) -> Relevance:
-    return Relevance(question.grid.image(grad_cam(question)), False)
+    return Relevance(question.grid.image(grad_cam(question)))
 
 
 def _rollout(question: Question, settings: MethodSettings) -> Relevance:
-    return Relevance(attention_rollout(question), False)
+    return Relevance(attention_rollout(question))
 
 
 def _occlusion(question: Question, settings: MethodSettings) -> Relevance:
-    return Relevance(question.grid.image(occlusion(question, *patch_of(question.grid, settings))), True)
+    return Relevance(question.grid.image(occlusion(question, *patch_of(question.grid, settings))))
 
 
 METHODS = {

@@ -21,7 +21,6 @@ from transformers.integrations import TensorBoardCallback, TrackioCallback, Wand
 from hf_audio.privacy import last_name, public_name, public_value
 
 PROJECT = "hf_audio"
-SHOW_PICTURES = (TensorBoardCallback, TrackioCallback, WandbCallback)
 OF_FILES = {"output_dir", "run_name", "deepspeed", "fsdp_config", "logging_dir"}  # may be paths
 ABSENT = {"hub_token", "hub_model_id", "push_to_hub_token"}
 
