@@ -150,7 +150,7 @@ def test_a_broken_connection_is_tried_again(hub, folder, monkeypatch):
     hub.faults.add("GET", "/api/datasets/alice/broken", "503", times=2)
     assert len(load_features(repo).splits["train"]) == 616
     hub.faults.add(".*", ".*", "reset", times=1000)
-    with pytest.raises(InputError, match=r"connection to the Hub broke while reading alice/other .*; run the same"):
+    with pytest.raises(InputError, match=r"connection to the Hub broke while reading alice/other .*: run the same"):
         load_features("alice/other")
 
 
