@@ -68,7 +68,7 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
     [
         (["--resume_from_checkpoint", "/nowhere"], "--resume_from_checkpoint is not for runs here: a run resumes"),
         (["--do_train", "false"], "--do_train is not for runs here: a recipe always trains, evaluates and tests"),
-        (["--metric_for_best_model", "f1"], "--metric_for_best_model f1 is none .* f1_macro"),
+        (["--metric_for_best_model", "f1"], "--metric_for_best_model f1 is not computed: .* f1_macro"),
         (["--report_to", "neptune"], "--report_to neptune needs a package that is not installed"),
         (["--report_to", "tensorbord"], "did you mean 'tensorboard'"),
         (["--seed", "-1"], "--seed must be a whole number of 0 or more, found -1"),
@@ -91,7 +91,7 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--streaming", "false"], "--streaming would do nothing here: it only applies to a --dataset of features"),
         (["--hub_model_id", "me/x"], "nothing is published without --push_to_hub"),
         (["--greater_is_better", "true"], "it only applies to --metric_for_best_model"),
-        (["--load_best_model_at_end", "false"], "--load_best_model_at_end is not for runs here: it always is"),
+        (["--load_best_model_at_end", "false"], "--load_best_model_at_end is not for runs here: it is always loaded"),
         (["--train_sampling_strategy", "group_by_length"], "must be random or sequential"),
         (["--max_steps", "5", "--num_train_epochs", "3"], "--num_train_epochs would do nothing here: --max_steps says"),
         (["--eval_delay", "3", "--eval_strategy", "no"], "--eval_delay would do nothing here: nothing is evaluated"),
@@ -278,7 +278,7 @@ def checkpoints(tmp_path_factory) -> dict[str, str]:
         (["--model", "{ast}", "--freeze", "convolutional"], "found audio-spectrogram-transformer: use --freeze back"),
         (["--model", "{ast}", "--features", "waveform"], "The features are waveform .* give --features fbank"),
         (["--model", "{ast}", "--num_mel_bins", "64"], "num_mel_bins is 64, expected 128"),
-        (["--model", "{ast}", "--model_options", '{"encoder": "convolutional"}'], "needs a model of waveforms"),
+        (["--model", "{ast}", "--model_options", '{"encoder": "convolutional"}'], "needs a model that reads waveforms"),
         (["--model", "{cnn}", "--head", "deep"], "keeps the settings it was trained with: remove head"),
         (["--model", "{cnn}", "--metadata", "genre"], "keeps the settings it was trained with: remove metadata"),
         (["--lora_rank", "4", "--freeze", "backbone"], "--freeze would do nothing here: --lora_rank trains only"),
@@ -336,7 +336,7 @@ def test_pretraining_takes_no_flags_of_heads_and_of_the_other_objective():
         parse_recipe(PRETRAINING, argv=["--class_weights", "balanced"])
     with pytest.raises(InputError, match="--time_mask_s would do nothing here: pretraining hides or shuffles patches"):
         parse_recipe(PRETRAINING, argv=["--time_mask_s", "0.1"])
-    with pytest.raises(InputError, match="--metric_for_best_model f1_macro is none"):
+    with pytest.raises(InputError, match="--metric_for_best_model f1_macro is not computed"):
         parse_recipe(PRETRAINING, argv=["--metric_for_best_model", "f1_macro"])
 
 

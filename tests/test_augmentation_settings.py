@@ -138,7 +138,7 @@ def test_what_would_do_nothing_is_refused(flags, sentence):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ("--features waveform --patch_dropout 0.4", "ast-mini reads fbank or spectrogram features and these"),
+        ("--features waveform --patch_dropout 0.4", "ast-mini needs fbank or spectrogram features and these"),
         (
             "--model cnn --features spectrogram --channels mel mfcc --cutmix_alpha 1",
             "--cutmix_shape rectangle is for frequency bands",

@@ -145,7 +145,7 @@ def test_metadata_has_a_place_for_each_value_of_the_clips():
             "cnn",
             "waveform",
             {},
-            "cnn reads fbank or spectrogram features and these are waveform: give",
+            "cnn needs fbank or spectrogram features and these are waveform: give",
         ),
         ("rnn", "fbank", {}, "give --features classical"),
         ("wav2vec2-mini", "fbank", {}, "give --features waveform"),
@@ -220,7 +220,7 @@ def test_mono_fills_as_many_channels_as_are_asked_for():
         ("ast-mini", {}, r"ast-mini reads one channel and these features have 2 \(left, right\): give --channels mel"),
         ("cnn", {"num_channels": 3}, "num_channels is 3 and the features have 2 channels"),
         ("cnn", {"num_channels": 1}, "num_channels is 1 and the features"),
-        ("mlp", {}, "mlp reads classical features and these are spectrogram: give --features classical"),
+        ("mlp", {}, "mlp needs classical features and these are spectrogram: give --features classical"),
         ("wav2vec2-mini", {}, "give --features waveform"),
     ],
 )

@@ -132,6 +132,6 @@ def test_flags_that_take_every_split_leave_none_to_train_on(tmp_path):
     write(tmp_path, {"train.parquet": parquet(dataset({"label": Value("string")}, label=["x", "y"]))})
     refused(
         tmp_path,
-        "No split of .* .train. is left to train on, --eval_split_name takes train;",
+        "No split of .* .train. is left to train on, --eval_split_name uses train;",
         eval_split_name="train",
     )

@@ -203,7 +203,7 @@ def test_what_cannot_be_answered_is_refused_before_a_model_is_asked(corpus, feat
     monkeypatch.setattr(scoring, "heard_clips", None)
     flags = ["--model", str(model), "--dataset", str(features), "--output_dir", str(tmp_path / "out")]
     for more, sentence in (
-        (["--robustness"], "--robustness would do nothing here: it is for recordings, and .* holds features"),
+        (["--robustness"], "--robustness would do nothing here: it is for recordings, and .* contains features"),
         (["--label_column_name", "x"], "--label_column_name would do nothing here"),
         (["--protocol", "irmas"], "This is not --protocol irmas, .* features is read as 'Sounds', not as 'IRMAS'"),
         (["--split", "dev"], "Unknown split 'dev'"),

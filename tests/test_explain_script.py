@@ -112,7 +112,7 @@ def test_what_is_written_of_a_recording(model, recordings, tmp_path, monkeypatch
         (["--num_windows", "0"], "--num_windows must be 1 to 20, found 0"),
         (["--seed", "3", "--skip_checks"], "--seed has no effect with --skip_checks"),
         (["--window_s", "9"], "longer than the 0.995 s that .*small_cnn reads"),
-        (["nowhere.wav"], "There is no 'nowhere.wav'"),
+        (["nowhere.wav"], "'nowhere.wav' does not exist"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(flags, sentence, model, short, tmp_path, monkeypatch):

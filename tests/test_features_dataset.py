@@ -202,7 +202,7 @@ def test_a_missing_shard(copy):
     with pytest.raises(InputError, match=r"copy is incomplete: data/train-00003-of-00008.parquet is missing"):
         load_features(copy)
     shutil.copy(copy / "data/train-00004-of-00008.parquet", copy / "data/train-00003-of-00008.parquet")
-    with pytest.raises(InputError, match=r"copy is damaged: its train split has \d+ (windows|clips) but .* counts \d+"):
+    with pytest.raises(InputError, match=r"copy is damaged: its train split has \d+ (windows|clips) but .* says \d+"):
         load_features(copy)
 
 

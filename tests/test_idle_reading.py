@@ -32,13 +32,13 @@ def refused(root, sentence, **reading):
     ("flag", "meaning"), [("group_column_name", "the groups"), ("split_column_name", "the splits")]
 )
 def test_none_where_no_column_would_be_taken(table, tmp_path, flag, meaning):
-    refused(table, f"--{flag} none would do nothing here: no column of labels.csv could be {meaning}", **{flag: "none"})
+    refused(table, f"--{flag} none would do nothing here: no column of labels.csv looks like {meaning}", **{flag: "none"})
     made = stored(tmp_path / "set", {"label": TEXT}, label=["a", "b"] * 2)
-    refused(made, f"--{flag} none would do nothing here: no column of set could be {meaning}", **{flag: "none"})
+    refused(made, f"--{flag} none would do nothing here: no column of set looks like {meaning}", **{flag: "none"})
 
 
 def test_no_mask_where_there_is_none(tmp_path):
-    sentence = "--mask_column_name none would do nothing here: no column of . could be the mask"
+    sentence = "--mask_column_name none would do nothing here: no column of . looks like the mask"
     lists = {"labels": List(ClassLabel(names=GENRES)), "mask": List(Value("bool"))}
     refused(stored(tmp_path / "a", {"label": TEXT}, label=["a", "b"] * 2), sentence, mask_column_name="none")
     one_class = {"label": TEXT, "mask": List(Value("bool"))}
@@ -67,7 +67,7 @@ def test_what_acts_on_one_of_several_corpora_or_tables_may_do_nothing_for_anothe
     drawn = {"test_fraction": 0.3, "validation_fraction": 0}
     found = corpus_clips(DataConfig(data_dir=[str(table), one], group_column_name="none", **drawn))
     assert len(found.clips["group"].unique()) == 16, "every recording is by itself in both"
-    with pytest.raises(InputError, match="--mask_column_name none would do nothing here: no column of set could be"):
+    with pytest.raises(InputError, match="--mask_column_name none would do nothing here: no column of set looks like"):
         corpus_clips(DataConfig(data_dir=[one, other], mask_column_name="none", **drawn))
     folders = write(tmp_path / "folders", {f"{name}/{place}/a.wav": tone(1) for name in "xy" for place in range(4)})
     found = corpus_clips(DataConfig(data_dir=[str(folders), one], group_column_name="speaker", **drawn))

@@ -152,8 +152,8 @@ class TestLabelMap:
         text = "bell: metal\ntuba: null\nhall:\n  harp: strings\n  bell: bells\n"
         found, said = told(self.with_map(tmp_path, text, data_dir=two))
         assert found.labels.names == ("bells", "flute", "metal", "strings") and len(found.clips) == 40
-        assert "Of home: By the label map: classes read 'bell' as 'metal'; left out 'tuba' (8 clips)." in said
-        assert "classes read 'bell' as 'bells', 'harp' as 'strings'" in found.card.understood
+        assert "By the label map: renamed classes 'bell' as 'metal'; left out 'tuba' (8 clips)." in said
+        assert "renamed classes 'bell' as 'bells', 'harp' as 'strings'" in found.card.understood
 
     def test_several_classes_become_one_in_a_single_corpus(self, tmp_path, two):
         found, said = told(self.with_map(tmp_path, "bell: struck\ntuba: blown\nflute: blown\n", data_dir=two[0]))
@@ -171,9 +171,9 @@ class TestLabelMap:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("bel: x\n", "names 'bel', which is no class of any of the corpora: did you mean 'bell'?"),
-            ("home: {harp: x}\n", "names 'harp', which is no class of home"),
-            ("hal: {bell: x}\n", "names 'hal', which is no corpus: did you mean 'hall'?"),
+            ("bel: x\n", "names 'bel', which is not a class of any of the corpora: did you mean 'bell'?"),
+            ("home: {harp: x}\n", "names 'harp', which is not a class of home"),
+            ("hal: {bell: x}\n", "names 'hal', which is not a corpus: did you mean 'hall'?"),
             ("yes: x\n", "maps True to 'x'.*in quotation marks"),
             ("bell: 3\n", "maps 'bell' to 3.*in quotation marks"),
             ("bell: ''\n", "an empty name: write null"),

@@ -82,7 +82,7 @@ def test_split_rebuild_and_train(column, reference, tmp_path, monkeypatch):
     )
     expected = [("soft", "bright").index(kinds[clip_id]) for clip_id in found.clips.clip_ids]
     assert (found.clusters == expected).mean() > 0.95, "the clusters have the names of the reference's classes"
-    assert found.accuracy > 0.9 and found.chance == 0.5 and "right" in found.verdict()
+    assert found.accuracy > 0.9 and found.chance == 0.5 and "correctly" in found.verdict()
     assert found.kept.sum() == pytest.approx(36, abs=2)
     assert found.margins[found.kept].min() >= 0 and found.margins.max() <= 1
 

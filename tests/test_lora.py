@@ -252,5 +252,5 @@ def test_targets_are_what_a_model_has(checkpoints):
     }
     assert sorted(target_names(stock["ast"], "all")) == ["fc1", "fc2", "k_proj", "o_proj", "q_proj", "v_proj"]
     convolutions = headed_from_checkpoint(checkpoints["hubert"], LABELS, encoder="convolutional")
-    with pytest.raises(InputError, match=r"A TransformerClassifier of kind hubert has no layers for LoRA: leave out"):
+    with pytest.raises(InputError, match=r"A TransformerClassifier of type hubert has no layers for LoRA: leave out"):
         add_lora(convolutions, RANK)

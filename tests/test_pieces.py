@@ -267,7 +267,7 @@ def test_a_container_of_another_column_or_kind(tones, in_parquet, tmp_path):
 def test_what_needs_files_says_so(in_parquet):
     clips = index_of(in_parquet)
     labels = LabelSpace(LABELS.names, MULTI_LABEL)
-    sentence = "recordings that are files on this machine, and .* are in train-00000.parquet and similar"
+    sentence = "recordings that are files on this machine, but .* are in train-00000.parquet and similar"
     with pytest.raises(InputError, match=f"--mix_fraction needs {sentence}"):
         mix_clips(clips, labels, MixingConfig(mix_fraction=0.5))
     with pytest.raises(InputError, match=f"--window_s 0, which is the longest clip, needs {sentence}"):

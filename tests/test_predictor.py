@@ -93,7 +93,7 @@ def test_what_the_model_cannot_judge_is_one_sentence(predictor, tiny_features):
         predictor.embeddings(tiny_features, "tset")
     extractor = copy.deepcopy(tiny_features.extractor)
     several = dataclasses.replace(tiny_features, labels=LabelSpace(CLASSES, MULTI_LABEL), extractor=extractor)
-    with pytest.raises(InputError, match=r"tells 3 classes \(bell, hiss, hum; one of them .* evaluate on"):
+    with pytest.raises(InputError, match=r"3 classes \(bell, hiss, hum; single-label\), .* evaluate on"):
         predictor.scores(several, "test")
     others = dataclasses.replace(tiny_features, labels=LabelSpace(("a", "b", "hum"), SINGLE_LABEL))
     with pytest.raises(InputError, match=r"and .* has 3 classes \(a, b, hum"):

@@ -89,7 +89,7 @@ def test_settings_that_would_do_nothing_or_harm_are_refused(irmas, settings, sen
 
 def test_the_card_says_what_is_tested_on(irmas, esc50):
     data = DataConfig(corpus="esc50", data_dir=str(esc50), fold="2")
-    assert corpus_clips(data).card.protocol.endswith("mean accuracy over the folds. Tested on fold 2 alone.")
+    assert corpus_clips(data).card.protocol.endswith("mean accuracy over the folds. Tested on fold 2 only.")
     groups = sorted({clip.group for clip in rows_of(corpus_clips(data).clips)})[::4]
     by_group = corpus_clips(dataclasses.replace(data, fold=None, test_groups=groups, validation_fraction=0.0))
     assert f"Tested on 3 chosen groups: {', '.join(groups)}." in by_group.card.protocol

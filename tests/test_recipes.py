@@ -163,7 +163,7 @@ def test_own_recordings_with_two_processes(folder_of_recordings, hub_env, tmp_pa
         ((), "No data to train on: give --data_dir"),
         (("--data_dir", "{data}", "--window_s", "60"), "window of 60 s is longer than every clip"),
         (("--data_dir", "{data}", "--model", "ast-mni"), "did you mean 'ast-mini'"),
-        (("--dataset", "{other}"), "num_mel_bins 64"),
+        (("--dataset", "{other}"), "num_mel_bins is 64"),
         (("--data_dir", "{data}", "--push_to_hub", "--hub_token", "hf_wrong"), "does not accept the token"),
         (("--data_dir", "{data}", "--push_to_hub", "--hub_model_id", "bob/x"), "alice may not write to bob/x"),
     ],

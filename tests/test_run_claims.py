@@ -99,7 +99,7 @@ STEPS = {"eval_strategy": "steps", "save_strategy": "steps"}
         ({**STEPS, "eval_steps": 2, "save_steps": 5}, "--save_steps 5 must be a multiple of --eval_steps 2, .* 6"),
         ({**STEPS, "eval_steps": 4, "save_steps": 2}, "must be a multiple .*: give --save_steps 4"),
         ({**STEPS, "eval_steps": 0.5, "save_steps": 5}, "--save_steps 5 must be a multiple of --eval_steps 0.5"),
-        ({"eval_strategy": "steps", "eval_steps": 2}, "--eval_strategy steps and --save_strategy epoch would keep"),
+        ({"eval_strategy": "steps", "eval_steps": 2}, "--eval_strategy steps and --save_strategy epoch would save"),
         ({"eval_strategy": "no", "metric_for_best_model": "accuracy"}, "found --eval_strategy no and --save_strategy"),
         ({"metric_for_best_model": "f1"}, "--metric_for_best_model f1 is not computed: give one of loss, acc"),
     ],

@@ -29,7 +29,7 @@ class TestFilesOfSettings:
     def test_depth_size_and_kind_are_limited(self, tmp_path):
         with pytest.raises(InputError, match="nested more than"):
             self.read(tmp_path, "model_options: " + "[" * 5000)
-        with pytest.raises(InputError, match="has at most"):
+        with pytest.raises(InputError, match="have at most"):
             self.read(tmp_path, "# " + "x" * (1 << 20))
         with pytest.raises(InputError, match="has an invalid date or number"):
             self.read(tmp_path, "fold: 2001-99-99\n")

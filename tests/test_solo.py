@@ -82,7 +82,7 @@ def test_stretches_of_a_recording_stay_in_one_split(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        ("cello/back.wav,0,10\n", "line 2: no recording 'cello/back.wav' in .*; is 'cello/bach.wav' meant"),
+        ("cello/back.wav,0,10\n", "line 2: no recording 'cello/back.wav' in .*; did you mean 'cello/bach.wav'"),
         ("violin/a.wav,0,9\ncello/bach.wav,20,10\n", "line 3: end_s 10 is not after start_s 20"),
         ("cello/bach.wav,1:30,200\n", "line 2: start_s '1:30' is not a number of seconds"),
         ("cello/bach.wav,-5,200\n", "line 2: start_s '-5' is not a number of seconds"),

@@ -255,7 +255,7 @@ def test_a_rare_class_is_in_training_and_test_before_it_is_in_validation(num_rar
         assert {(part, name) for part in ("train", "test") for name in groups_of} <= found
         validated = {name for part, name in found if part == "validation"}
         assert validated == {"a", "b"} | ({"rare"} if num_rare == 3 else set())
-        assert "validated on" in caplog.text and "rarer" in caplog.text
+        assert "validation split" in caplog.text and "rarer" in caplog.text
 
 
 def test_groups_that_alone_have_a_class_among_several_stay_in_training():

@@ -104,7 +104,7 @@ def test_a_row_of_datasets(tagger, tmp_path):
         (b"", None, r"The sound cannot be tagged \(empty\)"),
         ({"label": 1}, None, "A row of `datasets` has `audio`"),
         ({"audio": None}, None, "The `audio` of a row is not a recording but NoneType"),
-        (np.zeros(9), "16000", "A sample rate must be above 0 Hz and at most 1,000,000, found '16000'"),
+        (np.zeros(9), "16000", "A sample rate must be above 0 Hz and at most 1,000,000 Hz, found '16000'"),
         (np.zeros(9), 1e12, "A sample rate must be above 0 Hz and at most 1,000,000"),
         (io.StringIO("a"), None, "open as text"),
         (object(), 16_000, "found something else"),

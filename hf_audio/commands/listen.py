@@ -54,7 +54,8 @@ def _draw(heard: Heard, lines: int) -> int:
     """Draws bars over the previous ones, which have `lines` lines; returns the new number of lines."""
     from hf_audio.tagging.formats import bar
 
-    skipped = f", {heard.num_skipped} hops skipped" if heard.num_skipped else ""
+    hops = "hop" if heard.num_skipped == 1 else "hops"
+    skipped = f", {heard.num_skipped} {hops} skipped" if heard.num_skipped else ""
     drawn = [f"{heard.time_s:8.1f} s  {1000 * heard.behind_s:.0f} ms latency{skipped}"]
     drawn += [f"  {score:.3f} {bar(score)} {printable(label)}" for label, score in heard.scores.items()]
     back = UP.format(lines) if lines and sys.stdout.isatty() else ""

@@ -280,7 +280,7 @@ def _checked(
 def _not_there(path: str | Path, what: str, name: object, names: Iterable[str]) -> InputError:
     names = sorted(names)
     guess = nearest_name(str(name), names)
-    hint = f"did you mean {guess!r}?" if guess else f"there are: {_some(names, 20)}"
+    hint = f"did you mean {guess!r}?" if guess else f"expected one of: {_some(names, 20)}"
     return InputError(f"{path} names {name!r}, which is not a {what}: {hint}")
 
 

@@ -97,7 +97,7 @@ def _check(families: Families, labels: LabelSpace, source: str) -> None:
     for name in names:
         if name not in labels.names:
             guess = nearest_name(name, labels.names)
-            hint = f"did you mean {guess!r}?" if guess else f"there are: {_listed(labels.names)}"
+            hint = f"did you mean {guess!r}?" if guess else f"expected one of: {_listed(labels.names)}"
             raise InputError(f"{source} has {name!r} in a family, but it is not a class here: {hint}")
     for name in labels.names:
         if names.count(name) != 1:

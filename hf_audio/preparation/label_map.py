@@ -108,5 +108,5 @@ def _check(path: str | Path, names: Mapping[Any, Any], classes: Iterable[str], w
 def _not_there(path: str | Path, what: str, name: object, names: Iterable[str]) -> InputError:
     names = sorted(names)
     guess = nearest_name(str(name), names)
-    hint = f"did you mean {guess!r}?" if guess else f"there are: {', '.join(names[:20])}"
+    hint = f"did you mean {guess!r}?" if guess else f"expected one of: {', '.join(names[:20])}"
     return InputError(f"{path} names {name!r}, which is not a {what}: {hint}")
