@@ -56,7 +56,7 @@ def test_points_are_heard_chosen_and_colored(opened):
     assert page.value("find('#count').textContent") == "60 of 60 clips"
     click_point(page, 0)
     assert page.value("view.chosen") == 0 and HOSTILE[0] in page.value("find('#about').textContent")
-    page.until("!player.paused && player.duration === 1 && player.currentSrc.endsWith('/a%20b.wav')")
+    page.until("!player.paused && player.duration === 30 && player.currentSrc.endsWith('/a%20b.wav')")
     assert "the model predicts" in page.value("find('#about').textContent")
     page.value("find('#silent').textContent = 'This browser cannot play the recording: of another clip'")
     page.click("#near button")

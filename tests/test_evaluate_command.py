@@ -205,7 +205,7 @@ def test_what_cannot_be_answered_is_refused_before_a_model_is_asked(corpus, feat
     for more, sentence in (
         (["--robustness"], "--robustness would do nothing here: it is for recordings, and .* contains features"),
         (["--label_column_name", "x"], "--label_column_name would do nothing here"),
-        (["--protocol", "irmas"], "This is not --protocol irmas, .* features is read as 'Sounds', not as 'IRMAS'"),
+        (["--protocol", "irmas"], "This is not --protocol irmas, .* is read as 'Sounds', not as 'IRMAS'"),
         (["--split", "dev"], "Unknown split 'dev'"),
         (["--num_draws", "9"], "Found 9 draws; a confidence of 0.95 needs at least 80"),
         (["--metric", "acuracy"], "Unknown metric 'acuracy': did you mean 'accuracy'"),
@@ -224,7 +224,7 @@ def test_what_cannot_be_answered_is_refused_before_a_model_is_asked(corpus, feat
         ),
         (["--seed", "-1"], "Found --seed -1, expected 0 or more"),
         (["--calibrate", "temperature", "--calibrated_model", str(tmp_path / "new")], "cnn has 4 classes"),
-        (["--model", str(model), str(other)], "other .* and features .* share no class by name"),
+        (["--model", str(model), str(other)], "other .* and .* share no class by name"),
         (["--metric", "WER"], "expected one of: accuracy, f1_macro, f1_micro"),
         (["--dataset", str(corpus), "--robustness", "gain="], "Found gain=, expected numbers: gain=20,10"),
         (["--dataset", str(corpus), "--robustness", "white_noize"], "Unknown degradation 'white_noize': did you mean"),

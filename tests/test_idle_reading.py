@@ -32,7 +32,9 @@ def refused(root, sentence, **reading):
     ("flag", "meaning"), [("group_column_name", "the groups"), ("split_column_name", "the splits")]
 )
 def test_none_where_no_column_would_be_taken(table, tmp_path, flag, meaning):
-    refused(table, f"--{flag} none would do nothing here: no column of labels.csv looks like {meaning}", **{flag: "none"})
+    refused(
+        table, f"--{flag} none would do nothing here: no column of labels.csv looks like {meaning}", **{flag: "none"}
+    )
     made = stored(tmp_path / "set", {"label": TEXT}, label=["a", "b"] * 2)
     refused(made, f"--{flag} none would do nothing here: no column of set looks like {meaning}", **{flag: "none"})
 

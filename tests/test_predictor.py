@@ -96,7 +96,7 @@ def test_what_the_model_cannot_judge_is_one_sentence(predictor, tiny_features):
     with pytest.raises(InputError, match=r"3 classes \(bell, hiss, hum; single-label\), .* evaluate on"):
         predictor.scores(several, "test")
     others = dataclasses.replace(tiny_features, labels=LabelSpace(("a", "b", "hum"), SINGLE_LABEL))
-    with pytest.raises(InputError, match=r"and .* has 3 classes \(a, b, hum"):
+    with pytest.raises(InputError, match=r"but .* has 3 classes \(a, b, hum"):
         predictor.scores(others, "test")
     extractor.max_length = 2 * tiny_features.extractor.max_length
     with pytest.raises(InputError, match="and would be cut: build features with a shorter --window_s"):

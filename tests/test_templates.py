@@ -62,7 +62,10 @@ def test_the_corpus_is_found_by_its_name_and_read(templates, bird_calls):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda table: table.unlink(), "does not contain calls.csv; download Bird calls from https://example.org/bird-calls"),
+        (
+            lambda table: table.unlink(),
+            "does not contain calls.csv; download Bird calls from https://example.org/bird-calls",
+        ),
         (lambda table: table.write_text("file,species\n"), "site"),
         (lambda table: table.write_text("file,species,site\n0000.wav,robbin,a\n"), "calls.csv line 2.*robin"),
         (lambda table: table.write_text("file,species,site\n99.wav,wren,a\n"), "names audio/99.wav, which is missing"),

@@ -72,7 +72,10 @@ def test_partial_layout_warns(tmp_path, caplog):
             lambda table: table.unlink(),
             "does not contain UrbanSound8K; expected metadata/UrbanSound8K.csv and audio/fold5/",
         ),
-        (lambda table: (table.parents[1] / "audio").rename(table.parents[1] / "x"), "lists 20 clips but .*audio has none"),
+        (
+            lambda table: (table.parents[1] / "audio").rename(table.parents[1] / "x"),
+            "lists 20 clips but .*audio has none",
+        ),
         (lambda table: table.write_text("a,b\n1,2\n"), "has columns a, b but needs slice_file_name, fsID, fold, class"),
         (
             lambda table: table.write_text(HEADER + "1-0-0-0.wav,1,0,4,1,1,0,sirene\n"),

@@ -120,7 +120,9 @@ def test_what_a_model_or_a_rate_does_not_hear_is_refused():
     with pytest.raises(InputError, match="--wave_low_pass_hz 1000 7000 must be below half the sample rate"):
         waveform_steps(high, 8000)
     gain = waveform_steps(WaveformAugmentConfig(wave_gain_probability=0.5), RATE)
-    with pytest.raises(InputError, match="--wave_gain_probability would do nothing here: the model normalizes each window"):
+    with pytest.raises(
+        InputError, match="--wave_gain_probability would do nothing here: the model normalizes each window"
+    ):
         augmentation_for(AugmentConfig(), Wav2Vec2FeatureExtractor(), waveform=gain)
     with pytest.raises(InputError, match=r"--time_mask_s augments log-mel features .* leave it out"):
         augmentation_for(AugmentConfig(time_mask_s=0.1), Wav2Vec2FeatureExtractor(), waveform=gain)

@@ -39,7 +39,9 @@ def index(root: Path) -> pa.Table:
     """
     tables = files_below(Path(root), "calls.csv")
     if not tables:
-        raise InputError(f"{root} does not contain calls.csv; download {CARD.name} from {CARD.homepage} and unpack it there")
+        raise InputError(
+            f"{root} does not contain calls.csv; download {CARD.name} from {CARD.homepage} and unpack it there"
+        )
     _, rows = read_table(tables[0], required=("file", "species", "site"))
     return index_of(_clip(tables[0], line, row) for line, row in rows)
 
