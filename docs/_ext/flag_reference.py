@@ -12,8 +12,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from transformers import TrainingArguments
 
 from hf_audio.config import ClassicalConfig, PretrainingConfig, ShareConfig
-from hf_audio.markdown import Markdown, code, escaped, table
 from hf_audio.config.help_texts import HELP
+from hf_audio.markdown import Markdown, code, escaped, table
 from hf_audio.parsing import GROUPS
 from hf_audio.training.argument_roles import REFUSED_ARGUMENTS
 from hf_audio.training.arguments import training_defaults
