@@ -74,6 +74,8 @@ def test_every_public_name_is_in_the_reference():
         ("![a](docs/figures/search_slices.png)", "![a](figures/search_slices.png)"),
         ("[a](docs/nowhere.md) [b](https://example.org/x)", "[a](nowhere.md) [b](https://example.org/x)"),
         ("[a [b]](#install)", "[a [b]](#install)"),
+        ("[copy\na](docs/data.md#splits)", "[copy\na](data.md#splits)"),
+        ("a\n```\n[a](b.md)\n```\n[a\nb](docs/data.md)", "a\n```\n[a](b.md)\n```\n[a\nb](data.md)"),
         ("```\n[a](docs/data.md)\n```", "```\n[a](docs/data.md)\n```"),
     ],
 )

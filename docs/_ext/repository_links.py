@@ -28,15 +28,21 @@ def for_site(text: str, folder: Path, repository_url: str) -> str:
         folder: where the page lies, which its links start from.
         repository_url: address below which a forge shows the files of the repository; "" for none.
     """
-    lines, fence = [], ""
+    parts, prose, fence = [], "", ""
     for line in text.splitlines(keepends=True):
         mark = FENCE.match(line)
+        if fence or mark:
+            parts += [_linked(prose, folder, repository_url), line]
+            prose = ""
+        else:
+            prose += line  # a link may go on in the next line
         if mark and (not fence or mark[1].startswith(fence)):
             fence = "" if fence else mark[1]
-        elif not fence:
-            line = LINK.sub(lambda link: _link(link[1], link[2], folder, repository_url), line)
-        lines.append(line)
-    return "".join(lines)
+    return "".join([*parts, _linked(prose, folder, repository_url)])
+
+
+def _linked(prose: str, folder: Path, repository_url: str) -> str:
+    return LINK.sub(lambda link: _link(link[1], link[2], folder, repository_url), prose)
 
 
 def _link(words: str, target: str, folder: Path, repository_url: str) -> str:
