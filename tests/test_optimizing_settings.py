@@ -1,4 +1,4 @@
-"""Settings of optimizing that would do nothing, or cannot be: one sentence before anything is read."""
+"""Optimization settings that are invalid or would do nothing: one sentence before anything is read."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
         (["--balanced_sampling", "full", "--train_sampling_strategy", "sequential"], "sequential draws nothing"),
     ],
 )
-def test_what_would_do_nothing_or_cannot_be_is_one_sentence_before_anything_is_read(argv, sentence):
+def test_invalid_settings_and_those_without_effect_are_one_sentence(argv, sentence):
     with pytest.raises(InputError, match=sentence):
         parse_recipe(VALUES, argv=argv)
 
 
-def test_pretraining_averages_weights_and_takes_nothing_that_is_of_labels_or_heads():
+def test_pretraining_averages_weights_and_refuses_settings_of_labels_and_heads():
     for flags in (["--layer_decay", "0.7"], ["--balanced_sampling", "full"]):
         with pytest.raises(InputError, match=f"{flags[0]} would do nothing here: pretraining"):
             parse_recipe(PRETRAINING, argv=flags)
     assert parse_recipe(PRETRAINING, argv=["--ema_decay", "0.9"]).optimizing.averages
 
 
-def test_a_warm_up_is_for_schedules_of_our_own_too():
+def test_our_own_schedules_have_a_warm_up_too():
     constant = {**VALUES, "lr_scheduler_type": "constant"}
     recipe = parse_recipe(constant, argv=["--lr_schedule", "exponential", "--warmup_steps", "5"])
     assert recipe.optimizing.lr_schedule == "exponential"
