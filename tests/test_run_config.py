@@ -1,4 +1,4 @@
-"""config.yaml of a run: all settings, which --config takes back, and nothing that is not for others to see."""
+"""config.yaml of a run: all settings, accepted by --config, and nothing private."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def written(recipe, folder: Path) -> Path:
 
 
 def same(one, two) -> None:
-    """Two recipes that train and evaluate the same."""
+    """Asserts that two recipes train and evaluate the same."""
     assert run_config(one) == run_config(two)
     for field in dataclasses.fields(one):
         if field.name not in APART:
@@ -42,7 +42,7 @@ def same(one, two) -> None:
 
 @pytest.mark.parametrize("recipe", FLAGS)
 def test_a_config_gives_the_same_settings_again(recipe, tmp_path):
-    """Of a recipe, of its demo, and with flags of all kinds; the file of the demo needs no --demo."""
+    """For a recipe, its demo, and flags of all kinds; the file of the demo needs no --demo."""
     values = runpy.run_path(str(RECIPES / f"{recipe}.py"), run_name="imported")
     demo = values.get("DEMO")
     for flags in ([], ["--demo"] if demo else [], FLAGS[recipe]):
@@ -55,20 +55,20 @@ def test_a_config_gives_the_same_settings_again(recipe, tmp_path):
         same(first, parse_recipe(values["VALUES"], demo, argv=["--config", str(path)]))
 
 
-def test_it_can_be_read(tmp_path):
+def test_the_file_is_readable(tmp_path):
     recipe = parse_recipe(
         {"output_dir": "runs/x", "window_s": 3.0}, argv=["--num_train_epochs", "2", "--freeze", "none"]
     )
     text = written(recipe, tmp_path / "x").read_text()
     assert text.startswith("# All settings of this run. To resume it")
     given, _, of_recipe = text.partition("recipe:\n")
-    assert given.split("\n\n")[1].splitlines() == ["freeze: none", "num_train_epochs: 2.0"], "what was asked for first"
+    assert given.split("\n\n")[1].splitlines() == ["freeze: none", "num_train_epochs: 2.0"], "flags come first"
     assert "  output_dir: runs/x\n" in of_recipe and "  window_s: 3.0\n" in of_recipe
-    assert "lora_alpha" not in text and "mixup_probability" not in text, "what does nothing"
-    assert "dataloader_num_workers" not in text and "use_cpu" not in text, "what the machine decides"
+    assert "lora_alpha" not in text and "mixup_probability" not in text, "settings without effect are left out"
+    assert "dataloader_num_workers" not in text and "use_cpu" not in text, "settings of the machine are left out"
 
 
-def test_what_is_asked_for_at_its_top_must_act_and_what_stands_below_recipe_may_wait(tmp_path):
+def test_settings_at_the_top_must_act_and_those_below_recipe_need_not(tmp_path):
     (tmp_path / "c.yaml").write_text("mixup_labels: union\n")
     with pytest.raises(InputError, match="--mixup_labels would do nothing here: mixup is off"):
         parse_recipe({"output_dir": "x"}, argv=["--config", str(tmp_path / "c.yaml")])
@@ -86,14 +86,14 @@ def test_what_is_asked_for_at_its_top_must_act_and_what_stands_below_recipe_may_
         parse_recipe({"output_dir": "x"}, {}, argv=["--config", str(tmp_path / "c.yaml")])
 
 
-def test_no_token_is_written_and_nothing_of_it_is_published(tmp_path):
+def test_the_file_holds_no_token_and_is_not_published(tmp_path):
     token = "hf_" + "a1" * 17
     recipe = parse_recipe({"output_dir": "x"}, argv=["--push_to_hub", "--hub_model_id", "me/x", "--hub_token", token])
     text = written(recipe, tmp_path / "x").read_text()
     assert token not in text and "hub_" not in text and "push_to_hub" not in text
     assert token not in repr(recipe)
     assert CONFIG_FILE not in model_in(tmp_path / "x") and EXPECTED_LOCAL.fullmatch(CONFIG_FILE), (
-        "it stays here, without a warning"
+        "it is not pushed, without a warning"
     )
     recipe = parse_recipe({"output_dir": "x"}, argv=["--data_dir", f"/data/{token}"])
     with pytest.raises(InputError, match="holds a Hugging Face token"):

@@ -35,7 +35,7 @@ def own_rates(settings, num_warmup_steps, num_steps, steps_per_epoch=10):
 @pytest.mark.parametrize(("num_warmup_steps", "num_steps"), [(30, 100), (1, 10), (5, 12)])
 def test_one_cycle_is_that_of_torch(num_warmup_steps, num_steps):
     found = own_rates({"lr_schedule": "one_cycle"}, num_warmup_steps, num_steps)
-    if num_warmup_steps > 1:  # torch divides by 0 there
+    if num_warmup_steps > 1:  # torch would divide by 0
         optimizer, share = two_groups(), num_warmup_steps / num_steps
         stock = OneCycleLR(optimizer, [1e-2, 1e-3], num_steps, pct_start=share, cycle_momentum=False)
         torch.testing.assert_close(found, rates_of(stock, optimizer, num_steps))
@@ -45,7 +45,7 @@ def test_one_cycle_is_that_of_torch(num_warmup_steps, num_steps):
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
-def test_steps_and_exponential_decay_go_by_epochs_behind_the_warm_up():
+def test_steps_and_exponential_decay_count_epochs_after_the_warm_up():
     settings = {"lr_decay_factor": 0.5, "lr_decay_epochs": 2}
     steps = own_rates({"lr_schedule": "step", **settings}, 5, 60)[:, 0]
     assert steps[:6].tolist() == pytest.approx([0, 2e-3, 4e-3, 6e-3, 8e-3, 1e-2])
@@ -54,7 +54,7 @@ def test_steps_and_exponential_decay_go_by_epochs_behind_the_warm_up():
     assert slow[[0, 10, 20, 40]].tolist() == pytest.approx([1e-2, 1e-2 * 0.5**0.5, 5e-3, 2.5e-3])
 
 
-def test_a_resumed_run_goes_on_with_its_schedule(tiny_features, tmp_path):
+def test_a_resumed_run_continues_its_schedule(tiny_features, tmp_path):
     def start(folder):
         arguments = {"max_steps": 6, "save_strategy": "steps", "save_steps": 3, "eval_strategy": "no"}
         optimizing = OptimizingConfig(lr_schedule="exponential", lr_decay_epochs=0.5, layer_decay=0.5)

@@ -1,4 +1,4 @@
-"""Weights that strangers made: only safetensors beside the config, whole, small enough, and of one commit."""
+"""Third-party weights: only safetensors next to the config, complete, within limits, and from one commit."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ WEIGHT_ATTACKS = {
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("attack", WEIGHT_ATTACKS)
 @pytest.mark.parametrize("where", ["hub", "folder"])
-def test_weights_that_are_none_are_one_sentence(hub, checkpoints, attack, where, tmp_path):
+def test_manipulated_weights_are_one_sentence(hub, checkpoints, attack, where, tmp_path):
     files = {name: one for name, one in files_of(checkpoints["wav2vec2"]).items() if name == "config.json"}
     files |= WEIGHT_ATTACKS[attack]
     name = EVIL if where == "hub" else str(tmp_path)
@@ -71,7 +71,7 @@ def test_weights_that_are_none_are_one_sentence(hub, checkpoints, attack, where,
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
-def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(checkpoints, file, tmp_path):
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(checkpoints, file, tmp_path):
     for name, content in files_of(checkpoints["wav2vec2"]).items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / file).unlink()
@@ -80,7 +80,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(checkpoints, file, tmp_
         stock_from_checkpoint(str(tmp_path), LABELS)
 
 
-def test_sharded_weights_are_put_together(checkpoints, tmp_path):
+def test_sharded_weights_are_loaded(checkpoints, tmp_path):
     for name, content in files_of(checkpoints["hubert"]).items():
         (tmp_path / name).write_bytes(content)
     tensors = load_file(tmp_path / "model.safetensors")
@@ -96,7 +96,7 @@ def test_sharded_weights_are_put_together(checkpoints, tmp_path):
         assert torch.equal(weights, two.hubert.state_dict()[name])
 
 
-def test_all_files_are_of_one_commit(hub, checkpoints):
+def test_all_files_come_from_one_commit(hub, checkpoints):
     files = files_of(checkpoints["wav2vec2"])
     repo = hub.create("models", "evil/moving", files=files)
     checkpoint = Checkpoint("evil/moving")
