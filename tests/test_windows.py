@@ -1,4 +1,4 @@
-"""The rule by which clips are cut."""
+"""The rule by which clips are cut into windows."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from hf_audio.windows import window_starts
     ("num_frames", "window", "hop", "starts"),
     [
         (298, 298, 298, [0]),
-        (1, 298, 298, [0]),  # shorter: one window, short
-        (299, 298, 298, [0]),  # one frame over is not worth a window
+        (1, 298, 298, [0]),  # shorter than a window: one short window
+        (299, 298, 298, [0]),  # one frame more gives no second window
         (446, 298, 298, [0]),  # 148 left of a hop of 298: less than half
-        (447, 298, 298, [0, 149]),  # half a hop left: a window against the end
+        (447, 298, 298, [0, 149]),  # half a hop left: one more window at the end
         (596, 298, 298, [0, 298]),
         (100, 40, 20, [0, 20, 40, 60]),
         (109, 40, 20, [0, 20, 40, 60]),
         (110, 40, 20, [0, 20, 40, 60, 70]),
-        (100, 10, 45, [0, 45, 90]),  # a hop longer than the window leaves gaps, as asked for
+        (100, 10, 45, [0, 45, 90]),  # a hop longer than the window leaves gaps
     ],
 )
 def test_starts(num_frames, window, hop, starts):

@@ -1,4 +1,4 @@
-"""Pages, cards, help, messages and comments use the field's words: each of these has a better one beside it.
+"""Pages, cards, help, messages and comments use the field's words: these words have a better one.
 
 Spelling is checked by codespell, which `make lint` runs.
 """
@@ -63,7 +63,7 @@ TEXT_OF = {path: path.read_text(encoding="utf-8") for path in TEXTS}
 
 
 def places_of(word: str, paths: list[Path]) -> list[str]:
-    """Where a pattern is found: file, line and what stands there."""
+    """Where a pattern occurs: file, line number and line."""
     pattern = re.compile(word)
     return [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
