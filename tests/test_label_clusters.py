@@ -137,7 +137,7 @@ def test_from_the_command_line(reference, tmp_path, monkeypatch, capsys):
     assert Path("new/overrides.csv").is_file() and Path("new/overrides.png").is_file()
 
 
-def test_what_cannot_be_split(reference, tmp_path):
+def test_labels_that_cannot_be_split(reference, tmp_path):
     folder, _ = guitars(tmp_path, "label")
     features, other = load_features(folder), load_features(reference)
     with pytest.raises(InputError, match="Unknown label 'guitarr': did you mean 'guitar'"):

@@ -240,7 +240,7 @@ def test_predictions_of_runs_check_the_clips_they_tested_on(one_label, tmp_path)
         find_label_errors(features, predictions=tables)
 
 
-def test_a_class_of_one_group_cannot_be_judged(tmp_path):
+def test_a_class_with_one_group_cannot_be_checked(tmp_path):
     corpus = tmp_path / "corpus"
     rows = ["path,label,group,split"]
     for number in range(40):

@@ -74,7 +74,7 @@ def test_segments_are_labeled_with_what_is_active(tmp_path, caplog):
 
 def test_whole_mixes_without_activations(tmp_path, caplog):
     clips = list(rows_of(medleydb.index(make_tree(tmp_path, activations=False))))
-    assert "12 songs of MedleyDB have no activations, first Singer0_Song: the whole song is one clip" in caplog.text
+    assert "12 songs of MedleyDB have no activations, first Singer0_Song" in caplog.text
     assert [clip.clip_id for clip in clips][:2] == ["Singer0_Song_MIX.wav", "Singer10_Song_MIX.wav"]
     assert clips[0].labels == ("clean electric guitar", "electric bass", "female singer")
     assert clips[0].end_s is None

@@ -169,7 +169,7 @@ def test_no_other_threshold_has_a_better_f1(seed):
     assert np.abs(scores - threshold).min() > 1e-6, "it must lie between scores, not on one"
 
 
-def test_threshold_lies_halfway_and_nearest_to_one_half():
+def test_threshold_is_halfway_between_scores_and_nearest_to_one_half():
     assert choose_threshold(np.array([[0.9], [0.2]]), np.array([[1], [0]])) == pytest.approx(0.55)
     # Both clips are positive: every threshold up to 0.8 is perfect, and half of the minimum score is taken.
     assert choose_threshold(np.array([[0.9], [0.8]]), np.array([[1], [1]])) == pytest.approx(0.4)

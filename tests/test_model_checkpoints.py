@@ -187,7 +187,7 @@ def test_pickled_weights_are_not_loaded(checkpoints, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_what_does_not_fit_is_one_sentence(checkpoints, tmp_path):
+def test_unsuitable_checkpoints_are_one_sentence(checkpoints, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     for call, message in (
         (lambda: stock_from_checkpoint(str(tmp_path), LABELS), "is a bert model, which does not classify audio"),

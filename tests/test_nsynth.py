@@ -50,7 +50,7 @@ def test_official_split(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         clips = list(rows_of(nsynth.index(make_tree(tmp_path))))
     assert Counter(clip.split for clip in clips) == {"train": 132, "validation": 40, "test": 40}
-    assert "test split of NSynth has no notes of synth_lead: trained on, but never tested" in caplog.text
+    assert "has no notes of synth_lead" in caplog.text
     assert "validation and test share 20 instruments; training has none of them" in caplog.text
     assert {clip.labels[0] for clip in clips} == set(nsynth.FAMILIES)
     by_id = {clip.clip_id: clip for clip in clips}

@@ -32,7 +32,7 @@ def test_eleven_instruments_over_four_mobilenets():
     assert class_groups(model.config) == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10]]
 
 
-def test_networks_start_differently():
+def test_networks_have_different_initial_weights():
     model = ParallelTimmClassifier(config())
     first, second, _ = (backbone.network.conv1[0].weight for backbone in model.backbones())
     assert not torch.equal(first, second)

@@ -82,7 +82,7 @@ def test_negatives_do_not_decide_the_window(irmas, esc50):
         ({"clip_s": 0.0}, "--clip_s must be above 0, found 0"),
     ],
 )
-def test_settings_without_effect_or_with_a_harmful_one_are_refused(irmas, settings, sentence):
+def test_useless_and_harmful_settings_are_refused(irmas, settings, sentence):
     with pytest.raises(InputError, match=sentence):
         corpus_clips(DataConfig(corpus="irmas", data_dir=str(irmas), **settings))
 

@@ -55,7 +55,7 @@ def features(tmp_path_factory):
     return load_features(build_tiny_features(tmp_path_factory.mktemp("pretraining") / "features", MULTI_LABEL))
 
 
-def test_patches_are_the_encoders_own():
+def test_patches_are_those_of_the_encoder():
     """Patches cut by hand and multiplied with the encoder's weights equal the output of its convolution, in order."""
     model = a_model("masked")
     values = a_batch(model)["input_values"]
@@ -285,7 +285,7 @@ def test_bad_pretraining_settings(features, objective, settings, sentence):
         pretraining_model(tiny_model(features), objective, **settings)
 
 
-def test_what_cannot_be_pretrained(features, tmp_path):
+def test_models_and_features_that_cannot_be_pretrained(features, tmp_path):
     overlapping = ast_from_scratch(CLASSES, FRAMES, BINS, hidden_size=32, num_layers=1, num_heads=2, stride=10)
     with pytest.raises(InputError, match="Pretraining needs patches that do not overlap: stride 16, found 10"):
         pretraining_model(overlapping)

@@ -249,7 +249,7 @@ class TestLicense:
         assert "not 'MIT'" not in message and ("datasets", "alice/closed") not in hub.storage.repos
         assert not (closed_features / "README.md").exists()
 
-    def test_private_is_pushed(self, hub, token, closed_features):
+    def test_a_private_push_is_allowed(self, hub, token, closed_features):
         push_features(closed_features, "alice/closed-private", private=True)
         assert hub.repo("datasets", "alice/closed-private").private
         push_features(closed_features, "alice/closed-private")  # it exists and is private

@@ -31,7 +31,7 @@ def read_again(pipeline, tmp_path, **others):
 
 
 @pytest.mark.parametrize("classical_model", ["svm", "boosting"])
-def test_what_was_saved_predicts_the_same(classical_model, tmp_path):
+def test_a_saved_model_predicts_the_same(classical_model, tmp_path):
     pipeline = fitted(classical_model)
     inputs = np.random.default_rng(1).normal(size=(50, NUM_FEATURES))
     assert np.array_equal(read_again(pipeline, tmp_path).decision_function(inputs), pipeline.decision_function(inputs))
@@ -49,8 +49,8 @@ TREES = {
     "a feature beyond the row": ("feature_idx", NUM_FEATURES),
     "a feature far before the row": ("feature_idx", -(1 << 40)),
     "categories": ("is_categorical", 1),
-    "a leaf that is none": ("is_leaf", 7),
-    "missing to nowhere": ("missing_go_to_left", 9),
+    "an invalid leaf flag": ("is_leaf", 7),
+    "an invalid side for missing values": ("missing_go_to_left", 9),
 }
 
 

@@ -114,14 +114,14 @@ def test_a_truncated_image_is_one_sentence(folder):
 
 SOUNDS = {
     "longer": lambda samples: sound(1_000_000),
-    "a longer one that claims to be shorter, by a sample": lambda samples: sound(samples + 1),
+    "a sample more than in the header": lambda samples: sound(samples + 1),
     "another rate": lambda samples: sound(samples, rate=8000),
     "two channels": lambda samples: sound(samples, channels=2),
     "24 bits": lambda samples: sound(samples, subtype="PCM_24"),
     "WAV": lambda samples: sound(samples, kind="WAV"),
     "Ogg": lambda samples: sound(samples, kind="OGG", subtype="VORBIS"),
     "length unknown": lambda samples: lying_flac(samples, 0),
-    "a lie of hours": lambda samples: lying_flac(samples, (1 << 36) - 1),
+    "a header of hours": lambda samples: lying_flac(samples, (1 << 36) - 1),
     "nothing": lambda samples: b"",
 }
 

@@ -194,7 +194,7 @@ INDICES = {
     "empty": lambda rows: rows.clear(),
     "without a clip": lambda rows: rows.pop(0),
     "a clip twice": lambda rows: rows.append(dict(rows[0])),
-    "a clip more": lambda rows: rows.append({**rows[0], "clip_id": "new", "group": "new"}),
+    "an additional clip": lambda rows: rows.append({**rows[0], "clip_id": "new", "group": "new"}),
     "another split": lambda rows: rows[0].update(split="dev"),
     "a clip moved": lambda rows: rows[0].update(split="test"),
     "another class": lambda rows: rows[0].update(labels=["trumpet"]),

@@ -48,7 +48,7 @@ class TestLicenses:
         push_features(folder, "alice/mixed", public_license=["CC BY-NC-SA 3.0", "unknown"])
         card = DatasetCard(hub.repo("datasets", "alice/mixed").read("README.md").decode())
         assert (card.data.license, card.data.license_name) == ("other", "unknown-and-cc-by-nc-sa-3.0")
-        assert "The license of the recordings of IRMAS is CC BY-NC-SA 3.0, which does not permit" in card.text
+        assert "IRMAS is CC BY-NC-SA 3.0" in card.text
         assert "Bosch" in card.text, "its authors are cited"
 
     def test_the_license_of_negatives_is_checked_before_any_work_is_done(self, mixed, hub, token, tmp_path):

@@ -225,7 +225,7 @@ def test_the_extractor_of_a_repository_is_checked_in_the_same_way(hub, checkpoin
     assert only_asked(hub)
 
 
-def test_settings_of_our_own_models_come_back_the_same(tmp_path):
+def test_configs_of_our_own_models_are_loaded_unchanged(tmp_path):
     config = SpectrogramCNNConfig(dropout=0, channels=(8, 16, 32, 64), metadata={"a": ["b"]}, head="arcface")
     SpectrogramCNN(config).save_pretrained(tmp_path)
     again = Checkpoint(str(tmp_path)).config

@@ -43,7 +43,7 @@ def with_card(head: str):
 
 
 SPOILT = {
-    "an extractor of someone's code": (
+    "an extractor with foreign code": (
         lambda folder: edit_json(
             folder / "preprocessor_config.json", "auto_map", {"AutoFeatureExtractor": "evil/code--x.X"}
         ),
@@ -55,13 +55,13 @@ SPOILT = {
         "has an empty value in features",
     ),
     "a row of another group": (lambda folder: edit_rows(folder, first_row("group", "x")), "than index.parquet"),
-    "a row too few": (lambda folder: edit_rows(folder, lambda rows: rows.pop()), "37 windows, expected 38"),
+    "a missing row": (lambda folder: edit_rows(folder, lambda rows: rows.pop()), "37 windows, expected 38"),
     "an index without a clip": (lambda folder: edit_index(folder, lambda rows: rows.pop()), "index.parquet lists"),
     "a card that reads other files": (
         with_card(f"configs:\n- config_name: default\n  data_files: {ELSEWHERE}"),
         "make those who load the dataset read files of others",
     ),
-    "a card with no head": (with_card("a: [b"), "has no valid YAML head"),
+    "a card without valid YAML": (with_card("a: [b"), "has no valid YAML head"),
     **{
         f"a manifest whose {place} is {value!r}": (
             lambda folder, place=place, value=value: edit_json(folder / "manifest.json", place, value),

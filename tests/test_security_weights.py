@@ -47,7 +47,7 @@ WEIGHT_ATTACKS = {
     "an index to a pickle": {"model.safetensors.index.json": b'{"weight_map": {"a": "pytorch_model.bin"}}'},
     "an index to nothing": {"model.safetensors.index.json": b'{"weight_map": {"a": "b.safetensors"}}'},
     "an index of nothing": {"model.safetensors.index.json": b'{"weight_map": {}}'},
-    "an index that is none": {"model.safetensors.index.json": b'{"weight_map": ["a"]}'},
+    "an index with a list": {"model.safetensors.index.json": b'{"weight_map": ["a"]}'},
     "an index of numbers": {"model.safetensors.index.json": b'{"weight_map": {"a": 1}}'},
 }
 

@@ -54,10 +54,10 @@ HOSTILE = {
     "text": (b"hello" * 100, 400, "unreadable"),
     "a zip named .wav": (zipped(b"RIFF" * 100), 400, "unreadable"),
     "a header that promises hours": (lying_wav(100, 1 << 29), 400, "unreadable"),
-    "a file cut off": (lying_wav(16_000, 64_000), 400, "breaks off"),
+    "a truncated file": (lying_wav(16_000, 64_000), 400, "breaks off"),
     "an hour of FLAC in 11 kB": (silent_flac(3600, 1000), 400, "its header promises 3600 s"),
     "minutes of FLAC in few kB": (silent_flac(300, 8000), 413, "300.0 s by its header, expected at most 20 s"),
-    "more bytes than are taken": (lying_wav(1_100_000, 2_200_000), 413, "has more than 2 MB"),
+    "too many bytes": (lying_wav(1_100_000, 2_200_000), 413, "has more than 2 MB"),
 }
 
 

@@ -116,15 +116,15 @@ CHANGES = {
     "repeated": repeated,
     "no facts": without_facts,
     "other classes": with_facts(labels=["a", "b", "c", "d"]),
-    "classes of numbers": with_facts(labels=[1, 2, 3, 4]),
+    "numbers as classes": with_facts(labels=[1, 2, 3, 4]),
     "a class twice": with_facts(labels=["a;b"] * 4),
     "no task": with_facts(problem_type="regression"),
-    "facts of a list": with_facts(evaluated_split=["test"]),
+    "a list among the facts": with_facts(evaluated_split=["test"]),
     "infinite": with_column("logit: a;b", [0.0, np.inf, 1.0]),
     "text": with_column("logit: a;b", ["1", "2", "3"]),
     "empty": with_column("clip_id", ["a", None, "b"]),
     "no column": lambda table: {"table": table.drop_columns(["group"])},
-    "one more": lambda table: {"table": table.append_column("more", pa.array([1, 2, 3]))},
+    "an additional column": lambda table: {"table": table.append_column("more", pa.array([1, 2, 3]))},
 }
 
 

@@ -67,7 +67,7 @@ def test_padding_to_a_multiple():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_start_as_timm_starts_them(name):
+def test_weights_are_initialized_as_by_timm(name):
     torch.manual_seed(0)
     model = TimmClassifier(config(name))
     torch.manual_seed(0)

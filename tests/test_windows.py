@@ -22,7 +22,7 @@ from hf_audio.windows import window_starts
         (100, 10, 45, [0, 45, 90]),  # a hop longer than the window leaves gaps
     ],
 )
-def test_starts(num_frames, window, hop, starts):
+def test_window_starts(num_frames, window, hop, starts):
     assert window_starts(num_frames, window, hop) == starts
 
 
@@ -39,6 +39,6 @@ def test_windows_fit_and_leave_less_than_half_a_hop(hop):
 
 
 @pytest.mark.parametrize("frames", [(0, 10, 5), (10, 0, 5), (10, 10, 0)])
-def test_frames_are_positive(frames):
+def test_numbers_of_frames_must_be_positive(frames):
     with pytest.raises(ValueError, match="must be positive"):
         window_starts(*frames)
