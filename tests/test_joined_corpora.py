@@ -69,7 +69,7 @@ class TestJoining:
         assert {clip["clip_id"] for clip in clips} >= {"home/bell/0.wav", "hall/bell/0.wav"}
         for clip in clips:
             assert clip["clip_id"].startswith(f"{clip['corpus']}/") and clip["group"].startswith(f"{clip['corpus']}/")
-        for split in ("train", "validation", "test"):  # each corpus is tested on
+        for split in ("train", "validation", "test"):  # every corpus has test clips
             assert names_in(of_split(found.clips, split)["corpus"]) == ["hall", "home"]
         assert "Joined 2 corpora: home 24 clips (50%), hall 24 clips (50%)." in said
         assert "bell, flute. Only in home: tuba. Only in hall: harp." in said

@@ -106,7 +106,7 @@ def test_suffixes_of_tables(folder, name):
         (folder / name).write_text("\n".join(map(json.dumps, records())))
     clips, understanding = read(folder)
     assert [clip.labels[0] for clip in clips] == HEARD and name in understanding.layout
-    assert read(folder / name)[0] == clips, "the table itself can be given too"
+    assert read(folder / name)[0] == clips, "the path of the table is accepted too"
 
 
 def test_columns_may_be_separated_by_bars(folder):

@@ -1,6 +1,6 @@
 """A corpus with partial labels, from its index to its report: unknown labels are stored, and do not count.
 
-See test_partial_labels.py for the loss and the scores by hand.
+See test_partial_labels.py for the loss and the scores, worked by hand.
 """
 
 from __future__ import annotations
@@ -224,5 +224,5 @@ def test_arcface_gives_unknown_classes_no_margin(features, tmp_path):
     assert loss.isfinite() and all(parameter.grad.isfinite().all() for parameter in model.parameters())
     logits = model(batch["input_values"], labels=batch["labels"].nan_to_num(0.0)).logits
     assert logits.isfinite().all() and not torch.equal(logits, model(batch["input_values"]).logits), (
-        "known ones have it"
+        "known classes have a margin"
     )

@@ -35,7 +35,7 @@ SMALL = 400_000  # bytes of a piece, which holds 10 of these recordings
 
 @pytest.fixture(scope="module")
 def in_parquet(tones, tmp_path_factory) -> list[Clip]:
-    moved, files = contained(tone_clips(tones), "parquet", 40)  # in 10 row groups of 330 kB, each a piece
+    moved, files = contained(tone_clips(tones), "parquet", 40)  # 10 row groups of 330 kB, each one piece
     return placed(moved, str(written(files, tmp_path_factory.mktemp("parquet"))))
 
 
@@ -70,7 +70,7 @@ def names(folder: Path) -> list[str]:
 
 
 def assert_same(folder: Path, other: Path) -> None:
-    """All files but the plan, which says where the recordings came from."""
+    """All files are equal, except for the plan, which names the source of the recordings."""
     assert names(folder) == names(other)
     _, different, errors = filecmp.cmpfiles(folder, other, set(names(folder)) - {"plan.json"}, shallow=False)
     assert not different and not errors

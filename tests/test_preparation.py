@@ -1,4 +1,4 @@
-"""From settings to a feature dataset: negatives of another corpus, random splits, and what the card says of them."""
+"""From settings to a feature dataset: negatives of another corpus, random splits, and the card's text about them."""
 
 from __future__ import annotations
 

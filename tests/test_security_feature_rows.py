@@ -287,7 +287,7 @@ def test_a_class_order_that_contradicts_the_shards(folder):
         counts = json.loads((folder / "manifest.json").read_text())["splits"][split]["label_counts"]
         counts["bell"], counts["hiss"] = counts["hiss"], counts["bell"]
         edit_json(folder / "manifest.json", f"splits.{split}.label_counts", counts)
-    assert "was built with other classes than those in manifest.json, or in another order" in refusal(folder)
+    assert "other classes than those in manifest.json" in refusal(folder)
 
 
 @pytest.mark.parametrize(

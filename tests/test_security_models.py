@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import save
-from small_transformers import KINDS, LABELS, files_of, headed_of, save_checkpoints, stock_of, windows
+from small_transformers import KINDS, LABELS, files_of, headed_of, stock_of, windows
 from training_run import trainer_of
 from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor
 
@@ -48,11 +48,6 @@ PLANTED = {
     "feature_extractor_type": "evil/code--pwn.Extractor",
     "dtype": "evil",
 }
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory) -> dict[str, str]:
-    return save_checkpoints(tmp_path_factory.mktemp("checkpoints"))
 
 
 def only_asked(hub) -> bool:

@@ -9,18 +9,13 @@ import struct
 import pytest
 import torch
 from safetensors.torch import load_file, save
-from small_transformers import LABELS, files_of, save_checkpoints
+from small_transformers import LABELS, files_of
 
 from hf_audio.errors import InputError
 from hf_audio.models.checkpoints import stock_from_checkpoint
 from hf_audio.models.foreign_checkpoint import Checkpoint
 
 EVIL = "evil/x"
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory) -> dict[str, str]:
-    return save_checkpoints(tmp_path_factory.mktemp("checkpoints"))
 
 
 def header(fields: dict, length: int | None = None) -> bytes:

@@ -21,7 +21,7 @@ def extractor_of(**settings) -> SpectrogramFeatureExtractor:
 
 
 def values_of(sound: np.ndarray, **settings) -> np.ndarray:
-    """In dB, `[channels, frames, bins]`."""
+    """The extractor's values in dB, `[channels, frames, bins]`."""
     return extractor_of(**{"normalization": "none", **settings}).extract(sound).swapaxes(0, 1)
 
 

@@ -1,4 +1,4 @@
-"""Features of kind "spectrogram": stored, collated and published as the extractor makes them."""
+"""Features of kind "spectrogram": stored, collated and published, they equal the extractor's output."""
 
 from __future__ import annotations
 

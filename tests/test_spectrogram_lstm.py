@@ -69,7 +69,7 @@ def test_windows_that_do_not_fit_are_one_sentence(settings, window, sentence):
 
 
 def test_weights_missing_in_a_checkpoint_are_initialized(tmp_path):
-    """With another number of bins the first layer is initialized anew, and is not uninitialized memory."""
+    """With another number of bins the first layer gets initial weights, not uninitialized memory."""
     lstm(num_mel_bins=16).save_pretrained(tmp_path)
     loading = {"num_mel_bins": 24, "ignore_mismatched_sizes": True}
     found = dict(AutoModelForAudioClassification.from_pretrained(tmp_path, **loading).lstm.named_parameters())

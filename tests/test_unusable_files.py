@@ -30,7 +30,7 @@ def table(folder: Path, split: str) -> list[dict]:
 
 
 def broken_clips(folder: Path, label: str = "low") -> list[Clip]:
-    """One training clip of each kind of defect."""
+    """One training clip per kind of defect."""
     folder.mkdir()
     (folder / "empty.wav").write_bytes(b"")
     (folder / "unreadable.wav").write_bytes(b"what is this")

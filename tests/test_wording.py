@@ -76,9 +76,9 @@ def places_of(word: str, paths: list[Path]) -> list[str]:
 
 @pytest.mark.parametrize("word", BETTER)
 def test_there_is_a_better_word(word):
-    assert places_of(word, TEXTS) == [], f"say {BETTER[word]}"
+    assert places_of(word, TEXTS) == [], f"use {BETTER[word]}"
 
 
 @pytest.mark.parametrize("word", BETTER_IN_CODE)
 def test_there_is_a_better_word_in_code(word):
-    assert places_of(word, IN_CODE) == [], f"say {BETTER_IN_CODE[word]}"
+    assert places_of(word, IN_CODE) == [], f"use {BETTER_IN_CODE[word]}"

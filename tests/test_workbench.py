@@ -92,7 +92,7 @@ def test_clips_are_labeled_by_mouse_and_keys(opened, tmp_path):
     assert decisions == ["kept", "corrected", "dropped", "corrected", "corrected", "corrected", "dropped"]
     assert page.value("find('#progress').textContent") == "Decided: 7 (1 kept, 4 corrected, 2 dropped)."
 
-    page.go(tmp_path / "index.html")  # opened again, it remembers
+    page.go(tmp_path / "index.html")  # decisions are kept when it is opened again
     assert page.value("correctionsText()") == table.read_text(encoding="utf-8")
     page.press("u")
     assert page.value("decided.size") == 6
