@@ -55,8 +55,8 @@ class LossConfig:
     logit_adjustment: float = setting(
         0.0,
         "Logit adjustment: share of the log class frequencies (multi-label: log odds) added to the logits in training, "
-        "so that rare classes are predicted more often; 1 is the full adjustment; 0 is off. A recipe's own value is only "
-        "for single-label tasks.",
+        "so that rare classes are predicted more often; 1 is all of it, 0 is off. If a recipe sets it, multi-label "
+        "tasks leave it out.",
     )
 
     def __post_init__(self) -> None:
