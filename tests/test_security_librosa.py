@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = f"librosa-{os.getuid()}.d" if hasattr(os, "getuid") else "librosa-user.d"
 IMPORT = """
 import importlib.util, sys, types
-for name in ("librosa", "librosa.beat"):  # what is tested is the way to it
+for name in ("librosa", "librosa.beat"):  # only the lock before this import is tested
     sys.modules[name] = types.ModuleType(name)
 spec = importlib.util.spec_from_file_location("compiled_librosa", sys.argv[1])
 module = importlib.util.module_from_spec(spec)

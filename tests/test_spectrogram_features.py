@@ -37,7 +37,7 @@ LABELS = LabelSpace(("high", "low"), "single_label_classification")
 ALL = {"sample_rate": RATE, "num_mel_bins": 32, "n_fft": 1024, "hop_samples": 256, "channels": CHANNELS}
 USE_WITHOUT_HF_AUDIO = """
 import json, sys
-sys.modules["hf_audio"] = None  # whoever loads a published model does not have it
+sys.modules["hf_audio"] = None  # users of a published model do not have it
 import numpy as np
 from transformers import AutoFeatureExtractor, pipeline
 sound = np.load(sys.argv[2])

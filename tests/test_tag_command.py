@@ -201,7 +201,7 @@ collections = []
 gc.callbacks.append(lambda phase, info: collections.append(info["generation"]))
 tag.main({flags!r})
 print({heavy!r} & set(sys.modules), 2 in collections, gc.isenabled(), gc.get_freeze_count())
-from transformers.loss.loss_for_object_detection import linear_sum_assignment  # missing to nobody who wants it
+from transformers.loss.loss_for_object_detection import linear_sum_assignment  # it can still be imported on demand
 print(*linear_sum_assignment([[0.0, 1.0], [0.0, 2.0]]))
 """
     done = subprocess.run([sys.executable, "-c", script], input=audio, env=hub_env, capture_output=True, timeout=120)
