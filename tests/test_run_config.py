@@ -105,7 +105,7 @@ def test_the_file_holds_no_token_and_is_not_published(tmp_path):
         written(recipe, tmp_path / "y")
 
 
-def test_a_recipes_own_logit_adjustment_waits_for_clips_of_one_class_and_the_config_says_what_acted(tmp_path):
+def test_a_recipes_logit_adjustment_acts_only_in_single_label_tasks(tmp_path):
     for given, labels, acts in (("", MULTI, 0.0), ("0.5", MULTI, 0.5), ("", SINGLE, 1.0)):
         argv = ["--output_dir", str(tmp_path), *(["--logit_adjustment", given] if given else [])]
         recipe = parse_recipe({"corpus": "folder", "logit_adjustment": 1.0}, argv=[*argv, "--data_dir", str(tmp_path)])
@@ -113,7 +113,7 @@ def test_a_recipes_own_logit_adjustment_waits_for_clips_of_one_class_and_the_con
         assert run_config(recipe).get("logit_adjustment", 0.0) == acts
 
 
-def test_what_a_user_gives_for_rare_classes_replaces_what_the_recipe_sets(tmp_path):
+def test_flags_for_rare_classes_replace_settings_of_the_recipe(tmp_path):
     values = {"output_dir": str(tmp_path), "data_dir": str(tmp_path), "corpus": "folder", "logit_adjustment": 1.0}
     assert parse_recipe(values, argv=[]).loss.logit_adjustment == 1
     recipe = parse_recipe(values, argv=["--class_weights", "balanced"])
