@@ -1,4 +1,4 @@
-"""The benchmark of intervals and comparisons runs, and says how often intervals hold."""
+"""scripts/benchmark_judging.py prints speeds of intervals and comparisons, and the coverage of intervals."""
 
 from __future__ import annotations
 
