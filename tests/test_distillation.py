@@ -255,9 +255,7 @@ def published_teacher(hub, tiny_features, tmp_path):
     return hub.create("models", "bob/teacher", {**files, "README.md": card})
 
 
-def test_a_run_reports_its_teacher_and_resumes_only_with_the_same(
-    published_teacher, tiny_folders, tmp_path, token
-):
+def test_a_run_reports_its_teacher_and_resumes_only_with_the_same(published_teacher, tiny_folders, tmp_path, token):
     values = {"output_dir": str(tmp_path / "run"), "model": "ast-mini", "max_steps": 2, "report_to": "none"}
     options = '{"hidden_size": 32, "num_layers": 1, "num_heads": 2}'
     flags = ["--dataset", str(tiny_folders[SINGLE_LABEL]), "--model_options", options, "--use_cpu"]

@@ -1,4 +1,4 @@
-"""handler.py of a published model, as Inference Endpoints call it: without hf_audio, with its answers."""
+"""handler.py of a published model, called as by Inference Endpoints: the answers of hf_audio, without hf_audio."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ BAD = {
 
 
 def published(folder: Path, name: str, task: str, hub) -> Path:
-    """A model with its card, in the folder and on the Hub."""
+    """Saves a model with its card in the folder, and pushes it to the Hub."""
     save_classifier(folder, name, task)
     instance = Instance(next(case for case in CASES if case.name == name), "linear", task)
     tagger = hf_audio.load(folder)
@@ -103,7 +103,7 @@ def test_endpoints_answer_as_hf_audio_does(hub, token, tmp_path, forks_without_h
 
 
 @pytest.mark.parametrize("name", ["handler.py", "requirements.txt"])
-def test_a_handler_of_somebody_else_is_not_published(hub, token, tmp_path, name):
+def test_a_foreign_handler_is_not_published(hub, token, tmp_path, name):
     folder = save_classifier(tmp_path / "cnn", "cnn")
     (folder / name).write_text("import os\n" if name.endswith(".py") else "soundfile\nevil-package\n")
     with pytest.raises(InputError, match=r"handler\.py of this version|lists packages that hf_audio does not need"):
@@ -111,18 +111,18 @@ def test_a_handler_of_somebody_else_is_not_published(hub, token, tmp_path, name)
     assert ("models", "alice/code") not in hub.storage.repos
 
 
-def test_answers_that_are_not_finite_are_no_scores():
+def test_logits_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="are not finite"):
         scores_of(np.array([0.0, np.nan]), "sigmoid")
 
 
 @pytest.mark.parametrize("data", [None, b"RIFF", ["inputs"], {}])
-def test_what_is_no_request_is_one_sentence(data):
+def test_invalid_requests_are_refused(data):
     with pytest.raises(ValueError, match=r"^A request is \{.inputs.: \.\.\., .*; found "):
         request_of(data, "sigmoid")
 
 
-def test_requirements_are_packages_of_our_cards():
+def test_requirements_may_only_name_packages_of_our_cards():
     assert is_requirements(b"transformers>=4.48\ntorch\nsoundfile\nsoxr\ntimm>=1.0.26\nscikit-learn==1.7.0\n")
     for line in ("evil", "torch @ https://evil/x", "-r other.txt", "soxr; evil", "scikit-learn==1 --index-url=x"):
         assert not is_requirements(line.encode())
