@@ -25,13 +25,13 @@ from hf_audio.metrics import METRIC_NAMES
 from hf_audio.repeated_runs import as_words
 
 BASELINE = "baseline"
-OF_JSON = {"model_options"}  # flags whose value is a mapping
+OF_JSON = {"model_options"}  # flags whose values are mappings
 MAX_YAML_BYTES = 1 << 18
 BUSY = 0.1  # if other programs use a larger share of the machine's CPU time, speeds are not compared
 HEADS = ("trick", "flags", "metric", "runs", "mean", "sd", "difference", "standard error", "clips/s", "busy", "failed")
 
 Flags = dict[str, Any]
-Place = tuple[str, str]  # a seed and a fold; "" without folds
+Place = tuple[str, str]  # a seed and a fold, which is "" without folds
 
 
 @dataclass
@@ -124,7 +124,7 @@ class OtherWork:
             numbers = list(map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:]))
         except (OSError, ValueError):
             return time.monotonic(), math.nan, own_s
-        idle = sum(numbers[3:5])  # idle and waiting for a disk
+        idle = sum(numbers[3:5])  # idle, or waiting for a disk
         return time.monotonic(), (sum(numbers[:8]) - idle) / sysconf("SC_CLK_TCK"), own_s
 
 

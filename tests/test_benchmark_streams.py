@@ -13,8 +13,8 @@ def benchmark(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "scripts"))
     import benchmark_streams
 
-    monkeypatch.setattr(benchmark_streams, "ROWS_A_FILE", 8)
-    monkeypatch.setattr(benchmark_streams, "ROWS_A_GROUP", 2)
+    monkeypatch.setattr(benchmark_streams, "ROWS_PER_FILE", 8)
+    monkeypatch.setattr(benchmark_streams, "ROWS_PER_GROUP", 2)
     yield benchmark_streams
     sys.modules.pop("benchmark_streams")
 
