@@ -300,17 +300,13 @@ def test_impossible_calibrations_are_refused(tmp_path):
         calibrate(clips=judged(LabelSpace(NAMES[:2], MULTI_LABEL)))
     with pytest.raises(InputError, match=r"validation clips 4 \(single-label\)"):
         calibrate(clips=judged(LabelSpace(NAMES, SINGLE_LABEL)))
-    with pytest.raises(
-        InputError, match="No temperature can be fitted: the 600 validation clips are predicted no better"
-    ):
+    with pytest.raises(InputError, match=r"No temperature .* 600 validation clips .* no better"):
         calibrate(clips=dataclasses.replace(judged(labels), window_logits=-judged(labels).window_logits))
     (cnn / "adapter").mkdir()
     (cnn / "adapter" / "adapter_model.safetensors").touch()
     with pytest.raises(InputError, match="A LoRA adapter cannot hold isotonic scaling"):
         calibrate(kind="isotonic")
     (cnn / "model.skops").touch()
-    with pytest.raises(
-        InputError, match="is a classical model, which was already calibrated in training: give a network"
-    ):
+    with pytest.raises(InputError, match=r"is a classical model, .* give a network"):
         calibrate()
     assert not (tmp_path / "new").exists()

@@ -205,11 +205,9 @@ def test_impossible_scaling_is_refused():
     logits, targets = drawn(SINGLE_LABEL, 40)
     with pytest.raises(InputError, match="Unknown scaling 'temprature': did you mean 'temperature'"):
         fit_scaling("temprature", logits, targets, labels)
-    with pytest.raises(
-        InputError, match=r"No temperature can be fitted: the 40 validation clips are all predicted correctly, so"
-    ):
+    with pytest.raises(InputError, match=r"No temperature .* 40 validation clips .* correctly"):
         fit_scaling("temperature", 10 * targets + 0.1 * logits, targets, labels)
-    with pytest.raises(InputError, match="are predicted no better than by chance, so a larger one"):
+    with pytest.raises(InputError, match="no better than by chance"):
         fit_scaling("vector", -logits, targets, labels)
     with pytest.raises(InputError, match="all validation clips have the same score for all classes"):
         fit_scaling("temperature", 0 * logits + 3, targets, labels)

@@ -239,7 +239,7 @@ def test_unsuitable_inputs_are_refused(stored, tmp_path):
     with pytest.raises(InputError, match=r"The windows do not match: hop_s is 0\.4 in .* and 0\.2 in"):
         VectorReader(classical, Network(Predictor(tiny_model(fbank), fbank.extractor), longer))
     recipe = hf_audio.parse_recipe(VALUES, argv=["--dataset", fbank.source])
-    with pytest.raises(InputError, match="holds fbank features but this run needs classical: give --features fbank"):
+    with pytest.raises(InputError, match=r"fbank features .* classical: give --features fbank"):
         hf_audio.prepare_features(recipe)
     with pytest.raises(InputError, match="someone/network has no features stored with it"):
         open_network("someone/network")

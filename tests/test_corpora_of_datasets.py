@@ -113,7 +113,7 @@ def test_settings_without_effect_on_a_dataset_are_refused(tmp_path, flags, sente
 
 def test_settings_of_datasets_are_refused_for_files(tmp_path):
     write(tmp_path, {f"{label}/{number}.wav": b"x" for label in "ab" for number in range(9)})
-    with pytest.raises(InputError, match=r"--mask_column_name is for datasets, and .* is read as files: leave it out"):
+    with pytest.raises(InputError, match=r"--mask_column_name is for datasets, .*: leave it out"):
         corpus_clips(DataConfig(data_dir=str(tmp_path), mask_column_name="mask"))
     with pytest.raises(InputError, match="--dataset_revision main was given without --dataset"):
         DataConfig(data_dir=str(tmp_path), dataset_revision="main")
@@ -160,14 +160,12 @@ def test_a_recipe_distinguishes_recordings_from_features_on_the_hub(hub):
     assert not recipe.stored_features and recipe.corpus.dataset_revision == repo.resolve().oid
     hub.create("datasets", "alice/features", {"manifest.json": b"{}"})
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/features", "--test_fraction", "0.3"])
-    with pytest.raises(InputError, match="--test_fraction would do nothing here: a stored --dataset already has its"):
+    with pytest.raises(InputError, match="--test_fraction would do nothing here"):
         settle_source(recipe)
     with pytest.raises(InputError, match="alice/features holds features, not recordings: give --data_dir"):
         corpus_clips(DataConfig(dataset="alice/features"))
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/any", "--streaming", "false"])
-    with pytest.raises(
-        InputError, match="--streaming would do nothing here: it only applies to a --dataset of features"
-    ):
+    with pytest.raises(InputError, match="--streaming would do nothing here"):
         settle_source(recipe)
 
 
@@ -180,7 +178,7 @@ def test_offline_cached_features_are_found_and_other_datasets_refused(hub, monke
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/cached"])
     settle_source(recipe)
     assert recipe.stored_features and repo
-    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set, and alice/other is not a folder here: unset it"):
+    with pytest.raises(InputError, match=r"HF_HUB_OFFLINE is set, .*alice/other .*: unset it"):
         settle_source(parse_recipe(VALUES, argv=["--dataset", "alice/other"]))
 
 

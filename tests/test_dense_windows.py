@@ -78,7 +78,7 @@ def test_windows_of_a_larger_hop_are_a_subset_of_dense_ones(hop_s: float) -> Non
     assert found.clip_of_window.tolist() == sparse.clip_of_window.tolist()
     assert np.abs(found.window_starts_s - sparse.window_starts_s).max() <= 0.25
     assert at_hop(sparse, WINDOW_S, hop_s).window_logits.tolist() == sparse.window_logits.tolist()
-    with pytest.raises(InputError, match=r"no window at 0.7 s of clip 2: windows every 0.7 s are not a subset"):
+    with pytest.raises(InputError, match=r"no window at 0\.7 s of clip 2"):
         at_hop(dense, WINDOW_S, 0.7)
 
 

@@ -159,7 +159,7 @@ def test_distillation_is_refused_for_heads_with_a_margin(tiny_features):
     )
     objective.attach(model)
     model.config.head = "arcface"
-    with pytest.raises(InputError, match="--head arcface lowers the logit of the true class by a margin"):
+    with pytest.raises(InputError, match="--head arcface lowers the logit"):
         objective.attach(model)
 
 

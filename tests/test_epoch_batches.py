@@ -86,7 +86,5 @@ def test_fillers_of_the_last_batch_do_not_count_in_the_loss(tiny_features, tmp_p
 
 
 def test_dropping_all_windows_is_refused(tiny_features, tmp_path):
-    with pytest.raises(
-        InputError, match="38 training windows do not fill a batch of 64, and --dataloader_drop_last leaves"
-    ):
+    with pytest.raises(InputError, match=r"38 training windows .* batch of 64, .*--dataloader_drop_last"):
         trainer_of(tiny_features, tmp_path, arguments={"per_device_train_batch_size": 64, "dataloader_drop_last": True})

@@ -214,7 +214,7 @@ def test_methods_and_settings_unsuitable_for_a_model_are_refused():
         chosen_methods(["rollout"], cnn)
     with pytest.raises(InputError, match="Grad-CAM needs a convolutional network, and TransformerClassifier has none"):
         chosen_methods(["grad_cam"], transformer)
-    with pytest.raises(InputError, match="Grad-CAM shows maps of time and frequency, and FeatureCNN reads classical"):
+    with pytest.raises(InputError, match=r"Grad-CAM .* FeatureCNN reads classical"):
         chosen_methods(["grad_cam"], vectors)
     with pytest.raises(InputError, match="Unknown method 'occlusoin': did you mean 'occlusion'"):
         chosen_methods(["occlusoin"], cnn)
@@ -225,7 +225,7 @@ def test_methods_and_settings_unsuitable_for_a_model_are_refused():
     sound = ask(tone_filter(), planted_tone(), TONE)
     with pytest.raises(InputError, match="--occlusion_bands has no effect on a model that reads waveforms"):
         METHODS["occlusion"].explain(sound, MethodSettings(occlusion_bands=2))
-    with pytest.raises(InputError, match=r"--occlusion_s must be 0.01 to 0.48 s, the length of the window, found 3"):
+    with pytest.raises(InputError, match=r"--occlusion_s must be 0\.01 to 0\.48 s, .*found 3"):
         METHODS["occlusion"].explain(cnn, MethodSettings(occlusion_s=3.0))
 
 

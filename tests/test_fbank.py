@@ -174,7 +174,7 @@ def test_the_published_extractor_cuts_pads_and_takes_several_waveforms():
     values = extractor([long, short], sampling_rate=22_050, return_tensors="pt")["input_values"]
     assert values.shape == (2, 30, 40) and values.dtype == torch.float32
     assert (values[1, KaldiFbank(22_050).num_frames(3000) :] == 0).all() and (values[0] != 0).all()
-    with pytest.raises(ValueError, match="A waveform of 550 samples has no frame; at least 551 are needed"):
+    with pytest.raises(ValueError, match="550 samples has no frame; at least 551"):
         extractor(long[:550], sampling_rate=22_050)
     assert (
         kind_of_extractor(extractor).name == "fbank"

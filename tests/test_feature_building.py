@@ -200,9 +200,7 @@ def test_recordings_replaced_by_others_of_equal_size_are_detected(tmp_path, keep
     assert target.stat().st_size == before.st_size
     if keeps_time:
         os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
-    with pytest.raises(
-        InputError, match=r"differs in: file contents \(recordings were replaced by others of the same s"
-    ):
+    with pytest.raises(InputError, match="differs in: file contents"):
         build(corpus, folder)
 
 

@@ -136,7 +136,7 @@ def test_a_finished_dataset_is_returned_at_once(tones, tmp_path, capfd, monkeypa
 
 
 def test_a_dying_worker_is_reported(tones, tmp_path):
-    with pytest.raises(InputError, match="worker process died, probably for lack of memory; try fewer than 2 workers"):
+    with pytest.raises(InputError, match=r"worker process died, .*fewer than 2 workers"):
         build(tones, tmp_path / "features", DyingFbank(), num_workers=2)
 
 

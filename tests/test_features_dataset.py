@@ -150,7 +150,7 @@ def test_a_broken_connection_is_retried(hub, tone_features, monkeypatch):
 def test_a_private_dataset_needs_a_token_that_may_read_it(hub, tone_features, monkeypatch):
     repo = put_on(hub, "alice/private", tone_features, private=True)
     for token in (False, hub.token("bob")):
-        with pytest.raises(InputError, match="is no dataset alice/private on the Hub that this token may read"):
+        with pytest.raises(InputError, match="no dataset alice/private on the Hub that this token may read"):
             load_features(repo, token=token)
     with pytest.raises(InputError, match="does not accept the token given for alice/private: check HF_TOKEN"):
         load_features(repo, token="hf_wrong")

@@ -249,7 +249,7 @@ def test_unsuitable_stored_datasets_are_refused(stored, sound):
         computed_features(stored, SOURCES["fbank"])
     without = copy.copy(sound)
     without.splits = {"test": sound.splits["test"]}
-    with pytest.raises(InputError, match="has no train split to compute the mean and standard deviation from"):
+    with pytest.raises(InputError, match="has no train split"):
         computed_features(without, SOURCES["fbank"])
     short = {**sound.splits["test"][0], "num_frames": 20}
     of_sound = as_read_by(sound, SOURCES["fbank"].to_feature_extractor(38, 0.0, 1.0)).of_sound

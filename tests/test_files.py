@@ -14,7 +14,7 @@ from hf_audio.files import read_json, read_whole, write_atomically
 def test_a_regular_file_is_read_and_a_larger_one_refused(tmp_path):
     (tmp_path / "a").write_bytes(b"12345")
     assert read_whole(tmp_path / "a", 5) == b"12345"
-    with pytest.raises(InputError, match="5 bytes, and files of its kind have at most 4"):
+    with pytest.raises(InputError, match=r"5 bytes, .* at most 4"):
         read_whole(tmp_path / "a", 4)
 
 
