@@ -61,7 +61,9 @@ OPTIMIZING_NEEDS = (
     Needs(
         ("balanced_sampling", "class_weights", "logit_adjustment"),
         lambda run: (run.balanced_sampling != "none") + (run.class_weights != "none") + (run.logit_adjustment > 0) < 2,
-        "--balanced_sampling, --class_weights and --logit_adjustment all make rare classes count more: give only one",
+        "--balanced_sampling, --class_weights and --logit_adjustment all make rare classes count more: keep one and "
+        "switch off the others, even if the recipe sets them (--balanced_sampling none, --class_weights none, "
+        "--logit_adjustment 0)",
     ),
     Needs(
         ("balanced_sampling",),
