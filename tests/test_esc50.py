@@ -31,7 +31,7 @@ def make_tree(root: Path, categories: int = 50) -> Path:
     return root
 
 
-def test_whole_layout(tmp_path, caplog):
+def test_complete_layout(tmp_path, caplog):
     clips = list(rows_of(esc50.index(make_tree(tmp_path))))
     assert len(clips) == 500 and len({clip.labels for clip in clips}) == 50 and not caplog.text
     first = clips[0]

@@ -127,23 +127,23 @@ def endless(folder: Path) -> None:
 
 INDICES = {
     "compressed": (packed(compression="zstd"), "clip_id with compression ZSTD"),
-    "values stored once": (packed(use_dictionary=["group"]), "group with compression UNCOMPRESSED and"),
+    "dictionary encoding": (packed(use_dictionary=["group"]), "group with compression UNCOMPRESSED and"),
     "labels as text": (with_column("labels", lambda v: ["x"] * len(v), pa.string()), "'labels' is string, expected"),
     "labels that may be empty": (
         with_column("labels", lambda v: v, pa.list_(pa.string()), False),
         "'labels' is list<element: string> not null, expected list<element: string not null> not null",
     ),
     "numbers as text": (with_column("pitch", lambda v: list(map(str, v)), pa.string()), "'pitch' is string, expected"),
-    "a column more": (
+    "an additional column": (
         lambda folder: write_index(folder, pq.read_table(folder / "index.parquet").append_column("x", [[1] * 6])),
         "'x' is int64, expected missing",
     ),
-    "a column less": (
+    "a missing column": (
         lambda folder: write_index(folder, pq.read_table(folder / "index.parquet").drop_columns("tempo")),
         "'tempo' is missing, expected double",
     ),
-    "no UTF-8": (not_utf8, "Invalid UTF8 sequence"),
-    "other types": (endless, "has other columns than its manifest"),
+    "not UTF-8": (not_utf8, "Invalid UTF8 sequence"),
+    "other columns": (endless, "has other columns than its manifest"),
     "long text": (
         lambda folder: edit_index(folder, first_row("mood", "x" * 70_000)),
         "mood has more than 65,536 bytes",

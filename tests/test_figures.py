@@ -166,7 +166,9 @@ def overlapping(texts: list[Text]) -> list[tuple[str, str]]:
     return [(one, other) for (one, box), (other, beside) in itertools.combinations(boxes, 2) if box.overlaps(beside)]
 
 
-@pytest.mark.parametrize("extractor", [Spectrogram(channels=("mel", "harmonic")), Waveform()], ids=["two", "sound"])
+@pytest.mark.parametrize(
+    "extractor", [Spectrogram(channels=("mel", "harmonic")), Waveform()], ids=["two channels", "sound"]
+)
 def test_plots_of_other_features_without_some_splits_and_labels(tones, extractor, tmp_path):
     """Two channels, and sound. Labels are partly unknown or missing, and there are too few windows for projections."""
     clips = [dataclasses.replace(clip, split="train", unknown=()) for clip in tone_corpus.tone_clips(tones, 6)]

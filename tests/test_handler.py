@@ -44,23 +44,23 @@ print(json.dumps(found))
 """
 MODELS = {"cnn": MULTI_LABEL, "ast_stock": SINGLE_LABEL, "stereo_cnn": MULTI_LABEL, "wav2vec2_stock": SINGLE_LABEL}
 BAD = {
-    "text": ({"inputs": base64.b64encode(b"no sound").decode()}, "The recording cannot be read"),
+    "not audio": ({"inputs": base64.b64encode(b"no sound").decode()}, "The recording cannot be read"),
     "nothing": ({"inputs": None}, "inputs must be the bytes of a recording"),
-    "garbage": ({"inputs": "no base64!"}, "is text but not base64"),
-    "letters of another alphabet": ({"inputs": "\u00e9"}, "is text but not base64"),
-    "a part of base64": ({"inputs": "QUJ"}, "is text but not base64"),
+    "not base64": ({"inputs": "no base64!"}, "is text but not base64"),
+    "not ASCII": ({"inputs": "\u00e9"}, "is text but not base64"),
+    "incomplete base64": ({"inputs": "QUJ"}, "is text but not base64"),
     "an empty text": ({"inputs": ""}, "inputs must be the bytes of a recording"),
     "another object": ({"inputs": {"samples": [0.1]}}, "found dict"),
     "another key": ({"input": "QUJD"}, "A request is {"),
-    "one key more": ({"inputs": "QUJD", "options": {"top_k": 2}}, "optional; found inputs, options"),
-    "more than fits": ({"inputs": {"array": [0.1] * 10_000, "sampling_rate": 1}}, "has more than 120,000,000"),
+    "an additional key": ({"inputs": "QUJD", "options": {"top_k": 2}}, "optional; found inputs, options"),
+    "too many samples": ({"inputs": {"array": [0.1] * 10_000, "sampling_rate": 1}}, "has more than 120,000,000"),
     "parameters": ({"inputs": "", "parameters": {"device": 1}}, "Parameters are top_k"),
     "a list of parameters": ({"inputs": "", "parameters": [1]}, "Parameters are top_k"),
-    "labels by halves": ({"inputs": "", "parameters": {"top_k": 1.5}}, "Parameters are top_k"),
-    "a rate in words": ({"inputs": {"array": [0.1], "sampling_rate": "x"}}, "A recording has finite samples"),
-    "a rate without end": ({"inputs": {"array": [0.1], "sampling_rate": 10**30}}, "A recording has finite samples"),
+    "a fractional top_k": ({"inputs": "", "parameters": {"top_k": 1.5}}, "Parameters are top_k"),
+    "a sampling rate as text": ({"inputs": {"array": [0.1], "sampling_rate": "x"}}, "A recording has finite samples"),
+    "a huge sampling rate": ({"inputs": {"array": [0.1], "sampling_rate": 10**30}}, "A recording has finite samples"),
     "channels last": ({"inputs": {"array": [[0.1, 0.1]] * 9, "sampling_rate": 8000}}, "found an array of 9 channels"),
-    "samples of words": ({"inputs": {"array": ["a"], "sampling_rate": 8000}}, "A recording has finite samples"),
+    "samples as text": ({"inputs": {"array": ["a"], "sampling_rate": 8000}}, "A recording has finite samples"),
 }
 
 

@@ -31,7 +31,7 @@ def make_tree(root: Path, instruments: list[str]) -> Path:
     return root
 
 
-def test_whole_layout(tmp_path):
+def test_complete_layout(tmp_path):
     clips = list(rows_of(irmas.index(make_tree(tmp_path, list(irmas.INSTRUMENTS)))))
     training = [clip for clip in clips if clip.split == "train"]
     test = [clip for clip in clips if clip.split == "test"]
