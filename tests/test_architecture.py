@@ -57,8 +57,6 @@ OPTIONAL_LIBRARIES = {
 }
 # Our modules that import a library when they are imported, so they too are imported inside functions.
 BEHIND = {"compiled_librosa": "librosa"}
-# All that modules in models/ may import besides each other: a published model must contain all of its code.
-PUBLISHABLE = {"torch", "transformers", "timm", "peft", "math", "typing", "collections", "dataclasses", "__future__"}
 SHADOWING = {"evaluate.py", "ast.py", "timm.py", "datasets.py", "datasets", "peft.py", "torch.py", "logging.py"}
 
 

@@ -28,10 +28,6 @@ from hf_audio.training.objective import Places
 from hf_audio.training.teachers import distillation_for, require_teacher
 
 
-def features_like(features, labels: LabelSpace):
-    return dataclasses.replace(features, labels=labels)
-
-
 def teacher_of(features, extractor=None, labels=None, seed=3) -> NetworkTeacher:
     """A tiny network with random weights, fixed by the seed."""
     extractor = extractor or features.extractor

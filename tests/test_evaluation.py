@@ -33,7 +33,6 @@ from hf_audio.publishing.contents import model_in
 from hf_audio.training import AudioTrainer, Classification, training_arguments
 
 CLIPS = {"train": 42, "validation": 14, "test": 14}
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")

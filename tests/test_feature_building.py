@@ -29,8 +29,6 @@ from hf_audio.gray_images import decode_features
 from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.label_quality.clip_vectors import clips_of
 
-REPO_ROOT = Path(__file__).resolve().parents[1]
-
 
 def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from filelock import FileLock
+from test_feature_building import files, stamps
 from tone_corpus import CountingFbank, DyingFbank, build
 
 from hf_audio.data.building import build as feature_building
@@ -28,10 +29,6 @@ def run_apart(forks, target: str, *arguments: Path | int | bool) -> int:
     return forks.run(f"import tone_corpus; from pathlib import PosixPath; {called}").returncode
 
 
-def files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
 def assert_same(folder: Path, other: Path) -> None:
     assert files(folder) == files(other)
     plans = [json.loads((one / "plan.json").read_text()) for one in (folder, other)]
@@ -39,10 +36,6 @@ def assert_same(folder: Path, other: Path) -> None:
     others = [name for name in files(folder) if name != "plan.json"]
     _, different, errors = filecmp.cmpfiles(folder, other, others, shallow=False)
     assert not different and not errors
-
-
-def stamps(folder: Path) -> dict[str, int]:
-    return {name: (folder / name).stat().st_mtime_ns for name in files(folder)}
 
 
 def built_shards(folder: Path) -> dict[str, int]:
