@@ -111,3 +111,14 @@ def test_a_recipes_own_logit_adjustment_waits_for_clips_of_one_class_and_the_con
         recipe = parse_recipe({"corpus": "folder", "logit_adjustment": 1.0}, argv=[*argv, "--data_dir", str(tmp_path)])
         assert settled_loss(recipe, labels).logit_adjustment == acts
         assert run_config(recipe).get("logit_adjustment", 0.0) == acts
+
+
+def test_what_a_user_gives_for_rare_classes_replaces_what_the_recipe_sets(tmp_path):
+    values = {"output_dir": str(tmp_path), "data_dir": str(tmp_path), "corpus": "folder", "logit_adjustment": 1.0}
+    assert parse_recipe(values, argv=[]).loss.logit_adjustment == 1
+    recipe = parse_recipe(values, argv=["--class_weights", "balanced"])
+    assert recipe.loss.logit_adjustment == 0 and recipe.loss.class_weights == "balanced"
+    assert "logit_adjustment" not in run_config(recipe) or run_config(recipe)["logit_adjustment"] == 0
+    assert parse_recipe(values, argv=["--class_weights", "none"]).loss.logit_adjustment == 1
+    with pytest.raises(InputError, match="all make rare classes count more: give only one"):
+        parse_recipe(values, argv=["--class_weights", "balanced", "--logit_adjustment", "0.5"])
