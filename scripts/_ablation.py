@@ -41,7 +41,7 @@ class Trick:
     Attributes:
         name: its name.
         flags: the flags of its runs, including those of the baseline.
-        own: the flags that differ from the baseline's; None: a flag of the baseline that is left out.
+        own: the flags that differ from the baseline's. A value of None leaves out a flag of the baseline.
         scores: every metric by name, per run.
         speeds: training clips/s per run.
         busy: share of CPU time that other programs used during a run; None if it is not known.
@@ -170,7 +170,7 @@ def speed_of(trick: Trick, baseline: Trick) -> tuple[float, bool | None]:
 
 
 def _changes(flags: Flags) -> str:
-    """The flags as they are typed, and those of the baseline that are left out."""
+    """The flags as in a command line, and the flags of the baseline that are left out."""
     words = shlex.join(as_words({flag: value for flag, value in flags.items() if value is not None}))
     left_out = [f"--{flag}" for flag, value in flags.items() if value is None]
     return " ".join([*([words] if words else []), *(["without", *left_out] if left_out else [])])

@@ -87,7 +87,9 @@ def first_found(name: str, *modules: str) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", nargs="?", help="checkout of the other version; default: measure only this one")
-    parser.add_argument("--model", default="cnn-concert", help="a preset, or smallest for overhead (default: %(default)s)")
+    parser.add_argument(
+        "--model", default="cnn-concert", help="a preset, or smallest for overhead (default: %(default)s)"
+    )
     parser.add_argument("--batch_size", type=int, default=16, help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=40, help="timed steps (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds (default: %(default)s)")
