@@ -45,7 +45,7 @@ ELSEWHERE = "http://127.0.0.1:9/image.png"
 @pytest.fixture
 def folder(tiny_folders, tmp_path) -> Path:
     """A copy of single-label fbank features that a test may damage."""
-    return Path(shutil.copytree(tiny_folders[SINGLE_LABEL], tmp_path / "stranger"))
+    return Path(shutil.copytree(tiny_folders[SINGLE_LABEL], tmp_path / "received"))
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from hf_audio.publishing.push import push_features
 
 ELSEWHERE = "http://127.0.0.1:9/image.png"
 OTHER = {"name": "Noises", "license": "CC BY-NC-SA 3.0", "may_redistribute": False}
-OTHER |= {"citation": "Somebody: Noises.", "homepage": "", "protocol": "", "groups_known": True, "understood": ""}
+OTHER |= {"citation": "Someone: Noises.", "homepage": "", "protocol": "", "groups_known": True, "understood": ""}
 OTHER |= {"source": "", "revision": ""}
 
 

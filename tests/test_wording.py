@@ -42,7 +42,7 @@ BETTER = {
 }
 
 
-# Of the package and its scripts: docstrings, comments, messages and cards.
+# Of the package, its scripts and its tests: docstrings, comments, messages and cards.
 BETTER_IN_CODE = {
     r"\blearnt\b": "learned",
     r"\b[Aa]new\b": "again, rebuild, redraw",
@@ -58,7 +58,7 @@ BETTER_IN_CODE = {
     r"\bso many (s|Hz|samples)\b": "this many",
     r"\bpartial here\b": "this copy is partial",
 }
-IN_CODE = [path for path in TEXTS if path.relative_to(ROOT).parts[0] in ("hf_audio", "scripts")]
+IN_CODE = [path for path in TEXTS if path.relative_to(ROOT).parts[0] in ("hf_audio", "scripts", "tests")]
 TEXT_OF = {path: path.read_text(encoding="utf-8") for path in TEXTS}
 
 
