@@ -33,7 +33,9 @@ class AugmentConfig:
         0.0, "Recording: standard deviation of a random smooth equalizer curve, in dB; 0 is off."
     )
     noise_probability: float = setting(0.0, "Recording: probability that noise is added to a window; 0 is off.")
-    noise_snr_db: float = setting(5.0, f"Recording: minimum signal-to-noise ratio, in dB; the maximum is {MAX_NOISE_SNR_DB}.")
+    noise_snr_db: float = setting(
+        5.0, f"Recording: minimum signal-to-noise ratio, in dB; the maximum is {MAX_NOISE_SNR_DB}."
+    )
     batch_mix_probability: float = setting(
         0.0,
         "Batch mixing: probability of adding other windows of the batch, with their labels, to a window; 0 is off.",
@@ -107,7 +109,9 @@ class AugmentConfig:
         require_within(self, ("mixup_alpha", "cutmix_alpha", "mixstyle_alpha"), 0)
         require_within(self, ("time_mask_s", "frequency_mask_bins", "cutout_s"), 0)
         require_within(self, ("time_stretch", "frequency_scale", "image_gain"), 0, 1)
-        require_within(self, ("gain_db", "equalizer_db", "filter_augment_db", "batch_mix_level_db", "image_noise"), 0, 100)
+        require_within(
+            self, ("gain_db", "equalizer_db", "filter_augment_db", "batch_mix_level_db", "image_noise"), 0, 100
+        )
         require_within(self, ("batch_mix_max_windows",), 2, 32)  # of all of them a batch holds a copy at once
         require_within(self, ("cutout_bins",), 1)
         require_within(self, ("cutout_rectangles",), 1, 100)
