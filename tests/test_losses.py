@@ -145,7 +145,9 @@ def test_without_gamma_a_focal_loss_is_cross_entropy_and_gradients_are_its_own(b
 def test_sure_answers_have_finite_losses_and_gradients(size):
     mild = LossConfig(loss="focal", focal_gamma=0.5)  # its power has no slope at 0
     mild_asymmetric = LossConfig(loss="asymmetric", positive_gamma=0.5, negative_gamma=0.5)
+    tiny_margin = LossConfig(loss="asymmetric", negative_margin=1e-9)
     for settings, labels in (
+        (tiny_margin, MULTI),
         *((FOCAL, SINGLE), (FOCAL, MULTI), (ASYMMETRIC, MULTI)),
         *((mild, SINGLE), (mild, MULTI), (mild_asymmetric, MULTI)),
     ):
