@@ -75,6 +75,17 @@ def test_evaluation_is_by_clip_and_its_loss_over_all_windows(tiny_features, tmp_
         trainer.predictor().scores(tiny_features, "tets")
 
 
+def test_what_training_leaves_out_of_an_epoch_is_evaluated(tiny_features, tmp_path):
+    """Trainer would leave out the last windows of every split, or all of a small one."""
+    arguments = [{"dataloader_drop_last": drop, "per_device_eval_batch_size": 64} for drop in (False, True)]
+    trainers = [trainer_of(tiny_features, tmp_path / str(one), arguments=kept) for one, kept in enumerate(arguments)]
+    for split in ("validation", "test"):
+        losses = [trainer.evaluate(tiny_features.splits[split])["eval_loss"] for trainer in trainers]
+        assert losses[0] == losses[1]
+    assert trainers[0].evaluate()["eval_loss"] == trainers[1].evaluate()["eval_loss"]
+    assert trainers[1].args.dataloader_drop_last
+
+
 def test_each_split_is_scored_by_its_own_windows_with_persistent_workers_too(tiny_features, tmp_path):
     arguments = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True, "dataloader_prefetch_factor": 2}
     trainer = trainer_of(tiny_features, tmp_path, arguments=arguments)
