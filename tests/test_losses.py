@@ -145,7 +145,9 @@ def test_a_focal_loss_with_gamma_0_is_cross_entropy_and_gradcheck_passes(batch, 
 def test_confident_logits_have_finite_losses_and_gradients(size):
     mild = LossConfig(loss="focal", focal_gamma=0.5)  # a power below 1 has an infinite slope at 0
     mild_asymmetric = LossConfig(loss="asymmetric", positive_gamma=0.5, negative_gamma=0.5)
+    tiny_margin = LossConfig(loss="asymmetric", negative_margin=1e-9)
     for settings, labels in (
+        (tiny_margin, MULTI),
         *((FOCAL, SINGLE), (FOCAL, MULTI), (ASYMMETRIC, MULTI)),
         *((mild, SINGLE), (mild, MULTI), (mild_asymmetric, MULTI)),
     ):

@@ -52,10 +52,19 @@ def test_a_run_in_bf16_finishes_and_is_not_trained_again(tiny_features, tmp_path
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_workers_can_be_switched_off(tiny_features, tmp_path, device):
-    flags = ("--dataloader_num_workers", "0", "--ema_decay", "0.9", "--layer_decay", "0.8", "--lr_schedule", "step")
+    flags = (
+        "--dataloader_num_workers",
+        "0",
+        "--ema_decay",
+        "0.9",
+        "--layer_decay",
+        "0.8",
+        "--lr_schedule",
+        "exponential",
+    )
     trainer = run(tiny_features, tmp_path, device, *flags, model="cnn-concert")
     settings = trainer.facts()["training"]["settings"]
-    assert (settings["ema_decay"], settings["lr_scheduler_type"], len(settings["layers"])) == (0.9, "step", 5)
+    assert (settings["ema_decay"], settings["lr_scheduler_type"], len(settings["layers"])) == (0.9, "exponential", 5)
     assert trainer.state.global_step == 3 and trainer.args.dataloader_prefetch_factor is None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from hf_audio import InputError, parse_recipe
@@ -29,6 +31,22 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
             "--lr_schedule would do nothing here: training ends bef",
         ),
         (
+            ["--lr_schedule", "exponential", "--lr_decay_factor", "1"],
+            "--lr_decay_factor 1 keeps the rate as it is: give less, or leave out --lr_schedule",
+        ),
+        (
+            ["--head_learning_rate", "0"],
+            "--head_learning_rate must be above 0, found 0: leave it out to train the head",
+        ),
+        (["--swa_epochs", "9", "--num_train_epochs", "8.5"], None),
+        (["--swa_epochs", "10", "--num_train_epochs", "8.5"], "it averages more epochs than --num_train_epochs"),
+        (["--teacher", "a/b", "--head", "arcface"], "--teacher would do nothing here: this --head lowers the logit"),
+        (
+            ["--mixup_alpha", "1", "--per_device_train_batch_size", "1"],
+            "--mixup_alpha takes other windows of the same micro-batch, .* give 2 or more, or --mixup_alpha 0",
+        ),
+        (["--mixup_alpha", "1", "--mixup_probability", "0.5", "--per_device_train_batch_size", "2"], None),
+        (
             ["--teacher", "a/b", "--distillation_weight", "1", "--loss", "focal"],
             "--loss would do nothing here: --distillation_weight 1 learns only from the teacher",
         ),
@@ -47,8 +65,14 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
     ],
 )
 def test_invalid_settings_and_those_without_effect_are_one_sentence(argv, sentence):
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(InputError, match=sentence) if sentence else nullcontext():
         parse_recipe(VALUES, argv=argv)
+
+
+def test_mixing_set_by_a_recipe_needs_enough_windows():
+    mixing = {**VALUES, "mixstyle_alpha": 0.3, "cutmix_alpha": 1.0, "cutmix_probability": 0.0}
+    with pytest.raises(InputError, match=r"--mixstyle_alpha takes other windows .* or --mixstyle_alpha 0$"):
+        parse_recipe(mixing, argv=["--per_device_train_batch_size", "1"])
 
 
 def test_pretraining_averages_weights_and_refuses_settings_of_labels_and_heads():

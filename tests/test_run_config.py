@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import runpy
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
 from hf_audio import InputError, parse_recipe
+from hf_audio.config.reported import REPORTED_FLAGS, reported_command
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.publishing.contents import EXPECTED_LOCAL, model_in
 from hf_audio.run_config import CONFIG_FILE, run_config, write_run_config
 from hf_audio.stages import settled_loss
+from hf_audio.training.argument_roles import DECISIVE_ARGUMENTS
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 APART = {"run", "hub", "training", "chosen", "given", "named", "resolved"}
@@ -103,6 +106,16 @@ def test_the_file_holds_no_token_and_is_not_published(tmp_path):
     recipe = parse_recipe({"output_dir": "x"}, argv=["--data_dir", f"/data/{token}"])
     with pytest.raises(InputError, match="holds a Hugging Face token"):
         written(recipe, tmp_path / "y")
+
+
+def test_a_reported_command_has_every_decisive_flag():
+    assert set(DECISIVE_ARGUMENTS) <= set(REPORTED_FLAGS)
+    argv = ["--lr_scheduler_type", "cosine_with_min_lr", "--lr_scheduler_kwargs", '{"min_lr": 1e-05}']
+    argv += ["--dataloader_drop_last", "--eval_delay", "2.0"]
+    values = {"output_dir": "runs/x", "corpus": "irmas"}
+    command = shlex.split(reported_command(parse_recipe(values, argv=argv), "cnn_folder.py"))[3:]
+    assert sorted(command) == sorted(argv)
+    assert shlex.split(reported_command(parse_recipe(values, argv=command), "cnn_folder.py"))[3:] == command
 
 
 def test_a_recipes_logit_adjustment_acts_only_in_single_label_tasks(tmp_path):

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from training_run import assert_same_weights, trainer_of
 
 from hf_audio.config import OptimizingConfig
+from hf_audio.errors import InputError
 from hf_audio.training.schedules import schedule_of
 
 
@@ -71,3 +72,10 @@ def test_a_resumed_run_continues_its_schedule(tiny_features, tmp_path):
     rates = [[entry["learning_rate"] for entry in one.state.log_history if "loss" in entry] for one in (whole, resumed)]
     assert rates[0] == rates[1] and rates[0][1:] == pytest.approx([1e-3 * 0.1 ** (step / 5) for step in range(1, 6)])
     assert_same_weights(whole.model.state_dict(), resumed.model.state_dict())
+
+
+def test_a_step_behind_the_end_of_training_is_refused(tiny_features, tmp_path):
+    step = OptimizingConfig(lr_schedule="step", lr_decay_epochs=2)
+    with pytest.raises(InputError, match="--lr_schedule step would not lower the rate: training ends after 2 epochs"):
+        trainer_of(tiny_features, tmp_path, arguments={"num_train_epochs": 2}, optimizing=step)
+    trainer_of(tiny_features, tmp_path, arguments={"num_train_epochs": 3}, optimizing=step)

@@ -10,6 +10,8 @@ import torch
 from training_run import batch_of, tiny_model, trainer_of
 from transformers import ASTFeatureExtractor, AutoFeatureExtractor, AutoModelForAudioClassification, TrainerCallback
 
+from hf_audio.augment import Compose, FrequencyMixStyle, Normalization
+from hf_audio.config import LossConfig
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
@@ -71,6 +73,17 @@ def test_evaluation_scores_clips_and_its_loss_is_over_all_windows(tiny_features,
     assert metrics["eval_accuracy"] == pytest.approx((clips.logits.argmax(1) == clips.targets.argmax(1)).mean())
     with pytest.raises(InputError, match=r"Unknown local split 'tets': did you mean 'test'\?"):
         trainer.predictor().scores(tiny_features, "tets")
+
+
+def test_evaluation_includes_windows_dropped_in_training(tiny_features, tmp_path):
+    """Trainer would leave out the last windows of every split, or all of a small one."""
+    arguments = [{"dataloader_drop_last": drop, "per_device_eval_batch_size": 64} for drop in (False, True)]
+    trainers = [trainer_of(tiny_features, tmp_path / str(one), arguments=kept) for one, kept in enumerate(arguments)]
+    for split in ("validation", "test"):
+        losses = [trainer.evaluate(tiny_features.splits[split])["eval_loss"] for trainer in trainers]
+        assert losses[0] == losses[1]
+    assert trainers[0].evaluate()["eval_loss"] == trainers[1].evaluate()["eval_loss"]
+    assert trainers[1].args.dataloader_drop_last
 
 
 def test_each_split_is_scored_on_its_own_windows_also_with_persistent_workers(tiny_features, tmp_path):
@@ -135,6 +148,14 @@ def test_bf16_trains_close_to_float32(tiny_features, tmp_path):
 def test_early_stopping_without_scores_is_refused(tiny_features, tmp_path):
     with pytest.raises(InputError, match="Early stopping needs scores, found --eval_strategy no"):
         trainer_of(tiny_features, tmp_path, arguments={"eval_strategy": "no"}, early_stopping_patience=2)
+
+
+@pytest.mark.parametrize(("size", "least"), [(1, 2), (2, 3)])
+def test_windows_without_the_partners_that_they_need_are_refused(tiny_features, tmp_path, size, least):
+    mixing = Compose((FrequencyMixStyle(0.3),), Normalization.of(tiny_features.extractor))
+    objective = {"augment": mixing} if size == 1 else {"loss": LossConfig(triplet_weight=0.1)}
+    with pytest.raises(InputError, match=f"which has {size}: give --per_device_train_batch_size {least} or more"):
+        trainer_of(tiny_features, tmp_path, None, {"per_device_train_batch_size": size}, objective)
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tiny_features, tmp_path):

@@ -119,6 +119,8 @@ def test_augmentation_without_effect_on_the_model_is_refused():
     high = WaveformAugmentConfig(wave_low_pass_probability=0.5)
     with pytest.raises(InputError, match="--wave_low_pass_hz 1000 7000 must be below half the sample rate"):
         waveform_steps(high, 8000)
+    with pytest.raises(InputError, match="--wave_shift_s 1e-05 is less than a sample, so nothing would change"):
+        waveform_steps(WaveformAugmentConfig(wave_shift_probability=0.5, wave_shift_s=1e-5), RATE)
     gain = waveform_steps(WaveformAugmentConfig(wave_gain_probability=0.5), RATE)
     with pytest.raises(
         InputError, match="--wave_gain_probability would do nothing here: the model normalizes each window"
