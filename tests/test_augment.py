@@ -64,6 +64,20 @@ def test_masks_differ_between_windows_and_stay_within_their_limits(batch):
     assert 8 < frames.sum(1).float().mean() < 20  # two masks of 0 to 20 frames, which can overlap
 
 
+def test_a_share_of_the_windows_is_masked(batch):
+    features, targets, num_frames = batch
+    masks = SpecAugment(20, 6, probability=0.25)
+    hidden = [
+        (augmented(masks, NORMALIZATION, features, targets, None, num_frames, seed)[0] == 0).any(dim=(1, 2))
+        for seed in range(20)
+    ]
+    assert 0.15 < torch.cat(hidden).float().mean() < 0.35
+    for probability, is_masked in ((0.0, False), (1.0, True)):
+        masks = SpecAugment(20, 6, probability=probability)
+        found = augmented(masks, NORMALIZATION, features, targets, None, num_frames, 0)[0]
+        assert ((found == 0).any(dim=(1, 2)).float().mean() > 0.9) == is_masked
+
+
 def test_any_place_can_be_masked(batch):
     hidden = torch.cat([masked(batch, 20, 6, seed)[0] == 0 for seed in range(30)])
     assert hidden.all(dim=2).any(dim=0).all() and hidden.all(dim=1).any(dim=0).all()

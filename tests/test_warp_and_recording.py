@@ -87,6 +87,15 @@ def test_numbers_drawn_for_a_warp_are_within_its_limits():
     assert np.median(drawn.stretch) == pytest.approx(1.0, abs=0.03) and abs(drawn.shift.mean()) < 0.15
 
 
+def test_a_warp_changes_the_axes_of_a_share_of_the_windows_and_the_level_of_all():
+    drawn = numbers_of(Warp(0.25, 0.1, 3.0, 6.0, probability=0.25), 2000)
+    is_warped = drawn.stretch != 1
+    assert 0.2 < is_warped.mean() < 0.3
+    for numbers, unchanged in ((drawn.scale, 1), (drawn.shift, 0)):
+        assert ((numbers != unchanged) == is_warped).all()
+    assert (drawn.gain != 0).all()
+
+
 def test_an_equalizer_changes_all_frames_equally():
     recording = Recording(equalizer_db=6.0)
     drawn = numbers_of(recording, 2)

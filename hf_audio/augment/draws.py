@@ -42,6 +42,11 @@ class Lot(NamedTuple):
         """Numbers in [0, 1), float64 `[batch, count]`."""
         return np.stack([random.random(count) for random in self.randoms])
 
+    def happens(self, probability: float) -> np.ndarray:
+        """Whether something of this probability happens to each window, bool `[batch, 1]`; if it is certain, no number
+        is drawn."""
+        return np.ones((len(self.randoms), 1), dtype=bool) if probability == 1 else self.uniform() < probability
+
     def normal(self, count: int = 1) -> np.ndarray:
         """Standard normal numbers, float64 `[batch, count]`."""
         return np.stack([random.standard_normal(count) for random in self.randoms])

@@ -7,7 +7,7 @@ from typing import Any
 # For spectrograms: a name, and the settings of an AugmentConfig that switch it on, strong enough to be visible.
 _OF_SPECTROGRAMS: dict[str, dict[str, Any]] = {
     "time shift": {"time_shift": True},
-    "time stretch": {"time_stretch": 0.3},
+    "time stretch": {"time_stretch": 0.3, "warp_probability": 1.0},
     "frequency scale": {"frequency_scale": 0.2},
     "frequency shift": {"frequency_shift_bins": 8.0},
     "gain": {"gain_db": 12.0},
@@ -30,7 +30,7 @@ _OF_SPECTROGRAMS: dict[str, dict[str, Any]] = {
     "mixup or CutMix": {"mixup_alpha": 10.0, "cutmix_alpha": 1.0},
     "image gain": {"image_gain": 0.5, "image_probability": 1.0},
     "image noise": {"image_noise": 0.1, "image_probability": 1.0},
-    "SpecAugment": {"time_mask_s": 0.25, "frequency_mask_bins": 16},
+    "SpecAugment": {"time_mask_s": 0.25, "frequency_mask_bins": 16, "mask_probability": 1.0},
     "cutout": {"cutout_s": 0.4, "cutout_bins": 24, "cutout_rectangles": 3},
 }
 

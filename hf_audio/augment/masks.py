@@ -36,18 +36,21 @@ class SpecAugment:
         widest_bin_mask_bins: a frequency mask covers 0 to this many mel bins; 0: no frequency masks.
         is_centered: whether an input of 0 is the mean, see Normalization.
         num_masks: number of masks of each kind per window.
+        probability: of any masks, per window.
     """
 
     longest_time_mask_frames: int
     widest_bin_mask_bins: int
     is_centered: bool = True
     num_masks: int = 2
+    probability: float = 1.0
     reads_energies = False
 
     def draw(self, lot: Lot) -> MaskNumbers:
         time, time_at, bins, bins_at = np.split(lot.uniform(4 * self.num_masks), 4, axis=1)
+        is_masked = lot.happens(self.probability)
         time, bins = time * (self.longest_time_mask_frames + 1), bins * (self.widest_bin_mask_bins + 1)
-        return MaskNumbers(np.floor(time), time_at, np.floor(bins), bins_at)
+        return MaskNumbers(np.floor(time) * is_masked, time_at, np.floor(bins) * is_masked, bins_at)
 
     def apply(self, windows: Windows, drawn: MaskNumbers) -> Windows:
         """`windows.values` are inputs here, `[batch, channels, frames, bins]`."""

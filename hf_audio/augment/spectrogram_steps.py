@@ -74,7 +74,7 @@ def _of_the_sound(config: AugmentConfig, frames_per_s: float) -> list[Augmentati
     steps: list[Augmentation] = []
     moved = (config.time_stretch, config.frequency_scale, config.frequency_shift_bins, config.gain_db)
     if config.time_shift or any(moved):
-        steps.append(Warp(*moved, time_shift=config.time_shift))
+        steps.append(Warp(*moved, time_shift=config.time_shift, probability=config.warp_probability))
     if config.time_roll_s or config.frequency_roll_bins:
         steps.append(Roll(round(config.time_roll_s * frames_per_s), config.frequency_roll_bins))
     return steps
@@ -107,7 +107,10 @@ def _of_the_picture(
         steps.append(ImageChange(config.image_gain, config.image_noise, config.image_probability))
     time_mask_frames = _time_mask_frames(config.time_mask_s, extractor.max_length, frames_per_s)
     if time_mask_frames or config.frequency_mask_bins:
-        steps.append(SpecAugment(time_mask_frames, config.frequency_mask_bins, is_centered))
+        masks = SpecAugment(
+            time_mask_frames, config.frequency_mask_bins, is_centered, probability=config.mask_probability
+        )
+        steps.append(masks)
     if config.cutout_s:
         longest = max(1, round(config.cutout_s * frames_per_s))
         steps.append(Cutout(longest, config.cutout_bins, config.cutout_rectangles, is_centered))

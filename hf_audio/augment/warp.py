@@ -38,6 +38,7 @@ class Warp:
         frequency_shift_bins: maximum shift of the mel axis, in bins up or down.
         gain_db: maximum change of loudness, in decibels up or down.
         time_shift: whether a full window starts anywhere.
+        probability: per window, of all changes of its axes; gain and time shift are for every window.
     """
 
     time_stretch: float = 0.0
@@ -45,11 +46,13 @@ class Warp:
     frequency_shift_bins: float = 0.0
     gain_db: float = 0.0
     time_shift: bool = True
+    probability: float = 1.0
     reads_energies = True
 
     def draw(self, lot: Lot) -> WarpNumbers:
         numbers = lot.uniform(5)
         even = 2 * numbers[:, :4] - 1
+        even[:, :3] *= lot.happens(self.probability)
         return WarpNumbers(
             (1 + self.time_stretch) ** even[:, 0],
             (1 + self.frequency_scale) ** even[:, 1],

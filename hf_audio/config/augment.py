@@ -10,7 +10,7 @@ from hf_audio.errors import InputError
 
 PROBABILITIES = (
     *("noise_probability", "batch_mix_probability", "mixstyle_probability", "mixup_probability"),
-    *("cutmix_probability", "image_probability"),
+    *("cutmix_probability", "image_probability", "warp_probability", "mask_probability"),
 )
 MAX_NOISE_SNR_DB = 50  # noise that far below the sound is inaudible
 FRACTIONS = ("patch_dropout", "patch_dropout_time", "patch_dropout_frequency")  # of patches; below 1, so some remain
@@ -26,6 +26,9 @@ class AugmentConfig:
     time_stretch: float = setting(0.0, "Warp: maximum stretch or compression of time, 0.2 is 20 %%; 0 is off.")
     frequency_scale: float = setting(0.0, "Warp: maximum scaling of the mel axis up or down, 0.2 is 20 %%; 0 is off.")
     frequency_shift_bins: float = setting(0.0, "Warp: maximum shift of the spectrum up or down, in mel bins; 0 is off.")
+    warp_probability: float = setting(
+        1.0, "Warp: probability per window that its time and mel axis are stretched, scaled and shifted."
+    )
     gain_db: float = setting(0.0, "Warp: maximum change of a window's level, in dB; 0 is off.")
     time_roll_s: float = setting(0.0, "Roll: maximum circular shift in time, in seconds; 0 is off.")
     frequency_roll_bins: int = setting(0, "Roll: maximum circular shift in frequency, in mel bins; 0 is off.")
@@ -87,6 +90,7 @@ class AugmentConfig:
         0.0, "SpecAugment: maximum time mask, in seconds, at most a tenth of the window; 0 is off."
     )
     frequency_mask_bins: int = setting(0, "SpecAugment: maximum frequency mask, in mel bins; 0 is off.")
+    mask_probability: float = setting(1.0, "SpecAugment: probability per window.")
     cutout_s: float = setting(0.0, "Cutout: maximum length of a rectangle, in seconds; 0 is off.")
     cutout_bins: int = setting(16, "Cutout: maximum height of a rectangle, in mel bins.")
     cutout_rectangles: int = setting(2, "Cutout: rectangles per window.")

@@ -6,6 +6,28 @@ from hf_audio.config.needs import Needs
 
 SPECTROGRAM_NEEDS = (
     Needs(
+        ("warp_probability",),
+        lambda run: run.time_stretch > 0 or run.frequency_scale > 0 or run.frequency_shift_bins > 0,
+        "nothing is warped: give --time_stretch, --frequency_scale or --frequency_shift_bins too, or leave it out",
+    ),
+    Needs(
+        ("time_stretch", "frequency_scale", "frequency_shift_bins"),
+        lambda run: (
+            run.warp_probability > 0 or not (run.time_stretch or run.frequency_scale or run.frequency_shift_bins)
+        ),
+        "--warp_probability 0 changes nothing: leave one of the two out",
+    ),
+    Needs(
+        ("mask_probability",),
+        lambda run: run.time_mask_s > 0 or run.frequency_mask_bins > 0,
+        "nothing is masked: give --time_mask_s or --frequency_mask_bins too, or leave it out",
+    ),
+    Needs(
+        ("time_mask_s", "frequency_mask_bins"),
+        lambda run: run.mask_probability > 0 or not (run.time_mask_s or run.frequency_mask_bins),
+        "--mask_probability 0 changes nothing: leave one of the two out",
+    ),
+    Needs(
         ("mixup_probability", "mixup_labels"),
         lambda run: run.mixup_alpha > 0,
         "mixup is off: give --mixup_alpha too, or leave it out",
