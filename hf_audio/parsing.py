@@ -31,6 +31,7 @@ from hf_audio.config import (
 )
 from hf_audio.config.acting import require_acting
 from hf_audio.config.help_texts import COMMON_FLAGS
+from hf_audio.config.rare_classes import replaced_by_given
 from hf_audio.config.run import NETWORK_GROUPS, RECORDING_GROUPS
 from hf_audio.data.loading.dataset_files import is_feature_folder
 from hf_audio.environment import require_working_torchaudio
@@ -98,6 +99,7 @@ def parse_recipe(
     given = frozenset({*layers.config, *layers.python, *typed})
     named = given.union(layers.recipe, layers.demo, layers.config_recipe)
     vars(settings).update(fit_workers(vars(settings), named))
+    vars(settings).update(replaced_by_given(vars(settings), given))
     _check(settings, given)
     return _recipe(kinds, settings, own, given=given, named=named, made_in_python=asked is not None)
 

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from hf_audio.analysis.evaluation import Trained
     from hf_audio.analysis.report import Report
     from hf_audio.classical_models import TrainedClassifiers
+    from hf_audio.config.loss import LossConfig
+    from hf_audio.data.index.labels import LabelSpace
     from hf_audio.training import AudioTrainer, Objective
 
 
@@ -120,12 +122,20 @@ def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset
     objective = Classification(
         features,
         augment=_augmentation(recipe, features),
-        loss=recipe.loss,
+        loss=settled_loss(recipe, features.labels),
         label_smoothing=recipe.training.label_smoothing_factor,
         distillation=distillation_for(recipe.distilling, features, token=recipe.token, **device),
         patch_dropout=PatchDropout.of(recipe.augment),
     )
     return _trained(recipe, model, objective)
+
+
+def settled_loss(recipe: Recipe, labels: LabelSpace) -> LossConfig:
+    """The settings of the loss. A recipe's own logit adjustment is only for clips of one class: with several labels it
+    would inflate the probabilities of rare classes. `config.yaml` records what acted."""
+    if labels.is_multi_label and "logit_adjustment" not in recipe.given:
+        recipe.loss.logit_adjustment = recipe.resolved["logit_adjustment"] = 0.0
+    return recipe.loss
 
 
 def _augmentation(recipe: Recipe, features: FeatureDataset) -> Any:

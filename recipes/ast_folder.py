@@ -27,9 +27,14 @@ VALUES = {
     "weight_decay": 0.05,
     "per_device_train_batch_size": 16,
     "early_stopping_patience": 10,
-    "time_mask_s": 0.3,
-    "frequency_mask_bins": 12,
+    "label_smoothing_factor": 0.1,
+    "logit_adjustment": 1.0,
+    "gain_db": 3.0,
+    "equalizer_db": 1.5,
+    "noise_probability": 0.2,
+    "noise_snr_db": 10.0,
     "mixup_alpha": 10.0,
+    "mixup_probability": 0.15,
 }
 
 if __name__ == "__main__":

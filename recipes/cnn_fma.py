@@ -29,8 +29,12 @@ VALUES = {
     "weight_decay": 0.01,
     "per_device_train_batch_size": 64,
     "early_stopping_patience": 4,
-    "time_mask_s": 0.3,
-    "frequency_mask_bins": 16,
+    "gain_db": 3.0,
+    "equalizer_db": 1.5,
+    "noise_probability": 0.2,
+    "noise_snr_db": 10.0,
+    "mixup_alpha": 10.0,
+    "mixup_probability": 0.15,
 }
 DEMO = {
     "output_dir": "runs/cnn_fma_demo",
@@ -38,8 +42,10 @@ DEMO = {
     "num_train_epochs": 10,
     "per_device_train_batch_size": 16,
     "early_stopping_patience": 0,
-    "time_mask_s": 0.0,
-    "frequency_mask_bins": 0,
+    "gain_db": 0.0,
+    "equalizer_db": 0.0,
+    "noise_probability": 0.0,
+    "mixup_alpha": 0.0,
 }
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ VALUES = {
     "warmup_steps": 0.1,
     "weight_decay": 0.05,
     "label_smoothing_factor": 0.1,
+    "logit_adjustment": 1.0,
     "per_device_train_batch_size": 16,
     "gain_db": 3.0,
     "equalizer_db": 1.5,

@@ -34,8 +34,12 @@ VALUES = {
     "per_device_train_batch_size": 16,
     "class_weights": "balanced",
     "early_stopping_patience": 5,
-    "time_mask_s": 0.3,
-    "frequency_mask_bins": 6,
+    "gain_db": 3.0,
+    "equalizer_db": 1.5,
+    "noise_probability": 0.2,
+    "noise_snr_db": 10.0,
+    "mixup_alpha": 10.0,
+    "mixup_probability": 0.15,
 }
 DEMO = {
     "output_dir": "runs/cnn_solo_demo",
@@ -45,8 +49,10 @@ DEMO = {
     "num_train_epochs": 15,
     "early_stopping_patience": 0,
     "class_weights": "none",
-    "time_mask_s": 0.0,
-    "frequency_mask_bins": 0,
+    "gain_db": 0.0,
+    "equalizer_db": 0.0,
+    "noise_probability": 0.0,
+    "mixup_alpha": 0.0,
 }
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ VALUES = {
     "weight_decay": 0.05,
     "per_device_train_batch_size": 32,
     "label_smoothing_factor": 0.1,
+    "logit_adjustment": 1.0,
     "gain_db": 3.0,
     "equalizer_db": 1.5,
     "noise_probability": 0.2,

@@ -41,7 +41,7 @@ class Trick:
     Attributes:
         name: its name.
         flags: the flags of its runs, including those of the baseline.
-        own: the flags that differ from the baseline's.
+        own: the flags that differ from the baseline's; None: a flag of the baseline that is left out.
         scores: every metric by name, per run.
         speeds: training clips/s per run.
         busy: share of CPU time that other programs used during a run; None if it is not known.
@@ -64,9 +64,11 @@ def read_tricks(path: Path) -> list[Trick]:
         focal: {loss: focal, focal_gamma: 2}
         mixup: {mixup_alpha: 0.4}
         both: [focal, mixup]                   the flags of several tricks
+        the recipe's own: {mixup_alpha: null}  without this flag of the baseline
 
     Raises:
-        InputError: the file cannot be read, has no tricks, or combines unknown tricks or different values of a flag.
+        InputError: the file cannot be read, has no tricks, leaves out a flag that the baseline does not have, or
+            combines unknown tricks or different values of a flag.
     """
     entries = read_yaml(path, MAX_YAML_BYTES)
     shared = entries.pop(BASELINE, None) or {}
@@ -75,13 +77,20 @@ def read_tricks(path: Path) -> list[Trick]:
     alone = {str(name): entry for name, entry in entries.items() if not isinstance(entry, list)}
     for name, entry in {BASELINE: shared, **alone}.items():
         if not isinstance(entry, dict) or any(
-            value is None or (isinstance(value, dict) and flag not in OF_JSON) for flag, value in entry.items()
+            isinstance(value, dict) and flag not in OF_JSON for flag, value in entry.items()
         ):
             raise InputError(f"{path} has no flags for {name!r}: expected a mapping of their names to values")
+        for flag in (flag for flag, value in entry.items() if value is None):
+            if name == BASELINE or flag not in shared:
+                raise InputError(
+                    f"{path}: {name!r} has no value of {flag}: give one; only flags of the baseline can be left out "
+                    "by empty values"
+                )
     tricks = [Trick(BASELINE, dict(shared))]
     for name, entry in entries.items():
         own = _together(path, str(name), entry, alone) if isinstance(entry, list) else entry
-        tricks.append(Trick(str(name), {**shared, **own}, own))
+        flags = {flag: value for flag, value in {**shared, **own}.items() if value is not None}
+        tricks.append(Trick(str(name), flags, own))
     return tricks
 
 
@@ -160,11 +169,18 @@ def speed_of(trick: Trick, baseline: Trick) -> tuple[float, bool | None]:
     return (statistics.mean(ratios) if ratios else math.nan), is_busy
 
 
+def _changes(flags: Flags) -> str:
+    """The flags as they are typed, and those of the baseline that are left out."""
+    words = shlex.join(as_words({flag: value for flag, value in flags.items() if value is not None}))
+    left_out = [f"--{flag}" for flag, value in flags.items() if value is None]
+    return " ".join([*([words] if words else []), *(["without", *left_out] if left_out else [])])
+
+
 def as_markdown(tricks: Sequence[Trick], metric: str) -> str:
     """A row per trick: mean and standard deviation, difference to the baseline, and speed."""
     baseline, rows = tricks[0], []
     for trick in tricks:
-        flags = Markdown(f"`{code(shlex.join(as_words(trick.own if trick is not baseline else trick.flags)))}`")
+        flags = Markdown(f"`{code(_changes(trick.own if trick is not baseline else trick.flags))}`")
         if trick.failed:
             rows.append([trick.name, flags, 0, Markdown(f"failed: {escaped(trick.failed)}"), "", ""])
             continue

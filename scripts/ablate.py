@@ -11,6 +11,7 @@ T.yaml maps names of tricks to flags of the recipe, or to names of other tricks,
     focal: {loss: focal}
     mixup: {mixup_alpha: 0.4}
     both: [focal, mixup]
+    no smoothing set: {label_smoothing_factor: null}    without this flag of the baseline
 
 All other flags are the recipe's. The baseline and every trick run with each seed on each fold, in processes of their
 own. Runs with the same feature settings share features. To resume an interrupted ablation, run the same command again:

@@ -134,9 +134,20 @@ def test_every_shipped_trick_is_a_flag_of_its_recipe(ablation, path):
     assert tricks[0].name == "baseline" and len(tricks) > 5
     for trick in tricks:
         recipe = parse_recipe(values, argv=[*repeated_runs.as_words(trick.flags), "--seed=1"])
-        assert recipe.given >= trick.own.keys()
+        assert recipe.given >= {name for name, value in trick.own.items() if value is not None}
         for name, value in trick.flags.items():
             assert recipe.chosen.get(name, values.get(name)) in (value, None), trick.name
+
+
+def test_a_trick_can_leave_out_a_flag_of_the_baseline(ablation, tmp_path):
+    (tmp_path / "t.yaml").write_text(
+        "baseline: {mixup_alpha: 10, mixup_probability: 0.5}\nno mixup: {mixup_alpha: 0, mixup_probability: null}\n"
+    )
+    baseline, trick = ablation.read_tricks(tmp_path / "t.yaml")
+    assert baseline.flags == {"mixup_alpha": 10, "mixup_probability": 0.5} and trick.flags == {"mixup_alpha": 0}
+    for one in (baseline, trick):
+        one.scores = {("0", ""): {"accuracy": 0.5}}
+    assert "`--mixup_alpha=0 without --mixup_probability`" in ablation.as_markdown([baseline, trick], "accuracy")
 
 
 def tricks_of(ablation, scores, speeds=(10.0, 10.0, 10.0), busy=(0.0, 0.0, 0.0)):
@@ -182,7 +193,8 @@ def test_what_others_do_meanwhile_is_counted(ablation):
     [
         ("baseline: {loss: focal}", "has no tricks: expected lines such as"),
         ("focal: 3", "has no flags for 'focal': expected a mapping"),
-        ("focal: {loss: }", "has no flags for 'focal'"),
+        ("focal: {loss: }", "'focal' has no value of loss: give one"),
+        ("baseline: {loss: }\nfocal: {loss: focal}", "'baseline' has no value of loss"),
         ("a: {loss: focal}\nboth: [a, b]", "'both' combines 'b', which has no flags there"),
         ("a: {loss: focal}\nb: {loss: x}\nboth: [a, b]", "'both' combines two values of loss, focal and x"),
         ("a: {seed: 3}", "--seed of a is set by this script for each run"),

@@ -164,6 +164,14 @@ def test_effective_weights_are_those_of_the_paper_and_milder():
     assert weights[2] / weights[0] < balanced[2] / balanced[0]
 
 
+def test_logit_adjustment_of_several_labels_adds_the_log_odds_of_each(batch):
+    logits, targets = batch[MULTI_LABEL]
+    frequencies = np.array([0.7, 0.2, 0.5])
+    losses = TaskLoss(MULTI, LossConfig(logit_adjustment=1), frequencies=frequencies)
+    adjusted = logits + torch.tensor(np.log(frequencies / (1 - frequencies)), dtype=torch.float32)
+    torch.testing.assert_close(losses(logits, targets), TaskLoss(MULTI)(adjusted, targets))
+
+
 def test_losses_that_cannot_be_are_one_sentence():
     with pytest.raises(InputError, match="--loss asymmetric is for multi-label tasks"):
         loss_for(SINGLE, None, ASYMMETRIC)
@@ -183,7 +191,5 @@ def test_logit_adjustment_adds_the_log_of_the_frequencies_in_training_alone(batc
     plain = functional.cross_entropy(logits, targets, reduction="none")
     torch.testing.assert_close(losses.of_logits(logits, targets), plain)
     assert losses.settings()["logit_adjustment"] == 0.5 and "logit_adjustment" not in TaskLoss(SINGLE).settings()
-    with pytest.raises(InputError, match="--logit_adjustment is for single-label tasks"):
-        TaskLoss(MULTI, LossConfig(logit_adjustment=1), frequencies=frequencies)
     with pytest.raises(InputError, match="needs the frequency of each class"):
         TaskLoss(SINGLE, LossConfig(logit_adjustment=1))

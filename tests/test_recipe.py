@@ -100,7 +100,7 @@ def test_help_teaches(forks):
     assert 25 <= len(flags) <= 45 and "--mixup_alpha" in flags, "what people use, and what this recipe gives a value"
     assert "--deepspeed" not in flags and "--wave_gain_db" not in flags, "rare flags only with --help_all"
     assert "--freeze {none,backbone,convolutional}" in result.output, "choices are shown as choices"
-    assert "augmentation (32 more with --help_all):" in result.output
+    assert re.search(r"augmentation \(\d+ more with --help_all\):", result.output)
     everything = forks.run(ROOT / "recipes" / "ast_folder.py", "--help_all").output
     assert "--deepspeed" in everything and "--wave_gain_db" in everything and len(everything) > 3 * len(result.output)
     assert "--demo" not in re.findall(r"^  (--\w+)", everything, re.MULTILINE), "this recipe has none"

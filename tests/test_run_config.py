@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from hf_audio import InputError, parse_recipe
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.publishing.contents import EXPECTED_LOCAL, model_in
 from hf_audio.run_config import CONFIG_FILE, run_config, write_run_config
+from hf_audio.stages import settled_loss
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 APART = {"run", "hub", "training", "chosen", "given", "named", "resolved"}
@@ -38,6 +40,9 @@ def same(one, two) -> None:
     for field in dataclasses.fields(one):
         if field.name not in APART:
             assert getattr(one, field.name) == getattr(two, field.name), field.name
+
+
+MULTI, SINGLE = (LabelSpace(("a", "b"), kind) for kind in (MULTI_LABEL, SINGLE_LABEL))
 
 
 @pytest.mark.parametrize("recipe", FLAGS)
@@ -98,3 +103,22 @@ def test_no_token_is_written_and_nothing_of_it_is_published(tmp_path):
     recipe = parse_recipe({"output_dir": "x"}, argv=["--data_dir", f"/data/{token}"])
     with pytest.raises(InputError, match="holds a Hugging Face token"):
         written(recipe, tmp_path / "y")
+
+
+def test_a_recipes_own_logit_adjustment_waits_for_clips_of_one_class_and_the_config_says_what_acted(tmp_path):
+    for given, labels, acts in (("", MULTI, 0.0), ("0.5", MULTI, 0.5), ("", SINGLE, 1.0)):
+        argv = ["--output_dir", str(tmp_path), *(["--logit_adjustment", given] if given else [])]
+        recipe = parse_recipe({"corpus": "folder", "logit_adjustment": 1.0}, argv=[*argv, "--data_dir", str(tmp_path)])
+        assert settled_loss(recipe, labels).logit_adjustment == acts
+        assert run_config(recipe).get("logit_adjustment", 0.0) == acts
+
+
+def test_what_a_user_gives_for_rare_classes_replaces_what_the_recipe_sets(tmp_path):
+    values = {"output_dir": str(tmp_path), "data_dir": str(tmp_path), "corpus": "folder", "logit_adjustment": 1.0}
+    assert parse_recipe(values, argv=[]).loss.logit_adjustment == 1
+    recipe = parse_recipe(values, argv=["--class_weights", "balanced"])
+    assert recipe.loss.logit_adjustment == 0 and recipe.loss.class_weights == "balanced"
+    assert "logit_adjustment" not in run_config(recipe) or run_config(recipe)["logit_adjustment"] == 0
+    assert parse_recipe(values, argv=["--class_weights", "none"]).loss.logit_adjustment == 1
+    with pytest.raises(InputError, match="all make rare classes count more: give only one"):
+        parse_recipe(values, argv=["--class_weights", "balanced", "--logit_adjustment", "0.5"])

@@ -54,8 +54,9 @@ class LossConfig:
     )
     logit_adjustment: float = setting(
         0.0,
-        "Logit adjustment (single-label): share of the log class frequencies added to the logits in training, so that "
-        "rare classes are predicted more often; 1 is the full adjustment; 0 is off.",
+        "Logit adjustment: share of the log class frequencies (multi-label: log odds) added to the logits in training, "
+        "so that rare classes are predicted more often; 1 is all of it, 0 is off. If a recipe sets it, multi-label "
+        "tasks leave it out.",
     )
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hf_audio.config.needs import Needs, as_typed
 from hf_audio.config.optimizing import LAYERWISE_OPTIMIZERS
+from hf_audio.config.rare_classes import RARE_CLASSES_NEED
 
 OF_LAYERS = ("layer_decay", "head_learning_rate", "unfreeze_epochs")  # settings that treat layers differently
 
@@ -58,11 +59,7 @@ OPTIMIZING_NEEDS = (
         lambda run: not (run.swa_epochs and run.early_stopping_patience),
         "early stopping may end training before the last epochs, which --swa_epochs averages: leave one of the two out",
     ),
-    Needs(
-        ("balanced_sampling", "class_weights", "logit_adjustment"),
-        lambda run: (run.balanced_sampling != "none") + (run.class_weights != "none") + (run.logit_adjustment > 0) < 2,
-        "--balanced_sampling, --class_weights and --logit_adjustment all make rare classes count more: give only one",
-    ),
+    RARE_CLASSES_NEED,
     Needs(
         ("balanced_sampling",),
         lambda run: run.train_sampling_strategy == "random",

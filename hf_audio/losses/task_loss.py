@@ -43,7 +43,8 @@ class TaskLoss(nn.Module):
         labels: multi-label tasks get the binary form of a loss, others the softmax form.
         settings: which losses; by default cross-entropy.
         class_weights: float `[classes]`, see `class_weights_from_counts`.
-        frequencies: float `[classes]`, the share of training clips per class, for logit adjustment.
+        frequencies: float `[classes]`, between 0 and 1: the share of training clips per class, for logit
+            adjustment.
         corpus: title of the corpus, for --families corpus.
         label_smoothing: see `smooth_targets`.
 
@@ -161,17 +162,16 @@ def _constants(
 
 def _adjustment(strength: float, frequencies: np.ndarray | None, labels: LabelSpace) -> Tensor | None:
     """What training adds to the logits `[classes]`, so that the model does not learn the class frequencies and its
-    predictions do not favor frequent classes (Menon et al. 2021, arXiv 2007.07314)."""
+    predictions do not favor frequent classes (Menon et al. 2021, arXiv 2007.07314).
+
+    It is the log of the frequency for a softmax over classes, and the log odds for a sigmoid per class.
+    """
     if not strength:
         return None
-    if labels.is_multi_label:
-        raise InputError(
-            "--logit_adjustment is for single-label tasks, and several labels may apply here: give --class_weights "
-            "balanced instead"
-        )
     if frequencies is None or len(frequencies) != len(labels):
         raise InputError("--logit_adjustment needs the frequency of each class: give TaskLoss(..., frequencies=...)")
-    return strength * torch.as_tensor(np.log(frequencies), dtype=torch.float32)
+    priors = np.log(frequencies) - (np.log1p(-frequencies) if labels.is_multi_label else 0)
+    return strength * torch.as_tensor(priors, dtype=torch.float32)
 
 
 def smooth_targets(targets: Tensor, factor: float, labels: LabelSpace) -> Tensor:

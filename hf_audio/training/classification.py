@@ -179,9 +179,12 @@ def _class_weights(features: FeatureDataset, scheme: str) -> np.ndarray | None:
 
 
 def _frequencies(features: FeatureDataset) -> np.ndarray:
-    """The share of training clips of each class; classes without clips count as having one."""
-    counts = np.maximum(features.class_counts("train")[0], 1)
-    return counts / counts.sum()
+    """The share of training clips of each class among those whose label is known, above 0 and below 1.
+
+    One clip more counts as known, and classes without clips count as having one, so that logarithms are finite.
+    """
+    counts, known = features.class_counts("train")
+    return np.maximum(counts, 1) / (np.maximum(known, 1) + 1)
 
 
 def _sometimes_unknown(metadata: Tensor, places: Places) -> Tensor:
