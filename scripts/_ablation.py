@@ -25,13 +25,13 @@ from hf_audio.metrics import METRIC_NAMES
 from hf_audio.repeated_runs import as_words
 
 BASELINE = "baseline"
-OF_JSON = {"model_options"}  # flags whose value is a mapping
+OF_JSON = {"model_options"}  # flags whose values are mappings
 MAX_YAML_BYTES = 1 << 18
 BUSY = 0.1  # if other programs use a larger share of the machine's CPU time, speeds are not compared
 HEADS = ("trick", "flags", "metric", "runs", "mean", "sd", "difference", "standard error", "clips/s", "busy", "failed")
 
 Flags = dict[str, Any]
-Place = tuple[str, str]  # a seed and a fold; "" without folds
+Place = tuple[str, str]  # a seed and a fold, which is "" without folds
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Trick:
     Attributes:
         name: its name.
         flags: the flags of its runs, including those of the baseline.
-        own: the flags that differ from the baseline's; None: a flag of the baseline that is left out.
+        own: the flags that differ from the baseline's. A value of None leaves out a flag of the baseline.
         scores: every metric by name, per run.
         speeds: training clips/s per run.
         busy: share of CPU time that other programs used during a run; None if it is not known.
@@ -133,7 +133,7 @@ class OtherWork:
             numbers = list(map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:]))
         except (OSError, ValueError):
             return time.monotonic(), math.nan, own_s
-        idle = sum(numbers[3:5])  # idle and waiting for a disk
+        idle = sum(numbers[3:5])  # idle, or waiting for a disk
         return time.monotonic(), (sum(numbers[:8]) - idle) / sysconf("SC_CLK_TCK"), own_s
 
 
@@ -170,7 +170,7 @@ def speed_of(trick: Trick, baseline: Trick) -> tuple[float, bool | None]:
 
 
 def _changes(flags: Flags) -> str:
-    """The flags as they are typed, and those of the baseline that are left out."""
+    """The flags as in a command line, and the flags of the baseline that are left out."""
     words = shlex.join(as_words({flag: value for flag, value in flags.items() if value is not None}))
     left_out = [f"--{flag}" for flag, value in flags.items() if value is None]
     return " ".join([*([words] if words else []), *(["without", *left_out] if left_out else [])])

@@ -24,7 +24,7 @@ PATH = "/v1/audio-classification"
 
 
 def at_once(until: float) -> Iterator[float]:
-    """Request times: whenever a client is free."""
+    """Request times: as soon as a client is free."""
     while (now := time.monotonic()) < until:
         yield now
 

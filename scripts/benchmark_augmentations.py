@@ -16,7 +16,7 @@ import argparse
 import os
 from collections.abc import Callable
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a thread that waits takes no CPU time
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads must not use CPU time
 
 import torch
 from _measuring import turns
@@ -36,8 +36,8 @@ from hf_audio.training.objective import Places
 
 LABELS = LabelSpace(tuple(f"class {index}" for index in range(11)), MULTI_LABEL)
 BINS, RATE = 128, 16_000
-FRAMES_A_SECOND = 100
-# Shares of patches, of columns and of rows, and what they are called
+FRAMES_PER_S = 100
+# Shares of patches, columns and rows that are dropped, by description
 DROPOUTS = {
     "half of the patches": (0.5, 0.0, 0.0),
     "half of the columns": (0.0, 0.5, 0.0),
@@ -65,7 +65,7 @@ class Batch:
         self.features = torch.randn(size, num_frames, BINS, generator=random) / 2
         self.targets = (torch.rand(size, len(LABELS), generator=random) > 0.8).float()
         self.num_frames = torch.full((size,), num_frames)
-        num_samples = RATE * num_frames // FRAMES_A_SECOND
+        num_samples = RATE * num_frames // FRAMES_PER_S
         self.waveforms = torch.randn(size, num_samples, generator=random) / 10
         self.num_samples = torch.full((size,), num_samples)
         self.step = 0
@@ -99,7 +99,7 @@ def augmentations(num_frames: int) -> dict[str, dict[str, Compose]]:
 
 
 def training(name: str, batch: Batch, dropout: PatchDropout | None = None) -> Callable[[], None]:
-    """One step of training."""
+    """One training step, with patch dropout if it is given."""
     model = model_of(name, batch.features.shape[1]).train()
     loss_of, optimizer = loss_for(LABELS), torch.optim.AdamW(model.parameters(), lr=1e-4)
     if dropout:
@@ -121,18 +121,18 @@ def model_of(name: str, num_frames: int) -> PreTrainedModel:
     return model_class(model_class.config_class(**settings, **LABELS.config_settings))
 
 
-def least_ms(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def minimum_ms(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """CPU time per call of each variant: the minimum over rounds in which all take turns, after a warm-up round."""
-    return {name: 1000 * least_s for name, least_s in turns(ways, rounds, "cpu", min, warm_up=True).items()}
+    return {name: 1000 * minimum_s for name, minimum_s in turns(ways, rounds, "cpu", min, warm_up=True).items()}
 
 
 def print_augmentations(options: argparse.Namespace, batch: Batch) -> None:
     steps = {name: training(name, batch) for name in options.models}
     for of, augments in augmentations(options.num_frames).items():
         ways = {name: augmenting(augment, batch) for name, augment in augments.items()}
-        spent = least_ms({**steps, **ways}, options.rounds)
-        told = ", ".join(f"of {name} {spent[name] / options.batch_size:.2f}" for name in steps)
-        print(f"Of {of}, beside a training step in ms per clip {told}:\n")
+        spent = minimum_ms({**steps, **ways}, options.rounds)
+        told = ", ".join(f"{name} {spent[name] / options.batch_size:.2f}" for name in steps)
+        print(f"Augmentations of {of}. A training step in ms per clip: {told}\n")
         print(f"| augmentation | ms per clip | {' | '.join(steps)} |\n|---|---:|{'---:|' * len(steps)}")
         for name in ways:
             rates = " | ".join(f"{spent[model] / (spent[model] + spent[name]):.2f}" for model in steps)
@@ -148,7 +148,7 @@ def print_patch_dropout(options: argparse.Namespace, batch: Batch) -> None:
     rates: dict[str, list[str]] = {name: [] for name in DROPOUTS}
     for model in models:
         ways = {name: training(model, batch, PatchDropout(*shares)) for name, shares in DROPOUTS.items()}
-        spent = least_ms({"none": training(model, batch), **ways}, options.rounds)
+        spent = minimum_ms({"none": training(model, batch), **ways}, options.rounds)
         for name in DROPOUTS:
             rates[name].append(f"{spent['none'] / spent[name]:.2f}")
     for name, found in rates.items():

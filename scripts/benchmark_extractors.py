@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process is a core, for both ways
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core per process, for both variants
 
 import numpy as np
 import soxr

@@ -27,7 +27,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process is a core, for both ways
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core per process, for all variants
 
 import datasets
 import numpy as np
@@ -65,15 +65,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", type=Path, help="recordings to cut the clips from; default: synthesized clips")
     parser.add_argument("--num_clips", type=int, default=400, help="clips of 3 s (default: %(default)s)")
-    parser.add_argument("--num_processes", type=int, default=1, help="processes of each way (default: %(default)s)")
+    parser.add_argument("--num_processes", type=int, default=1, help="processes per variant (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="rounds of each variant (default: %(default)s)")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: processor time, with one process only")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: CPU time, only with one process")
     parser.add_argument("--stream", metavar="REPO", help="measure streaming of this Hub dataset (HF_ENDPOINT) and stop")
     parser.add_argument("--beside", type=Path, help="checkout of another version: build and read with both, and stop")
     parser.add_argument("--kinds", nargs="+", default=["fbank", "spectrogram", "waveform"], help="with --beside")
     options = parser.parse_args()
     if options.clock == "cpu" and options.num_processes > 1:
-        parser.error("--clock cpu sees this process only: use it with --num_processes 1")
+        parser.error("--clock cpu measures only this process: use it with --num_processes 1")
     torch.set_num_threads(1)
     datasets.disable_progress_bars()
     if options.stream:
@@ -150,23 +150,23 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
     read = turns(readers, options.repeats, clock)
     size = {name: folder_bytes(folder / name) for name in (*builders, "wav")}
 
-    print(f"\n{'':20}{'built, clips/s':>16}{'read, windows/s':>18}{'bytes a clip':>14}")
+    print(f"\n{'':20}{'built, clips/s':>16}{'read, windows/s':>18}{'bytes per clip':>16}")
     for name in builders:
-        print(f"{name:20}{count / built[name]:16.0f}{count / read[name]:18.0f}{size[name] / count:14.0f}")
-    print(f"{'the WAV files':20}{size['wav'] / count:48.0f}")
+        print(f"{name:20}{count / built[name]:16.0f}{count / read[name]:18.0f}{size[name] / count:16.0f}")
+    print(f"{'the WAV files':20}{size['wav'] / count:50.0f}")
     largest, typical = storage_error(paths)
-    print(f"8-bit storage is off by {largest:.4f} at most, {typical:.4f} typically (natural logarithm of energy)\n")
+    print(f"8-bit storage is off by at most {largest:.4f}, RMS {typical:.4f} (natural logarithm of energy)\n")
     for other in ("stock", "stock, cut"):
         report(f"build throughput, ours / {other}", built[other] / built["ours"], "at least 2")
-    report("times real time a core, ours", count * CLIP_S / built["ours"] / processes, "at least 800")
+    report("times real time per core, ours", count * CLIP_S / built["ours"] / processes, "at least 800")
     report("reading rate, ours / stock", read["stock"] / read["ours"], "at least 10")
     report("reading rate, ours / stock, cut", read["stock, cut"] / read["ours"])
     report("bytes, ours / WAV", size["ours"] / size["wav"], "at most 0.1")
     if HUB_SERVER.exists():
         for order, rate in stream_from_own_hub(folder, options.repeats).items():
-            report(f"streamed windows a second, {order}", rate, "at least 1000")
+            report(f"streamed windows per second, {order}", rate, "at least 1000")
     else:
-        print("streaming was not measured: tests/hub_server.py, a Hub on 127.0.0.1, is not here")
+        print("streaming was not measured: tests/hub_server.py, the Hub on 127.0.0.1, is missing")
 
 
 def stock_build(paths: list[Path], folder: Path, processes: int, max_length: int) -> None:
@@ -217,7 +217,7 @@ def our_reader(folder: Path, count: int) -> Callable[[], None]:
     return read
 
 
-def print_stages(paths: list[Path], a_clip: dict[str, float], clock: str) -> None:
+def print_stages(paths: list[Path], s_per_clip: dict[str, float], clock: str) -> None:
     """The time per clip by step, in milliseconds of one process; writing is the rest of the total time."""
     paths = paths[:100]
     fbank, stock = KaldiFbank(), ASTFeatureExtractor(max_length=1024)
@@ -239,10 +239,10 @@ def print_stages(paths: list[Path], a_clip: dict[str, float], clock: str) -> Non
             "encode": lambda: None,
         },
     }
-    print(f"{'ms a clip':20}" + "".join(f"{step:>10}" for step in (*steps["ours"], "write", "all")))
+    print(f"{'ms per clip':20}" + "".join(f"{step:>10}" for step in (*steps["ours"], "write", "all")))
     for name, ways in steps.items():
         spent = [1000 * seconds / len(paths) for seconds in turns(ways, 5, clock).values()]
-        whole = 1000 * a_clip[name]
+        whole = 1000 * s_per_clip[name]
         print(f"{name:20}" + "".join(f"{value:10.2f}" for value in (*spent, max(0.0, whole - sum(spent)), whole)))
 
 

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process is a core, for all ways
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core per process, for all variants
 
 import numpy as np
 import soundfile
@@ -76,7 +76,8 @@ def main() -> None:
         stored, sound = both_sets(Path(folder), options)
         computed = computed_features(sound, KaldiFbank())
         waves = waveform_steps(WAVEFORMS, RATE)
-        ways = {"stored": (stored, ()), "on the device": (computed, ()), "on the device, varied": (computed, waves)}
+        ways = {"stored": (stored, ()), "on the device": (computed, ())}
+        ways["on the device, augmented sound"] = (computed, waves)
         for model in options.model:
             compare(model, ways, options)
 
@@ -117,13 +118,13 @@ def compare(model: str, ways: dict[str, tuple[FeatureDataset, tuple]], options: 
             spent[name].append(seconds_of(model, features, waves, options))
     rates = {name: options.steps * options.batch_size / statistics.median(times) for name, times in spent.items()}
     for name, rate in rates.items():
-        print(f"{model:10} {name:24} {rate:10.1f} clips/s", flush=True)
+        print(f"{model:10} {name:32} {rate:10.1f} clips/s", flush=True)
     for name in list(rates)[1:]:
         report(f"{model}, {name} / stored", rates[name] / rates["stored"])
 
 
 def seconds_of(model: str, features: FeatureDataset, waves: tuple, options: argparse.Namespace) -> float:
-    """Of the timed steps of one training."""
+    """Seconds of the timed steps of one training."""
     is_on_gpu = options.device == "cuda"
     clock = Clock(time.perf_counter if is_on_gpu else time.process_time, is_on_gpu)
     with tempfile.TemporaryDirectory() as folder:

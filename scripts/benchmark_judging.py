@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy is imported: one core
+os.environ["OMP_NUM_THREADS"] = "1"  # one core; NumPy reads this when it is imported
 
 import multiprocessing
 import re
@@ -65,14 +65,14 @@ def main() -> None:
         f"{options.num_draws:,} draws, plain loop {options.plain_draws}; {machine()}\n"
     )
     draws, plain = options.num_draws, options.plain_draws
-    print(f"{'':44}{'processor s':>12}{'ms per draw':>12}{'MB above':>10}")
+    print(f"{'':44}{'CPU s':>12}{'ms per draw':>12}{'added MB':>10}")
     ours = measure("intervals of one model", lambda: intervals_of(scores, draws), draws)
     half = measure("the same, half the draws", lambda: intervals_of(scores, draws // 2), draws // 2)
     loop = measure("plain loop", lambda: plain_intervals(scores, plain), plain)
     short = measure("plain loop without LRAP", lambda: plain_intervals(scores, plain, lrap=False), plain)
-    report("intervals: a draw, plain / ours", loop.s_per_draw / ours.s_per_draw)
-    report("intervals: a draw, plain without LRAP / ours", short.s_per_draw / ours.s_per_draw)
-    report("intervals: memory, all draws / half of them", ours.memory_mb / max(half.memory_mb, 1), "1: flat")
+    report("intervals: time per draw, plain / ours", loop.s_per_draw / ours.s_per_draw)
+    report("intervals: per draw, without LRAP / ours", short.s_per_draw / ours.s_per_draw)
+    report("intervals: memory, all draws / half", ours.memory_mb / max(half.memory_mb, 1), "1")
     for metric in ("f1_macro", "mean_average_precision"):
         compared(scores, metric, draws, plain)
 
@@ -81,7 +81,7 @@ def compared(scores: Scores, metric: str, draws: int, plain: int) -> None:
     named = f"{len(scores.models)} models by {metric}"
     ours = measure(named, lambda: compare(*scores, metric=metric, num_draws=draws), draws)
     loop = measure("plain loop", lambda: plain_comparison(scores, metric, plain), plain)
-    report(f"{metric}: a draw, plain / ours", loop.s_per_draw / ours.s_per_draw)
+    report(f"{metric}: time per draw, plain / ours", loop.s_per_draw / ours.s_per_draw)
 
 
 def made_up(num_clips: int, num_classes: int, num_groups: int, num_models: int) -> Scores:
@@ -167,9 +167,9 @@ def plain_draws(groups: np.ndarray, num_draws: int) -> list[np.ndarray]:
 
 
 def show_coverage(num_sets: int) -> None:
-    """Prints how many 95 % intervals contain the true value, for groups whose clips are all easy or all hard."""
+    """Prints the share of 95 % intervals with the true value, for groups whose clips are similarly hard."""
     truth = redrawn_of(grouped_scores(np.random.default_rng(0), 20_000), by_clip=False).of_all().metrics
-    print(f"95 % intervals of {num_sets} data sets of 10 clips for each group; the share that holds the true value\n")
+    print(f"Share of 95 % intervals with the true value, in {num_sets} data sets of 10 clips per group\n")
     print(f"{'groups':>8}  {'metric':24}{'over groups':>14}{'plain percentiles':>20}{'over clips':>14}")
     for num_groups in (5, 10, 20, 50):
         held = {metric: np.zeros(3) for metric in COVERED}
@@ -186,7 +186,7 @@ COVERED = ("accuracy", "f1_macro", "mean_average_precision")
 
 
 def grouped_scores(random: np.random.Generator, num_groups: int) -> Scores:
-    """One model of 4 classes. Groups are hard or easy, and resemble and contain some classes more often than others."""
+    """Scores of a model for 4 classes. Groups differ in difficulty, class frequencies and bias towards classes."""
     groups = np.repeat(np.arange(num_groups), 10)
     labels = LabelSpace(("a", "b", "c", "d"), SINGLE_LABEL)
     own = random.integers(4, size=num_groups)[groups]

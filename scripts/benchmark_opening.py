@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that it starts
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # inherited by its processes
 
 import datasets
 import numpy as np
@@ -28,7 +28,7 @@ from _measuring import HUB_SERVER, machine
 from hf_audio.config import DataConfig
 from hf_audio.preparation.read_corpora import read_corpus
 
-REPO, SOUND_BYTES, ROWS_A_GROUP, ROWS_A_SPEAKER = "alice/many", 200, 2_500, 9
+REPO, SOUND_BYTES, ROWS_PER_GROUP, ROWS_PER_SPEAKER = "alice/many", 200, 2_500, 9
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def rows(count: int) -> bytes:
     columns = {
         "audio": [{"bytes": random.bytes(SOUND_BYTES), "path": None} for _ in range(count)],
         "label": [row % 3 for row in range(count)],
-        "speaker_id": [row // ROWS_A_SPEAKER for row in range(count)],
+        "speaker_id": [row // ROWS_PER_SPEAKER for row in range(count)],
     }
     features = {
         "audio": datasets.Audio(),
@@ -74,7 +74,7 @@ def rows(count: int) -> bytes:
         "speaker_id": datasets.Value("int32"),
     }
     file = io.BytesIO()
-    pq.write_table(pa.table(columns, datasets.Features(features).arrow_schema), file, row_group_size=ROWS_A_GROUP)
+    pq.write_table(pa.table(columns, datasets.Features(features).arrow_schema), file, row_group_size=ROWS_PER_GROUP)
     return file.getvalue()
 
 

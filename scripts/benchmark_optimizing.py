@@ -32,12 +32,12 @@ from hf_audio.training import AudioTrainer, Classification, training_arguments
 FRAMES, BINS, NUM_CLASSES = 298, 128, 11
 WARM_UP_STEPS = 3
 WAYS = {
-    "none of them": {},
+    "none": {},
     "--layer_decay 0.75": {"layer_decay": 0.75},
     "--lr_schedule one_cycle": {"lr_schedule": "one_cycle"},
     "--ema_decay 0.999": {"ema_decay": 0.999},
     "--balanced_sampling full": {"balanced_sampling": "full"},
-    "--unfreeze_epochs, the head alone": {"unfreeze_epochs": 1000.0},
+    "--unfreeze_epochs, only the head": {"unfreeze_epochs": 1000.0},
 }
 
 
@@ -72,16 +72,16 @@ def main() -> None:
     turns = [{name: timed(options, features, way) for name, way in WAYS.items()} for _ in range(options.repeats)]
     print(f"{options.model}, batches of {options.batch_size}, {options.device}, torch {torch.__version__}")
     for name in WAYS:
-        ratios = [turn[name][0] / turn["none of them"][0] for turn in turns]
+        ratios = [turn[name][0] / turn["none"][0] for turn in turns]
         found = [turn[name] for turn in turns]
         milliseconds = 1000 * statistics.median(seconds for seconds, _, _ in found) / options.steps
         print(
             f"ratio {statistics.median(ratios):5.2f} ({min(ratios):.2f} to {max(ratios):.2f})   {milliseconds:8.1f} ms "
-            f"a step, {found[0][1] / 1e6:6.1f} MB beside the weights   {name}"
+            f"per step, {found[0][1] / 1e6:6.1f} MB more   {name}"
         )
-    renewals = [turn["none of them"][2] for turn in turns]
+    renewals = [turn["none"][2] for turn in turns]
     if any(renewals):
-        print(f"ratio {statistics.median(renewals):5.2f} of an epoch: norms measured again, per mean of --swa_epochs")
+        print(f"ratio {statistics.median(renewals):5.2f} of an epoch: batch norm statistics after --swa_epochs")
 
 
 def windows_of_noise(number: int) -> FeatureDataset:
@@ -98,8 +98,10 @@ def windows_of_noise(number: int) -> FeatureDataset:
 
 
 def timed(options: argparse.Namespace, features: FeatureDataset, way: dict) -> tuple[float, int, float]:
-    """Seconds of the timed steps, bytes that are kept beside the weights, and what measuring norms again takes of an
-    epoch, 0 where there are none."""
+    """Seconds of the timed steps, bytes of averaged weights, and the time to recompute batch norm statistics.
+
+    The last is relative to an epoch, and 0 without batch norm.
+    """
     clock = Clock(options.device == "cuda")
     with tempfile.TemporaryDirectory() as folder:
         arguments = training_arguments(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy is imported: one core
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # one core; NumPy reads it at import
 
 import multiprocessing
 import re
@@ -30,7 +30,7 @@ from hf_audio.judging.judged_clips import JudgedClips
 from hf_audio.judging.page import write_page
 from hf_audio.judging.report import judge
 
-WINDOWS, CLIPS_OF_A_GROUP, WINDOW_S = 3, 4, 10.0
+WINDOWS, CLIPS_PER_GROUP, WINDOW_S = 3, 4, 10.0
 
 
 def main() -> None:
@@ -40,14 +40,14 @@ def main() -> None:
     parser.add_argument("--num_draws", type=int, default=1_000, help="bootstrap samples (default: %(default)s)")
     options = parser.parse_args()
     print(f"{options.num_classes} classes, {options.num_draws:,} draws; {machine()}\n")
-    print(f"{'clips':>10}{'processor s':>14}{'MB above':>10}{'page MB':>10}")
+    print(f"{'clips':>10}{'CPU s':>14}{'added MB':>10}{'page MB':>10}")
     found = {}
     for num_clips in (options.num_clips // 4, options.num_clips):
         judged = made_up(num_clips, options.num_classes)
         found[num_clips] = measured(judged, options.num_draws)
         print(f"{num_clips:>10,}{found[num_clips][0]:>14.1f}{found[num_clips][1]:>10.0f}{found[num_clips][2]:>10.2f}")
     (few, _, _), (many, _, _) = found.values()
-    report("processor's seconds, all clips / a quarter", many / few, "4 or less")
+    report("CPU time, all clips / a quarter", many / few, "4 or less")
 
 
 def made_up(num_clips: int, num_classes: int) -> JudgedClips:
@@ -61,7 +61,7 @@ def made_up(num_clips: int, num_classes: int) -> JudgedClips:
     clips = pa.table(
         {
             "clip_id": [f"{number}.wav" for number in numbers],
-            "group": [f"song {number // (2 * CLIPS_OF_A_GROUP)}" for number in numbers],
+            "group": [f"song {number // (2 * CLIPS_PER_GROUP)}" for number in numbers],
             "split": np.where(numbers % 2, "test", "validation").tolist(),
             "duration_s": np.full(len(numbers), WINDOWS * WINDOW_S),
             "genre": [f"genre {number}" for number in random.integers(10, size=len(numbers))],

@@ -65,7 +65,7 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=3, help="rounds of each variant (default: %(default)s)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: both")
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # a measurement in a process of its own
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # a measurement in a separate process
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.one:
@@ -97,26 +97,26 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
     ours, dropped = (
         {name: statistics.median(turn[name] for turn in turns) for name in turns[0]} for turns in found.values()
     )
-    half, what = num_windows / 2, "windows a second"
-    until_half_s, of_them_cpu_s = half / dropped["windows_a_second"], half / dropped["windows_a_cpu_second"]
+    half, what = num_windows / 2, "windows per second"
+    until_half_s, of_them_cpu_s = half / dropped["windows_per_s"], half / dropped["windows_per_cpu_s"]
     for name, value in {
         "seconds to open the dataset": ours["open_s"],
         "seconds to the first batch of an epoch": ours["start_s"],
         "seconds to the next batch at half the epoch": ours["half_s"],
-        "the same, read and dropped (reckoned)": until_half_s,
+        "the same, read and dropped (computed)": until_half_s,
         "the same, seconds of CPU time": of_them_cpu_s,
-        f"{what}, ours": ours["windows_a_second"],
-        f"{what}, datasets' shuffle": dropped["windows_a_second"],
-        f"{what} of CPU time, ours": ours["windows_a_cpu_second"],
-        f"{what} of CPU time, datasets' shuffle": dropped["windows_a_cpu_second"],
+        f"{what}, ours": ours["windows_per_s"],
+        f"{what}, datasets' shuffle": dropped["windows_per_s"],
+        f"{what} of CPU time, ours": ours["windows_per_cpu_s"],
+        f"{what} of CPU time, datasets' shuffle": dropped["windows_per_cpu_s"],
         "peak memory, MB, ours": ours["memory_mb"],
         "peak memory, MB, datasets' shuffle": dropped["memory_mb"],
     }.items():
         print(f"{name:50}{value:10.1f}")
     print()
     report("seconds until half the epoch, ours / dropped", ours["half_s"] / until_half_s, "below 0.1")
-    report("windows/s, ours / datasets' shuffle", ours["windows_a_second"] / dropped["windows_a_second"], "at least 1")
-    report("the same by CPU time", ours["windows_a_cpu_second"] / dropped["windows_a_cpu_second"], "at least 1")
+    report("windows/s, ours / datasets' shuffle", ours["windows_per_s"] / dropped["windows_per_s"], "at least 1")
+    report("the same by CPU time", ours["windows_per_cpu_s"] / dropped["windows_per_cpu_s"], "at least 1")
 
 
 def ask(way: str, environment: dict[str, str], **settings: Any) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def rate(batches: Callable[[], Iterator[Any]], num_rated: int) -> dict[str, floa
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     status = Path("/proc/self/status").read_text()
     memory_mb = int(status.partition("VmHWM:")[2].split()[0]) / 1024
-    rates = {"windows_a_second": count * BATCH / wall, "windows_a_cpu_second": count * BATCH / cpu}
+    rates = {"windows_per_s": count * BATCH / wall, "windows_per_cpu_s": count * BATCH / cpu}
     return {**rates, "memory_mb": memory_mb}
 
 
@@ -232,7 +232,7 @@ def read_by_several(folder: Path, num_windows: int, world_size: int) -> None:
     sizes = ", ".join(f"{len(share):,}" for share in shares)
     print(
         f"{world_size} processes read {sizes} windows in {time.perf_counter() - start:.0f} s: "
-        f"{'every window once' if once else 'WINDOWS ARE MISSING OR COME TWICE'}",
+        f"{'every window once' if once else 'WINDOWS ARE MISSING OR READ TWICE'}",
         flush=True,
     )
     shutil.rmtree(built)

@@ -31,7 +31,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process is a core
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core per process
 
 import numpy as np
 import psutil
@@ -65,11 +65,11 @@ PARTS = ("memory", "processes", "index", "long", "rates")
 TIMES = 10
 NUM_SOUNDS = 100
 LONG_H, SONG_S, NUM_SONGS = 10.0, 270.0, 40
-SAMPLES_A_SECOND = 10
+SAMPLES_PER_S = 10
 RATE_WINDOW_S, RATE_FILE_S, RATE_FILES, FEW_FILES = 10.0, 30.0, 80, 10
 FORMATS = ("wav", "flac", "ogg", "mp3")
 KINDS = ("fbank", "spectrogram", "waveform", "classical")
-# Hours of sound, and in what files they come. IRMAS: 6,705 clips of 3 s and 2,874 of 5 to 20 s (about 17 s each). FMA
+# Hours of sound, and the file format. IRMAS: 6,705 clips of 3 s and 2,874 of 5 to 20 s (about 17 s each). FMA
 # full: 106,574 tracks, 343 days (Defferrard et al. 2017). AudioSet: 2,084,320 clips of 10 s (Gemmeke et al. 2017).
 LARGE_CORPORA = {"IRMAS": (19.2, "wav"), "FMA full": (8232.0, "mp3"), "AudioSet": (5790.0, "flac")}
 
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--num_rows", type=int, default=1_000_000, help="rows of the index (default: %(default)s)")
     parser.add_argument("--num_classes", type=int, default=50, help="classes of the index (default: %(default)s)")
     parser.add_argument("--data_dir", type=Path, help="recordings to measure rates and bytes with")
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # a measurement in a process of its own
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # a measurement in a separate process
     options = parser.parse_args()
     if options.one:
         ONE[options.one[0]](Path(options.one[1]), json.loads(options.one[2]))
@@ -104,7 +104,7 @@ def main() -> None:
         if "long" in parts:
             measure_long(root)
         if "rates" in parts:
-            reckon(measure_rates(root, options.data_dir))
+            print_costs(measure_rates(root, options.data_dir))
 
 
 def write_corpora(root: Path, num_clips: int) -> None:
@@ -118,7 +118,7 @@ def write_corpora(root: Path, num_clips: int) -> None:
 
 
 def measure_memory(root: Path) -> None:
-    """Peak memory of building, of an epoch of batches, and of a streamed one, of both corpora."""
+    """Peak memory of building, of an epoch of batches, and of a streamed epoch, for both corpora."""
     peaks: dict[str, list[float]] = {}
     for size in ("1", str(TIMES)):
         for what, settings in (("build", {"num_workers": 1}), ("read", {}), ("stream", {"streaming": True})):
@@ -135,7 +135,7 @@ def measure_memory(root: Path) -> None:
 
 
 def measure_long(root: Path) -> None:
-    """Peak memory of one process, with one recording of ten hours among short ones, and with whole songs as windows."""
+    """Peak memory of one process with a recording of ten hours among short ones, and with songs as windows."""
     minute = np.concatenate([made_up_piece(seed) for seed in range(round(60 / CLIP_S))]).clip(-1, 1)
     for number in range(NUM_SONGS):
         write_minutes(root / "songs" / "ab"[number % 2] / f"{number}.wav", minute, SONG_S / 60)
@@ -163,7 +163,7 @@ def measure_processes(root: Path, repeats: int) -> None:
             shutil.rmtree(root / f"features-{TIMES}", ignore_errors=True)
             found.append(watched("build", root / str(TIMES), {"num_workers": workers})[0])
     one, two = (statistics.median(found) for found in seconds.values())
-    print(f"seconds to build, one process {one:.1f}, two {two:.1f}; turns {seconds}")
+    print(f"seconds to build: {one:.1f} with one process, {two:.1f} with two; turns {seconds}")
     report("efficiency of two processes over one", one / (2 * two), "at least 0.85")
     print(flush=True)
 
@@ -171,16 +171,16 @@ def measure_processes(root: Path, repeats: int) -> None:
 def watched(what: str, corpus: Path, settings: dict) -> tuple[float, float]:
     """Runs one measurement in a separate process: the seconds that it prints, and its peak memory in bytes."""
     command = [sys.executable, __file__, "--one", what, str(corpus), json.dumps(settings)]
-    environment = os.environ | {"HF_HOME": str(corpus.parent / "hf_home")}  # gone with the corpora
+    environment = os.environ | {"HF_HOME": str(corpus.parent / "hf_home")}  # deleted with the corpora
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     peak, tree = 0, psutil.Process(process.pid)
     while process.poll() is None:
         held = 0
         for one in [tree, *_children(tree)]:
-            with contextlib.suppress(OSError, psutil.Error):  # it may just have ended
+            with contextlib.suppress(OSError, psutil.Error):  # the process may have ended
                 held += anonymous_bytes(one.pid)
         peak = max(peak, held)
-        time.sleep(1 / SAMPLES_A_SECOND)
+        time.sleep(1 / SAMPLES_PER_S)
     if process.returncode:
         sys.exit(f"error: measuring {what} of {corpus.name} x failed with exit code {process.returncode}")
     return float(process.stdout.read().split()[-1]), float(peak)
@@ -225,9 +225,9 @@ def read_one(corpus: Path, settings: dict) -> None:
 
 
 def measure_index(root: Path, num_rows: int, num_classes: int) -> None:
-    """Seconds and peak memory of an index from its rows to the plan of a build; recordings are neither there nor read.
+    """Time and peak memory of an index from its rows to the plan of a build. The recordings do not exist.
 
-    At the end it is written as that of a feature set, and read and checked as an untrusted one is.
+    At the end it is written like that of a feature dataset, and read with the checks of an untrusted one.
     """
     (root / "index").mkdir()
     seconds, peak = watched("index", root / "index", {"num_rows": num_rows, "num_classes": num_classes})
@@ -236,7 +236,7 @@ def measure_index(root: Path, num_rows: int, num_classes: int) -> None:
 
 
 def index_one(folder: Path, settings: dict) -> None:
-    """Each stage's seconds of processor time go to a file, the sum to standard output."""
+    """Writes the CPU time of each stage to a file, and prints their sum."""
     num_rows, num_classes, stages = settings["num_rows"], settings["num_classes"], {}
 
     @contextlib.contextmanager
@@ -291,46 +291,46 @@ def build(corpus: Path, folder: Path, features: hf_audio.FeatureConfig, num_work
 def measure_rates(root: Path, data_dir: Path | None) -> dict[tuple[str, str], tuple[float, float]]:
     """Multiples of real time per core, and bytes per second of sound, by format and kind."""
     found = {}
-    print(f"{'times real time a core':24}" + "".join(f"{kind:>14}" for kind in KINDS))
+    print(f"{'times real time per core':24}" + "".join(f"{kind:>14}" for kind in KINDS))
     for name in FORMATS:
         write_recordings(root / name / "all", RATE_FILES, name, data_dir)
         write_recordings(root / name / "few", FEW_FILES, name, data_dir)
         for kind in KINDS:
             settings = hf_audio.FeatureConfig(features=kind, window_s=RATE_WINDOW_S)
-            build(root / name / "few", root / f"warm-{name}-{kind}", settings)  # libraries load and compile
+            build(root / name / "few", root / f"warm-{name}-{kind}", settings)  # loads and compiles libraries
             which, num_files = ("few", FEW_FILES) if kind == "classical" else ("all", RATE_FILES)
             folder, start = root / f"rates-{name}-{kind}", time.process_time()
             build(root / name / which, folder, settings)
             spent, sound_s = time.process_time() - start, num_files * RATE_FILE_S
             found[name, kind] = (sound_s / spent, folder_bytes(folder / "data") / sound_s)
         print(f"{name:24}" + "".join(f"{found[name, kind][0]:14.0f}" for kind in KINDS), flush=True)
-    print(f"{'bytes a second of sound':24}" + "".join(f"{found['wav', kind][1]:14.0f}" for kind in KINDS) + "\n")
+    print(f"{'bytes per s of sound':24}" + "".join(f"{found['wav', kind][1]:14.0f}" for kind in KINDS) + "\n")
     return found
 
 
 def write_recordings(folder: Path, count: int, suffix: str, data_dir: Path | None) -> None:
     """Stereo files of RATE_FILE_S in two classes."""
-    pieces_a_file = round(RATE_FILE_S / CLIP_S)
-    total = count * pieces_a_file
+    pieces_per_file = round(RATE_FILE_S / CLIP_S)
+    total = count * pieces_per_file
     pieces = recorded_pieces(data_dir, total) if data_dir else (made_up_piece(seed) for seed in itertools.count())
     pieces = itertools.islice(itertools.cycle(itertools.islice(pieces, 200)), total)
     for number in range(count):
-        sound = np.concatenate(list(itertools.islice(pieces, pieces_a_file)))
+        sound = np.concatenate(list(itertools.islice(pieces, pieces_per_file)))
         path = folder / "ab"[number % 2] / f"{number}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, np.stack([sound, 0.8 * sound], axis=1).clip(-1, 1), FILE_RATE)
 
 
-def reckon(rates: dict[tuple[str, str], tuple[float, float]]) -> None:
+def print_costs(rates: dict[tuple[str, str], tuple[float, float]]) -> None:
     """The cost of each large corpus by kind of feature, in windows of 10 s."""
     print("| corpus | hours | kind | core-hours | GB | windows of 10 s | shards |")
     print("|---|---:|---|---:|---:|---:|---:|")
     for corpus, (hours, name) in LARGE_CORPORA.items():
         for kind in KINDS:
-            rate, bytes_a_second = rates[name, kind]
+            rate, bytes_per_s = rates[name, kind]
             windows = hours * 3600 / RATE_WINDOW_S
-            cells = (f"{hours / rate:,.1f}", f"{hours * 3600 * bytes_a_second / 1e9:,.1f}", f"{windows:,.0f}")
-            shards = 8 * -(-windows // (8 * windows_in_a_shard(round(bytes_a_second * RATE_WINDOW_S))))
+            cells = (f"{hours / rate:,.1f}", f"{hours * 3600 * bytes_per_s / 1e9:,.1f}", f"{windows:,.0f}")
+            shards = 8 * -(-windows // (8 * windows_in_a_shard(round(bytes_per_s * RATE_WINDOW_S))))
             print(f"| {corpus} | {hours:,.0f} | {kind} | {' | '.join(cells)} | {shards:,.0f} |")
 
 

@@ -33,7 +33,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that it starts
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # inherited by its processes
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as hf-audio does, for --windows
 
 import numpy as np
@@ -61,7 +61,7 @@ class Turn(NamedTuple):
     """Measurements of clients and a service."""
 
     rate: float
-    rate_per_processor_s: float
+    rate_per_cpu_s: float
     median_s: float
     p99_s: float
     num_errors: int
@@ -169,11 +169,11 @@ def turns_of(
 
 
 def print_table(found: dict[tuple[str, str], Turn]) -> None:
-    titles = f"{'answers/s':>12}{'per processor s':>18}{'median ms':>12}{'p99 ms':>10}{'errors':>8}"
-    print(f"{'':14}{'asked':>26}{titles}")
+    titles = f"{'answers/s':>12}{'per CPU s':>18}{'median ms':>12}{'p99 ms':>10}{'errors':>8}"
+    print(f"{'':14}{'requests':>26}{titles}")
     for (name, how), turn in found.items():
         times = f"{1000 * turn.median_s:>12.1f}{1000 * turn.p99_s:>10.1f}"
-        print(f"{name:14}{how:>26}{turn.rate:>12.1f}{turn.rate_per_processor_s:>18.1f}{times}{turn.num_errors:>8.0f}")
+        print(f"{name:14}{how:>26}{turn.rate:>12.1f}{turn.rate_per_cpu_s:>18.1f}{times}{turn.num_errors:>8.0f}")
 
 
 def print_ratios(found: dict[tuple[str, str], Turn], few: str, many: str, at_random: tuple[str, ...]) -> None:
@@ -181,15 +181,15 @@ def print_ratios(found: dict[tuple[str, str], Turn], few: str, many: str, at_ran
     print()
     for name in (UNBATCHED, ONE_BY_ONE):
         other = found[name, many]
-        rate, processor = batched.rate / other.rate, batched.rate_per_processor_s / other.rate_per_processor_s
-        print(f"ratio {rate:.2f} in answers/s, {processor:.2f} per processor s: {BATCHED} / {name}, {many}")
+        rate, processor = batched.rate / other.rate, batched.rate_per_cpu_s / other.rate_per_cpu_s
+        print(f"ratio {rate:.2f} in answers/s, {processor:.2f} per CPU s: {BATCHED} / {name}, {many}")
     for how in (many, *at_random):
         ratio = found[BATCHED, how].p99_s / single.p99_s
         print(f"ratio {ratio:.2f} in p99: {BATCHED}, {how} / {UNBATCHED}, {few}")
     mean_s = max(CLIENTS) / batched.rate
     print(
-        f"\n{many} who ask again at once wait {1000 * mean_s:.0f} ms on average, whatever serves them at that rate: "
-        f"{mean_s / single.median_s:.1f} times what one client waits"
+        f"\nAt this rate, {many} that send their next request at once wait {1000 * mean_s:.0f} ms on average: "
+        f"{mean_s / single.median_s:.1f} times as long as one client"
     )
 
 
@@ -220,7 +220,7 @@ def measure_windows(model: str, duration_s: float) -> None:
     predictor = load_model(model).predictor
     sound = 0.1 * np.random.default_rng(0).normal(size=round(duration_s * predictor.sample_rate)).astype(np.float32)
     window = predictor.windows.cut(sound)[0]
-    print(f"processor ms per window, {machine()}\n\n{'windows':>8}{'one core':>12}{f'{usable_cores()} cores':>12}")
+    print(f"CPU ms per window, {machine()}\n\n{'windows':>8}{'one core':>12}{f'{usable_cores()} cores':>12}")
     for size in BATCH_SIZES:
         costs_ms = []
         for threads in (1, usable_cores()):
@@ -251,7 +251,7 @@ def measure_load(process: psutil.Process, address: tuple[str, str], recording: P
     slope = np.polyfit(np.array(times)[late] / 60, np.array(memory)[late], 1)[0]
     errors = found["errors"] or "none"
     print(f"{len(found['seconds'])} answers in {seconds / 60:g} minutes, errors: {errors}, {machine()}")
-    print(f"memory {memory[0]:.0f} MB at first, {memory[-1]:.0f} MB at last, {slope:+.2f} MB per minute after warm-up")
+    print(f"memory {memory[0]:.0f} MB at the start, {memory[-1]:.0f} MB at the end, {slope:+.2f} MB/min after warm-up")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import threading
 import time
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that it starts
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # inherited by its processes
 
 from _measuring import HUB_SERVER, folder_bytes, machine, write_clips
 
@@ -51,7 +51,7 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
         (folder / "wav" / f"class{number % 8}").mkdir(exist_ok=True)
         path.rename(folder / "wav" / f"class{number % 8}" / path.name)
     print(f"{machine()}\n{len(paths)} WAV files, {source / 1e6:.0f} MB\n")
-    print("|  | CPU s | seconds | MB uploaded | most MB on disk | MB of memory |\n|---|---:|---:|---:|---:|---:|")
+    print("|  | CPU s | seconds | MB uploaded | peak disk, MB | memory, MB |\n|---|---:|---:|---:|---:|---:|")
     hub = Hub.start(folder / "hub")
     for way in WAYS:
         hub.log.clear()

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process is a core, for both ways
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core per process, for all variants
 
 import datasets
 import pyarrow as pa
@@ -48,7 +48,7 @@ from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.data.recordings import in_turn
 from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
-REPO, ROWS_A_FILE, ROWS_A_GROUP = "alice/recordings", 200, 50
+REPO, ROWS_PER_FILE, ROWS_PER_GROUP = "alice/recordings", 200, 50
 WAYS = ("stock", "stock, kept", "stock, cut", "ours")
 
 
@@ -56,9 +56,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", type=Path, help="recordings to cut the clips from; default: synthesized clips")
     parser.add_argument("--num_clips", type=int, default=400, help="clips of 3 s (default: %(default)s)")
-    parser.add_argument("--num_processes", type=int, default=1, help="processes of each way (default: %(default)s)")
+    parser.add_argument("--num_processes", type=int, default=1, help="processes per variant (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds of each variant (default: %(default)s)")
-    parser.add_argument("--way", nargs=2, metavar=("WAY", "CLIPS"), help="one turn of one way (HF_ENDPOINT), and stop")
+    parser.add_argument("--way", nargs=2, metavar=("WAY", "CLIPS"), help="only one turn of a variant (HF_ENDPOINT)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     datasets.disable_progress_bars()
@@ -99,12 +99,13 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
         way: {name: statistics.median(turn[name] for turn in turns) for name in turns[0]}
         for way, turns in found.items()
     }
-    print(f"{'':12}{'clips/s':>10}{'CPU ms a clip':>15}{'peak memory, MB':>18}{'peak disk, MB':>15}{'kept, MB':>10}")
+    heads = f"{'clips/s':>10}{'CPU ms per clip':>17}{'peak memory, MB':>18}{'peak disk, MB':>15}{'result, MB':>12}"
+    print(f"{'':12}{heads}")
     for way in WAYS:
         its = medians[way]
         print(
-            f"{way:12}{options.num_clips / its['wall_s']:10.0f}{1000 * its['cpu_s'] / options.num_clips:15.2f}"
-            f"{its['memory_mb']:18.0f}{its['disk_mb']:15.1f}{its['kept_mb']:10.1f}"
+            f"{way:12}{options.num_clips / its['wall_s']:10.0f}{1000 * its['cpu_s'] / options.num_clips:17.2f}"
+            f"{its['memory_mb']:18.0f}{its['disk_mb']:15.1f}{its['kept_mb']:12.1f}"
         )
     print()
     for other in WAYS[:3]:
@@ -116,21 +117,22 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
     ours = medians["ours"]
     report("peak disk / features", ours["disk_mb"] / ours["kept_mb"], "about 2")
     report("peak disk / recordings", 1e6 * ours["disk_mb"] / num_bytes, "below 1")
-    report("seconds until a killed build goes on", medians["resumed"]["until_next_s"], "a few")
+    report("seconds until a killed build resumes", medians["resumed"]["until_next_s"], "a few")
 
 
 def push(hub: Any, paths: list[Path]) -> tuple[list[str], int]:
     """The clips as Parquet files of the Hub: their addresses, and their bytes."""
     files, kind = {}, pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    for first in range(0, len(paths), ROWS_A_FILE):
-        rows = [{"bytes": path.read_bytes(), "path": path.name} for path in paths[first : first + ROWS_A_FILE]]
+    for first in range(0, len(paths), ROWS_PER_FILE):
+        rows = [{"bytes": path.read_bytes(), "path": path.name} for path in paths[first : first + ROWS_PER_FILE]]
         table = pa.table({"audio": pa.array(rows, kind), "label": [row % 2 for row in range(len(rows))]})
         features = datasets.Features({"audio": datasets.Audio(), "label": datasets.ClassLabel(names=["a", "b"])})
         file = io.BytesIO()
-        pq.write_table(table.cast(features.arrow_schema), file, row_group_size=ROWS_A_GROUP)
-        files[f"data/train-{first // ROWS_A_FILE:05d}-of-{-(-len(paths) // ROWS_A_FILE):05d}.parquet"] = file.getvalue()
+        pq.write_table(table.cast(features.arrow_schema), file, row_group_size=ROWS_PER_GROUP)
+        number, num_files = first // ROWS_PER_FILE, -(-len(paths) // ROWS_PER_FILE)
+        files[f"data/train-{number:05d}-of-{num_files:05d}.parquet"] = file.getvalue()
     commit = hub.create("datasets", REPO, files).resolve().oid
-    addresses = [f"hf://datasets/{REPO}@{commit}/{name}" for name in files for _ in range(ROWS_A_FILE)]
+    addresses = [f"hf://datasets/{REPO}@{commit}/{name}" for name in files for _ in range(ROWS_PER_FILE)]
     return addresses[: len(paths)], sum(map(len, files.values()))
 
 
@@ -163,7 +165,7 @@ def measured(run: Callable[[], object], places: list[Path]) -> dict[str, float]:
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     done.set()
     kept = sum(map(folder_bytes, places))
-    status = Path("/proc/self/status").read_text()  # getrusage counts the process that this one was started from, too
+    status = Path("/proc/self/status").read_text()  # getrusage would include the process that started this one
     memory_kb = int(status.partition("VmHWM:")[2].split()[0])
     sizes = {"memory_mb": memory_kb / 1024, "disk_mb": max(peak[0], kept) / 1e6, "kept_mb": kept / 1e6}
     return {"wall_s": wall, "cpu_s": cpu, **sizes}
@@ -207,13 +209,13 @@ def ours(addresses: list[str], folder: Path, processes: int) -> None:
 
 def clips_of(addresses: list[str]) -> Iterator[Clip]:
     for number, address in enumerate(addresses):
-        place = {"audio_row": number % ROWS_A_FILE, "audio_field": "audio"}
+        place = {"audio_row": number % ROWS_PER_FILE, "audio_field": "audio"}
         yield Clip(address, ("ab"[number % 2],), str(number), str(number), split="train", **place)
 
 
 def until_next(addresses: list[str], folder: Path) -> float:
     """Seconds from the start of a build that was stopped after half of its pieces until it decodes a recording."""
-    build, sounds, left = pieces.PieceBuilder.build, in_turn.sounds, [max(1, len(addresses) // ROWS_A_GROUP // 2)]
+    build, sounds, left = pieces.PieceBuilder.build, in_turn.sounds, [max(1, len(addresses) // ROWS_PER_GROUP // 2)]
     came: list[float] = []
 
     def some(self: Any, piece: Any, told: Any) -> None:
@@ -228,7 +230,7 @@ def until_next(addresses: list[str], folder: Path) -> float:
             raise KeyboardInterrupt
         yield
 
-    # a row group is a piece; all of it is put back, for other builds in this process
+    # a piece is a row group; restores all, for other builds in this process
     with mock.patch.object(pieces, "PIECE_BYTES", 1):
         with mock.patch.object(pieces.PieceBuilder, "build", some), contextlib.suppress(KeyboardInterrupt):
             ours(addresses, folder, 1)

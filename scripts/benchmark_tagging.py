@@ -22,9 +22,7 @@ from __future__ import annotations
 import argparse
 import os
 
-os.environ.setdefault(
-    "OMP_WAIT_POLICY", "PASSIVE"
-)  # as hf-audio does: threads that wait leave the core to those that read
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in hf-audio: waiting threads leave the core to those that read
 
 import re
 import resource
@@ -124,10 +122,10 @@ def compare(name: str, model: str, paths: list[str], repeats: int) -> None:
         "hf_audio": lambda: ours(tagger, paths),
         "stock": lambda: stock(classifier, tagger, paths),
     }
-    found = {way: run() for way, run in ways.items()}  # warms up, too
+    found = {way: run() for way, run in ways.items()}  # also a warm-up
     difference = max(np.abs(found["hf_audio"][path] - found["stock"][path]).max() for path in paths)
     if difference > LARGEST_DIFFERENCE:
-        sys.exit(f"The two ways give other scores: they differ by {difference:.2g}")
+        sys.exit(f"The two variants give different scores: they differ by {difference:.2g}")
     batches = [tagger.prepared(path).inputs for path in paths]
     joint = {key: torch.cat([one[key] for one in batches]) for key in batches[0]}
     parts = zip(*(values.split(tagger.predictor.batch_size) for values in joint.values()), strict=True)
@@ -137,12 +135,12 @@ def compare(name: str, model: str, paths: list[str], repeats: int) -> None:
     seconds = sum(soundfile.info(path).duration for path in paths)
     windows = len(next(iter(joint.values())))
     print(f"{name}: {len(paths)} files, {seconds:.0f} s, {windows} windows, {repeats} turns, {machine()}\n")
-    print(f"{'':10}{'s of sound per s':>20}{'per processor s':>20}")
+    print(f"{'':10}{'s of sound per s':>20}{'per CPU s':>20}")
     for way, (wall_s, processor_s) in times.items():
         print(f"{way:10}{seconds / wall_s:>20.1f}{seconds / processor_s:>20.1f}")
     (own, own_processor), (theirs, theirs_processor) = times["hf_audio"], times["stock"]
-    print(f"ratio {theirs / own:.2f} in time, {theirs_processor / own_processor:.2f} in the processor's time")
-    print(f"share {times['forward'][0] / own:.0%} of the time is the model's forward")
+    print(f"ratio {theirs / own:.2f} in time, {theirs_processor / own_processor:.2f} in CPU time")
+    print(f"share {times['forward'][0] / own:.0%} of the time is the model's forward pass")
 
 
 def ours(tagger: Tagger, paths: list[str]) -> dict[str, np.ndarray]:
@@ -192,11 +190,11 @@ def measure_memory(model: str, folder: Path, hours: float) -> None:
     flags = ["tag", str(path), "--model", model, "--format", "csv", "--output", str(folder / "tags.csv")]
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", script, *flags], check=True, stdout=subprocess.PIPE, text=True)
-    most_kb = int(re.search(r"VmHWM:\s+(\d+)", done.stdout)[1])  # getrusage would count this process, before it forked
+    peak_kb = int(re.search(r"VmHWM:\s+(\d+)", done.stdout)[1])  # getrusage would include this process before the fork
     rows = len((folder / "tags.csv").read_text().splitlines()) - 1
     print(
-        f"{hours:g} h in {time.perf_counter() - started:.0f} s, {processor_s(resource.RUSAGE_CHILDREN):.0f} s of the "
-        f"processor, at most {most_kb / 1024:.0f} MB of memory, {rows} rows, {machine()}"
+        f"{hours:g} h in {time.perf_counter() - started:.0f} s, {processor_s(resource.RUSAGE_CHILDREN):.0f} s of CPU "
+        f"time, peak memory {peak_kb / 1024:.0f} MB, {rows} rows, {machine()}"
     )
 
 
@@ -209,7 +207,7 @@ def measure_start(model: str, path: str, repeats: int) -> None:
         "import transformers.modeling_utils": ("import transformers.modeling_utils",),
         "hf-audio tag": (command, "tag", path, "--model", model),
     }
-    print(f"medians of {repeats}, {machine()}\n\n{'':36}{'seconds':>10}{'of the processor':>20}")
+    print(f"medians of {repeats}, {machine()}\n\n{'':36}{'seconds':>10}{'CPU s':>20}")
     ways = {name: lambda argv=argv: run_to_end(argv) for name, argv in processes.items()}
     for name, (wall_s, processor_s) in turns(ways, repeats, of=resource.RUSAGE_CHILDREN).items():
         print(f"{name:36}{wall_s:>10.2f}{processor_s:>20.2f}")
@@ -230,9 +228,9 @@ def measure_listening(name: str, model: str, folder: Path, seconds: float) -> No
     heard = list(listen(tagger, settings, file_in_real_time(str(folder / "a.wav"))))
     behind_ms = [1000 * one.behind_s for one in heard]
     print(
-        f"{name}: {len(heard)} windows, {sum(one.num_skipped for one in heard)} skipped; behind by "
-        f"{statistics.median(behind_ms):.0f} ms (median), {np.quantile(behind_ms, 0.99):.0f} ms (99 of 100), "
-        f"{max(behind_ms):.0f} ms (largest); {machine()}"
+        f"{name}: {len(heard)} windows, {sum(one.num_skipped for one in heard)} skipped; latency "
+        f"{statistics.median(behind_ms):.0f} ms (median), {np.quantile(behind_ms, 0.99):.0f} ms (99th percentile), "
+        f"{max(behind_ms):.0f} ms (maximum); {machine()}"
     )
 
 

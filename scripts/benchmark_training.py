@@ -59,7 +59,7 @@ from hf_audio.models.presets import AST_PRESETS, NETWORKS
 LABELS = LabelSpace(tuple(f"class {index}" for index in range(11)), SINGLE_LABEL)
 STOCK_FRAMES, FRAMES, BINS = 1024, 298, 128
 CLIP_SAMPLES = 3 * 16_000
-NUM_CLIPS = 64  # different ones; they are used again and again
+NUM_CLIPS = 64  # different clips, which repeat
 WARM_UP_STEPS = 3
 SHARE_BATCHES = (32, 128, 256)
 MODELS = ("ast-base", "ast-tiny", "ast-mini", "cnn", "cnn-concert", "lstm")
@@ -71,8 +71,8 @@ class Speed:
 
     clips_per_s: float
     step_ms: float
-    peak_gb: float  # of the GPU's memory, or on the CPU of the process's, without what libraries take
-    data_wait: float  # share of the time in which the next batch was waited for
+    peak_gb: float  # memory of the GPU, or of the process on the CPU, without that of libraries
+    data_wait: float  # share of the time spent waiting for the next batch
 
 
 class Clips(Dataset):
@@ -130,12 +130,12 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default_device = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", choices=("cpu", "cuda"), default=default_device, help="default: %(default)s")
-    parser.add_argument("--bf16", action="store_true", help="mixed precision, for both ways")
+    parser.add_argument("--bf16", action="store_true", help="mixed precision, for both variants")
     parser.add_argument("--model", choices=MODELS, default="ast-base", help="default: %(default)s, of 86 M weights")
     parser.add_argument("--batch_size", type=int, default=32, help="clips per step (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=20, help="timed steps (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds of each variant (default: %(default)s)")
-    parser.add_argument("--compile", action="store_true", help="torch.compile, for both ways")
+    parser.add_argument("--compile", action="store_true", help="torch.compile, for both variants")
     parser.add_argument("--compile_backend", default="inductor", help="of torch.compile (default: %(default)s)")
     parser.add_argument("--num_workers", type=int, help="data loader processes (default: none on the CPU, else 8)")
     parser.add_argument(
@@ -287,8 +287,8 @@ def compare(what: str, options: argparse.Namespace, stock_way, our_way) -> None:
     )
     for name, speed in ((f"stock, {STOCK_FRAMES} frames", stock), (f"ours, {FRAMES} frames", ours)):
         print(
-            f"{what:<10} {name:<20} {speed.clips_per_s:8.1f} clips/s, {speed.step_ms:8.1f} ms a step, "
-            f"{100 * speed.data_wait:4.1f} % of it waiting for data, peak {speed.peak_gb:.2f} GB"
+            f"{what:<10} {name:<20} {speed.clips_per_s:8.1f} clips/s, {speed.step_ms:8.1f} ms per step, "
+            f"{100 * speed.data_wait:4.1f} % waiting for data, peak {speed.peak_gb:.2f} GB"
         )
     print(f"ratio {what}, clips per second: {ours.clips_per_s / stock.clips_per_s:.2f}")
     print(f"ratio {what}, memory: {stock.peak_gb / ours.peak_gb:.2f}", flush=True)

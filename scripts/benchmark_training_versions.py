@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parents[1]
 
 def train(model_name: str, batch_size: int, steps: int, bf16: bool) -> float:
     """Clips per second of CPU time, by whichever version of hf_audio Python finds."""
-    sys.path.pop(0)  # this file's folder: the other version's scripts are found by PYTHONPATH
+    sys.path.pop(0)  # this file's folder, so that the other version's scripts are found by PYTHONPATH
     import benchmark_training as training
     import torch
     import transformers
@@ -36,9 +36,9 @@ def train(model_name: str, batch_size: int, steps: int, bf16: bool) -> float:
     from hf_audio.models.presets import AST_PRESETS
     from hf_audio.training import AudioTrainer, training_arguments
 
-    dataset_of = wherever("FeatureDataset", "data.loading.features_dataset", "data.features_dataset")
-    encode_features = wherever("encode_features", "gray_images", "grey_pictures", "data.picture_storage")
-    fbank = wherever("KaldiFbank", "kinds._kaldi_fbank", "kinds.fbank", "features.fbank")
+    dataset_of = first_found("FeatureDataset", "data.loading.features_dataset", "data.features_dataset")
+    encode_features = first_found("encode_features", "gray_images", "grey_pictures", "data.picture_storage")
+    fbank = first_found("KaldiFbank", "kinds._kaldi_fbank", "kinds.fbank", "features.fbank")
     AST_PRESETS["smallest"] = SMALLEST
 
     class Clock(transformers.TrainerCallback):
@@ -74,8 +74,8 @@ def train(model_name: str, batch_size: int, steps: int, bf16: bool) -> float:
     return steps * batch_size / (clock.times_s[1] - clock.times_s[0])
 
 
-def wherever(name: str, *modules: str) -> Any:
-    """What is called so in the first of these modules that this version has."""
+def first_found(name: str, *modules: str) -> Any:
+    """The object of this name, from the first of these modules that has it in this version."""
     for module in modules:
         try:
             return getattr(importlib.import_module(f"hf_audio.{module}"), name)
@@ -86,8 +86,10 @@ def wherever(name: str, *modules: str) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("before", nargs="?", help="checkout of the other version; none measures this one alone")
-    parser.add_argument("--model", default="cnn-concert", help="smallest: our own work (default: %(default)s)")
+    parser.add_argument("before", nargs="?", help="checkout of the other version; default: measure only this one")
+    parser.add_argument(
+        "--model", default="cnn-concert", help="a preset, or smallest for overhead (default: %(default)s)"
+    )
     parser.add_argument("--batch_size", type=int, default=16, help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=40, help="timed steps (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds (default: %(default)s)")

@@ -1,11 +1,11 @@
-"""Augmentations of waveforms beside what two libraries take for the same, in one run on this machine.
+"""Compare the speed of waveform augmentations with the same ones of two libraries, in one run.
 
     pip install torch-audiomentations audiomentations
     python scripts/benchmark_waveform_libraries.py
 
-A batch of windows waits in memory; all are timed once in each round, in turns, and a figure is the median of the
-rounds, in CPU time of the process per window. An augmentation is its draw and its application to every window. What
-they cost a training step is told by benchmark_augmentations.py.
+Windows are in memory. Everything is timed once per round, in turns. Figures are the median over rounds, in CPU time of
+the process per window. The time of an augmentation includes drawing and applying it to every window. The cost relative
+to a training step is measured by benchmark_augmentations.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a thread that waits takes no CPU time
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads must not use CPU time
 
 import numpy as np
 import soundfile
@@ -30,7 +30,7 @@ from hf_audio.errors import InputError, clear_errors
 from hf_audio.terminal import show
 
 RATE = 16_000
-# What is the same in both libraries: our name, torch-audiomentations' class and audiomentations', with settings
+# Corresponding augmentations by our name: the classes of torch-audiomentations and audiomentations, with settings
 PAIRS = {
     "gain": (("Gain", {}), ("Gain", {})),
     "polarity": (("PolarityInversion", {}), ("PolarityInversion", {})),
@@ -40,7 +40,7 @@ PAIRS = {
     "band pass": (("BandPassFilter", {}), ("BandPassFilter", {})),
     "pitch": (("PitchShift", {"sample_rate": RATE}), ("PitchShift", {})),
     "stretch": (None, ("TimeStretch", {})),
-    # torch-audiomentations 0.12 reads files by torchaudio.info, which torchaudio 2.11 no longer has
+    # torch-audiomentations 0.12 reads files with torchaudio.info, which torchaudio 2.11 no longer has
     "reverb, recorded": (None, ("ApplyImpulseResponse", {"ir_path": None})),
 }
 
@@ -55,7 +55,7 @@ def parse_options() -> argparse.Namespace:
 
 
 def ours(windows: torch.Tensor) -> dict[str, Callable[[], object]]:
-    """Draw and application of each, with its example settings."""
+    """Our augmentations, which draw and apply, with their example settings."""
     targets, num_frames = torch.zeros(len(windows), 1), torch.full((len(windows),), windows.shape[1])
     steps_done = iter(range(1 << 30))
 
@@ -73,7 +73,7 @@ def ours(windows: torch.Tensor) -> dict[str, Callable[[], object]]:
 
 
 def theirs(windows: torch.Tensor, room: str) -> tuple[dict[str, Callable[[], object]], dict[str, Callable[[], object]]]:
-    """The same by torch-audiomentations, a batch at once, and by audiomentations, window by window.
+    """The same by torch-audiomentations, per batch, and by audiomentations, per window.
 
     Raises:
         InputError: one of them is not installed.
@@ -94,14 +94,14 @@ def theirs(windows: torch.Tensor, room: str) -> tuple[dict[str, Callable[[], obj
 
 
 def medians_ms(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """CPU time of each per call, the median over rounds in which all take turns, after one that does not count."""
+    """CPU time per call of each: the median over rounds in which all take turns, after a warm-up round."""
     return {name: 1000 * median_s for name, median_s in turns(ways, rounds, "cpu", warm_up=True).items()}
 
 
 def main() -> None:
     options = parse_options()
     torch.set_num_threads(options.threads)
-    warnings.simplefilter("ignore")  # of libraries
+    warnings.simplefilter("ignore")  # of the libraries
     samples = round(options.window_s * RATE)
     windows = 0.1 * torch.randn(options.batch_size, samples, generator=torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""scripts/ablate.py: each trick beside the baseline, over seeds and folds; what fails is said and stops nothing."""
+"""scripts/ablate.py compares tricks with the baseline over seeds and folds. A failed run does not stop the others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUICK = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to"
 
 @pytest.fixture
 def ablation(monkeypatch):
-    """The module that counts and draws."""
+    """The module that aggregates and plots results."""
     monkeypatch.syspath_prepend(ROOT / "scripts")
     import _ablation
 
@@ -44,11 +44,11 @@ def recordings(tmp_path) -> Path:
 
 @pytest.fixture
 def ablate(ablation, monkeypatch, forks, tmp_path, capsys):
-    """Runs the script here, and each recipe in a process of its own, which is not imported again; what it printed."""
+    """Runs the script in this process and each recipe in a fork; gives exit code, output and the recipes' flags."""
     started = []
 
     def launched(command, check, **options):
-        """As accelerate's launcher runs a recipe, or kills it where the flags say so."""
+        """Replaces accelerate's launcher. It kills seed 1 once, if a file named kill exists."""
         assert command[1:3] == ["-m", "accelerate.commands.launch"] and RECIPE in command
         flags = command[command.index(RECIPE) + 1 :]
         started.append(flags)
@@ -76,7 +76,7 @@ def ablate(ablation, monkeypatch, forks, tmp_path, capsys):
     return run
 
 
-def test_tricks_are_compared_run_by_run_and_go_on_after_a_kill(ablate, recordings, tmp_path, capsys):
+def test_tricks_are_compared_per_run_and_resumed_after_a_kill(ablate, recordings, tmp_path, capsys):
     (tmp_path / "tricks.yaml").write_text(
         "baseline: {mixup_alpha: 0}\nfocal: {loss: focal}\nwrong: {los: focal}\n"
         "late: {loss: family, families: none.yaml}\nboth: [focal, equal]\nequal: {class_weights: balanced}\n"
@@ -91,7 +91,7 @@ def test_tricks_are_compared_run_by_run_and_go_on_after_a_kill(ablate, recording
     assert "2 tricks and the baseline, 2 runs each: 6 runs in runs" in told
     code, printed, started = ablate(*job)
     assert code == 1 and "2 of 3 tricks failed: wrong, late" in printed
-    assert len(started) == 4, "the baseline's second, two of focal, the first of late"
+    assert len(started) == 4, "seed 1 of the baseline, both seeds of focal, seed 0 of late"
     table = (tmp_path / "runs" / "ablation.md").read_text()
     assert table in printed + "\n"
     assert "failed: Unknown setting" in table or "failed: Unknown flag" in table
@@ -119,10 +119,10 @@ def test_tricks_are_compared_run_by_run_and_go_on_after_a_kill(ablate, recording
     assert len(list(written_rows(tmp_path / "runs" / "runs.csv"))) == 4
     assert (tmp_path / "runs" / "ablation.svg").read_text().startswith("<?xml") and "focal" in printed
     features = {path.parent for path in (tmp_path / "runs" / "features").rglob("manifest.json")}
-    assert len(features) == 1, "built once for all"
+    assert len(features) == 1, "the runs share one feature set"
 
     code, again, started = ablate(*job)
-    assert (code, again.split("\n")[-8:]) == (1, printed.split("\n")[-8:]) and len(started) == 1, "what failed alone"
+    assert (code, again.split("\n")[-8:]) == (1, printed.split("\n")[-8:]) and len(started) == 1, "only the failed run"
     with pytest.raises(InputError, match="baseline/seed-0 holds another run, which differs in: weight_decay"):
         ablate(*job, "--weight_decay", "0.3")
 
@@ -162,7 +162,7 @@ def tricks_of(ablation, scores, speeds=(10.0, 10.0, 10.0), busy=(0.0, 0.0, 0.0))
     return found
 
 
-def test_differences_are_paired_and_speeds_of_a_busy_machine_are_marked(ablation):
+def test_differences_are_paired_and_speeds_on_a_busy_machine_are_marked(ablation):
     tricks = tricks_of(ablation, {"baseline": [0.5, 0.7, 0.6], "a*b": [0.55, 0.76, 0.64]})
     line = ablation.line_of(tricks[1], tricks[0], "accuracy")
     assert line.difference == pytest.approx(0.05) and line.error == pytest.approx(0.01 / math.sqrt(3))
@@ -182,7 +182,7 @@ def test_differences_are_paired_and_speeds_of_a_busy_machine_are_marked(ablation
     assert "nan" not in ablation.as_csv(alone, ["accuracy"])
 
 
-def test_what_others_do_meanwhile_is_counted(ablation):
+def test_cpu_time_of_other_programs_is_measured(ablation):
     measured = ablation.OtherWork()
     share = measured.share()
     assert share is None or 0 <= share <= 1.5
@@ -200,7 +200,7 @@ def test_what_others_do_meanwhile_is_counted(ablation):
         ("a: {seed: 3}", "--seed of a is set by this script for each run"),
     ],
 )
-def test_a_file_of_tricks_that_cannot_be_is_one_sentence(ablate, tmp_path, text, sentence):
+def test_an_invalid_file_of_tricks_is_refused(ablate, tmp_path, text, sentence):
     (tmp_path / "t.yaml").write_text(text)
     with pytest.raises(InputError, match=sentence):
         ablate("--tricks", "t.yaml")
@@ -218,7 +218,7 @@ def test_a_file_of_tricks_that_cannot_be_is_one_sentence(ablate, tmp_path, text,
         (("--num_epochs", "3"), "Unknown flag '--num_epochs'"),
     ],
 )
-def test_flags_that_do_not_fit_are_refused_at_once(ablate, recordings, tmp_path, flags, sentence):
+def test_unsuitable_flags_are_refused_at_once(ablate, recordings, tmp_path, flags, sentence):
     (tmp_path / "t.yaml").write_text("focal: {loss: focal}")
     with pytest.raises(InputError, match=sentence):
         ablate("--tricks", "t.yaml", *flags, "--data_dir", str(recordings))
@@ -234,6 +234,6 @@ def test_folds_are_drawn_for_every_seed(ablation, recordings, monkeypatch):
     assert list(places) == [("3", "1"), ("3", "2"), ("4", "1"), ("4", "2")]
     assert places["4", "2"] == ["--seed=4", "--num_folds=2", "--fold=2"]
     keys = [runs.decides_features(flags) for flags in places.values()]
-    assert keys[0] == keys[2] != keys[1] == keys[3], "features of a fold are those of every seed"
+    assert keys[0] == keys[2] != keys[1] == keys[3], "all seeds of a fold share its features"
     assert runs.decides_features(["--loss=focal", *places["3", "1"]]) == keys[0]
     assert runs.decides_features(["--num_mel_bins=32", *places["3", "1"]]) not in keys

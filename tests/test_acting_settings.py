@@ -1,4 +1,4 @@
-"""A setting that would do nothing is an error that says what to do, and reports hold what acted."""
+"""A setting without effect is an error that says what to do. Reports contain the settings that had an effect."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
 REENTRANT = ["--gradient_checkpointing", "--gradient_checkpointing_kwargs", '{"use_reentrant": true}']
 
 
-def test_optimizers_and_schedules_that_are_there_are_taken():
+def test_supported_optimizers_and_schedules_are_accepted():
     for flags in (
         "--optim sgd --optim_args momentum=0.9",
         "--adam_beta1 0.8",
@@ -41,7 +41,7 @@ def test_optimizers_and_schedules_that_are_there_are_taken():
 
 
 def test_each_training_argument_has_one_role():
-    """A new transformers with a new argument fails here: someone must say what it does."""
+    """Fails if a new release of transformers adds an argument: then give it a role."""
     fields = [field.name for field in dataclasses.fields(TrainingArguments)]
     roles = [
         *argument_roles.DECISIVE_ARGUMENTS,
@@ -54,7 +54,7 @@ def test_each_training_argument_has_one_role():
 
 
 @pytest.mark.parametrize("name", sorted(argument_roles.REFUSED_ARGUMENTS))
-def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(name):
+def test_training_arguments_without_effect_are_refused_even_at_their_default(name):
     default = {field.name: field.default for field in dataclasses.fields(TrainingArguments)}[name]
     for value in (str(default), "1"):
         with pytest.raises(InputError) as error:
@@ -140,7 +140,7 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         ),
     ],
 )
-def test_what_would_do_nothing_or_cannot_be_is_one_sentence_before_anything_is_read(argv, sentence):
+def test_invalid_settings_and_those_without_effect_are_refused_before_reading(argv, sentence):
     with pytest.raises(InputError, match=sentence):
         parse_recipe(VALUES, argv=argv)
 
@@ -171,7 +171,7 @@ def stored_features(folder):
     ],
     ids=" ".join,
 )
-def test_a_stored_dataset_takes_nothing_that_is_of_recordings(flags, tmp_path):
+def test_settings_of_recordings_are_refused_with_a_stored_dataset(flags, tmp_path):
     stored = stored_features(tmp_path)
     with pytest.raises(InputError, match=f"{flags[0]} would do nothing here: a stored --dataset already has"):
         parse_recipe(VALUES, argv=["--dataset", stored, *flags])
@@ -180,7 +180,7 @@ def test_a_stored_dataset_takes_nothing_that_is_of_recordings(flags, tmp_path):
         parse_recipe(VALUES, argv=["--dataset", stored, "--config", str(tmp_path / "c.yaml"), *flags[2:]])
 
 
-def test_a_report_holds_what_acted(tmp_path):
+def test_a_report_contains_the_settings_that_had_an_effect(tmp_path):
     of_recordings = reported_settings(parse_recipe(VALUES, argv=[]))
     assert of_recordings["corpus"]["corpus"] == "irmas" and of_recordings["mixing"]["mix_labels"] == 3
     assert "lora_alpha" not in of_recordings["model"] and "mixup_labels" not in of_recordings["augment"]
@@ -197,7 +197,7 @@ def test_a_report_holds_what_acted(tmp_path):
     assert whole["split"] == {"train_fraction": 1.0}
 
 
-def test_scripts_ask_the_same():
+def test_scripts_check_their_settings_too():
     groups = (hf_audio.DataConfig, hf_audio.MixingConfig)
     with pytest.raises(InputError, match="--mix_seed would do nothing here: mixing is off"):
         hf_audio.parse_settings(*groups, values={}, argv=["--mix_seed", "3"])
@@ -219,7 +219,7 @@ def test_scripts_ask_the_same():
         ({"split": "random", "fold": "1"}, "--fold 1 is an official fold"),
     ],
 )
-def test_each_group_checks_its_own_values_when_it_is_made(settings, sentence):
+def test_each_group_checks_its_values_when_created(settings, sentence):
     with pytest.raises(InputError, match=sentence):
         hf_audio.DataConfig(**settings)
     with pytest.raises(InputError, match=sentence):
@@ -239,14 +239,14 @@ def test_each_group_checks_its_own_values_when_it_is_made(settings, sentence):
         (VALUES, ["--mask_fraction", "1"], "Unknown flag '--mask_fraction': it is for pretraining, .* with labels"),
     ],
 )
-def test_pretraining_and_classical_models_check_theirs_too(values, flags, sentence):
+def test_pretraining_and_classical_models_check_their_settings_too(values, flags, sentence):
     with pytest.raises(InputError, match=sentence):
         parse_recipe(values, argv=flags)
 
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory) -> dict[str, str]:
-    """What says of two trained models what they are; weights are not needed to refuse what they cannot be."""
+    """Configs and extractors of two trained models, without weights: refusing settings needs none."""
     folder = tmp_path_factory.mktemp("checkpoints")
     extractor = ASTFeatureExtractor()
     configs = {"ast": ASTConfig(), "cnn": SpectrogramCNNConfig(num_labels=2)}
@@ -288,14 +288,14 @@ def checkpoints(tmp_path_factory) -> dict[str, str]:
         (["--lora_rank", "4", "--freeze", "backbone"], "--freeze would do nothing here: --lora_rank trains only"),
     ],
 )
-def test_a_model_that_cannot_be_is_told_before_features_are_built(flags, sentence, tmp_path, checkpoints, hub):
+def test_impossible_models_are_refused_before_features_are_built(flags, sentence, tmp_path, checkpoints, hub):
     flags = [checkpoints.get(flag, flag) for flag in flags]
     with pytest.raises(InputError, match=sentence):
         recipe = parse_recipe({"output_dir": str(tmp_path)}, argv=["--data_dir", str(tmp_path / "nothing"), *flags])
         hf_audio.prepare_features(recipe)
 
 
-def test_a_license_that_the_hub_does_not_know_is_refused_before_anything_is_trained():
+def test_a_license_unknown_to_the_hub_is_refused_before_training():
     assert parse_recipe({"output_dir": "x"}, argv=["--license", "CC BY-NC 4.0"]).hub.license == "cc-by-nc-4.0"
     with pytest.raises(InputError, match="is not a license that the Hub knows: did you mean 'apache"):
         parse_recipe({"output_dir": "x"}, argv=["--license", "aapche-2.0"])
@@ -303,10 +303,10 @@ def test_a_license_that_the_hub_does_not_know_is_refused_before_anything_is_trai
         parse_recipe({"output_dir": "x"}, argv=["--license", "ours alone, ask us"])
 
 
-def test_every_number_of_transformers_arguments_is_checked():
-    """Of those that a run here takes: one that cannot be ends in a sentence, not hours later in a stack trace."""
+def test_every_number_in_transformers_arguments_is_checked():
+    """An invalid value of any accepted flag is refused at once, instead of failing after hours of training."""
     roles = {*argument_roles.DECISIVE_ARGUMENTS, *argument_roles.BATCH_ARGUMENTS, *argument_roles.MACHINE_ARGUMENTS}
-    roles -= {"local_rank"}  # torch's own launcher sets it
+    roles -= {"local_rank"}  # set by torch's launcher
     numbers = {
         one.name for one in dataclasses.fields(TrainingArguments) if "int" in str(one.type) or "float" in str(one.type)
     }
@@ -318,7 +318,7 @@ def test_every_number_of_transformers_arguments_is_checked():
             )
 
 
-def test_a_classical_model_takes_no_flags_of_networks():
+def test_flags_of_networks_are_refused_with_a_classical_model():
     recipe = parse_recipe(CLASSICAL_MODEL, argv=["--seed", "3", "--report_to", "none"])
     assert recipe.training.seed == 3
     for flags in (
@@ -333,7 +333,7 @@ def test_a_classical_model_takes_no_flags_of_networks():
         parse_recipe(CLASSICAL_MODEL, argv=["--network_features", "x"])
 
 
-def test_pretraining_takes_no_flags_of_heads_and_of_the_other_objective():
+def test_pretraining_refuses_flags_of_heads_and_of_other_objectives():
     with pytest.raises(InputError, match="--shuffle_fraction would do nothing here: it only applies to --obj"):
         parse_recipe(PRETRAINING, argv=["--shuffle_fraction", "0.2"])
     with pytest.raises(InputError, match="--class_weights would do nothing here: pretraining uses no labels"):
@@ -344,11 +344,11 @@ def test_pretraining_takes_no_flags_of_heads_and_of_the_other_objective():
         parse_recipe(PRETRAINING, argv=["--metric_for_best_model", "f1_macro"])
 
 
-def test_networks_that_cannot_recompute_say_so_before_anything_is_built():
+def test_networks_without_gradient_checkpointing_refuse_it_before_building():
     from hf_audio import prepare_features
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # nothing but the sentence is to be read
+        warnings.simplefilter("error")  # the error is the only output
         recipe = parse_recipe(
             {"output_dir": "x", "data_dir": "/nowhere"}, argv=["--model", "lstm", "--gradient_checkpointing"]
         )

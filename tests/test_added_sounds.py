@@ -1,4 +1,4 @@
-"""Backgrounds and impulse responses are read from where settings say, and never from what is tested on."""
+"""Backgrounds and impulse responses are read from the given places, and never from test recordings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read(config, data=MINE, manifest=MANIFEST, stored=False):
 
 @pytest.fixture(scope="module")
 def esc50(tmp_path_factory):
-    """Ten clips of ESC-50 in its own layout, one of them broken."""
+    """Ten clips in the layout of ESC-50. One is broken."""
     root = test_esc50.make_tree(tmp_path_factory.mktemp("esc50"), categories=1)
     for number, path in enumerate(sorted(root.rglob("*.wav"))):
         soundfile.write(path, tone(300.0 + 100 * number, 3000).numpy(), 8000)
@@ -45,7 +45,7 @@ def esc50(tmp_path_factory):
     return root
 
 
-def test_a_corpus_is_a_background_under_its_license(esc50, caplog):
+def test_a_corpus_can_be_a_background_and_its_license_is_reported(esc50, caplog):
     pool = read({"background": "esc50", "background_dir": str(esc50)}).background
     assert (pool.name, pool.license, pool.num_recordings) == ("ESC-50", "CC BY-NC 3.0", 9)
     assert pool.seconds == pytest.approx(9 * 3000 / 8000, abs=0.1) and pool.lengths.tolist() == [6000] * 9
@@ -54,14 +54,14 @@ def test_a_corpus_is_a_background_under_its_license(esc50, caplog):
     assert repr(again) == repr(pool) and str(esc50) not in repr(pool)
 
 
-def test_what_of_a_large_background_is_left_out_is_said(esc50, caplog, monkeypatch):
+def test_what_is_left_out_of_a_large_background_is_reported(esc50, caplog, monkeypatch):
     monkeypatch.setattr("hf_audio.preparation.added_sounds.MAX_POOL_S", 1.0)
     pool = read({"background": "esc50", "background_dir": str(esc50)}).background
     assert f"esc50: {pool.num_recordings} of 10 recordings are used, chosen at random" in caplog.text
     assert pool.num_recordings < 9
 
 
-def test_a_folder_is_a_background_or_rooms(esc50, tmp_path):
+def test_a_folder_can_be_backgrounds_or_impulse_responses(esc50, tmp_path):
     pool = read({"background": str(esc50)}).background
     assert (pool.license, pool.num_recordings) == ("", 9) and str(esc50.parent) not in repr(pool)
     late = np.zeros(RATE, dtype=np.float32)
@@ -89,12 +89,12 @@ def test_a_folder_is_a_background_or_rooms(esc50, tmp_path):
         ({"impulse_responses": "sythetic"}, MINE, "expected a folder of recordings or synthetic"),
     ],
 )
-def test_what_is_not_there_or_tested_on_is_refused(config, data, sentence, esc50):
+def test_missing_and_tested_recordings_are_refused(config, data, sentence, esc50):
     with pytest.raises(InputError, match=sentence):
         read(config | ({"background_dir": str(esc50)} if "esc50" in config.values() else {}), data)
 
 
-def test_a_failed_download_names_the_flag_of_backgrounds(monkeypatch, tmp_path):
+def test_a_failed_download_error_names_the_flag_for_backgrounds(monkeypatch, tmp_path):
     def fails(*args):
         raise InputError("ESC-50 could not be downloaded; give its folder as --data_dir")
 
@@ -104,7 +104,7 @@ def test_a_failed_download_names_the_flag_of_backgrounds(monkeypatch, tmp_path):
         read({"background": "esc50"})
 
 
-def test_recordings_of_the_set_itself_are_refused_wherever_they_are_named(esc50):
+def test_recordings_of_the_trained_corpus_are_refused_under_any_path(esc50):
     own = DataConfig(data_dir=str(esc50))
     for folder in (esc50, esc50 / "ESC-50-master" / "audio", esc50.parent):
         with pytest.raises(InputError, match="test recordings would be used in training"):
@@ -115,7 +115,7 @@ def test_recordings_of_the_set_itself_are_refused_wherever_they_are_named(esc50)
             read({"background": "esc50", "background_dir": str(esc50)}, MINE, made_of, stored)
 
 
-def test_of_a_corpus_with_a_train_split_of_its_own_only_that_is_a_background(tmp_path):
+def test_only_the_official_train_split_of_the_trained_corpus_is_a_background(tmp_path):
     root = corpus_trees.gtzan_tree(tmp_path)
     clips = list(rows_of(corpus_named("gtzan").index(root)))
     of_training = [clip for clip in clips if clip.split == "train"]
@@ -128,7 +128,7 @@ def test_of_a_corpus_with_a_train_split_of_its_own_only_that_is_a_background(tmp
         read(settings, DataConfig(corpus="gtzan", data_dir=str(root), split="random"))
 
 
-def test_what_a_sample_rate_does_not_have_is_refused_before_features_are_built():
+def test_settings_beyond_the_sample_rate_are_refused_before_building():
     codec = WaveformAugmentConfig(wave_codec_probability=0.5, wave_codec_names=["opus"])
     require_added_sounds(codec, MINE, FeatureConfig(features="waveform"))
     with pytest.raises(InputError, match="--wave_codec_names opus cannot encode sound at 22050 Hz"):
@@ -153,13 +153,13 @@ def test_what_a_sample_rate_does_not_have_is_refused_before_features_are_built()
         (["--wave_speed_ratio", "1", "2"], "--wave_speed_probability is 0: give it too"),
     ],
 )
-def test_settings_without_what_they_need_are_refused(argv, sentence):
+def test_settings_that_need_another_setting_are_refused_without_it(argv, sentence):
     with pytest.raises(InputError, match=sentence):
         parse_recipe({"output_dir": "runs/x", "features": "waveform"}, argv=argv)
 
 
 class Heard(torch.nn.Module):
-    """A model that keeps what it hears."""
+    """A model that stores its inputs."""
 
     config = SimpleNamespace(metadata=None, head=None)
 
@@ -176,7 +176,7 @@ def features(tones, tmp_path_factory):
     return features
 
 
-def test_training_hears_augmented_waveforms_normalized_again_and_two_processes_hear_what_one_does(features):
+def test_augmented_waveforms_are_normalized_and_independent_of_the_batch_division(features):
     examples = example_waveform_augmentations()
     names = ("speed", "pitch", "noise", "reverb, synthetic", "mp3", "effect fade")
     config = {name: value for one in names for name, value in examples[one].items()}
@@ -189,7 +189,7 @@ def test_training_hears_augmented_waveforms_normalized_again_and_two_processes_h
     objective.attach(model)
     together = objective.losses(model, objective.collator(rows), Places(0, 3, range(8)))
     (heard, mask), longest = model.heard, max(row["num_frames"] for row in rows)
-    assert (mask.sum(dim=1) < longest).all(), "faster is shorter"
+    assert (mask.sum(dim=1) < longest).all(), "a higher speed makes windows shorter"
     for window, own in zip(heard, mask.bool(), strict=True):
         assert not window[~own].any() and window[own].std() == pytest.approx(1, abs=1e-3)
     halves = [

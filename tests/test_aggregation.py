@@ -1,4 +1,4 @@
-"""From windows to clips: each way against plain loops, weights of windows, and settings that would not act."""
+"""Aggregating windows to clips: each method against plain loops, window weights, and settings without effect."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hf_audio.metrics import average_per_clip
 
 
 def judged_clips(task: str, *, num_clips: int = 30, most: int = 5, seed: int = 0, telling: float = 0.3) -> JudgedClips:
-    """Clips of 1 to `most` windows, of which each tells of the classes with a probability of `telling` only."""
+    """Clips of 1 to `most` windows. Each window is informative with probability `telling`."""
     random, labels = np.random.default_rng(seed), LabelSpace(("a", "b", "c"), task)
     if labels.is_multi_label:
         targets = (random.random((num_clips, 3)) < 0.4).astype(np.float32)
@@ -66,7 +66,7 @@ def attention(logits: np.ndarray, of) -> np.ndarray:
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize(("task", "of"), [(SINGLE_LABEL, softmax_of), (MULTI_LABEL, expit)])
-def test_each_way_is_that_of_a_plain_loop(aggregation: str, task: str, of) -> None:
+def test_each_aggregation_equals_a_plain_loop(aggregation: str, task: str, of) -> None:
     judged = judged_clips(task)
     if aggregation == "sum_normalized" and task == SINGLE_LABEL:
         with pytest.raises(InputError, match="use mean_probability"):
@@ -80,7 +80,7 @@ def test_each_way_is_that_of_a_plain_loop(aggregation: str, task: str, of) -> No
         np.testing.assert_allclose(found.sum(axis=1), 1)
 
 
-def test_mean_logits_is_what_reports_have() -> None:
+def test_mean_logits_equals_the_aggregation_of_reports() -> None:
     judged = judged_clips(MULTI_LABEL)
     clips = average_per_clip(judged.window_logits, judged.targets[judged.clip_of_window], judged.clip_of_window)
     assert clip_probabilities(judged).tolist() == judged.labels.probabilities(clips.logits).tolist()
@@ -101,9 +101,9 @@ def test_a_window_of_double_weight_counts_like_two(aggregation: str) -> None:
     np.testing.assert_allclose(found, clip_probabilities(copied, aggregation), atol=1e-12)
 
 
-def test_weights_of_0_leave_windows_out_of_every_way() -> None:
+def test_windows_of_weight_0_have_no_effect() -> None:
     judged = judged_clips(MULTI_LABEL, most=3)
-    judged.window_logits[1::2] += 40  # these would decide everything
+    judged.window_logits[1::2] += 40  # they would dominate
     first = np.diff(judged.clip_of_window, prepend=-1) > 0
     alone = judged.labels.probabilities(judged.window_logits[first])
     for aggregation in ("mean_probability", "attention"):
@@ -111,7 +111,7 @@ def test_weights_of_0_leave_windows_out_of_every_way() -> None:
         np.testing.assert_allclose(found, alone, atol=1e-12)
 
 
-def test_sharpness_goes_from_the_mean_to_the_maximum_and_is_found_on_validation() -> None:
+def test_sharpness_ranges_from_mean_to_maximum_and_is_fitted_on_validation() -> None:
     judged = judged_clips(MULTI_LABEL, num_clips=400, telling=0.3)
     mean, largest = clip_probabilities(judged, "mean_probability"), clip_probabilities(judged, "max")
     np.testing.assert_allclose(clip_probabilities(judged, "attention", sharpness=0.0), mean, atol=1e-12)
@@ -125,7 +125,7 @@ def test_sharpness_goes_from_the_mean_to_the_maximum_and_is_found_on_validation(
     assert fit_sharpness(judged_clips(MULTI_LABEL, most=1)) == 0
 
 
-def test_what_an_aggregation_is_told_comes_of_validation() -> None:
+def test_settings_of_an_aggregation_are_fitted_on_validation() -> None:
     judged = judged_clips(MULTI_LABEL, num_clips=200)
     assert fitted_settings("attention", judged) == {"sharpness": fit_sharpness(judged)}
     (threshold,) = fitted_settings("vote", judged).values()
@@ -137,7 +137,7 @@ def test_what_an_aggregation_is_told_comes_of_validation() -> None:
     assert clip_probabilities(judged, "vote", **fitted_settings("vote", judged)).shape == (200, 3)
 
 
-def test_windows_vote_by_their_own_thresholds() -> None:
+def test_windows_vote_with_a_threshold_per_class() -> None:
     judged = judged_clips(MULTI_LABEL)
     found = clip_probabilities(judged, "vote", vote_thresholds=np.array([0.0, 1.0, 0.5]))
     counts, mean = np.bincount(judged.clip_of_window), clip_probabilities(judged, "mean_probability")
@@ -161,7 +161,7 @@ def test_windows_vote_by_their_own_thresholds() -> None:
         ({"aggregation": "attention", "sharpness": -1.0}, "sharpness of -1.0"),
     ],
 )
-def test_settings_that_would_not_act_are_refused(settings: dict, said: str) -> None:
+def test_settings_without_effect_are_refused(settings: dict, said: str) -> None:
     judged = judged_clips(MULTI_LABEL)
     if np.ndim(settings.get("window_weights")) == 0 and "window_weights" in settings:
         settings = {**settings, "window_weights": np.full(len(judged.window_logits), settings["window_weights"])}

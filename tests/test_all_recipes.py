@@ -1,4 +1,4 @@
-"""Every recipe takes two steps on its own corpus in its true layout, and two on the demo's corpus."""
+"""Every recipe trains for two steps on its corpus in the original layout, and for two on the demo's corpus."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from hf_audio.corpora.irmas import INSTRUMENTS
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.py"))
 QUICK = ("--report_to", "none", "--num_workers", "1")
-TWO_STEPS = ("--max_steps", "2", "--per_device_train_batch_size", "4")  # of networks
+TWO_STEPS = ("--max_steps", "2", "--per_device_train_batch_size", "4")  # flags of networks
 SHORT = ("--window_s", "0.5", "--hop_s", "0.5")
-# timm's weights are large; its tests load small ones from the Hub
+# timm's pretrained weights are large, so tests load small models from the test Hub
 UNTRAINED = {"timm/mobilenetv3_small_050": "mobilenets", "timm/efficientnet_b0": "test_efficientnet"}
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A function that makes a corpus once and gives its folder."""
+    """A function that creates a corpus once and returns its folder."""
     made = {}
 
     def make(corpus: str) -> Path:
@@ -46,7 +46,7 @@ def tree(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def midi(tmp_path_factory) -> Path:
-    """The demo's corpus, small: three training clips and one test excerpt per instrument."""
+    """A small version of the demo's corpus: three training clips and one test excerpt per instrument."""
     from hf_audio.corpora.general_midi import obtain
 
     root = tmp_path_factory.mktemp("midi")
@@ -56,7 +56,7 @@ def midi(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def checkpoints(hub, tmp_path) -> None:
-    """Small models under the names of the real ones, on the tests' Hub."""
+    """Small models on the test Hub, under the names of the real ones."""
     speech = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     sizes = {"conv_dim": [16] * 7, "classifier_proj_size": 16, "num_conv_pos_embeddings": 16}
     small = {
@@ -84,7 +84,7 @@ def run(recipe: Path, argv: list[str], monkeypatch, folder: Path) -> None:
 
 
 def check(folder: Path, values: dict, has_plots: bool) -> None:
-    """A run leaves a model with its extractor and a card, and a report where there were labels to score by."""
+    """A run writes a model, its extractor and a card, and a report unless it was pretraining."""
     assert (folder / "run" / "preprocessor_config.json").is_file()
     card = (folder / "run" / "README.md").read_text()
     assert str(folder) not in card
@@ -97,7 +97,7 @@ def check(folder: Path, values: dict, has_plots: bool) -> None:
 
 @pytest.fixture
 def draws(monkeypatch, drawn):
-    """A function to call with a kind of run: whether the plots of one are drawn, which is so the first time."""
+    """A function that switches off plots, which take seconds, except for the first run of a kind; true for that one."""
 
     def once(kind: str) -> bool:
         is_first = kind not in drawn
@@ -115,7 +115,7 @@ def drawn() -> set[str]:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_two_steps_on_its_own_corpus(recipe, tree, checkpoints, draws, monkeypatch, tmp_path):
+def test_a_recipe_trains_two_steps_on_its_corpus(recipe, tree, checkpoints, draws, monkeypatch, tmp_path):
     values = runpy.run_path(str(recipe), run_name="imported")["VALUES"]
     argv = ["--data_dir", str(tree(values["corpus"])), *SHORT]
     model = values.get("model", "")
@@ -128,7 +128,7 @@ def test_two_steps_on_its_own_corpus(recipe, tree, checkpoints, draws, monkeypat
     check(tmp_path, values, has_plots)
 
 
-def test_a_run_is_resumed_and_repeated_by_its_config(tree, monkeypatch, tmp_path):
+def test_a_finished_run_is_kept_and_can_be_repeated_from_its_config(tree, monkeypatch, tmp_path):
     recipe = ROOT / "recipes" / "mlp_gtzan.py"
     run(recipe, ["--data_dir", str(tree("gtzan")), *SHORT], monkeypatch, tmp_path)
     first = {name: (tmp_path / "run" / name).read_bytes() for name in ("model.safetensors", "config.yaml")}
@@ -145,18 +145,18 @@ def test_a_run_is_resumed_and_repeated_by_its_config(tree, monkeypatch, tmp_path
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_two_steps_of_its_demo(recipe, midi, hub, draws, monkeypatch, tmp_path, tmp_path_factory):
+def test_a_recipe_trains_two_steps_of_its_demo(recipe, midi, hub, draws, monkeypatch, tmp_path, tmp_path_factory):
     content = runpy.run_path(str(recipe), run_name="imported")
     if "DEMO" not in content:
         pytest.skip("this recipe is for your own recordings and has no demo")
     recipe_of = parse_recipe(content["VALUES"], content["DEMO"], argv=["--demo"])
     settings = json.dumps([vars(recipe_of.features), vars(recipe_of.mixing), recipe_of.data.clip_s])
     name = hashlib.sha256(settings.encode()).hexdigest()[:12]
-    features = tmp_path_factory.getbasetemp() / "demo-features" / name  # recipes with the same features share them
+    features = tmp_path_factory.getbasetemp() / "demo-features" / name  # shared by recipes with the same features
     argv = ["--demo", "--data_dir", str(midi), "--features_dir", str(features)]
     has_plots = draws("general_midi")
     run(recipe, argv, monkeypatch, tmp_path)
     check(tmp_path, content["VALUES"], has_plots)
-    if recipe.stem == "ast_irmas":  # `make demo`
-        assert not hub.log.requests, "it needs no network"
+    if recipe.stem == "ast_irmas":  # as in `make demo`
+        assert not hub.log.requests, "the demo needs no network"
         assert json.loads((tmp_path / "run" / "report.json").read_text())["task"]["labels"] == list(INSTRUMENTS)

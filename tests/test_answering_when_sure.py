@@ -1,4 +1,4 @@
-"""Risk against coverage, thresholds of "don't know", and known sounds against unknown ones."""
+"""Risk-coverage curves, thresholds to abstain, and telling known from unknown sounds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hf_audio.judging.out_of_class import in_class_scores, known_against_unknown
 from hf_audio.judging.selective import answered_facts, choose_confidence, confidence_of, risk_coverage
 
 ONE, SEVERAL = LabelSpace(("a", "b"), SINGLE_LABEL), LabelSpace(("a", "b"), MULTI_LABEL)
-# Clips by how sure the model is: right, right, wrong, right, wrong
+# Clips by decreasing confidence; the decisions are right, right, wrong, right, wrong
 SURE = np.array([0.9, 0.8, 0.7, 0.6, 0.55])
 PROBABILITIES = np.stack([SURE, 1 - SURE], axis=1)
 TARGETS = np.eye(2, dtype=np.float32)[[0, 0, 1, 0, 1]]
@@ -20,17 +20,17 @@ DECISIONS = np.eye(2, dtype=np.int8)[[0] * 5]
 CLIPS = (PROBABILITIES, DECISIONS, TARGETS, ONE)
 
 
-def test_the_curve_begins_with_the_surest_clip():
+def test_the_curve_starts_with_the_most_confident_clip():
     found = risk_coverage(*CLIPS)
     assert found["coverage"] == [0.2, 0.4, 0.6, 0.8, 1.0] and found["threshold"] == SURE.tolist()
     assert found["risk"] == pytest.approx([0, 0, 1 / 3, 1 / 4, 2 / 5])
     assert found["aurc"] == pytest.approx(np.mean([0, 0, 1 / 3, 1 / 4, 2 / 5]))
-    assert found["best_aurc"] == pytest.approx((3 * 0 + 2 * 2 / 5) / 5) and found["num"] == 5  # the wrong come together
+    assert found["best_aurc"] == pytest.approx((3 * 0 + 2 * 2 / 5) / 5) and found["num"] == 5  # all errors last
     order = [3, 1, 4, 0, 2]
     assert risk_coverage(PROBABILITIES[order], DECISIONS, TARGETS[order], ONE) == found
 
 
-def test_clips_of_one_confidence_come_together_and_unknown_ones_not_at_all():
+def test_ties_are_one_point_and_unlabeled_clips_do_not_count():
     probabilities = np.array([[0.8, 0.2]] * 4 + [[0.6, 0.4]])
     targets = np.concatenate([TARGETS[:4], np.full((1, 2), np.nan, dtype=np.float32)])
     found = risk_coverage(probabilities, DECISIONS, targets, ONE)
@@ -45,16 +45,16 @@ def test_clips_of_one_confidence_come_together_and_unknown_ones_not_at_all():
     }
 
 
-def test_of_several_labels_the_risk_is_the_share_of_wrong_yes_and_no():
+def test_multi_label_risk_is_the_share_of_wrong_decisions():
     probabilities = np.array([[0.9, 0.4], [0.2, 0.1]])
-    decisions = np.array([[1, 1], [0, 0]])  # at 0.3
+    decisions = np.array([[1, 1], [0, 0]])  # at a threshold of 0.3
     assert confidence_of(probabilities, decisions, SEVERAL).tolist() == pytest.approx([0.65, 0.85])
     targets = np.array([[1, 0], [0, np.nan]], dtype=np.float32)
     found = risk_coverage(probabilities, decisions, targets, SEVERAL)
     assert found["risk"] == [0, 0.25] and found["coverage"] == [0.5, 1]
 
 
-def test_long_curves_are_thinned_and_keep_their_ends():
+def test_long_curves_are_thinned_but_keep_their_ends():
     random = np.random.default_rng(0)
     probabilities = random.random((5000, 2))
     decisions, targets = (probabilities > 0.5).astype(np.int8), (random.random((5000, 2)) < probabilities)
@@ -64,10 +64,10 @@ def test_long_curves_are_thinned_and_keep_their_ends():
     assert found["best_aurc"] < found["aurc"] < found["risk"][-1]
 
 
-def test_a_threshold_keeps_what_was_asked_for_on_validation():
+def test_a_threshold_reaches_the_requested_risk_or_coverage_on_validation():
     assert choose_confidence(*CLIPS, risk=0.25) == pytest.approx(((0.6 + 0.55) / 2, 0.8, 0.25))
     assert choose_confidence(*CLIPS, risk=0.0) == pytest.approx((0.75, 0.4, 0.0))
-    assert choose_confidence(*CLIPS, coverage=0.5) == pytest.approx((0.575, 0.8, 0.25))  # less risk than at 0.6
+    assert choose_confidence(*CLIPS, coverage=0.5) == pytest.approx((0.575, 0.8, 0.25))  # 0.6 has more risk
     assert choose_confidence(*CLIPS, coverage=0.1) == pytest.approx((0.75, 0.4, 0.0))
     assert choose_confidence(*CLIPS, coverage=1.0) == pytest.approx((0.275, 1.0, 0.4))
     facts = answered_facts(*CLIPS, threshold=0.75)
@@ -90,7 +90,7 @@ def test_a_threshold_keeps_what_was_asked_for_on_validation():
         ),
     ],
 )
-def test_what_cannot_be_chosen_is_one_sentence(asked, sentence):
+def test_impossible_choices_are_refused(asked, sentence):
     probabilities = np.array([[0.8, 0.2]] * 4)
     with pytest.raises(InputError, match=sentence):
         choose_confidence(probabilities, DECISIONS[:4], TARGETS[:4], ONE, **asked)
@@ -104,7 +104,7 @@ def test_a_threshold_needs_labeled_clips():
 
 
 @pytest.mark.parametrize("labels", [ONE, SEVERAL])
-def test_known_and_unknown_are_told_apart_as_scikit_learn_says(labels):
+def test_metrics_of_known_against_unknown_equal_scikit_learns(labels):
     random = np.random.default_rng(0)
     known, unknown = random.normal([2, 0], 3, (200, 2)), random.normal([-2, 0], 1, (150, 2))
     found = known_against_unknown(known, unknown, labels)
@@ -122,7 +122,7 @@ def test_known_and_unknown_are_told_apart_as_scikit_learn_says(labels):
     assert of_probabilities["scores"] == {name: found["scores"][name] for name in ("max_probability", "entropy")}
 
 
-def test_scores_are_those_of_their_formulas():
+def test_known_scores_equal_their_formulas():
     logits = np.array([[2.0, -1.0]])
     several, one = in_class_scores(logits, SEVERAL), in_class_scores(logits, ONE)
     assert one["energy"] == pytest.approx(np.log(np.exp(2) + np.exp(-1)))
@@ -132,7 +132,7 @@ def test_scores_are_those_of_their_formulas():
     assert one["entropy"] == pytest.approx(p * np.log(p) + (1 - p) * np.log(1 - p))
 
 
-def test_unknown_sounds_that_there_are_not_are_one_sentence():
+def test_missing_unknown_sounds_and_invalid_scores_are_refused():
     with pytest.raises(InputError, match=r"Found unknown sounds of shape \(0, 2\)"):
         known_against_unknown(np.zeros((3, 2)), np.zeros((0, 2)), ONE)
     with pytest.raises(InputError, match="The model's scores for known sounds are not finite"):

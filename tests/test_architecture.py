@@ -1,4 +1,4 @@
-"""The rule of imports: only to the left, and packages of one level do not import each other."""
+"""The rule of imports: a package imports only packages of levels to its left, and none of its own level."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ LEVELS = (
     {"searching"},
     {"commands"},
 )
-# Inside data/, likewise.
+# The same for the packages in data/.
 DATA_LEVELS = ("tables", "index", "recordings", "splits", "feature_format", "foreign", "building", "sharing", "loading")
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
-# Each has its own extra or is heavy to import: one module imports it, inside the function that needs it.
+# Libraries that have an extra or are slow to import: one module imports each, inside the function that needs it.
 OPTIONAL_LIBRARIES = {
     "av",
     "peft",
@@ -55,21 +55,19 @@ OPTIONAL_LIBRARIES = {
     "skops",
     "sounddevice",
 }
-# A library's own module, which is imported inside functions in its place.
+# Our modules that import a library when they are imported, so they too are imported inside functions.
 BEHIND = {"compiled_librosa": "librosa"}
-# Files a module in models/ may import from, so that a published model carries all of its code.
-PUBLISHABLE = {"torch", "transformers", "timm", "peft", "math", "typing", "collections", "dataclasses", "__future__"}
 SHADOWING = {"evaluate.py", "ast.py", "timm.py", "datasets.py", "datasets", "peft.py", "torch.py", "logging.py"}
 
 
 @functools.cache
 def modules() -> list[Path]:
-    """All of the package but what only goes out with models, and runs where hf_audio is not."""
+    """The package without handlers/, which is only published with models and runs without hf_audio."""
     return sorted(path for path in (ROOT / "hf_audio").rglob("*.py") if path.parent.name != "handlers")
 
 
 def walk_modules_with(words: set[str]) -> Iterator[tuple[Path, ast.AST]]:
-    """Every node of the modules whose text has one of the words; to parse them all takes a second."""
+    """Every node of the modules whose text has one of the words. Parsing all modules would take a second."""
     for path in modules():
         text = path.read_text(encoding="utf-8")
         if any(word in text for word in words):
@@ -78,7 +76,7 @@ def walk_modules_with(words: set[str]) -> Iterator[tuple[Path, ast.AST]]:
 
 @functools.cache
 def imports(path: Path) -> list[tuple[str, int, bool]]:
-    """(module, line, whether inside a function) of every import; type-checking imports do not run and do not count."""
+    """(module, line, whether inside a function) of every import but those for type checking, which do not run."""
     found = []
 
     def walk(node: ast.AST, inside: bool) -> None:
@@ -89,7 +87,7 @@ def imports(path: Path) -> list[tuple[str, int, bool]]:
                 found.extend((alias.name, child.lineno, inside) for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
                 assert child.level == 0 or path.parent.name in ("models", "extractors"), (
-                    f"{path}:{child.lineno} imports relatively"
+                    f"{path}:{child.lineno} has a relative import"
                 )
                 found.append((child.module or "", child.lineno, inside))
             walk(child, inside or isinstance(child, ast.FunctionDef))
@@ -98,11 +96,11 @@ def imports(path: Path) -> list[tuple[str, int, bool]]:
     return found
 
 
-def test_imports_go_to_the_left_only():
+def test_packages_import_only_from_the_left():
     wrong = []
     for path in modules():
         own = path.relative_to(ROOT / "hf_audio").parts[0].removesuffix(".py")
-        assert own in LEVEL_OF or own == "__init__", f"hf_audio/{own} has no place in the rule of imports: see LEVELS"
+        assert own in LEVEL_OF or own == "__init__", f"hf_audio/{own} has no level: add it to LEVELS"
         others = [(module.split(".")[1], line) for module, line, _ in imports(path) if module.startswith("hf_audio.")]
         wrong += [
             f"{path.relative_to(ROOT)}:{line} imports {other}, which is not to the left of {own}"
@@ -112,7 +110,7 @@ def test_imports_go_to_the_left_only():
     assert wrong == []
 
 
-def test_packages_of_data_import_to_the_left_only():
+def test_packages_of_data_import_only_from_the_left():
     for path in (ROOT / "hf_audio/data").rglob("*.py"):
         own = path.relative_to(ROOT / "hf_audio/data").parts[0].removesuffix(".py")
         for module, line, _ in imports(path):
@@ -123,7 +121,7 @@ def test_packages_of_data_import_to_the_left_only():
                 )
 
 
-def test_optional_libraries_are_imported_where_they_are_needed():
+def test_optional_libraries_are_imported_inside_functions():
     at_the_top = [
         f"{path.relative_to(ROOT)}:{line} imports {module} at the top"
         for path in modules()
@@ -134,11 +132,11 @@ def test_optional_libraries_are_imported_where_they_are_needed():
     assert at_the_top == []
 
 
-# Libraries of a package that is there for them: it is imported inside functions, by whoever imports it.
+# Packages that import optional libraries: other packages import them only inside functions.
 OF_PACKAGES = {"serving": {"fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client"}}
 
 
-def test_a_package_of_optional_libraries_is_imported_where_it_is_needed():
+def test_a_package_of_optional_libraries_is_imported_inside_functions():
     wrong = []
     for path in modules():
         own = path.relative_to(ROOT / "hf_audio").parts[0]
@@ -149,7 +147,7 @@ def test_a_package_of_optional_libraries_is_imported_where_it_is_needed():
     assert wrong == []
 
 
-def test_an_optional_library_has_one_home():
+def test_one_module_imports_an_optional_library():
     homes: dict[str, set[str]] = {}
     for path in modules():
         for module, _, _ in imports(path):
@@ -158,33 +156,33 @@ def test_an_optional_library_has_one_home():
     assert {library: sorted(where) for library, where in homes.items() if len(where) > 1} == {}
 
 
-def test_librosa_is_imported_by_one_process_at_a_time():
+def test_librosa_is_imported_only_through_compiled_librosa():
     direct = re.compile(r"^\s*(import|from) librosa\b", re.MULTILINE)
     files = [path for folder in ("tests", "scripts", "recipes") for path in (ROOT / folder).glob("*.py")]
     assert [path.name for path in files if direct.search(path.read_text())] == []
 
 
-def test_names_of_strangers_reach_a_terminal_and_a_log_through_one_place():
+def test_only_terminal_py_prints_and_creates_loggers():
     raw = re.compile(r"logging\.getLogger\(|import tqdm$|(?<![\w.])print\(", re.MULTILINE)
     own = {"terminal.py", "errors.py"}
     files = [path for path in modules() if path.name not in own and path.parent.name not in ("models", "extractors")]
     assert [path.name for path in files if raw.search(path.read_text())] == []
 
 
-def test_names_say_what_lives_there():
+def test_module_names_are_specific():
     names = {path.name for path in (ROOT / "hf_audio").rglob("*")}
     assert not names & {"utils.py", "helpers.py", "common.py", "misc.py"}
     assert not {path.name for folder in ("recipes", "scripts") for path in (ROOT / folder).iterdir()} & SHADOWING
 
 
-def test_recipes_are_values_and_stages():
+def test_recipes_are_short_and_have_no_loops():
     for path in (ROOT / "recipes").glob("*.py"):
         assert len(path.read_text().splitlines()) <= 60, f"{path.name} is longer than 60 lines"
         logic = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.For | ast.While)]
-        assert not logic, f"{path.name} has a loop: loops live in the package"
+        assert not logic, f"{path.name} has a loop: loops belong in the package"
 
 
-# Where trained models come in and go out, and beside those a run's own checkpoints and adapters.
+# The modules that load and save trained models, a run's checkpoints and adapters.
 DOORS = {
     "from_pretrained": {"models/foreign_checkpoint.py", "training/run_folder.py"},
     "save_pretrained": {"models/saving.py", "models/lora.py"},
@@ -193,7 +191,7 @@ DOORS = {
 }
 
 
-def test_models_and_extractors_come_in_and_go_out_through_their_doors_only():
+def test_models_and_extractors_are_loaded_and_saved_only_in_the_doors():
     found: dict[str, set[str]] = {name: set() for name in DOORS}
     for path, node in walk_modules_with(set(DOORS)):
         if isinstance(node, ast.Attribute) and node.attr in DOORS:
@@ -201,7 +199,7 @@ def test_models_and_extractors_come_in_and_go_out_through_their_doors_only():
     assert found == DOORS
 
 
-def test_nothing_that_is_loaded_may_bring_code_of_its_own():
+def test_nothing_is_loaded_with_remote_code():
     loaders = {"from_config", "from_pretrained"}
     for path, node in walk_modules_with(loaders):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in loaders:
@@ -211,8 +209,8 @@ def test_nothing_that_is_loaded_may_bring_code_of_its_own():
             assert trust or not is_auto, f"{path}:{node.lineno} loads by an Auto class without trust_remote_code=False"
 
 
-def test_all_that_is_imported_of_the_project_is_there():
-    """Also by imports inside functions, which nothing notices until they are called."""
+def test_imported_names_of_the_project_exist():
+    """Including imports inside functions, which otherwise fail only when called."""
     missing, outside = [], [path for folder in ("scripts", "recipes", "tests") for path in (ROOT / folder).glob("*.py")]
     for path in [*modules(), *outside]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -224,7 +222,7 @@ def test_all_that_is_imported_of_the_project_is_there():
 
 @functools.cache
 def names_in(module: str) -> frozenset[str]:
-    """What can be imported from a module of the project: its own names, what it imports, and the modules below."""
+    """What can be imported from a module of the project: its names, its imports, and its submodules."""
     place = ROOT.joinpath(*module.split("."))
     path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Unpacking archives: damaged ones, and what they must not write or may hold."""
+"""Unpacking archives: damage, and contents that must not be written."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def packed(folder: Path, name: str, content: bytes) -> Path:
-    """The archive as a file."""
+    """Writes the archive to a file."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(content)
     return folder / name
 
 
 def refused(archive: Path, most_bytes: float = MAX_BYTES) -> str:
-    """The one sentence that unpacking ends on; no folder and no half of one may be there then."""
+    """The error of unpacking; checks that nothing of the archive is left."""
     with pytest.raises(InputError) as caught:
         unpack(archive, archive.parent / "corpus", most_bytes)
     assert "\n" not in str(caught.value)
@@ -74,9 +74,9 @@ ARCHIVE = tarred({"a/x.wav": os.urandom(5000), "a/y.wav": os.urandom(5000)})
         ("x.tar.gz", gzip.compress(b"no tar" * 200)),
         ("x.tar.bz2", b"BZh9" + os.urandom(900)),
     ],
-    ids=lambda value: value if isinstance(value, str) else "bytes",  # the same in every process that collects tests
+    ids=lambda value: value if isinstance(value, str) else "bytes",  # ids must be the same in all test processes
 )
-def test_damaged_archives_are_removed_and_told(tmp_path, name, content):
+def test_damaged_archives_are_removed_and_reported(tmp_path, name, content):
     message = refused(packed(tmp_path, name, content))
     assert re.search(
         rf"{name} is damaged or not an archive \(.+\) and was removed; run the same command again", message
@@ -88,7 +88,7 @@ def test_damaged_archives_are_removed_and_told(tmp_path, name, content):
     "outside", ["../evil.wav", "/tmp/evil.wav", "a/../../evil.wav", "..\\evil.wav", "C:\\evil.wav"]
 )
 @pytest.mark.parametrize(("name", "pack"), [("x.zip", zipped), ("x.tar.gz", tarred)])
-def test_archives_stay_in_their_folder(tmp_path, outside, name, pack):
+def test_archives_write_only_in_their_folder(tmp_path, outside, name, pack):
     archive = packed(tmp_path / "downloads", name, pack({"a/fine.wav": b"a", outside: b"evil"}))
     assert re.search(r"would write '.*evil.wav' outside of its folder", refused(archive))
     assert not list(tmp_path.rglob("*evil*"))
@@ -105,10 +105,10 @@ def test_links_in_archives_are_left_out(tmp_path, caplog):
     assert set(contents(tmp_path / "corpus")) == {"x.wav", FILE_LIST} and "passwords" in caplog.text
 
 
-def test_names_beyond_ascii_are_kept_and_verified(tmp_path):
+def test_non_ascii_names_are_kept_and_verified(tmp_path):
     names = ["Bühne/Café (1) – été.wav", "Bühne/音楽.wav"]
     marked = zipped({f"top/{name}": name.encode() for name in names})
-    bare = marked.replace(b"\x14\x00\x00\x08", b"\x14\x00\x00\x00")  # without the flag of UTF-8 names
+    bare = marked.replace(b"\x14\x00\x00\x08", b"\x14\x00\x00\x00")  # without the flag for UTF-8 names
     with zipfile.ZipFile(io.BytesIO(marked)) as one, zipfile.ZipFile(io.BytesIO(bare)) as other:
         assert one.namelist()[0] == f"top/{names[0]}" and other.namelist() != one.namelist()
     unpack(packed(tmp_path, "x.zip", bare), tmp_path / "zip", MAX_BYTES)

@@ -1,4 +1,4 @@
-"""Arrow files, of save_to_disk and of the cache of `datasets`: read in part, from a disk and from the Hub alike."""
+"""Arrow files of save_to_disk and of the cache of `datasets` are read in part, from disk and from the Hub."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def files_of(folder):
 
 
 @pytest.mark.parametrize("json", [True, False])
-def test_what_was_saved_to_disk_and_uploaded_is_read_as_on_the_disk(hub, saved, json):
+def test_an_uploaded_save_to_disk_folder_reads_as_on_disk(hub, saved, json):
     files = {name: content for name, content in files_of(saved).items() if json or name.endswith(".arrow")}
     commit = hub.create("datasets", f"alice/saved-{json}", files, private=True).resolve().oid
     token = hub.token("alice")
@@ -52,7 +52,7 @@ def test_what_was_saved_to_disk_and_uploaded_is_read_as_on_the_disk(hub, saved, 
         assert held == {0: tone(tones[0]), 3: tone(tones[3])}
 
 
-def test_features_of_what_was_uploaded_are_those_of_the_disk(hub, saved, tmp_path):
+def test_features_of_an_uploaded_folder_equal_those_from_disk(hub, saved, tmp_path):
     hub.create("datasets", "alice/features", files_of(saved))
     tables = []
     for number, source in enumerate(("alice/features", str(saved))):
@@ -63,7 +63,7 @@ def test_features_of_what_was_uploaded_are_those_of_the_disk(hub, saved, tmp_pat
     assert len(tables[0]) == 12 and tables[0].equals(tables[1])
 
 
-def test_of_the_hub_only_small_columns_are_transferred(hub):
+def test_only_small_columns_are_transferred_from_the_hub(hub):
     hub.create("datasets", "alice/large", {"train-0.arrow": (content := arrow_bytes(NOISE, rows_a_batch=5))})
     hub.log.clear()
     clips, _ = read("alice/large", label_column_name=["number"])
@@ -72,7 +72,7 @@ def test_of_the_hub_only_small_columns_are_transferred(hub):
     assert sum(one.sent for one in of_file) < 0.15 * len(content) and len(of_file) < 20
 
 
-def test_more_than_is_read_is_refused_and_said_in_rows(hub, monkeypatch):
+def test_too_large_columns_are_refused_with_their_number_of_rows(hub, monkeypatch):
     monkeypatch.setattr("hf_audio.corpora._dataset.rows.MAX_BYTES", 200)
     hub.create("datasets", "alice/much", {"train-0.arrow": arrow_bytes(NOISE, rows_a_batch=5)})
     with pytest.raises(InputError, match=r"train-0.arrow of alice/much has (5|10|15|20) rows and [\d,]+ bytes without"):
@@ -88,7 +88,7 @@ class Counted(io.BytesIO):
         return found
 
 
-def test_a_recording_is_read_without_its_batch():
+def test_a_recording_is_read_without_the_rest_of_its_batch():
     file = Counted(arrow_bytes(NOISE, rows_a_batch=20))
     [(row, sound)] = sounds("a.arrow", "audio", [13], lambda path: file)
     assert row == 13 and sound.read() == NOISE[13]
@@ -96,7 +96,7 @@ def test_a_recording_is_read_without_its_batch():
 
 
 def with_places(places):
-    """A file whose second recording is said to lie elsewhere."""
+    """A file with these offsets of its recordings instead of the right ones."""
     content = arrow_bytes([b"x" * 1_000] * 3)
     right = np.array([0, 1_000, 2_000, 3_000], np.int32).tobytes()
     assert content.count(right) == 1
@@ -116,7 +116,7 @@ def with_places(places):
         (b"", "is damaged"),
     ],
 )
-def test_damaged_and_hostile_files_are_one_sentence(tmp_path, content, sentence):
+def test_damaged_and_hostile_files_are_refused(tmp_path, content, sentence):
     write(tmp_path, {"a.arrow": content})
     with pytest.raises(InputError, match=sentence) as caught:
         for _, sound in sounds(str(tmp_path / "a.arrow"), "audio", [1], open_container):
@@ -124,7 +124,7 @@ def test_damaged_and_hostile_files_are_one_sentence(tmp_path, content, sentence)
     assert "\n" not in str(caught.value)
 
 
-def test_compressed_batches_and_values_stored_apart_are_refused(tmp_path):
+def test_compressed_batches_and_dictionaries_are_refused(tmp_path):
     table = pa.table({"audio": [b"x" * 1_000] * 9, "label": pa.array(["a"] * 9).dictionary_encode()})
     for kept, sentence in ((["audio"], "compressed batches"), (["audio", "label"], "dictionary-encoded columns")):
         file = io.BytesIO()
@@ -147,6 +147,6 @@ def test_compressed_batches_and_values_stored_apart_are_refused(tmp_path):
         ({"a.arrow": b"x" * 99}, "a.arrow of alice/hostile is damaged"),
     ],
 )
-def test_saved_datasets_of_strangers(hub, files, sentence):
+def test_saved_datasets_with_damaged_or_hostile_files(hub, files, sentence):
     hub.create("datasets", "alice/hostile", {"a.arrow": b"x"} | files)
     refused("alice/hostile", sentence)

@@ -1,4 +1,4 @@
-"""Decoding: formats, channels, rates, stretches, and a reason for every file that cannot be used."""
+"""Decoding: formats, channels, sample rates, excerpts, and a reason for every file that cannot be used."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ def test_sample_formats_have_the_same_scale(tmp_path, subtype):
     np.testing.assert_allclose(read_audio(path, RATE), tone(), atol=0.01 if subtype == "PCM_U8" else 4e-5)
 
 
-def test_sixteen_bits_are_read_as_soundfile_reads_them(tmp_path):
+def test_sixteen_bit_files_are_read_as_by_soundfile(tmp_path):
     path = write(tmp_path / "tone.wav", tone(), subtype="PCM_16")
     assert np.array_equal(read_audio(path, RATE), soundfile.read(path, dtype="float32")[0])
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
-def test_a_stretch_is_the_stretch_of_the_whole(tmp_path, suffix):
+def test_an_excerpt_equals_that_part_of_the_whole(tmp_path, suffix):
     noise = 0.1 * np.random.default_rng(0).standard_normal(3 * RATE)
     path = write(tmp_path / f"noise.{suffix}", noise)
     whole = read_audio(path, RATE)
@@ -101,7 +101,7 @@ def test_a_stretch_is_the_stretch_of_the_whole(tmp_path, suffix):
     assert len(read_audio(path, RATE, start_s=2.5, end_s=99.0)) == len(whole) - round(2.5 * RATE)
 
 
-def test_long_files_are_mixed_piece_by_piece(tmp_path, monkeypatch):
+def test_long_files_are_mixed_down_in_pieces(tmp_path, monkeypatch):
     path = write(tmp_path / "long.wav", np.stack([tone(), tone(pitch_hz=90)], axis=1))
     whole, stereo = read_audio(path, 16_000), read_audio(path, 44_100, stereo=True)
     monkeypatch.setattr(audio, "BLOCK_FRAMES", 1000)
@@ -111,7 +111,7 @@ def test_long_files_are_mixed_piece_by_piece(tmp_path, monkeypatch):
     read_audio(path, 44_100, stereo=True)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 1.5 * stereo.nbytes, "a long recording is held once"
+    assert peak < 1.5 * stereo.nbytes, "memory holds a long recording only once"
 
 
 def not_finite(value: float) -> np.ndarray:
@@ -127,7 +127,7 @@ def cut_off(path: Path) -> Path:
 
 
 def with_header(path: Path, offset: int, value: bytes) -> Path:
-    """A tone whose header says something else."""
+    """A tone with a wrong value in its header."""
     content = bytearray(write(path, tone()).read_bytes())
     content[offset : offset + len(value)] = value
     path.write_bytes(content)
@@ -135,7 +135,7 @@ def with_header(path: Path, offset: int, value: bytes) -> Path:
 
 
 def endless_flac(path: Path) -> Path:
-    """Promises 2^36 - 1 samples, 18 days, in 100 kB."""
+    """A file of 100 kB whose header claims 2^36 - 1 samples, 18 days."""
     content = bytearray(write(path, tone(), format="FLAC").read_bytes())
     content[21] |= 0x0F
     content[22:26] = b"\xff" * 4
@@ -148,7 +148,7 @@ def link_loop(path: Path) -> None:
     path.with_suffix(".other").symlink_to(path)
 
 
-DEFECTS = [  # (how the reason begins, what makes the file)
+DEFECTS = [  # (start of the reason, what creates the file)
     ("missing", lambda path: None),
     ("empty", lambda path: path.write_bytes(b"")),
     ("empty", lambda path: write(path, np.zeros(0))),
@@ -163,13 +163,13 @@ DEFECTS = [  # (how the reason begins, what makes the file)
     ("not a file", os.mkfifo),
     ("silent", lambda path: write(path, np.zeros(RATE))),
     ("silent as mono: its channels cancel each other", lambda path: write(path, np.stack([tone(), -tone()], axis=1))),
-    ("silent", lambda path: write(path, np.full(RATE, 3e-6), subtype="FLOAT")),  # dither
+    ("silent", lambda path: write(path, np.full(RATE, 3e-6), subtype="FLOAT")),  # only dither
     ("non-finite samples", lambda path: write(path, not_finite(np.nan), subtype="FLOAT")),
     ("non-finite samples", lambda path: write(path, not_finite(np.inf), subtype="FLOAT")),
 ]
 
 
-@pytest.mark.timeout(20)  # to open a pipe is to wait for its writer
+@pytest.mark.timeout(20)  # opening a pipe waits for a writer
 @pytest.mark.parametrize(("reason", "make"), DEFECTS)
 def test_every_defect_has_its_reason(tmp_path, reason, make):
     path = tmp_path / "clip.wav"
@@ -177,7 +177,7 @@ def test_every_defect_has_its_reason(tmp_path, reason, make):
     with pytest.raises(AudioError) as caught:
         read_audio(path, 16_000)
     assert caught.value.reason.startswith(reason)
-    assert str(tmp_path) not in caught.value.reason  # the report names clips, not places on one machine
+    assert str(tmp_path) not in caught.value.reason  # reports contain no paths of a machine
 
 
 NAMES = (
@@ -193,14 +193,14 @@ NAMES = (
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names(tmp_path, name):
+def test_unusual_file_names(tmp_path, name):
     write(tmp_path / "plain.wav", tone())
     os.rename(tmp_path / "plain.wav", tmp_path / name)
     assert probe(tmp_path / name).duration_s == 1.0 and len(read_audio(tmp_path / name, RATE)) == RATE
 
 
 @pytest.mark.parametrize("suffix", ["wav", "mp3", "raw", "au", "snd", "vox", "gsm", "sd2", "m4a", "txt"])
-def test_what_a_file_holds_counts_not_its_name(tmp_path, suffix):
+def test_the_content_of_a_file_counts_not_its_suffix(tmp_path, suffix):
     mp3 = write(tmp_path / f"mp3 called.{suffix}", tone(), format="MP3")
     assert probe(mp3).format == "MP3" and abs(read_audio(mp3, RATE)).max() > 0.4
     (tmp_path / f"text.{suffix}").write_bytes(b"these are no samples, " * 500)
@@ -215,49 +215,49 @@ def test_links_are_followed(tmp_path):
     assert len(read_audio(tmp_path / "corpus" / "link.flac", RATE)) == RATE
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not count for this user")
-def test_a_file_that_may_not_be_read(tmp_path):
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read every file")
+def test_a_file_without_read_permission(tmp_path):
     path = write(tmp_path / "tone.wav", tone())
     path.chmod(0)
     with pytest.raises(AudioError, match="unreadable: Permission denied"):
         read_audio(path, RATE)
 
 
-def test_a_name_that_is_too_long(tmp_path):
+def test_a_too_long_file_name(tmp_path):
     with pytest.raises(AudioError, match="unreadable: File name too long"):
         read_audio(tmp_path / (300 * "a"), RATE)
 
 
-def test_headers_written_to_a_pipe_are_no_promise(tmp_path):
+def test_wav_lengths_written_by_a_pipe_are_ignored(tmp_path):
     for size in (b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f"):
         path = with_header(tmp_path / "piped.wav", 40, size)
         assert len(read_audio(path, RATE)) == RATE
 
 
-def test_what_is_there_of_a_file_that_breaks_off_can_be_read(tmp_path):
+def test_excerpts_before_the_end_of_a_truncated_file_can_be_read(tmp_path):
     path = cut_off(tmp_path / "half.wav")
     assert len(read_audio(path, RATE, start_s=0.5, end_s=1.4)) == round(0.9 * RATE)
     with pytest.raises(AudioError, match=r"breaks off after 1.50 of 3.00 s"):
         read_audio(path, RATE, start_s=0.5, end_s=2.0)
 
 
-def test_stereo_of_opposite_phase_is_sound(tmp_path):
+def test_stereo_of_opposite_phase_is_not_silent(tmp_path):
     path = write(tmp_path / "opposite.wav", np.stack([tone(), -tone()], axis=1))
     assert np.abs(read_audio(path, RATE, stereo=True)).max() > 0.4
 
 
-def test_blocks_are_what_is_in_the_file(tmp_path, monkeypatch):
+def test_blocks_equal_the_content_of_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(audio, "BLOCK_FRAMES", 1000)
     samples = np.stack([tone(), tone(pitch_hz=90)], axis=1)
     blocks = list(audio.read_blocks(write(tmp_path / "two.wav", samples, subtype="PCM_16"), 0.1, 0.5))
     assert max(map(len, blocks)) == 1000
     np.testing.assert_allclose(np.concatenate(blocks), samples[4410:22_050], atol=4e-5)
     many = write(tmp_path / "many.wav", np.zeros((5000, 64)), subtype="FLOAT")
-    assert max(map(len, audio.read_blocks(many))) == 31, "however many channels, blocks stay small"
+    assert max(map(len, audio.read_blocks(many))) == 31, "blocks must stay small with any number of channels"
 
 
 def test_files_are_closed(tmp_path):
-    """By number, as it is passed on: an error must not leave it open."""
+    """Files are passed on as descriptors, which an error must not leave open."""
     path = write(tmp_path / "tone.wav", tone())
     (tmp_path / "text.wav").write_text("no sound")
     before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
@@ -270,14 +270,14 @@ def test_files_are_closed(tmp_path):
     assert before == (len(os.listdir("/proc/self/fd")) if before else 0)
 
 
-def test_a_stretch_behind_the_end_is_too_short(tmp_path):
+def test_an_excerpt_beyond_the_end_is_too_short(tmp_path):
     path = write(tmp_path / "tone.wav", tone())
     with pytest.raises(AudioError, match=r"too short: it ends at 1.00 s, before 2.00 s"):
         read_audio(path, 16_000, start_s=2.0)
 
 
 @pytest.mark.parametrize("suffix", ["flac", "mp3"])
-def test_a_file_that_breaks_off_is_unreadable(tmp_path, suffix):
+def test_a_truncated_file_is_unreadable(tmp_path, suffix):
     noise = 0.1 * np.random.default_rng(0).standard_normal(3 * RATE)
     path = write(tmp_path / f"noise.{suffix}", noise)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
@@ -296,7 +296,7 @@ def test_recordings(shared_data):
 @pytest.mark.parametrize(
     ("num_bytes", "said"), [(0, "empty"), (8000, "empty by its header, which 8,000 bytes of sound")]
 )
-def test_a_header_that_was_never_finished_is_told_from_an_empty_file(tmp_path, num_bytes, said):
+def test_an_unfinished_header_is_distinguished_from_an_empty_file(tmp_path, num_bytes, said):
     header = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16) + b"data\0\0\0\0"
     (tmp_path / "a.wav").write_bytes(header + bytes(num_bytes))
     with pytest.raises(AudioError) as caught:

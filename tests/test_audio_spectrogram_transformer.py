@@ -29,7 +29,7 @@ LABELS = LabelSpace(("bell", "hiss", "hum"), SINGLE_LABEL)
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A small AST in the shape of the AudioSet one: 12 x 101 patches of a window of 1024 frames, 7 classes."""
+    """A small AST with the AudioSet model's patches: 12 x 101 for a window of 1024 frames. It has 7 classes."""
     torch.manual_seed(0)
     config = ASTConfig(hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, num_labels=7)
     model = ASTForAudioClassification(config)
@@ -50,7 +50,7 @@ def gradient_norm(model, features, targets):
     return torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9).item()
 
 
-def test_gradients_of_an_untrained_model_are_sane_unlike_the_stock_ones():
+def test_gradients_of_an_untrained_model_are_small_unlike_the_stock_models():
     torch.manual_seed(0)
     features, targets = torch.randn(4, 98, 64) / 2, torch.eye(3)[[0, 1, 2, 0]]
     model = ast_from_scratch(LABELS, 98, 64, hidden_size=64, num_layers=2, num_heads=2)
@@ -58,7 +58,7 @@ def test_gradients_of_an_untrained_model_are_sane_unlike_the_stock_ones():
     stock_model = ASTForAudioClassification(
         ASTConfig(**{**model.config.to_dict(), "layer_norm_eps": ASTConfig().layer_norm_eps})
     )
-    assert gradient_norm(stock_model, features, targets) > 500  # why ours exists; if this fails upstream was fixed
+    assert gradient_norm(stock_model, features, targets) > 500  # why we have our own; fails once upstream is fixed
 
 
 def test_a_window_smaller_than_a_patch_is_refused():
@@ -67,7 +67,7 @@ def test_a_window_smaller_than_a_patch_is_refused():
 
 
 @pytest.mark.parametrize(("num_frames", "columns", "first"), [(298, 29, 36), (1024, 101, 0), (498, 49, 26)])
-def test_positions_are_the_center_of_the_checkpoints_grid(checkpoint, num_frames, columns, first):
+def test_shorter_windows_use_the_center_of_the_checkpoints_positions(checkpoint, num_frames, columns, first):
     old = stock(checkpoint)
     new = ast_from_checkpoint(str(checkpoint), LABELS, num_frames, 128).audio_spectrogram_transformer.embeddings
     assert torch.equal(new.position_embeddings[:, :2], old.position_embeddings[:, :2])
@@ -91,7 +91,7 @@ def test_positions_of_a_longer_window_are_interpolated(checkpoint):
     assert torch.allclose(middle, torch.full_like(middle, 101 / 204), atol=1e-4)
 
 
-def test_everything_but_head_and_positions_is_the_checkpoints(checkpoint):
+def test_all_weights_but_head_and_positions_are_the_checkpoints(checkpoint):
     old = ASTForAudioClassification.from_pretrained(checkpoint)
     new = ast_from_checkpoint(str(checkpoint), LABELS, 1024, 128)
     changed = {
@@ -161,7 +161,7 @@ def test_a_preset_is_built_for_the_features():
     assert 1.5e6 < sum(parameter.numel() for parameter in model.parameters()) < 2.5e6
 
 
-def test_new_weights_depend_on_the_seed_alone():
+def test_new_weights_depend_only_on_the_seed():
     state = torch.random.get_rng_state()
     one, same, other = (build_model("ast-tiny", features_of(), seed=seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(state, torch.random.get_rng_state())
@@ -169,13 +169,13 @@ def test_new_weights_depend_on_the_seed_alone():
     assert not torch.equal(one["classifier.dense.weight"], other["classifier.dense.weight"])
 
 
-def test_a_misspelt_preset_names_the_nearest():
+def test_a_misspelled_preset_suggests_the_nearest():
     with pytest.raises(InputError, match=r"Unknown model 'ast-tinny': did you mean 'ast-tiny'\?"):
         build_model("ast-tinny", features_of())
     assert "ast-base" in PRESETS
 
 
-def test_a_checkpoint_that_is_no_ast_is_refused(tmp_path):
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "wav2vec2"}))
     with pytest.raises(InputError, match=r"is a wav2vec2 model, not an Audio Spectrogram Transformer: try MIT/ast"):
         ast_from_checkpoint(str(tmp_path), LABELS, 98, 128)
@@ -191,14 +191,14 @@ def test_features_of_another_sampling_rate_are_refused(checkpoint):
         build_model(str(checkpoint), features_of(sampling_rate=22050))
 
 
-def test_an_unknown_repository_is_one_sentence(hub):
+def test_an_unknown_repository_is_refused(hub):
     with pytest.raises(InputError, match=r"Cannot load checkpoint 'nobody/nothing' \(.*\): check the name") as caught:
         build_model("nobody/nothing", features_of())
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
-def test_a_hub_that_is_out_of_reach_is_no_fault_of_the_model(checkpoint, hub, token, monkeypatch, caplog):
-    """Nor is what the cache has taken without a word where the Hub refuses the token."""
+def test_an_unreachable_hub_is_reported_as_such(checkpoint, hub, token, monkeypatch, caplog):
+    """The cache is not used silently if the Hub rejects the token."""
     api = huggingface_hub.HfApi(token=token)
     api.create_repo("alice/cached", private=True)
     api.upload_folder(repo_id="alice/cached", folder_path=checkpoint)
@@ -221,7 +221,7 @@ def test_a_hub_that_is_out_of_reach_is_no_fault_of_the_model(checkpoint, hub, to
         Checkpoint("runs/a/b").weights()
 
 
-def test_an_unfinished_checkpoint_is_one_sentence(checkpoint, tmp_path):
+def test_an_unfinished_checkpoint_is_refused(checkpoint, tmp_path):
     (tmp_path / "config.json").write_text((checkpoint / "config.json").read_text())
     with pytest.raises(InputError, match="Cannot load checkpoint"):
         ast_from_checkpoint(str(tmp_path), LABELS, 98, 128)

@@ -1,4 +1,4 @@
-"""The audit: every defect is found with its reason, copies are told from likenesses, and nothing stops it."""
+"""The audit finds every defect with its reason, tells copies from similar recordings, and no file stops it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RATE = 16_000
 
 
 def recording(seed: int, duration_s: float = 3.0) -> np.ndarray:
-    """Notes of random pitch, length and loudness in noise: no two seeds have a movement in common."""
+    """Notes of random pitch, length and loudness in noise. No two seeds share a melody."""
     random = np.random.default_rng(seed)
     samples = 0.003 * random.standard_normal(round(duration_s * RATE))
     at = 0
@@ -42,7 +42,7 @@ def recording(seed: int, duration_s: float = 3.0) -> np.ndarray:
 
 
 def write(path: Path, samples: np.ndarray, **options) -> Path:
-    if not options:  # formats round numbers with a point each in its own way
+    if not options:  # formats differ in how they round floating-point samples
         samples = np.round(np.clip(samples * 2**15, -(2**15), 2**15 - 1)).astype(np.int16)
     soundfile.write(path, samples, options.pop("rate", RATE), **options)
     return path
@@ -66,7 +66,7 @@ def cut_off(path: Path, share: float) -> Path:
     return path
 
 
-# file: how to make it, and what is found
+# file: what creates it, and the expected finding
 DEFECTS = {
     "text.wav": (lambda path: path.write_text("no sound"), "broken", "unreadable: Format not recognised."),
     "nothing.wav": (lambda path: path.write_bytes(b""), "broken", "empty"),
@@ -101,7 +101,7 @@ DEFECTS = {
     "long.wav": (lambda path: write(path, recording(12, 40.0)), "unlike the rest", "40 s long; the median"),
     "rate.wav": (lambda path: write(path, recording(13), rate=44_100), "unlike the rest", "44100 Hz, "),
 }
-STEREO = {"opposed.wav", "left.wav"}  # which most files here are not, and that is a finding too
+STEREO = {"opposed.wav", "left.wav"}  # the other files are mono, so being stereo is a finding too
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_every_defect_is_found(defects, name):
     assert [one.finding for one in of_clip] == [finding] and re.search(detail, of_clip[0].detail), of_clip
 
 
-def test_nothing_is_found_in_good_recordings(defects):
+def test_good_recordings_have_no_findings(defects):
     clips, findings = defects
     assert {one.clip_id for one in findings} == set(DEFECTS)
     unusable = {name for name, (_, finding, _) in DEFECTS.items() if finding in ("broken", "silent")}
@@ -146,7 +146,7 @@ COPIES = {
 }
 
 
-def test_copies_are_found_whatever_became_of_them(tmp_path):
+def test_processed_copies_are_found(tmp_path):
     clips = []
     for number, (name, make) in enumerate(COPIES.items()):
         sound = recording(number, 5.0)
@@ -178,7 +178,7 @@ def test_copies_that_disagree_are_leaks(tmp_path):
     assert {one.severity for one in leaks.values()} == {"error"} and len(leaks) == 4
 
 
-def test_stretches_of_one_recording_are_no_copies(tmp_path):
+def test_excerpts_of_one_recording_are_no_copies(tmp_path):
     whole = clip(write(tmp_path / "long.wav", recording(0, 8.0)))
     stretches = [
         dataclasses.replace(whole, start_s=float(start_s), end_s=start_s + 5.0, clip_id=f"{start_s}")
@@ -187,8 +187,8 @@ def test_stretches_of_one_recording_are_no_copies(tmp_path):
     assert audit_clips(index_of(stretches), num_workers=1) == []
 
 
-def test_real_recordings_are_told_apart(shared_data, tmp_path):
-    """Of these, ESC-10 itself has one twice under two names; the sample-wise correlation of the two is 0.97."""
+def test_similar_real_recordings_are_no_copies(shared_data, tmp_path):
+    """ESC-10 contains one of these twice, under two names. The two copies' samples have a correlation of 0.97."""
     clips = list(rows_of(index(shared_data / "esc10")))
     twice = [one for one in clips if re.search(r"2-(28314|30322)-A", one.clip_id)]
     sneezes = [one for one in clips if "person_sneeze" in one.clip_id]
@@ -209,7 +209,7 @@ def test_a_file_that_crashes_the_decoder_is_found(tmp_path, monkeypatch):
     ]
 
 
-def test_an_audit_goes_on_where_it_was_killed(tmp_path):
+def test_a_killed_audit_is_resumed(tmp_path):
     clips = [clip(write(tmp_path / f"{number}.wav", recording(number, 1.0))) for number in range(20)]
     store = FactStore(tmp_path / "facts.jsonl")
     Path(clips[0].path).write_bytes(b"")
@@ -219,13 +219,13 @@ def test_an_audit_goes_on_where_it_was_killed(tmp_path):
     assert audit_clips(index_of(clips), store=store.path, num_workers=1) == findings != []
     assert sorted(store.path.read_bytes().splitlines(keepends=True)) == sorted(lines)
     write(clips[0].path, recording(99, 1.0))
-    store.path.write_bytes(b'{"key": "[1]"}\n' + store.path.read_bytes())  # of a version that measured other things
-    assert audit_clips(index_of(clips), store=store.path, num_workers=1) == [], "a file that was fixed is heard again"
+    store.path.write_bytes(b'{"key": "[1]"}\n' + store.path.read_bytes())  # from a version with other measurements
+    assert audit_clips(index_of(clips), store=store.path, num_workers=1) == [], "a changed file is measured again"
     assert len(store.path.read_bytes().splitlines()) == 22
 
 
 def class_folders(root: Path, count: int = 3) -> Path:
-    """A good recording of each class, and many broken ones."""
+    """A good recording and a broken file per class, and one copy."""
     for number in range(count):
         (root / f"ü & <b>{number}").mkdir(parents=True)
         write(root / f"ü & <b>{number}" / "a #1 %20.wav", recording(number, 1.0))
@@ -234,7 +234,7 @@ def class_folders(root: Path, count: int = 3) -> Path:
     return root
 
 
-def test_the_page_stands_alone_and_plays_what_it_lists(tmp_path, capsys):
+def test_the_page_is_self_contained_and_plays_what_it_lists(tmp_path, capsys):
     root = class_folders(tmp_path / "recordings")
     findings = audit_corpus("folder", root, tmp_path / "out" / "audit", num_workers=1)
     rows = list(csv.DictReader((tmp_path / "out/audit/audit.csv").open(encoding="utf-8")))
@@ -244,21 +244,21 @@ def test_the_page_stands_alone_and_plays_what_it_lists(tmp_path, capsys):
     sources = re.findall(r'"address":"([^"]+)"', page)
     assert len(sources) == 5 and all((tmp_path / "out/audit" / unquote(source)).is_file() for source in sources)
     assert page.count("data:image/png;base64,") == 1, "broken files have no plot"
-    assert page.count('"drops":true') == 4, "what is broken or a copy"
+    assert page.count('"drops":true') == 4, "broken files and copies are suggested to be dropped"
     assert "broken            error           3" in (said := capsys.readouterr().out)
     assert "3 of 7 clips have no findings" in said
 
 
-def test_a_part_of_a_corpus_of_several_labels_may_get_several(tmp_path):
+def test_a_single_label_part_of_a_multi_label_corpus_may_get_several_labels(tmp_path):
     (tmp_path / "IRMAS-TrainingData" / "cel").mkdir(parents=True)
     (tmp_path / "IRMAS-TrainingData" / "cel" / "[cel][nod][cla]0001__1.wav").write_bytes(b"?")
     audit_corpus("irmas", tmp_path, tmp_path / "out", num_workers=1)
     page = (tmp_path / "out/index.html").read_text()
-    assert '"isMulti":true' in page, "each clip here has exactly one"
-    assert '"name":"flags"' in page and '"value":"--corpus irmas"' in page, "the recipe reads what was audited"
+    assert '"isMulti":true' in page, "although each clip here has one label"
+    assert '"name":"flags"' in page and '"value":"--corpus irmas"' in page, "the shown flags read the audited corpus"
 
 
-def test_what_is_useless_can_be_dropped_from_the_page(tmp_path, browser):
+def test_useless_recordings_can_be_dropped_on_the_page(tmp_path, browser):
     root = class_folders(tmp_path / "recordings")
     audit_corpus("folder", root, tmp_path / "out", num_workers=1)
     page = browser.open(tmp_path / "out/index.html")
@@ -266,7 +266,7 @@ def test_what_is_useless_can_be_dropped_from_the_page(tmp_path, browser):
     page.click("#accept-all")
     page.value("find('#tag').value = 'leak'; find('#tag').dispatchEvent(new Event('input'))")
     page.click("tbody tr:not([hidden])")
-    assert page.value("document.querySelectorAll('#sounds audio').length") == 2, "the copy and what it is a copy of"
+    assert page.value("document.querySelectorAll('#sounds audio').length") == 2, "the copy and its original"
     page.press("s")
     page.click("#download")
     clips = index(root)
@@ -287,7 +287,7 @@ def test_a_page_stays_small(tmp_path):
     assert page.count('"address":') == MAX_CLIPS and "7 more clips are in audit.csv" in page and len(page) < 200_000
 
 
-def test_the_script(tmp_path, forks):
+def test_the_script_reports_counts_and_writes_usable_recordings(tmp_path, forks):
     root = class_folders(tmp_path / "recordings")
     options = ("--data_dir", root, "--num_workers", "1", "--strict", "--write_csv", tmp_path / "usable.csv")
     done = forks.run(ROOT / "scripts/audit_corpus.py", *options, "--output_dir", tmp_path / "out")
@@ -302,7 +302,7 @@ def test_the_script(tmp_path, forks):
     assert (tmp_path / "out/index.html").is_file()
 
 
-def test_what_cannot_be_audited_gets_one_sentence(tmp_path):
+def test_what_cannot_be_audited_is_refused(tmp_path):
     with pytest.raises(InputError, match="no clips to audit"):
         audit_clips(index_of([]))
     root = class_folders(tmp_path / "recordings")

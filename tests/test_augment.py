@@ -38,7 +38,7 @@ def generator(seed=0):
 
 @pytest.fixture
 def batch():
-    """Features of which the second has 40 real frames only, multi-hot targets, and how many frames are real."""
+    """Features, of which the second window has only 40 real frames, multi-hot targets, and numbers of real frames."""
     features = torch.randn(BATCH, FRAMES, BINS, generator=generator()) / 2
     features[1, 40:] = PADDING
     num_frames = all_frames(features)
@@ -51,7 +51,7 @@ def masked(batch, longest: int, widest: int, seed: int = 0):
     return augmented(SpecAugment(longest, widest), NORMALIZATION, features, targets, None, num_frames, seed)
 
 
-def test_masks_differ_between_samples_stay_within_their_limits_and_spare_the_rest(batch):
+def test_masks_differ_between_windows_and_stay_within_their_limits(batch):
     features, targets, num_frames = batch
     found, same_targets, same_frames = masked(batch, 20, 6)
     assert torch.equal(same_targets, targets) and torch.equal(same_frames, num_frames)
@@ -61,7 +61,7 @@ def test_masks_differ_between_samples_stay_within_their_limits_and_spare_the_res
     assert frames.sum(1).max() <= 40 and bins.sum(1).max() <= 12
     assert len({tuple(row.tolist()) for row in frames}) > BATCH // 2
     assert len({tuple(row.tolist()) for row in bins}) > BATCH // 2
-    assert 8 < frames.sum(1).float().mean() < 20  # two masks of 0 to 20 frames, overlapping at times
+    assert 8 < frames.sum(1).float().mean() < 20  # two masks of 0 to 20 frames, which can overlap
 
 
 def test_any_place_can_be_masked(batch):
@@ -69,7 +69,7 @@ def test_any_place_can_be_masked(batch):
     assert hidden.all(dim=2).any(dim=0).all() and hidden.all(dim=1).any(dim=0).all()
 
 
-def test_masks_lie_on_sound_and_leave_padding_alone(batch):
+def test_masks_cover_sound_and_never_padding(batch):
     features, seen = batch[0], torch.zeros(40, dtype=torch.bool)
     for seed in range(20):
         found = masked(batch, 98, 0, seed)[0]
@@ -83,23 +83,23 @@ def mixed_by(share, partner, features, targets, num_frames=None, labels="interpo
     return augmented(Mixup(1.0, labels), NORMALIZATION, features, targets, drawn, num_frames)
 
 
-def test_mixing_features_is_mixing_waveforms():
+def test_mixed_features_equal_features_of_mixed_waveforms():
     fbank = KaldiFbank(num_mel_bins=BINS)
     random = generator()
-    # In independent noise the cross term that the power domain leaves out is zero on average.
+    # Adding powers omits the cross term, which is zero on average for independent noise.
     waveforms = torch.randn(2, 16000 * 4, generator=random) * torch.tensor([[0.1], [0.02]])
     share = torch.tensor([0.8, 0.6])
     features = NORMALIZATION.apply(fbank(waveforms))
     mixed, targets, _ = mixed_by(share, [1, 0], features, torch.eye(2))
     sounds = share.sqrt()[:, None] * waveforms + (1 - share).sqrt()[:, None] * waveforms.flip(0)
     difference = (NORMALIZATION.undo(mixed) - fbank(sounds)).mean(dim=(1, 2))
-    assert difference.abs().max() < 0.12  # in log energy; averaging log-mel values instead is off by 0.3 and more
+    assert difference.abs().max() < 0.12  # in log energy; averaging log-mel values is off by more than 0.3
     torch.testing.assert_close(targets, torch.tensor([[0.8, 0.2], [0.4, 0.6]]))
     averaged = share[:, None, None] * features + (1 - share)[:, None, None] * features.flip(0)
     assert (NORMALIZATION.undo(averaged) - fbank(sounds)).mean(dim=(1, 2)).abs().max() > 0.3
 
 
-def test_mixing_draws_a_share_and_another_window_for_each_sample():
+def test_mixup_draws_a_share_and_another_window_for_each_window():
     drawn = numbers_of(Mixup(0.5), 1000)
     assert drawn.share.min() >= 0.5 and drawn.share.max() <= 1 and len(set(drawn.share.tolist())) > 900
     assert sorted(drawn.partner) == list(range(1000)) and (drawn.partner != np.arange(1000)).all()
@@ -107,7 +107,7 @@ def test_mixing_draws_a_share_and_another_window_for_each_sample():
     assert drawn.share.mean() == pytest.approx(torch.maximum(expected, 1 - expected).mean().item(), abs=0.02)
 
 
-def test_mixed_labels_are_shares_or_a_union(batch):
+def test_mixed_labels_are_weighted_means_or_unions(batch):
     features, targets, num_frames = batch
     for labels in ("interpolate", "union"):
         drawn = numbers_of(Mixup(0.5, labels), BATCH)
@@ -121,13 +121,13 @@ def test_mixed_labels_are_shares_or_a_union(batch):
             assert 0 < heard.sum() < BATCH
 
 
-def test_padding_is_silence_to_mixing(batch):
+def test_padding_is_mixed_as_silence(batch):
     features, targets, num_frames = batch
     partner = np.arange(BATCH)
     partner[[0, 1]] = [1, 0]
     share = torch.full((BATCH,), 0.7)
     mixed, _, found_frames = mixed_by(share, partner, features, targets, num_frames)
-    # the long one goes on alone, 0.7 of its energy, where the short one has ended
+    # after the end of the short window, the long one has 0.7 of its energy
     expected = NORMALIZATION.undo(features[0, 40:]) + torch.tensor(0.7).log()
     torch.testing.assert_close(NORMALIZATION.undo(mixed[0, 40:]), expected, rtol=1e-4, atol=1e-4)
     expected = NORMALIZATION.undo(features[0, 40:]) + torch.tensor(0.3).log()
@@ -141,12 +141,12 @@ def test_padding_is_silence_to_mixing(batch):
     assert found_frames[:2].tolist() == [40, 40]
     alone = mixed_by(torch.ones(BATCH), partner, features, targets, num_frames)
     torch.testing.assert_close(alone[0][2:], features[2:], rtol=1e-5, atol=1e-5)
-    assert torch.equal(alone[1], targets) and torch.equal(alone[2], num_frames), "a partner of no share says nothing"
+    assert torch.equal(alone[1], targets) and torch.equal(alone[2], num_frames), "a partner with share 0 has no effect"
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_places_in_the_run_decide_everything_on_every_device(batch, device, dtype):
+def test_draws_depend_only_on_places_in_the_run_on_every_device(batch, device, dtype):
     of_energies = (Roll(9, 3), FilterAugment(6.0), FilterAugment(6.0, "step"), FrequencyMixStyle(0.4))
     mixing = MixOrCut(Mixup(0.4, probability=0.5), CutMix(1.0, probability=0.5))
     steps = (*of_energies, mixing, ImageChange(0.5, 0.1), SpecAugment(20, 6), Cutout(20, 6))
@@ -160,22 +160,22 @@ def test_places_in_the_run_decide_everything_on_every_device(batch, device, dtyp
         torch.testing.assert_close(one, two.cpu(), rtol=1e-2, atol=1e-2) if device != "cpu" else None
         assert device != "cpu" or torch.equal(one, two)
     assert not torch.equal(expected[0], other)
-    assert torch.equal(features, batch[0].to(dtype))  # the batch itself is left as it was
+    assert torch.equal(features, batch[0].to(dtype))  # the batch is not modified
 
 
-def test_mixup_leaves_alone_whom_probability_spares():
+def test_mixup_applies_with_its_probability():
     share = numbers_of(Mixup(10.0, probability=0.25), 4000).share
     assert (share < 1).mean() == pytest.approx(0.25, abs=0.03)
     assert (numbers_of(Mixup(10.0), 4000).share < 1).all()
-    assert (numbers_of(Mixup(10.0), 1).share == 1).all(), "nobody else is there"
+    assert (numbers_of(Mixup(10.0), 1).share == 1).all(), "a single window has no partner"
 
 
-def test_a_recipe_gets_what_its_settings_ask_for():
+def test_settings_become_augmentations():
     extractor = ASTFeatureExtractor(mean=MEAN, std=STD)
     assert augmentation_for(AugmentConfig(), extractor) is None
     config = AugmentConfig(time_mask_s=0.25, frequency_mask_bins=8, mixup_alpha=0.3, mixup_labels="union")
     augment = augmentation_for(config, extractor)
     assert augment == Compose((Mixup(0.3, "union", 0.5), SpecAugment(25, 8)), NORMALIZATION)
-    assert repr(augment) == repr(augmentation_for(config, extractor))  # by which a resumed run knows it again
+    assert repr(augment) == repr(augmentation_for(config, extractor))  # a resumed run compares this text
     with pytest.raises(InputError, match=r"Unknown --mixup_labels 'onion': did you mean 'union'\?"):
         augmentation_for(AugmentConfig(mixup_alpha=0.3, mixup_labels="onion"), extractor)

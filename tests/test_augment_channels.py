@@ -1,4 +1,4 @@
-"""Augmentation of spectrograms in decibels, of one channel and of several: the unit, the padding, what has no sense."""
+"""Augmentation of one- and multi-channel spectrograms in decibels: units, padding, and invalid settings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def extractor(*channels: str, **settings) -> SpectrogramFeatureExtractor:
 
 
 def sounds(seconds: float = 1.0, count: int = 4) -> list[np.ndarray]:
-    """Stereo noise `[2, samples]`, a different one in each channel."""
+    """Stereo noise `[2, samples]`, different in each channel."""
     random, size = np.random.default_rng(0), (count, 2, int(seconds * RATE))
     return list((random.standard_normal(size) * np.array([[0.1], [0.05]])).astype(np.float32))
 
@@ -60,7 +60,7 @@ NORMALIZATION = Normalization.of(STEREO)
 
 @pytest.mark.parametrize("normalization", ["dataset", "clip", "none"])
 @pytest.mark.parametrize("channels", [("mel",), ("left", "right"), ("mel", "mfcc", "wavelet")])
-def test_padding_is_what_the_extractor_pads_with(channels, normalization):
+def test_padding_is_the_extractors(channels, normalization):
     source = extractor(*channels, normalization=normalization)
     short, long = (batch(source, sounds(seconds=seconds, count=1)) for seconds in (0.4, 2.0))
     is_padding = (short == Normalization.of(source).padding_value).flatten(2 if short.ndim == 3 else 3).all(dim=-1)
@@ -68,8 +68,8 @@ def test_padding_is_what_the_extractor_pads_with(channels, normalization):
     assert not (long == Normalization.of(source).padding_value).all(dim=-1).any()
 
 
-def test_silence_in_a_sound_is_no_padding_where_both_are_the_floor():
-    """Masks reach it, though frame by frame it looks like padding."""
+def test_silence_within_a_sound_is_not_taken_for_padding():
+    """Masks can cover it, although its frames look like padding."""
     source = extractor("mel", normalization="none")
     waveform = sounds(count=1)[0]
     waveform[:, 4000:9000] = 0
@@ -83,7 +83,7 @@ def test_silence_in_a_sound_is_no_padding_where_both_are_the_floor():
     assert reached[24] and not reached[-1]  # 1 s has 63 frames
 
 
-def test_decibels_become_natural_logarithms_of_energies_and_again_decibels():
+def test_decibels_are_converted_to_log_energies_and_back():
     features = batch(STEREO, sounds())
     decibels = torch.from_numpy(np.stack([STEREO.extract(one) for one in sounds()])).transpose(1, 2)
     energies = NORMALIZATION.undo(features)[:, :, : decibels.shape[2]].exp()
@@ -92,8 +92,8 @@ def test_decibels_become_natural_logarithms_of_energies_and_again_decibels():
     assert NORMALIZATION.mean == tuple(MEAN[:2]) and Normalization.of(extractor("mel")).mean == MEAN[0]
 
 
-def test_gain_is_louder_sound():
-    """Twice the amplitude are 6 dB, whatever the deviation of a channel."""
+def test_gain_equals_features_of_louder_sound():
+    """Doubling the amplitude adds 6 dB, whatever the standard deviation of a channel."""
     six_db, ones = 20 * math.log10(2), np.ones(4)
     drawn = WarpNumbers(ones, ones, 0 * ones, six_db / NATURAL_DB * ones, 0 * ones)
     warp, features = Warp(gain_db=six_db, time_shift=False), batch(STEREO, sounds())
@@ -102,7 +102,7 @@ def test_gain_is_louder_sound():
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
 
 
-def test_mixing_features_is_mixing_waveforms_in_each_channel():
+def test_mixed_features_equal_features_of_mixed_waveforms_in_each_channel():
     first, second = sounds(seconds=2.0, count=2)
     second = second[::-1] * 0.5
     share = np.array([0.8, 0.6], dtype=np.float32)
@@ -111,10 +111,10 @@ def test_mixing_features_is_mixing_waveforms_in_each_channel():
     pairs = zip(share.tolist(), (first, second), (second, first), strict=True)
     wanted = batch(STEREO, [own**0.5 * one + (1 - own) ** 0.5 * other for own, one, other in pairs])
     difference = (NORMALIZATION.undo(mixed) - NORMALIZATION.undo(wanted)).mean(dim=(2, 3))
-    assert difference.abs().max() < 0.12  # of natural logarithms, as in test_augment.py
+    assert difference.abs().max() < 0.12  # in natural logarithms, as in test_augment.py
 
 
-def test_noise_is_so_far_below_each_channel_as_asked_for():
+def test_noise_has_the_requested_level_below_each_channel():
     recording = Recording(noise_probability=1.0, noise_snr_db=10.0)
     drawn = numbers_of(recording, 4)._replace(drop=np.full(4, 10.0 / NATURAL_DB), tilt=np.zeros(4))
     features = batch(STEREO, sounds(seconds=2.0))
@@ -124,7 +124,7 @@ def test_noise_is_so_far_below_each_channel_as_asked_for():
     torch.testing.assert_close(added, torch.full((4, 2), 0.1), rtol=0.1, atol=0.0)
 
 
-def test_an_equalizer_bends_both_channels_alike():
+def test_an_equalizer_changes_both_channels_equally():
     recording = Recording(equalizer_db=6.0)
     drawn, features = numbers_of(recording, 4), batch(STEREO, sounds())
     change = NORMALIZATION.undo(augmented(recording, NORMALIZATION, features, None, drawn)[0])
@@ -150,8 +150,8 @@ def test_an_equalizer_bends_both_channels_alike():
     ],
     ids=lambda step: type(step).__name__,
 )
-def test_two_equal_channels_are_augmented_as_one(step):
-    """And one channel in a batch of four dimensions as in one of three."""
+def test_two_equal_channels_are_augmented_like_one(step):
+    """The same holds for one channel in four dimensions and in three."""
     of = Normalization(MEAN[0], STD[0], 1.0, 1.0, 0.0)
     mono = batch(extractor("mel"), sounds(seconds=0.8))
     mono[1, 20:] = 0.0
@@ -167,7 +167,7 @@ def test_two_equal_channels_are_augmented_as_one(step):
     assert (wanted[is_padding] == 0.0).all() and is_padding.any(dim=1).all()
 
 
-def test_masks_hide_with_the_mean_of_what_is_not_normalized():
+def test_masks_fill_with_the_mean_of_features_that_are_not_normalized():
     source = extractor("left", "right", normalization="none")
     features = batch(source, sounds(seconds=0.5))
     real = int(0.5 * RATE / 256) + 1
@@ -183,7 +183,7 @@ def test_masks_hide_with_the_mean_of_what_is_not_normalized():
         assert len(values) and torch.allclose(values, mean.expand_as(values))
 
 
-def test_seconds_are_counted_in_the_extractors_hops_and_a_shorter_mask_is_said_once(caplog, monkeypatch):
+def test_seconds_become_frames_of_the_extractor_and_shortened_masks_are_logged_once(caplog, monkeypatch):
     long = SpectrogramFeatureExtractor(sampling_rate=44_100, hop_samples=512, max_length=431, mean=-30.0, std=15.0)
     steps = augmentation_for(AugmentConfig(time_mask_s=0.3, frequency_mask_bins=6), long).steps
     assert steps[0].longest_time_mask_frames == 26 and not caplog.messages
@@ -204,7 +204,7 @@ def test_seconds_are_counted_in_the_extractors_hops_and_a_shorter_mask_is_said_o
         (("mel", "mfcc"), "dataset", {"frequency_shift_bins": 2.0}, "--frequency_shift_bins is for energies"),
     ],
 )
-def test_what_has_no_sense_is_refused_in_one_sentence(channels, normalization, setting, sentence):
+def test_unsuitable_augmentations_are_refused(channels, normalization, setting, sentence):
     source = extractor(*channels, normalization=normalization)
     with pytest.raises(InputError, match=sentence) as raised:
         augmentation_for(AugmentConfig(**setting), source)
@@ -212,7 +212,7 @@ def test_what_has_no_sense_is_refused_in_one_sentence(channels, normalization, s
 
 
 @pytest.mark.parametrize(("channels", "normalization"), [(("mel",), "clip"), (("mel", "mfcc"), "dataset")])
-def test_masks_and_shifts_stay(channels, normalization):
+def test_masks_and_shifts_work_with_any_normalization(channels, normalization):
     source = extractor(*channels, normalization=normalization)
     config = AugmentConfig(time_shift=True, time_stretch=0.2, time_mask_s=0.2, frequency_mask_bins=4)
     augment = augmentation_for(config, source)

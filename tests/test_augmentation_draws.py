@@ -1,4 +1,4 @@
-"""What augmentation draws: by a window's place in the run alone, one copy to the device, and few operations there."""
+"""Draws of augmentations depend only on a window's place in the run. They need one copy to the device."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def name_of(augment) -> str:
 
 
 @pytest.mark.parametrize("augment", [EVERYTHING, *(Compose((step,), NORMALIZATION) for step in MIXING)], ids=name_of)
-def test_several_processes_augment_as_one_does(batch, augment):
-    """Each of two has a run of windows; the order in which they come makes no difference either."""
+def test_several_processes_augment_like_one(batch, augment):
+    """Each of two processes has consecutive windows. The order of windows in a process has no effect either."""
     together = augment(*batch, augment.draw(places(BATCH)))
     assert not torch.allclose(together[0], batch[0])
     for first in (0, RUN):
@@ -73,33 +73,33 @@ def test_several_processes_augment_as_one_does(batch, augment):
 
 
 @pytest.mark.parametrize("step", ALONE, ids=lambda step: type(step).__name__)
-def test_what_mixes_nobody_is_the_same_whatever_a_process_holds(batch, step):
-    """Any share of the windows will do."""
+def test_augmentations_without_mixing_do_not_depend_on_other_windows(batch, step):
+    """For any division of the windows."""
     augment = Compose((step,), NORMALIZATION)
     together = augment(*batch, augment.draw(places(BATCH)))[0]
     own = [one[3:6] for one in batch]
     torch.testing.assert_close(augment(*own, augment.draw(places(3, first=3)))[0], together[3:6], rtol=1e-5, atol=1e-5)
 
 
-def test_each_place_step_and_seed_has_numbers_of_its_own():
+def test_each_place_step_and_seed_has_different_numbers():
     drawn = [EVERYTHING.draw(one).numbers for one in (places(4), places(4, seed=1), [(0, 1, n) for n in range(4)])]
     rows = {tuple(row) for numbers in drawn for row in numbers.tolist()}
     assert len(rows) == 12 and drawn[0].dtype == torch.float32
     assert torch.equal(EVERYTHING.draw(places(4)).numbers, drawn[0])
 
 
-def test_partners_are_others_of_the_run_each_equally_often():
+def test_partners_are_other_windows_of_the_run_equally_often():
     partners = Lot.at(places(3 * RUN + 1)).partners(3)
     own = np.arange(len(partners))[:, None]
     assert (partners[:-1] != own[:-1]).all() and (partners[:-1] // RUN == own[:-1] // RUN).all()
-    assert (partners[-1] == own[-1]).all(), "nobody else is in its run"
+    assert (partners[-1] == own[-1]).all(), "no other window is in its run"
     assert all((np.bincount(column) == 1).all() for column in partners.T)
     first = np.array([Lot.at(places(RUN, seed)).partners(1)[0, 0] for seed in range(700)])
-    assert np.bincount(first, minlength=RUN)[1:].min() > 60, "each of the 7 others about 100 times"
+    assert np.bincount(first, minlength=RUN)[1:].min() > 60, "each of the other 7 about 100 times"
 
 
 class Counts(TorchDispatchMode):
-    """Counts what is done on the meta device, and copies to it from another one."""
+    """Counts operations on the meta device, and copies to it from another device."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,8 +125,8 @@ STEREO = SpectrogramFeatureExtractor(channels=["left", "right"], max_length=298,
     ],
     ids=["ast_irmas", "cnn_folder", "cnn_folder_stereo"],
 )
-def test_a_batch_is_augmented_by_one_copy_and_few_operations(recipe, extractor, most):
-    """Each copy that the CPU waits for stops the device, and each operation costs it microseconds."""
+def test_a_batch_is_augmented_with_one_copy_and_few_operations(recipe, extractor, most):
+    """A copy that the CPU waits for stalls the device, and each operation costs microseconds."""
     fields = AugmentConfig.__dataclass_fields__
     values = runpy.run_path(str(Path(__file__).parents[1] / "recipes" / f"{recipe}.py"))["VALUES"]
     config = AugmentConfig(**{name: value for name, value in values.items() if name in fields})
@@ -134,7 +134,7 @@ def test_a_batch_is_augmented_by_one_copy_and_few_operations(recipe, extractor, 
     shape = (32, 2, 298, 128) if extractor is STEREO else (32, 298, 128)
     features = torch.empty(shape, device="meta")
     targets, num_frames = torch.empty(32, 11, device="meta"), torch.empty(32, dtype=torch.int64, device="meta")
-    for _ in range(2):  # what is the same in every batch is copied with the first
+    for _ in range(2):  # constants are copied with the first batch
         with Counts() as counts:
             augment(features, targets, num_frames, augment.draw(places(32)))
     assert counts.copies == 1
@@ -142,7 +142,7 @@ def test_a_batch_is_augmented_by_one_copy_and_few_operations(recipe, extractor, 
 
 
 def test_no_augmentation_waits_for_the_device():
-    """On the meta device nothing can be read back; all numbers come by one copy."""
+    """Nothing can be read back from the meta device. All numbers come in one copy."""
     features = torch.empty(32, 298, 128, device="meta")
     targets, num_frames = torch.empty(32, 11, device="meta"), torch.empty(32, dtype=torch.int64, device="meta")
     with Counts() as counts:

@@ -1,4 +1,4 @@
-"""From settings to augmentations of spectrograms: their order, an example of each, what has no sense or no effect."""
+"""From settings to augmentations of spectrograms: their order, an example of each, and refused settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
 EXTRACTOR = ASTFeatureExtractor(mean=-5.0, std=3.5, max_length=298, num_mel_bins=128)
 
 
-def test_every_switch_has_an_example_that_changes_a_batch_and_leaves_padding_alone():
+def test_every_switch_has_an_example_that_changes_sound_but_not_padding():
     named = {name for settings in example_augmentations().values() for name in settings}
     assert named == AugmentConfig.__dataclass_fields__.keys() - set(FRACTIONS)
     random = torch.Generator().manual_seed(0)
@@ -36,8 +36,8 @@ def test_every_switch_has_an_example_that_changes_a_batch_and_leaves_padding_alo
         assert (found[is_padding] == augment.normalization.padding_value).all(), name
 
 
-def test_what_mixes_windows_says_so():
-    """Answers that a teacher stored are of whole windows."""
+def test_augmentations_that_mix_windows_are_marked():
+    """A teacher's stored logits are for unmixed windows."""
     names = {name for name, settings in example_augmentations().items() if _mixes(settings)}
     assert names == {"batch mixing", "mixup", "CutMix, rectangle", "CutMix, time", "mixup or CutMix"}
 
@@ -47,7 +47,7 @@ def _mixes(settings: dict) -> bool:
     return getattr(step, "mixes_windows", False)
 
 
-def test_settings_become_steps_in_the_order_of_nature():
+def test_settings_become_steps_in_the_physical_order():
     everything = {name: value for settings in example_augmentations().values() for name, value in settings.items()}
     everything |= {"cutmix_probability": 0.5, "mixup_probability": 0.5}
     steps = augmentation_for(AugmentConfig(**everything), EXTRACTOR)
@@ -77,7 +77,7 @@ def test_settings_become_steps_in_the_order_of_nature():
         ({"frequency_roll_bins": 128}, "--frequency_roll_bins 128 is larger than .* give at most 127"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(settings, sentence):
+def test_invalid_settings_are_refused(settings, sentence):
     with pytest.raises(InputError, match=sentence):
         augmentation_for(AugmentConfig(**settings), EXTRACTOR)
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_is_one_sentence(settings, sentence):
         (["mel"], "clip", {"cutmix_alpha": 1.0, "cutout_s": 0.2, "image_noise": 0.1, "time_roll_s": 0.1}, None),
     ],
 )
-def test_what_needs_energies_or_bands_is_refused_where_there_are_none(channels, normalization, settings, sentence):
+def test_augmentations_of_energies_or_bands_are_refused_without_them(channels, normalization, settings, sentence):
     more = {"mean": [-35.0, -4.0][: len(channels)], "std": [12.0, 20.0][: len(channels)]}
     more = {"max_length": 64, "num_mel_bins": 32, **(more if normalization == "dataset" else {})}
     extractor = SpectrogramFeatureExtractor(channels=channels, normalization=normalization, **more)
@@ -108,7 +108,7 @@ def test_what_needs_energies_or_bands_is_refused_where_there_are_none(channels, 
         augmentation_for(AugmentConfig(**settings), extractor)
 
 
-def test_waveforms_are_no_pictures():
+def test_image_augmentations_are_refused_for_waveforms():
     with pytest.raises(InputError, match="--cutmix_alpha augments log-mel features"):
         augmentation_for(AugmentConfig(cutmix_alpha=1.0), Wav2Vec2FeatureExtractor())
 
@@ -130,7 +130,7 @@ def test_waveforms_are_no_pictures():
         ),
     ],
 )
-def test_what_would_do_nothing_is_refused(flags, sentence):
+def test_settings_without_effect_are_refused(flags, sentence):
     with pytest.raises(InputError, match=sentence):
         parse_recipe({"output_dir": "runs/x", "corpus": "irmas"}, argv=flags.split())
 
@@ -146,7 +146,7 @@ def test_what_would_do_nothing_is_refused(flags, sentence):
         ("--features spectrogram --normalization clip --filter_augment_db 6", "--filter_augment_db needs the energies"),
     ],
 )
-def test_what_has_no_sense_is_refused_before_features_are_built(flags, sentence, tmp_path):
+def test_unsuitable_augmentations_are_refused_before_building(flags, sentence, tmp_path):
     for number in range(12):
         path = tmp_path / "sounds" / ("bell", "hiss")[number % 2] / f"{number}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)

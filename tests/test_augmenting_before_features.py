@@ -1,4 +1,4 @@
-"""Waveforms are augmented before features are computed of them, by numbers that hang on the window's place alone."""
+"""Waveforms are augmented before features are computed. The draws depend only on a window's place in the run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def features(sound):
 
 
 def batch_of(features) -> tuple[FeatureCollator, dict]:
-    """Eight training windows, some of them short, as they travel to the device."""
+    """Eight training windows, some of them short, as they are copied to the device."""
     collate = FeatureCollator(features.extractor, features.labels, stored=True, of_sound=features.of_sound)
     return collate, collate(list(features.splits["train"])[:8])
 
@@ -70,7 +70,7 @@ def test_features_are_those_of_the_augmented_sound(features):
         assert frames == FBANK.num_frames(int(length))
 
 
-def test_twice_as_loud_is_six_decibels_more_and_masks_come_behind(features):
+def test_gain_acts_before_features_and_masks_after(features):
     collate, batch = batch_of(features)
     before = collate.on_device(batch)
     louder = waves(wave_gain_probability=1.0, wave_gain_db=[6.0, 6.0])
@@ -80,16 +80,16 @@ def test_twice_as_loud_is_six_decibels_more_and_masks_come_behind(features):
     masked = augmentation_of(features, AugmentConfig(time_mask_s=0.03, frequency_mask_bins=6), louder)
     found, _, _ = augmented(masked, collate, batch)
     is_hidden = (found - values).abs() > 1e-5
-    assert 0.01 < is_hidden.float().mean() < 0.5 and (found[is_hidden] == 0).all(), "the mean of the training data"
+    assert 0.01 < is_hidden.float().mean() < 0.5 and (found[is_hidden] == 0).all(), "masks hide with the training mean"
     assert "Gain" in repr(masked) and "SpecAugment" in repr(masked) and "0x" not in repr(masked)
     assert [type(step).__name__ for step in masked.steps] == ["Gain", "SpecAugment"]
-    assert len(augmented_plot(features, masked).axes) == 3 * 5, "as stored, and two draws"
+    assert len(augmented_plot(features, masked).axes) == 3 * 5, "one plain version and two draws"
     plain = augmentation_of(features, AugmentConfig(frequency_mask_bins=6), waves())
-    assert type(plain) is Compose, "features alone are augmented as stored ones are"
+    assert type(plain) is Compose, "augmenting only features equals augmenting stored ones"
 
 
-def test_numbers_of_features_are_others_than_those_of_sound(features):
-    """Both are of one generator of each window, which goes on."""
+def test_draws_for_features_differ_from_draws_for_sound(features):
+    """Both come from one generator per window, one after the other."""
     augment = augmentation_of(features, AugmentConfig(gain_db=6.0, time_shift=True), waves(wave_gain_probability=0.5))
     of_sound, of_features = augment.draw(places(4)).split(1)
     alone = augment.features.draw(places(4))
@@ -111,12 +111,12 @@ def test_numbers_of_features_are_others_than_those_of_sound(features):
         ),
     ],
 )
-def test_what_features_have_nothing_of_is_refused(sound, source, settings, sentence):
+def test_waveform_augmentations_without_effect_on_features_are_refused(sound, source, settings, sentence):
     with pytest.raises(InputError, match=sentence):
         augmentation_of(computed_features(sound, source), OFF, waves(**settings))
 
 
-def test_a_resumed_run_ends_as_an_undisturbed_one(features, tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(features, tmp_path):
     augment = augmentation_of(features, AugmentConfig(mixup_alpha=0.4), waves(**VARIED))
     steps = {"save_steps": 3, "eval_steps": 3, "save_strategy": "steps", "eval_strategy": "steps", "max_steps": 7}
 

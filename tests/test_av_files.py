@@ -1,4 +1,4 @@
-"""Recordings that libsndfile does not know: m4a, aac, wma, webm, amr and the sound of videos."""
+"""Recordings that libsndfile cannot read: m4a, aac, wma, webm, amr and the sound of videos."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from av_files import KINDS, tone, write_recording  # noqa: E402
 from hf_audio.corpora.folder import index  # noqa: E402
 from hf_audio.data.recordings.audio import AudioError, probe, read_audio, read_blocks, read_pieces  # noqa: E402
 
-# What codecs may add or leave off at either end
+# Codecs may add or remove this much at either end
 PADDING_S = 0.15
 
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory) -> dict[str, Path]:
-    """A file of each kind that this PyAV can write."""
+    """A file in each format that the installed PyAV can write."""
     folder, made = tmp_path_factory.mktemp("recordings"), {}
     for kind in KINDS:
         try:
@@ -57,7 +57,7 @@ def test_length_rate_channels_and_sound(recordings, kind):
 
 
 @pytest.mark.parametrize("kind", ["phone.m4a", "stream.aac", "browser.webm", "windows.wma", "messenger.amr"])
-def test_bytes_blocks_pieces_stretches_and_stereo_agree(recordings, kind):
+def test_bytes_blocks_pieces_excerpts_and_stereo_agree(recordings, kind):
     path = recording(recordings, kind)
     whole, rate = read_audio(path, 16_000), KINDS[kind][2]
     content = io.BytesIO(path.read_bytes())
@@ -72,8 +72,8 @@ def test_bytes_blocks_pieces_stretches_and_stereo_agree(recordings, kind):
 
 
 @pytest.mark.parametrize("kind", ["phone.m4a", "browser.webm"])
-def test_a_stretch_far_inside_a_long_recording_is_jumped_to(tmp_path, kind):
-    """To the packets' own times: exact in m4a, to a millisecond in webm, whose times are not finer."""
+def test_an_excerpt_of_a_long_recording_is_reached_by_seeking(tmp_path, kind):
+    """The start is exact in m4a. In webm it is exact to a millisecond, the resolution of its timestamps."""
     rate = KINDS[kind][2]
     rising = np.sin(2 * np.pi * np.cumsum(np.linspace(300, 3000, 60 * rate)) / rate) * 0.3
     path = write_recording(tmp_path / kind, kind, sound=rising)
@@ -93,7 +93,7 @@ def test_a_lossless_recording_has_the_same_samples(recordings):
     assert np.abs(read_audio(path, 48_000)[: 2 * 48_000] - tone(2.0, 48_000)).max() < 2**-15
 
 
-def test_class_folders_of_such_recordings_are_a_corpus(recordings, tmp_path):
+def test_class_folders_of_these_formats_are_a_corpus(recordings, tmp_path):
     for number, path in enumerate(recordings.values()):
         folder = tmp_path / f"class {number % 2}"
         folder.mkdir(exist_ok=True)
@@ -104,8 +104,8 @@ def test_class_folders_of_such_recordings_are_a_corpus(recordings, tmp_path):
 # Defects
 
 
-def test_a_recording_that_breaks_off_is_named(recordings, tmp_path):
-    """A webm without its end says how long it is nowhere else; of an aac it cannot be told."""
+def test_truncated_recordings_are_refused(recordings, tmp_path):
+    """The duration of a truncated webm is not stored elsewhere, and truncation of an aac cannot be detected."""
     content = recordings["phone.mp4"].read_bytes()
     (tmp_path / "cut.mp4").write_bytes(content[: len(content) // 2])
     with pytest.raises(AudioError, match="unreadable: "):
@@ -123,13 +123,13 @@ def test_a_video_without_sound(tmp_path):
         read_audio(tmp_path / "silent.mp4", 16_000)
 
 
-def test_silence_is_named(tmp_path):
+def test_silence_is_refused(tmp_path):
     path = write_recording(tmp_path / "silent.m4a", "lossless.m4a", sound=np.zeros(48_000))
     with pytest.raises(AudioError, match="silent"):
         read_audio(path, 16_000)
 
 
-def test_what_libsndfile_reads_is_not_given_to_another(tmp_path, monkeypatch):
+def test_damaged_files_in_formats_of_libsndfile_are_not_given_to_pyav(tmp_path, monkeypatch):
     monkeypatch.setattr("hf_audio.data.recordings.ffmpeg._library", lambda: pytest.fail("PyAV was asked"))
     soundfile.write(tmp_path / "called.m4a", tone(1.0, 16_000), 16_000, format="MP3")
     assert len(read_audio(tmp_path / "called.m4a", 16_000)) > 15_000
@@ -138,14 +138,14 @@ def test_what_libsndfile_reads_is_not_given_to_another(tmp_path, monkeypatch):
         read_audio(tmp_path / "text.m4a", 16_000)
 
 
-def test_without_pyav_the_extra_is_named(recordings, monkeypatch):
+def test_without_pyav_the_error_names_the_extra(recordings, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(AudioError, match=r'unreadable: .* pip install "hf_audio\[av\]"'):
         read_audio(recordings["phone.m4a"], 16_000)
 
 
-def test_a_playlist_leads_nowhere(tmp_path):
-    """Formats that name other files or addresses are none of those that are opened."""
+def test_playlists_are_not_followed(tmp_path):
+    """Formats that refer to other files or addresses are never opened."""
     soundfile.write(tmp_path / "secret.wav", tone(1.0, 16_000), 16_000)
     for name, text in (
         ("a.m3u8", "#EXTM3U\n#EXTINF:1,\nsecret.wav\n"),
@@ -158,7 +158,7 @@ def test_a_playlist_leads_nowhere(tmp_path):
 
 @pytest.mark.timeout(120)
 def test_broken_files_are_decoded_or_refused(recordings, tmp_path):
-    """In a process of its own, which must not crash, hang or take the machine's memory."""
+    """In a separate process, which must not crash, hang or use up memory."""
     shuffled, seeds = random.Random(0), []
     for kind, path in recordings.items():
         content = path.read_bytes()
@@ -167,7 +167,7 @@ def test_broken_files_are_decoded_or_refused(recordings, tmp_path):
             place = shuffled.randrange(len(broken))
             if number % 4 == 0:
                 broken = broken[:place]
-            elif number % 4 == 1:  # most headers are at the beginning
+            elif number % 4 == 1:  # headers are mostly at the start
                 for _ in range(8):
                     broken[shuffled.randrange(min(600, len(broken)))] = shuffled.randrange(256)
             elif number % 4 == 2:

@@ -1,4 +1,4 @@
-"""Averages of the weights (EMA, SWA): what they are, where they are used, and that a resumed run has them too."""
+"""Averages of the weights (EMA, SWA): their values, where they are used, and resuming."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hf_audio.errors import InputError
 from hf_audio.models import build_model
 from hf_audio.training.averaged_weights import IN_TRAINING
 
-STEPS = 10  # of an epoch: 38 windows in batches of 4
+STEPS = 10  # per epoch: 38 windows in batches of 4
 EMA, SWA = OptimizingConfig(ema_decay=0.6), OptimizingConfig(swa_epochs=2)
 CNN = {"channels": [8, 8], "kernel_sizes": [3, 3], "strides": [2, 2], "pools": [2, 2], "depths": [1, 1]}
 
 
 class Weights(TrainerCallback):
-    """Keeps the weights of training after each step."""
+    """Stores the weights before training and after each step."""
 
     def __init__(self):
         self.steps = []
@@ -55,7 +55,7 @@ def assert_close(found, wanted):
 @pytest.mark.parametrize(
     "arguments", [{}, {"gradient_accumulation_steps": 2}, {"bf16": True, "torch_compile_backend": "eager"}], ids=str
 )
-def test_a_moving_average_is_scored_saved_kept_as_best_and_published(tiny_features, tmp_path, arguments):
+def test_a_moving_average_is_evaluated_saved_and_published(tiny_features, tmp_path, arguments):
     watched = Weights()
     arguments = {"num_train_epochs": 2, "save_total_limit": None, "learning_rate": 3e-3, **arguments}
     trainer = trainer_of(tiny_features, tmp_path, arguments=arguments, optimizing=EMA, callbacks=[watched])
@@ -78,7 +78,7 @@ def test_a_moving_average_is_scored_saved_kept_as_best_and_published(tiny_featur
 
 
 def resumed(start, tmp_path, drop):
-    """A run, and one that went on from an earlier checkpoint of it."""
+    """A run, and a copy resumed from an earlier checkpoint: the checkpoints of the steps in `drop` are deleted."""
     whole = start(tmp_path / "whole")
     whole.train_resumable()
     shutil.copytree(tmp_path / "whole", tmp_path / "again")
@@ -92,8 +92,8 @@ def resumed(start, tmp_path, drop):
 @pytest.mark.parametrize(
     ("optimizing", "drop"), [(EMA, (12, 18, 24, 25)), (SWA, (18, 24, 25)), (SWA, (12, 18, 24, 25))]
 )
-def test_a_resumed_run_ends_with_the_same_bytes(tiny_features, tmp_path, optimizing, drop):
-    """In the middle of an epoch; SWA before its first epoch is over, and with one in its mean."""
+def test_a_resumed_run_gives_the_same_bytes(tiny_features, tmp_path, optimizing, drop):
+    """Resumed in the middle of an epoch, and with SWA before and after its first averaged epoch."""
     steps = {"save_strategy": "steps", "save_steps": 6, "eval_strategy": "steps", "eval_steps": 6, "max_steps": 25}
 
     def start(folder):
@@ -108,7 +108,7 @@ def test_a_resumed_run_ends_with_the_same_bytes(tiny_features, tmp_path, optimiz
     assert scores[0] == scores[1]
 
 
-def test_a_mean_of_epochs_has_statistics_of_its_own(tiny_features, tmp_path):
+def test_a_mean_of_epochs_gets_new_batch_norm_statistics(tiny_features, tmp_path):
     watched = Weights()
     model = build_model("cnn", tiny_features, options=CNN)
     arguments = {"num_train_epochs": 4, "eval_strategy": "no", "learning_rate": 1e-2, "save_total_limit": None}
@@ -119,14 +119,14 @@ def test_a_mean_of_epochs_has_statistics_of_its_own(tiny_features, tmp_path):
     mean = {name: (ends[0][name] + ends[1][name]) / 2 for name in dict(model.named_parameters())}
     found = trainer.model.state_dict()
     assert_close(found, mean)
-    assert not (tmp_path / "checkpoints/checkpoint-20" / IN_TRAINING).exists(), "nothing is averaged before"
+    assert not (tmp_path / "checkpoints/checkpoint-20" / IN_TRAINING).exists(), "averaging starts later"
     assert (tmp_path / "checkpoints/checkpoint-40" / IN_TRAINING).exists()
     assert trainer.facts()["training"]["optimizing"] == {
         "published weights": "mean of the last epochs, at most 2, at step 40"
     }
     trainer.state.best_global_step = 20
     assert "those of step 20, better on" in trainer.facts()["training"]["optimizing"]["published weights"]
-    # the first norm's: over batches of the sequence that an epoch has, the plain mean of what its convolution gives
+    # statistics of the first norm are the mean of its convolution's outputs over the batches of an epoch
     stage = trainer.model.stages[0].first
     sums = []
     hook = stage.convolution.register_forward_hook(lambda module, args, out: sums.append(out.detach()))
@@ -154,7 +154,7 @@ def test_adapters_are_averaged(tiny_features, tmp_path):
     assert len(beside) == sum(one.requires_grad for one in whole.model.parameters())
 
 
-def test_where_nothing_is_scored_the_last_average_is_left(tiny_features, tmp_path):
+def test_without_evaluation_the_last_average_remains(tiny_features, tmp_path):
     watched = Weights()
     arguments = {"max_steps": 4, "eval_strategy": "no", "save_strategy": "no"}
     trainer = trainer_of(tiny_features, tmp_path, arguments=arguments, optimizing=EMA, callbacks=[watched])
@@ -162,7 +162,7 @@ def test_where_nothing_is_scored_the_last_average_is_left(tiny_features, tmp_pat
     assert_close(weights_of(tmp_path), by_hand(watched.steps, 0.6))
 
 
-def test_averages_that_cannot_be_are_refused(tiny_features, tmp_path):
+def test_impossible_averages_are_refused(tiny_features, tmp_path):
     with pytest.raises(InputError, match="--swa_epochs 1 would average one set of weights"):
         OptimizingConfig(swa_epochs=1)
     with pytest.raises(InputError, match="are two ways to average weights"):
@@ -173,7 +173,7 @@ def test_averages_that_cannot_be_are_refused(tiny_features, tmp_path):
         trainer_of(tiny_features, tmp_path, optimizing=SWA, early_stopping_patience=2)
 
 
-def test_another_average_is_another_run(tiny_features, tmp_path):
+def test_a_changed_average_is_another_run(tiny_features, tmp_path):
     arguments = {"max_steps": 2, "eval_strategy": "no", "save_strategy": "steps", "save_steps": 1}
     trainer_of(tiny_features, tmp_path, arguments=arguments, optimizing=EMA).train_resumable()
     assert json.loads((tmp_path / "checkpoints/run.json").read_text())["ema_decay"] == 0.6

@@ -1,4 +1,4 @@
-"""Balanced sampling: how often classes come, in whole epochs, in two processes and in a resumed run."""
+"""Balanced sampling: how often classes occur in an epoch, with two processes, and in a resumed run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = ("common", "rare", "seldom")
 
 
 def of_labels(labels, problem_type=SINGLE_LABEL):
-    """What training windows with these labels are trained on for."""
+    """An objective on training windows with these labels."""
     features = SimpleNamespace(
         splits={"train": Dataset.from_dict({"labels": labels})},
         labels=LabelSpace(NAMES, problem_type),
@@ -45,7 +45,7 @@ LONG_TAILED = [[0]] * 900 + [[2]] * 90 + [[1]] * 10  # 1,000 windows
     ("balance", "wanted"),
     [("full", (1 / 3, 1 / 3, 1 / 3)), ("sqrt", (30 / 42.649, 3.162 / 42.649, 9.487 / 42.649))],
 )
-def test_classes_of_a_long_tail_come_as_planned_in_each_epoch(balance, wanted):
+def test_long_tailed_classes_have_their_shares_in_each_epoch(balance, wanted):
     objective = of_labels(LONG_TAILED)
     shares = window_shares(objective, balance)
     assert list(class_shares(objective.features, shares).values()) == pytest.approx(wanted, abs=1e-3)
@@ -54,21 +54,21 @@ def test_classes_of_a_long_tail_come_as_planned_in_each_epoch(balance, wanted):
     for epoch in (first, second):
         assert len(epoch) == 1000
         counts = np.bincount(labels[epoch], minlength=3)
-        assert np.abs(counts - 1000 * np.array(wanted)).max() <= 1.5, "by chance alone it would be 15"
+        assert np.abs(counts - 1000 * np.array(wanted)).max() <= 1.5, "independent draws would differ by 15"
         expected = 1000 * shares
         times = np.bincount(epoch, minlength=1000)
-        assert (np.abs(times - expected) < 1).all(), "each window as often as planned, to the next whole number"
-    assert first != second and set(first) != set(second), "of a common class others in each epoch"
+        assert (np.abs(times - expected) < 1).all(), "each window's count is its expectation, rounded"
+    assert first != second and set(first) != set(second), "windows of a common class change between epochs"
 
 
-def test_of_several_labels_the_rarest_counts_and_none_is_a_class():
+def test_the_rarest_label_of_a_window_counts_and_no_label_is_a_class():
     labels = [[0]] * 6 + [[0, 1]] * 2 + [[]] * 4
     shares = window_shares(of_labels(labels, MULTI_LABEL), "full")
     weights = np.array([1 / 8] * 6 + [1 / 2] * 2 + [1 / 4] * 4)
     np.testing.assert_allclose(shares, weights / weights.sum())
 
 
-def test_processes_share_one_draw():
+def test_processes_divide_the_same_draw():
     shares = window_shares(of_labels(LONG_TAILED), "full")
     (one,) = drawn(shares, 1)
     (left,), (right,) = (drawn(shares, 1, world_size=2, rank=rank) for rank in (0, 1))
@@ -76,7 +76,7 @@ def test_processes_share_one_draw():
     assert sorted(left + right) == sorted(one)
 
 
-def test_a_resumed_run_draws_what_an_undisturbed_one_does(tiny_features, tmp_path):
+def test_a_resumed_run_has_the_draws_of_an_uninterrupted_one(tiny_features, tmp_path):
     def start(folder):
         arguments = {"max_steps": 16, "save_strategy": "steps", "save_steps": 3, "eval_strategy": "no"}
         arguments |= {"save_total_limit": None, "gradient_accumulation_steps": 2}
@@ -98,7 +98,7 @@ def test_a_resumed_run_draws_what_an_undisturbed_one_does(tiny_features, tmp_pat
     assert sum(settings["share of windows drawn"].values()) == pytest.approx(1, abs=1e-3)
 
 
-def test_what_cannot_be_balanced_is_refused(tiny_folders, tiny_features, tmp_path):
+def test_balancing_is_refused_where_it_cannot_work(tiny_folders, tiny_features, tmp_path):
     balanced = {"optimizing": OptimizingConfig(balanced_sampling="sqrt")}
     weighed = {"loss": LossConfig(class_weights="balanced")}
     with pytest.raises(InputError, match="--balanced_sampling and --class_weights both make rare classes count more"):

@@ -1,4 +1,4 @@
-"""Mixtures on the fly: energies add up, labels join, nothing wraps around, and a generator decides everything."""
+"""Batch mixing: energies are added, labels are joined, shifts do not wrap around, and draws are reproducible."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def generator(seed=0):
 
 @pytest.fixture
 def batch():
-    """Windows, the second with 20 real frames only, with one label each."""
+    """Windows with one label each. The second has only 20 real frames."""
     features = torch.randn(BATCH, FRAMES, BINS, generator=generator()) / 2
     features[1, 20:] = PADDING
     num_frames = all_frames(features)
@@ -58,7 +58,7 @@ def energies(features):
     return NORMALIZATION.undo(features).exp()
 
 
-def test_combining_features_is_adding_waveforms():
+def test_combined_features_equal_features_of_added_waveforms():
     fbank = KaldiFbank(num_mel_bins=32)
     waveforms = torch.randn(2, 16000 * 4, generator=generator()) * torch.tensor([[0.1], [0.01]])
     features = NORMALIZATION.apply(fbank(waveforms))
@@ -69,7 +69,7 @@ def test_combining_features_is_adding_waveforms():
         waveforms[0] + quieter * waveforms[1] * levels[0] / levels[1],
         waveforms[1] + quieter * waveforms[0] * levels[1] / levels[0],
     ])  # fmt: skip
-    sounds = sounds / (1 + quieter**2) ** 0.5  # as loud as each was alone
+    sounds = sounds / (1 + quieter**2) ** 0.5  # keeps the loudness of one window
     difference = (NORMALIZATION.undo(mixed) - fbank(sounds)).mean(dim=(1, 2))
     assert difference.abs().max() < 0.12
     assert torch.equal(targets, torch.ones(2, 2))
@@ -98,30 +98,30 @@ def test_a_partner_is_shifted_and_does_not_wrap_around(batch):
     loudest = added.mean(dim=1).topk(3).indices
     assert sorted(loudest.tolist()) == [30, 31, 32]
     ratio = energies(later[0, :20]) / energies(features[0, :20])
-    torch.testing.assert_close(ratio, ratio[:1, :1].expand_as(ratio))  # nothing came in from the end
+    torch.testing.assert_close(ratio, ratio[:1, :1].expand_as(ratio))  # nothing wraps around
     earlier = combined(features, batch[1][:2], pairs([1, 0], -0.999), longest_offset=20)[0]
     ratio = energies(earlier[0, 40:]) / energies(features[0, 40:])
     torch.testing.assert_close(ratio, ratio[:1, :1].expand_as(ratio))
 
 
 @pytest.mark.parametrize("offset", [-0.999, 0.0, 0.999])
-def test_padding_is_silence_and_no_gap_arises_in_a_short_window(batch, offset):
+def test_padding_is_silence_and_a_short_window_gets_no_gap(batch, offset):
     features, targets, num_frames = (one[[0, 1]] for one in batch)
     mixed, joined, found_frames = combined(features, targets, pairs([1, 0], offset), num_frames, longest_offset=1000)
-    # half a window of the long one, moved forwards
+    # a shift moves the long window forwards by at most half of it
     assert found_frames.tolist() == [FRAMES, 30 if offset < 0 else FRAMES]
     padding = torch.arange(FRAMES) >= found_frames[1]
     assert (mixed[1, padding] == NORMALIZATION.padding_value).all()
     real = energies(mixed[1])[~padding]
     assert real.isfinite().all() and not ((mixed[1, ~padding] - PADDING).abs() < 1e-4).all(dim=1).any()
     assert torch.equal(joined, torch.maximum(targets, targets.flip(0)))
-    # of the short one at least half is heard, however far it was to move forwards
+    # at least half of the short window remains, whatever the requested shift
     if offset < 0:
         assert not torch.allclose(mixed[0, :10] - features[0, :10], mixed[0, 20:30] - features[0, 20:30], atol=1e-3)
 
 
 @pytest.mark.parametrize("normalization", [None, Normalization(0.0, 1.0, 1.0, 1.0, padding=-100.0)], ids=["wave", "dB"])
-def test_a_window_without_sound_stays_as_it_is_and_joins_no_other(normalization):
+def test_silent_windows_are_neither_changed_nor_added_to_others(normalization):
     features = torch.randn(3, FRAMES, BINS, generator=generator()) - (normalization is not None) * 40
     features = features[:, :, 0] if normalization is None else features
     features[1] = 0.0 if normalization is None else -400.0
@@ -132,7 +132,7 @@ def test_a_window_without_sound_stays_as_it_is_and_joins_no_other(normalization)
     assert mixed[0].isfinite().all() and not torch.allclose(mixed[0], features[0]) and joined[0].tolist() == [1, 0, 1]
 
 
-def test_labels_join_as_far_as_they_are_known_and_no_window_gets_too_many():
+def test_known_labels_are_joined_up_to_their_maximum_number():
     targets = torch.tensor([[1, 0, NAN, 0], [0, NAN, 1, 0], [NAN, 0, NAN, NAN], [1, 1, 0, 1]])
     features = torch.randn(4, FRAMES, BINS, generator=generator())
     joined = combined(features, targets, pairs([1, 2, 0, 0]), most=3)[1]
@@ -140,11 +140,11 @@ def test_labels_join_as_far_as_they_are_known_and_no_window_gets_too_many():
     torch.testing.assert_close(joined, expected, equal_nan=True)
     mixed, joined, _ = combined(features, targets, pairs([3, 3, 3, 1]), most=3)
     is_mixed = (mixed - features).abs().amax(dim=(1, 2)) > 1e-3
-    assert is_mixed.tolist() == [True, False, True, False], "four classes are too many"
+    assert is_mixed.tolist() == [True, False, True, False], "four classes exceed the maximum"
     torch.testing.assert_close(joined[[1, 3]], targets[[1, 3]], equal_nan=True)
 
 
-def test_partners_are_different_ones_and_probability_decides():
+def test_partners_are_distinct_and_mixing_applies_with_its_probability():
     drawn = numbers_of(BatchMix(0.3, most=4), 200)
     everyone = np.concatenate([np.arange(200)[:, None], drawn.partners], axis=1)
     assert all(len(set(row)) == 4 for row in everyone.tolist())
@@ -158,7 +158,7 @@ def test_partners_are_different_ones_and_probability_decides():
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("channels", [None, 2])
-def test_places_decide_everything_on_every_device(batch, device, dtype, channels):
+def test_draws_depend_only_on_places_in_the_run_on_every_device(batch, device, dtype, channels):
     features = batch[0].to(dtype)
     if channels:
         features = torch.stack([features, features.flip(2)], dim=1)
@@ -173,7 +173,7 @@ def test_places_decide_everything_on_every_device(batch, device, dtype, channels
     torch.testing.assert_close(one[0].cpu(), on_cpu, rtol=1e-2, atol=1e-2)
 
 
-def test_waveforms_are_summed_at_one_level_and_end_where_they_did():
+def test_waveforms_are_added_at_equal_level_and_keep_their_lengths():
     waveforms = torch.randn(2, 4000, generator=generator()) * torch.tensor([[1.0], [0.1]])
     waveforms[1, 1000:] = 0.0  # padding
     combine, drawn = BatchMix(1.0, longest_offset=500), pairs([1, 0], 0.999, drop_db=3.0)
@@ -182,12 +182,12 @@ def test_waveforms_are_summed_at_one_level_and_end_where_they_did():
     expected = waveforms[0].clone()
     expected[500:1500] += 10 ** (-3 / 20) * waveforms[1, :1000] * rms[0] / rms[1]
     torch.testing.assert_close(mixed[0], expected * rms[0] / expected.square().mean().sqrt())
-    assert (mixed[1, 1000:] == 0).all(), "the attention mask says that it ends there"
+    assert (mixed[1, 1000:] == 0).all(), "padding of the attention mask stays silent"
     assert mixed[1, :1000].square().mean().sqrt() == pytest.approx(rms[1].item(), rel=1e-4)
     assert torch.equal(joined, torch.ones(2, 2))
 
 
-def test_a_recipe_gets_what_its_settings_ask_for():
+def test_settings_become_batch_mixing():
     config = AugmentConfig(batch_mix_probability=0.5, batch_mix_offset_s=0.4, batch_mix_max_windows=3)
     normalization = Normalization.of(ASTFeatureExtractor())
     assert augmentation_for(config, ASTFeatureExtractor()) == Compose((BatchMix(0.5, 3, 40),), normalization)
@@ -208,7 +208,7 @@ def test_a_recipe_gets_what_its_settings_ask_for():
 
 
 class Witness:
-    """Notes what an augmentation made of each batch; gives up at the given one."""
+    """Records an augmentation's output for each batch, and interrupts training at a given one."""
 
     def __init__(self, augment: Compose, dies_at: int | None = None) -> None:
         self.augment, self.dies_at, self.seen = augment, dies_at, []
@@ -224,7 +224,7 @@ class Witness:
         return features, targets, num_frames
 
 
-def test_mixtures_are_the_same_again_in_another_and_in_a_resumed_run_and_new_in_every_epoch(tmp_path):
+def test_mixtures_differ_between_epochs_and_equal_those_of_a_resumed_run(tmp_path):
     features = load_features(build_tiny_features(tmp_path / "features", MULTI_LABEL, {"train": 12, "validation": 3}))
     combine = Compose((BatchMix(0.8, 3, 10),), Normalization.of(features.extractor))
 
@@ -244,4 +244,4 @@ def test_mixtures_are_the_same_again_in_another_and_in_a_resumed_run_and_new_in_
     an_epoch = len(whole) // 3
     assert len({str(one) for one in whole}) == len(whole) == 3 * an_epoch
     assert run("killed", dies_at=an_epoch + 1) == whole[: an_epoch + 1]
-    assert run("killed") == whole[an_epoch:], "from the last checkpoint on"
+    assert run("killed") == whole[an_epoch:], "resumed at the last checkpoint"

@@ -1,4 +1,4 @@
-"""Windows of several requests in one forward pass: each gets its own answers, and none waits for a long one."""
+"""Windows of several requests share forward passes. Each request gets its answers, and none waits for a long one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIMIT_S = 10
 
 
 class Model:
-    """Doubles its inputs, once it is let go, and remembers its batches."""
+    """Doubles its inputs, once it is released, and records its batches."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -41,7 +41,7 @@ def model():
 
 @pytest.fixture
 def busy(model):
-    """A batcher whose model is held up by a first window, 0, so that all that follows is there at once."""
+    """A batcher whose model is blocked by a first window, 0, so that later requests wait together."""
     batcher = Batcher({"logits": model, "other": model}, batch_size=4)
     first = batcher.submit("logits", windows(0))
     assert model.has_begun.wait(LIMIT_S)
@@ -51,14 +51,14 @@ def busy(model):
     batcher.close()
 
 
-def test_requests_share_a_forward_pass_and_get_their_own(busy, model):
+def test_requests_share_a_forward_pass_and_get_their_own_answers(busy, model):
     asked = [busy.submit("logits", windows(value)) for value in (1, 2, 3)]
     model.let_go.set()
     assert [future.result(LIMIT_S).tolist() for future in asked] == [[[2.0]], [[4.0]], [[6.0]]]
     assert model.batches == [[0], [1, 2, 3]]
 
 
-def test_a_long_request_lets_short_ones_in(busy, model):
+def test_short_requests_do_not_wait_for_a_long_one(busy, model):
     long = busy.submit("logits", windows(*range(10, 20)))
     short = busy.submit("logits", windows(1))
     model.let_go.set()
@@ -67,7 +67,7 @@ def test_a_long_request_lets_short_ones_in(busy, model):
     assert model.batches[1] == [10, 11, 12, 1] and all(len(batch) <= 4 for batch in model.batches)
 
 
-def test_what_differs_in_shape_or_kind_is_not_mixed(busy, model):
+def test_windows_of_different_shape_or_kind_do_not_share_a_batch(busy, model):
     asked = [busy.submit("logits", windows(1)), busy.submit("logits", windows(2, width=3))]
     asked.append(busy.submit("other", windows(3)))
     model.let_go.set()
@@ -75,7 +75,7 @@ def test_what_differs_in_shape_or_kind_is_not_mixed(busy, model):
     assert model.batches == [[0], [1], [2], [3]]
 
 
-def test_a_window_that_fails_harms_its_own_request_alone(busy, model):
+def test_a_failing_window_fails_only_its_request(busy, model):
     good, bad, other = (busy.submit("logits", windows(value)) for value in (1, -1, 2))
     model.let_go.set()
     assert good.result(LIMIT_S).tolist() == [[2.0]] and other.result(LIMIT_S).tolist() == [[4.0]]
@@ -83,7 +83,7 @@ def test_a_window_that_fails_harms_its_own_request_alone(busy, model):
         bad.result(LIMIT_S)
 
 
-def test_nobody_is_judged_who_has_gone(busy, model):
+def test_canceled_requests_are_not_computed(busy, model):
     gone, there = busy.submit("logits", windows(1)), busy.submit("logits", windows(2))
     assert busy.waiting_windows == 2 and gone.cancel()
     model.let_go.set()
@@ -91,7 +91,7 @@ def test_nobody_is_judged_who_has_gone(busy, model):
     assert busy.waiting_windows == 0
 
 
-def test_without_batching_each_request_is_alone(model):
+def test_without_batching_each_request_has_its_own_batch(model):
     model.let_go.set()
     batcher = Batcher({"logits": model}, batch_size=4, several=False)
     wait([batcher.submit("logits", windows(value, value)) for value in (1, 2, 3)], LIMIT_S)
@@ -99,7 +99,7 @@ def test_without_batching_each_request_is_alone(model):
     assert model.batches == [[1, 1], [2, 2], [3, 3]]
 
 
-def test_closing_finishes_what_is_there(busy, model):
+def test_closing_finishes_waiting_requests(busy, model):
     asked = [busy.submit("logits", windows(value)) for value in range(1, 9)]
     threading.Timer(0.05, model.let_go.set).start()
     busy.close()
@@ -108,18 +108,18 @@ def test_closing_finishes_what_is_there(busy, model):
         busy.submit("logits", windows(1))
 
 
-def test_threads_of_a_model_leave_each_other_their_part():
+def test_threads_of_a_model_share_the_windows():
     both, batches = threading.Barrier(2, timeout=LIMIT_S), []
 
     def model(inputs):
         batches.append(len(inputs["x"]))
-        both.wait()  # passes only where both threads run the model at once
+        both.wait()  # returns only if both threads run the model at once
         return 2 * inputs["x"].numpy()
 
     batcher = Batcher({"logits": model}, 8, num_threads=2)
     found = batcher.submit("logits", windows(*range(8))).result(LIMIT_S)
     batcher.close()
-    assert found[:, 0].tolist() == [2.0 * value for value in range(8)]  # in its order, whoever ended first
+    assert found[:, 0].tolist() == [2.0 * value for value in range(8)]  # in order, whichever thread finished first
     assert sum(batches) == 8 and max(batches) == 4
 
 

@@ -1,4 +1,4 @@
-"""scripts/benchmark_augmentations.py tells what every example costs, and what patch dropout saves."""
+"""scripts/benchmark_augmentations.py prints the cost of every example, and what patch dropout saves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hf_audio.augment.waveform.examples import example_waveform_augmentations
 ROOT = Path(__file__).parents[1]
 
 
-def test_each_example_is_timed_beside_a_step(forks):
+def test_each_example_is_timed_with_a_training_step(forks):
     flags = ("--models", "ast-mini", "--batch_size", "8", "--num_frames", "64", "--rounds", "1", "--threads", "1")
     done = forks.run(ROOT / "scripts/benchmark_augmentations.py", *flags, cwd=ROOT)
     assert done.returncode == 0, done.errors

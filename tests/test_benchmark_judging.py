@@ -1,4 +1,4 @@
-"""The benchmark of intervals and comparisons runs, and says how often intervals hold."""
+"""scripts/benchmark_judging.py prints speeds of intervals and comparisons, and the coverage of intervals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "benchmark_judging.py
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ("--num_clips 300 --num_classes 3 --num_groups 30 --num_draws 200 --plain_draws 2", "f1_macro: a draw"),
+        ("--num_clips 300 --num_classes 3 --num_groups 30 --num_draws 200 --plain_draws 2", "f1_macro: time per draw"),
         ("--coverage 1", "over groups"),
     ],
 )

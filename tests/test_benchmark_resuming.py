@@ -1,4 +1,4 @@
-"""scripts/benchmark_resuming.py measures what it says, in this process; how fast things are is not for tests to say."""
+"""Measurements of scripts/benchmark_resuming.py, in this process. Speed itself is not tested."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def benchmark(monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_both_ways_read_what_the_hub_has(benchmark, hub, tmp_path):
+def test_both_variants_read_the_windows_on_the_hub(benchmark, hub, tmp_path):
     num_bytes = benchmark.put_on(hub, tmp_path, 2)
     assert num_bytes > 2 * 1024 * 10_000
     ours, dropped = benchmark.ours(64), benchmark.dropped(64)
     assert {"open_s", "start_s", "half_s", *dropped} == set(ours) and min(*ours.values(), *dropped.values()) > 0
 
 
-def test_shares_have_every_window_once(benchmark, tmp_path):
+def test_shares_of_processes_contain_every_window_once(benchmark, tmp_path):
     folder = benchmark.write_differing(tmp_path / "features", 1100)
     for rank in range(2):
         benchmark.share(str(folder), rank, 2, str(tmp_path / f"{rank}.npy"))

@@ -1,4 +1,4 @@
-"""The benchmark of streams measures what it says; how fast things are is not for tests to say."""
+"""Measurements of scripts/benchmark_streams.py. Speed itself is not tested."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def benchmark(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "scripts"))
     import benchmark_streams
 
-    monkeypatch.setattr(benchmark_streams, "ROWS_A_FILE", 8)
-    monkeypatch.setattr(benchmark_streams, "ROWS_A_GROUP", 2)
+    monkeypatch.setattr(benchmark_streams, "ROWS_PER_FILE", 8)
+    monkeypatch.setattr(benchmark_streams, "ROWS_PER_GROUP", 2)
     yield benchmark_streams
     sys.modules.pop("benchmark_streams")
 
 
-def test_each_way_reads_all_recordings(benchmark, hub, tmp_path, monkeypatch):
+def test_each_variant_reads_all_recordings(benchmark, hub, tmp_path, monkeypatch):
     from hf_audio.data.building import pieces
     from hf_audio.data.recordings import in_turn
 

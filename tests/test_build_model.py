@@ -1,4 +1,4 @@
-"""Models by name: presets, timm networks, checkpoints, and what of their settings is refused in one sentence."""
+"""Models by name: presets, timm networks and checkpoints, and settings that they refuse."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WINDOW = {"fbank": (98, 128), "waveform": (16_000,), "classical": (1, 174)}
 
 
 def features_of(kind: str, labels: LabelSpace = LABELS) -> FeatureDataset:
-    """A dataset of windows of 1 s, without windows: all that a model asks for."""
+    """A dataset for windows of 1 s that contains none: a model only needs its properties."""
     extractors = {
         "fbank": (ASTFeatureExtractor(max_length=98, mean=-8.0, std=3.0), KaldiFbank()),
         "waveform": (Wav2Vec2FeatureExtractor(return_attention_mask=False), Waveform()),
@@ -46,7 +46,7 @@ def kind_of(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("ast-small", "ast-base")])
-def test_a_preset_reads_its_features_and_knows_the_classes(name):
+def test_a_preset_reads_its_features_and_has_the_class_names(name):
     features = features_of(kind_of(name))
     model = build_model(name, features).eval()
     logits = model(torch.randn(2, *WINDOW[features.kind.name])).logits
@@ -56,7 +56,7 @@ def test_a_preset_reads_its_features_and_knows_the_classes(name):
 
 
 @pytest.mark.parametrize("name", ["cnn", "ast-mini", "lstm", "mlp", "wav2vec2-mini", "test_efficientnet"])
-def test_every_head_goes_on_every_model(name):
+def test_every_head_fits_every_model(name):
     features = features_of(kind_of(name))
     for options in ({"head": "fluffy", "head_sizes": [4]}, {"head": "arcface"}, {"head": "deep", "head_sizes": [5]}):
         model = build_model(name, features, options=options).eval()
@@ -64,7 +64,7 @@ def test_every_head_goes_on_every_model(name):
         assert model.config.head == options["head"]
 
 
-def test_the_seed_decides_the_weights_and_the_callers_random_state_is_left_alone():
+def test_weights_depend_on_the_seed_and_the_random_state_is_restored():
     features = features_of("fbank")
     torch.manual_seed(5)
     expected = torch.rand(1)
@@ -75,7 +75,7 @@ def test_the_seed_decides_the_weights_and_the_callers_random_state_is_left_alone
     assert any(not torch.equal(one[key], other[key]) for key in one)
 
 
-def test_timm_by_its_bare_name_and_what_is_frozen():
+def test_a_timm_network_by_its_bare_name_can_be_frozen():
     model = build_model("test_efficientnet", features_of("fbank"), freeze="backbone").train()
     assert isinstance(model, TimmClassifier)
     trained = {name.split(".")[0] for name, weights in model.named_parameters() if weights.requires_grad}
@@ -83,13 +83,13 @@ def test_timm_by_its_bare_name_and_what_is_frozen():
     assert not any(module.training for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d))
 
 
-def test_mobilenets_are_split_over_the_classes():
+def test_mobilenets_divide_the_classes_between_networks():
     options = {"num_backbones": 3, "combine": "predictions"}
     model = build_model("mobilenets", features_of("fbank"), options=options)
     assert isinstance(model, ParallelTimmClassifier) and len(model.networks) == 3
 
 
-def test_a_network_of_ours_is_fine_tuned_for_other_classes(tmp_path):
+def test_a_preset_is_fine_tuned_for_other_classes(tmp_path):
     features = features_of("fbank")
     trained = build_model("cnn", features, options={"channels": [4] * 5})
     trained.save_pretrained(tmp_path)
@@ -111,7 +111,7 @@ def test_a_network_on_classical_features_is_loaded_with_its_extractor(tmp_path):
 
 
 def test_waveforms_are_read_by_the_checkpoints_own_extractor(tmp_path):
-    """Whisper's hears 30 s; windows of 1 s are not padded to that."""
+    """Whisper's extractor pads to 30 s by default, which windows of 1 s do not need."""
     config = WhisperConfig(
         d_model=16, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=16, decoder_layers=1, num_mel_bins=80
     )
@@ -126,7 +126,7 @@ def test_waveforms_are_read_by_the_checkpoints_own_extractor(tmp_path):
     assert model(**inputs).logits.shape == (1, 3)
 
 
-def test_metadata_has_a_place_for_each_value_of_the_clips():
+def test_metadata_has_an_input_for_each_value_of_the_clips():
     features = features_of("fbank")
     facts = [{"genre": "jazz", "drums": "no"}, {"genre": "folk"}]
     features.clips = lambda: index_of(Clip("", ("a",), "g", str(n), metadata=one) for n, one in enumerate(facts))
@@ -158,14 +158,14 @@ def test_metadata_has_a_place_for_each_value_of_the_clips():
         ("nobody/nothing", "fbank", {}, "nobody/nothing"),
     ],
 )
-def test_what_does_not_fit_gets_one_sentence(name, kind, settings, sentence):
+def test_unsuitable_settings_are_refused(name, kind, settings, sentence):
     with pytest.raises(InputError, match=sentence) as raised:
         build_model(name, features_of(kind), **settings)
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 400
 
 
 def spectrograms(*channels: str, labels: LabelSpace = LABELS) -> SimpleNamespace:
-    """Windows of 1 s: 44 frames of 64 bins in each channel."""
+    """A dataset for windows of 1 s: 44 frames of 64 bins per channel."""
     extractor = SpectrogramFeatureExtractor(num_mel_bins=64, channels=channels, max_length=44, mean=-30.0, std=15.0)
     return SimpleNamespace(kind=KINDS["spectrogram"], labels=labels, extractor=extractor, window_s=1.0)
 
@@ -174,7 +174,7 @@ READ_SPECTROGRAMS = [name for name, network in NETWORKS.items() if network.form 
 
 
 @pytest.mark.parametrize("name", [*READ_SPECTROGRAMS, "ast-mini", "ast-tiny", "test_efficientnet", "test_vit"])
-def test_spectrograms_of_one_channel_are_read_by_every_model_that_reads_log_mel(name):
+def test_log_mel_models_read_spectrograms_of_one_channel(name):
     features = spectrograms("mel")
     model = build_model(name, features).eval()
     sound = torch.randn(2, 22_050).numpy()
@@ -183,7 +183,7 @@ def test_spectrograms_of_one_channel_are_read_by_every_model_that_reads_log_mel(
 
 @pytest.mark.parametrize("channels", [("left", "right"), ("mel", "harmonic", "percussive")])
 @pytest.mark.parametrize("name", [*READ_SPECTROGRAMS, "test_efficientnet", "test_vit"])
-def test_a_network_of_ours_has_as_many_channels_as_the_features(name, channels):
+def test_presets_have_the_channels_of_the_features(name, channels):
     features = spectrograms(*channels)
     model = build_model(name, features).eval()
     assert model.config.num_channels == (1 if name == "lstm-concert" else len(channels))
@@ -193,10 +193,10 @@ def test_a_network_of_ours_has_as_many_channels_as_the_features(name, channels):
     for number in range(len(channels)):
         changed = windows.clone()
         changed[:, number] += torch.randn(44, 64)
-        assert not torch.allclose(model(changed).logits, logits), f"channel {number} is not heard"
+        assert not torch.allclose(model(changed).logits, logits), f"channel {number} has no effect"
 
 
-def test_rows_of_stereo_are_averaged_or_read_side_by_side():
+def test_recurrent_networks_average_or_concatenate_channels():
     features = spectrograms("left", "right")
     windows = torch.randn(2, 2, 44, 64)
     mono = build_model("lstm-concert", features).eval()
@@ -208,7 +208,7 @@ def test_rows_of_stereo_are_averaged_or_read_side_by_side():
     assert frames.shape == (2, 44, 128) and torch.equal(frames[0, 5], windows[0, :, 5].flatten())
 
 
-def test_mono_fills_as_many_channels_as_are_asked_for():
+def test_mono_is_copied_to_the_requested_number_of_channels():
     model = build_model("test_efficientnet", spectrograms("mel"), options={"num_channels": 3}).eval()
     windows = torch.randn(2, 44, 64)
     torch.testing.assert_close(model(windows).logits, model(windows[:, None].expand(-1, 3, -1, -1)).logits)
@@ -224,13 +224,13 @@ def test_mono_fills_as_many_channels_as_are_asked_for():
         ("wav2vec2-mini", {}, "give --features waveform"),
     ],
 )
-def test_channels_that_do_not_fit_get_one_sentence(name, options, sentence):
+def test_unsuitable_channels_are_refused(name, options, sentence):
     with pytest.raises(InputError, match=sentence) as raised:
         build_model(name, spectrograms("left", "right"), options=options)
     assert "\n" not in str(raised.value)
 
 
-def test_a_checkpoint_says_which_spectrograms_it_was_trained_on(tmp_path):
+def test_a_checkpoint_refuses_other_spectrograms_than_its_own(tmp_path):
     stereo, others = spectrograms("left", "right"), LabelSpace(("a", "b"), SINGLE_LABEL)
     build_model("cnn-concert", stereo).save_pretrained(tmp_path / "cnn")
     stereo.extractor.save_pretrained(tmp_path / "cnn")
@@ -242,7 +242,7 @@ def test_a_checkpoint_says_which_spectrograms_it_was_trained_on(tmp_path):
         build_model(str(tmp_path / "cnn"), features_of("fbank"))
 
 
-def test_a_trained_ast_reads_what_it_was_trained_on(tmp_path):
+def test_a_trained_ast_reads_only_its_kind_of_features(tmp_path):
     for kind, features in {"fbank": features_of("fbank"), "spectrogram": spectrograms("mel")}.items():
         build_model("ast-mini", features).save_pretrained(tmp_path / kind)
         features.extractor.save_pretrained(tmp_path / kind)
@@ -252,7 +252,7 @@ def test_a_trained_ast_reads_what_it_was_trained_on(tmp_path):
         build_model(str(tmp_path / "fbank"), spectrograms("mel"))
 
 
-def test_no_more_is_asked_of_features_than_they_have():
-    """`build_model` takes anything with these, so that a model can be made without a dataset."""
+def test_a_model_can_be_built_without_a_dataset():
+    """`build_model` accepts any object with these attributes, so a model can be built without a dataset."""
     bare = SimpleNamespace(kind=KINDS["fbank"], labels=LABELS, extractor=ASTFeatureExtractor(max_length=98))
     assert build_model("cnn-concert", bare).num_labels == 3

@@ -1,4 +1,4 @@
-"""Models saved with calibrated scores: the stock pipeline, the Predictor, the tagger and the endpoint have them."""
+"""Models saved with calibrated scores: the stock pipeline, the Predictor, the tagger and the endpoint return them."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ from hf_audio.predictor import Predictor
 from hf_audio.publishing.push import push_model
 
 NUM_CLIPS, NUM_HEARD = 600, 30
-SPREAD, TEMPERATURE = 4.0, 2.5  # of the models' logits, and what they are too large by
+SPREAD, TEMPERATURE = 4.0, 2.5  # standard deviation of the models' logits, and their factor of overconfidence
 ONCE = {"fitted_on": "validation"}
 
 
 def sounds() -> list[np.ndarray]:
-    """Short ones, a window each."""
+    """Short sounds of one window each."""
     random = np.random.default_rng(0)
     return [sound(number % 3, 0.4, random) * random.uniform(0.01, 1) for number in range(NUM_HEARD)]
 
 
 def too_sure(folder: Path, name: str, task: str) -> Path:
-    """A classifier in a folder whose logits of `sounds` are spread far."""
+    """Saves a classifier with large logits for `sounds`."""
     predictor = Predictor.load(str(save_classifier(folder, name, task)), device="cpu")
     logits = logits_of(predictor)
     slopes = SPREAD / logits.std(axis=0).astype(np.float64)
@@ -66,7 +66,7 @@ def logits_of(predictor: Predictor) -> np.ndarray:
 
 
 def judged(labels: LabelSpace, logits: np.ndarray | None = None, windows_per_clip: int = 1) -> JudgedClips:
-    """Clips with labels that come true as often as the logits say that a temperature would make of theirs."""
+    """Clips whose labels are drawn with the probabilities of their logits after scaling by TEMPERATURE."""
     random = np.random.default_rng(1)
     if logits is None:
         logits = random.normal(0, SPREAD, (NUM_CLIPS * windows_per_clip, len(labels)))
@@ -86,7 +86,7 @@ def scaling_of(kind: str, clips: JudgedClips):
 
 
 def scores_of(folder: Path, labels: LabelSpace) -> np.ndarray:
-    """Of transformers' own pipeline, `[sounds, classes]`."""
+    """Scores `[sounds, classes]` by transformers' pipeline."""
     options = {"feature_extractor": str(folder), "trust_remote_code": True}
     classifier = pipeline("audio-classification", model=str(folder), device="cpu", **options)
     function = "sigmoid" if labels.is_multi_label else "softmax"
@@ -114,7 +114,7 @@ def test_the_stock_pipeline_gives_calibrated_scores(name, task, kind, tmp_path, 
     old, new = scores_of(before, labels), scores_of(after, labels)
     np.testing.assert_allclose(old, labels.probabilities(heard), atol=1e-3)
     np.testing.assert_allclose(new, scaling_of(kind, clips).probabilities(heard), atol=1e-3)
-    # labels that come true as often as the planted temperature says, drawn often enough to tell
+    # labels drawn with the planted temperature, enough of them to measure calibration
     often = [np.concatenate([one] * 80) for one in (old, new)]
     targets = judged(labels, np.concatenate([heard] * 80)).targets
     found = [calibration_facts(one, targets, labels)["ece"] for one in often]
@@ -123,10 +123,10 @@ def test_the_stock_pipeline_gives_calibrated_scores(name, task, kind, tmp_path, 
     assert json.loads((after / "config.json").read_text())["calibration"] == {**scaling_of(kind, clips).facts(), **ONCE}
 
 
-def test_all_ways_to_use_it_agree_and_no_decision_changes(tmp_path, hub, token):
+def test_tagger_endpoint_and_predictor_agree_and_no_decision_changes(tmp_path, hub, token):
     before, labels = too_sure(tmp_path / "before", "cnn", MULTI_LABEL), LabelSpace(NAMES, MULTI_LABEL)
     (before / "README.md").write_text("---\nlicense: cc-by-4.0\ndatasets: [alice/tones, '../x']\n---\n# cnn\n")
-    turned = LabelSpace(NAMES[::-1], MULTI_LABEL)  # as another dataset has them
+    turned = LabelSpace(NAMES[::-1], MULTI_LABEL)  # another dataset's order
     clips = judged(turned, windows_per_clip=3)
     facts = calibrate_model(str(before), clips, "temperature", tmp_path / "after", **ONCE)
     song = write_sound(tmp_path / "song.wav", 2.2)
@@ -173,7 +173,7 @@ HEADS = [
 
 
 @pytest.mark.parametrize("instance", HEADS, ids=lambda one: one.id)
-def test_every_head_takes_up_what_it_can(instance):
+def test_every_head_can_be_scaled(instance):
     model, inputs = instance.model(), instance.inputs()
     with torch.no_grad():
         before = model(**inputs).logits.double().numpy()
@@ -189,7 +189,7 @@ def test_every_head_takes_up_what_it_can(instance):
 
 
 @pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL])
-def test_curves_are_those_that_were_fitted_and_training_does_not_see_them(task, tmp_path, tiny_features):
+def test_isotonic_curves_are_saved_but_not_used_in_training(task, tmp_path, tiny_features):
     clips = judged(LabelSpace(NAMES, task))
     clips.targets[:, 1] = np.nan if clips.labels.is_multi_label else clips.targets[:, 1]
     scaling = scaling_of("isotonic", clips)
@@ -208,7 +208,7 @@ def test_curves_are_those_that_were_fitted_and_training_does_not_see_them(task, 
     save_model(model.eval(), tmp_path)
     save_extractor(case.extractor(), tmp_path)
     again = stock_from_checkpoint(str(tmp_path), clips.labels)
-    assert again.logit_curves is None and again.config.logit_curve_points == 0  # what is trained on is not calibrated
+    assert again.logit_curves is None and again.config.logit_curve_points == 0  # training starts uncalibrated
     with pytest.raises(InputError, match="is already calibrated by isotonic scaling"):
         calibrate_model(str(tmp_path), judged(clips.labels), "temperature", tmp_path / "more", **ONCE)
     with pytest.raises(InputError, match="was calibrated by isotonic scaling: average the uncalibrated models"):
@@ -255,17 +255,17 @@ def test_a_lora_adapter_gets_the_scaled_head(tmp_path):
     }
 
 
-def test_what_it_was_trained_on_goes_along(tiny_features, tmp_path):
+def test_training_data_facts_are_copied_to_the_calibrated_model(tiny_features, tmp_path):
     save_model(tiny_model(tiny_features), tmp_path / "run")
     save_extractor(tiny_features.extractor, tmp_path / "run")
     write_training_data(tmp_path / "run", tiny_features)
     calibrate_model(str(tmp_path / "run"), judged(tiny_features.labels), "temperature", tmp_path / "after", **ONCE)
     found = [(tmp_path / name / TRAINING_DATA).read_bytes() for name in ("run", "after")]
     assert found[0] == found[1]
-    assert not (tmp_path / "after" / "handler.py").exists()  # nobody says how long its windows are
+    assert not (tmp_path / "after" / "handler.py").exists()  # its window length is unknown
 
 
-def test_a_second_calibration_is_said(tmp_path, caplog):
+def test_a_second_calibration_is_logged_and_reported(tmp_path, caplog):
     labels = LabelSpace(NAMES, MULTI_LABEL)
     save_classifier(tmp_path / "cnn", "cnn")
     calibrate_model(str(tmp_path / "cnn"), judged(labels), "vector", tmp_path / "once", **ONCE)
@@ -281,7 +281,7 @@ def test_a_second_calibration_is_said(tmp_path, caplog):
     assert facts["scaling"]["calibrated_before"] == ["vector", "unknown", "unknown"]
 
 
-def test_what_cannot_be_saved_is_one_sentence(tmp_path):
+def test_impossible_calibrations_are_refused(tmp_path):
     labels = LabelSpace(NAMES, MULTI_LABEL)
     cnn, stock = save_classifier(tmp_path / "cnn", "cnn"), save_classifier(tmp_path / "ast", "ast_stock")
 
@@ -300,17 +300,13 @@ def test_what_cannot_be_saved_is_one_sentence(tmp_path):
         calibrate(clips=judged(LabelSpace(NAMES[:2], MULTI_LABEL)))
     with pytest.raises(InputError, match=r"validation clips 4 \(single-label\)"):
         calibrate(clips=judged(LabelSpace(NAMES, SINGLE_LABEL)))
-    with pytest.raises(
-        InputError, match="No temperature can be fitted: the 600 validation clips are predicted no better"
-    ):
+    with pytest.raises(InputError, match=r"No temperature .* 600 validation clips .* no better"):
         calibrate(clips=dataclasses.replace(judged(labels), window_logits=-judged(labels).window_logits))
     (cnn / "adapter").mkdir()
     (cnn / "adapter" / "adapter_model.safetensors").touch()
     with pytest.raises(InputError, match="A LoRA adapter cannot hold isotonic scaling"):
         calibrate(kind="isotonic")
     (cnn / "model.skops").touch()
-    with pytest.raises(
-        InputError, match="is a classical model, which was already calibrated in training: give a network"
-    ):
+    with pytest.raises(InputError, match=r"is a classical model, .* give a network"):
         calibrate()
     assert not (tmp_path / "new").exists()

@@ -1,6 +1,6 @@
-"""Our model classes do what every model of transformers does: tuples, hidden states, regression, fresh weights, export.
+"""Our model classes behave like those of transformers: tuples, hidden states, regression, new weights, export.
 
-transformers' own common tests are run on them by scripts/peer_tests.py; here is what those do not look at.
+scripts/peer_tests.py runs transformers' common tests on them. These tests check what those do not.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def test_outputs_are_objects_or_tuples_of_tensors(instance):
 
 
 @each()
-def test_attentions_are_given_or_refused(instance):
+def test_attentions_are_returned_or_refused(instance):
     model, inputs = instance.model(), instance.inputs()
     if not model.has_attentions:
         with pytest.raises(ValueError, match=f"{type(model).__name__} has no attentions: leave out output_attentions"):
@@ -62,7 +62,7 @@ def test_attentions_are_given_or_refused(instance):
     assert all(one.shape[1] == model.config.num_attention_heads for one in found.attentions)
 
 
-def test_configs_say_how_large_a_model_is():
+def test_hidden_size_of_configs_is_the_size_of_embeddings():
     for instance in OURS:
         model, inputs = instance.model(), instance.inputs(2)
         given = []
@@ -79,8 +79,8 @@ def test_configs_say_how_large_a_model_is():
 
 
 @each("cnn-linear-single", "stereo_lstm", "timm_parallel-linear-multi", "feature_rnn", "wav2vec2-fluffy-multi", "ast")
-def test_the_audio_pipeline_takes_them_as_it_takes_its_own(instance):
-    """Sound as arrays, dicts and lists of them, and what may be asked of the answers."""
+def test_the_audio_pipeline_runs_our_models(instance):
+    """Sound as arrays, dicts and lists of them, with top_k and function_to_apply."""
     extractor, random = instance.case.extractor(), np.random.default_rng(0)
     classify = pipeline("audio-classification", model=instance.model(), feature_extractor=extractor, device="cpu")
     rate = extractor.sampling_rate
@@ -98,12 +98,12 @@ def test_the_audio_pipeline_takes_them_as_it_takes_its_own(instance):
         assert len(raw) == len(NAMES) and (name != "softmax" or sum(raw.values()) == pytest.approx(1, abs=1e-4))
 
 
-# What a checkpoint lacks
+# Weights missing from a checkpoint
 
 
 @each(instances=[*OURS, *(one for one in INSTANCES if one.id.startswith("batch_norm"))])
-def test_weights_that_a_checkpoint_lacks_start_as_those_of_a_new_model(instance):
-    """Of all layers; in transformers 5 they are memory as it was found until `_init_weights` has been there."""
+def test_weights_missing_from_a_checkpoint_are_initialized_like_new(instance):
+    """Checks all layers. transformers 5 leaves such weights uninitialized until it calls `_init_weights`."""
     new = instance.model()
     loaded = type(new).from_pretrained(None, config=copy.deepcopy(new.config), state_dict={}).state_dict()
     for name, wanted in new.state_dict().items():
@@ -116,7 +116,7 @@ def test_weights_that_a_checkpoint_lacks_start_as_those_of_a_new_model(instance)
             assert torch.equal(loaded[name], wanted), name
 
 
-def test_layers_of_another_size_start_anew_and_others_keep_their_weights(tmp_path):
+def test_layers_of_other_sizes_are_initialized_and_others_are_loaded(tmp_path):
     instance = next(one for one in INSTANCES if one.case.name == "batch_norm_cnn")
     model = instance.model()
     with torch.no_grad():
@@ -135,7 +135,7 @@ def test_layers_of_another_size_start_anew_and_others_keep_their_weights(tmp_pat
 
 
 @each("cnn-linear-single", "timm_parallel-linear-multi", "lstm-metadata-multi")
-def test_regression_is_trained_by_squared_errors(instance):
+def test_regression_uses_the_mean_squared_error(instance):
     config = instance.model().config
     config.problem_type, inputs = "regression", instance.inputs()
     model = type(instance.model())(config).train()
@@ -150,7 +150,7 @@ def test_regression_is_trained_by_squared_errors(instance):
         assert alone.logits.shape == (3, 1) and alone.loss.isfinite()
 
 
-def test_arcface_tells_classes_apart_and_no_numbers():
+def test_arcface_refuses_regression():
     make = next(one for one in CASES if one.name == "cnn").make
     model = make(ALL_TASKS[0].labels, head="arcface")
     model.config.problem_type = "regression"
@@ -159,7 +159,7 @@ def test_arcface_tells_classes_apart_and_no_numbers():
 
 
 @pytest.mark.parametrize("problem_type", [SINGLE_LABEL, MULTI_LABEL])
-def test_a_model_s_own_loss_is_the_training_s_unknown_labels_included(problem_type):
+def test_a_models_loss_equals_the_training_loss_with_unknown_labels(problem_type):
     instance = Instance(CASES[0], "linear", problem_type)
     model, inputs, targets = instance.model(), instance.inputs(), instance.targets()
     if problem_type == MULTI_LABEL:
@@ -168,7 +168,7 @@ def test_a_model_s_own_loss_is_the_training_s_unknown_labels_included(problem_ty
     torch.testing.assert_close(found.loss, loss_for(instance.labels)(found.logits, targets))
 
 
-def test_labels_without_a_problem_type_are_what_transformers_takes_them_for():
+def test_labels_without_a_problem_type_are_taken_as_by_transformers():
     instance = Instance(CASES[0], "linear", SINGLE_LABEL)
     model, inputs = instance.model(), instance.inputs()
     model.config.problem_type = None
@@ -181,7 +181,7 @@ def test_labels_without_a_problem_type_are_what_transformers_takes_them_for():
 
 
 def test_arcface_keeps_its_gradient_in_bfloat16():
-    """Of embeddings near their class: in bfloat16 a cosine above 0.998 is 1, and the gradient of its angle is lost."""
+    """For embeddings near their class: in bfloat16 a cosine above 0.998 rounds to 1, whose angle has no gradient."""
     torch.manual_seed(0)
     head = ArcFaceHead(32, 4).train()
     embedding = (head.weight[:3] + 0.01 * torch.randn(3, 32)).detach()
@@ -191,18 +191,18 @@ def test_arcface_keeps_its_gradient_in_bfloat16():
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             logits = head(inputs, torch.eye(4)[:3])
         assert logits.dtype == torch.float32
-        logits.diagonal().sum().backward()  # the logits of the true classes
+        logits.diagonal().sum().backward()  # logits of the true classes
         found.append(inputs.grad)
     assert found[0].norm(dim=1).min() > 0.1
     torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-6)
 
 
-# Checkpoints of activations, and export
+# Gradient checkpointing, and export
 
 
 @each("wav2vec2-metadata-single", "wav2vec2_convolutions", "cnn-linear-single", "deep_cnn", "whisper", "ast")
-def test_reentrant_checkpoints_lose_no_gradient(instance):
-    """The default before transformers 5: each weight gets the gradient that it has without checkpoints."""
+def test_reentrant_checkpointing_loses_no_gradient(instance):
+    """The default before transformers 5. Each weight's gradient equals that without checkpointing."""
     plain, inputs, targets = instance.model().train(), instance.inputs(), instance.targets()
     checkpointed = copy.deepcopy(plain)
     checkpointed.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
@@ -216,8 +216,8 @@ def test_reentrant_checkpoints_lose_no_gradient(instance):
     assert all(not value.requires_grad for value in inputs.values())
 
 
-def test_the_trainer_s_checkpoints_reach_the_first_convolutions_of_stock_models(tmp_path):
-    """Whose waveform has no gradient: reentrant checkpoints, which transformers 4 makes unasked, would end there."""
+def test_gradient_checkpointing_trains_the_first_layers_of_stock_models(tmp_path):
+    """Their waveform needs no gradient, so the reentrant variant, transformers 4's default, would stop there."""
     folder = build_tiny_features(tmp_path / "features", SINGLE_LABEL, {"train": 4}, Waveform())
     features, moved = load_features(folder), []
     for again in (False, True):
@@ -236,7 +236,7 @@ def test_the_trainer_s_checkpoints_reach_the_first_convolutions_of_stock_models(
 
 
 @each("cnn-metadata-single", "lstm-metadata-multi", "lstm_over_bins", "feature_rnn", "feature_mlp")
-def test_a_model_is_exported_for_batches_of_any_size(instance):
+def test_a_model_can_be_exported_for_any_batch_size(instance):
     window = instance.case.windows[1]
     model, inputs = instance.model(), instance.inputs(3, window)
     shapes = {name: {0: torch.export.Dim("batch", min=2, max=64)} for name in inputs}

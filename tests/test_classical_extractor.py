@@ -1,4 +1,4 @@
-"""ClassicalFeatureExtractor: what librosa says, in steps, standardized and padded as it says, and published."""
+"""ClassicalFeatureExtractor: librosa's values per step, standardization, padding, and publishing."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ print(json.dumps({"values": values.tolist(), "scores": {one["label"]: one["score
 """
 
 
-# What is measured
+# Values
 
 
-def test_values_are_those_of_librosas_own_functions():
-    """Each computing a spectrum of its own from the waveform, with librosa's defaults."""
+def test_values_equal_those_of_librosas_functions():
+    """Each of them computes a spectrum from the waveform, with librosa's defaults."""
     waveform = music()
     chroma = librosa.feature.chroma_stft(y=waveform, sr=RATE)
     parts = [
@@ -60,7 +60,7 @@ def test_values_are_those_of_librosas_own_functions():
     np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=1e-5)
 
 
-def test_names_fit_the_values():
+def test_names_describe_their_values():
     time_s = np.arange(8 * RATE) / RATE
     tone = (0.5 * np.sin(2 * np.pi * 440 * time_s)).astype(np.float32)
     named = dict(zip(FEATURE_NAMES, classical_features(tone, RATE), strict=True))
@@ -98,7 +98,7 @@ def test_steps(seconds, steps):
 
 def test_standardized_then_padded_or_cut_to_the_number_of_steps():
     mean, std = np.linspace(-300, 50, 174), np.linspace(0.5, 30, 174)
-    std[45] = 0.0  # the tempo never changed in training: centered only
+    std[45] = 0.0  # the tempo was constant in training, so it is only centered
     settings = {"step_s": 0.4, "mean": mean.tolist(), "std": std.tolist()}
     raw = ClassicalFeatureExtractor(step_s=0.4).extract(music(1.2))
     exact = (raw - mean) / np.where(std == 0, 1, std)
@@ -119,7 +119,7 @@ def test_spectral_entropies_tell_tones_from_noise():
     sound = np.concatenate([tone[: 5 * frame], noise[: 5 * frame]]).astype(np.float32)
     entropies = spectral_entropies(sound, frame, 10)
     assert entropies.shape == (10,) and (entropies[:5] < 0.2).all() and (entropies[5:] > 0.9).all()
-    # the same by scipy, of shares of the power spectrum
+    # the same by scipy, from shares of the power spectrum
     power = np.abs(np.fft.rfft(sound[-frame:] * np.hanning(frame))) ** 2
     assert entropies[9] == pytest.approx(scipy.stats.entropy(power) / np.log(len(power)), rel=1e-3)
     short = spectral_entropies(sound[: 3 * frame], frame, 10)
@@ -128,7 +128,7 @@ def test_spectral_entropies_tell_tones_from_noise():
     assert spectral_entropies(sound[:7], frame, 2).shape == (2,)
 
 
-def test_waveforms_of_every_form_and_what_is_none():
+def test_all_forms_of_waveforms_are_accepted_and_others_refused():
     extractor, waveform = ClassicalFeatureExtractor(), music(0.5)
     wanted = extractor(waveform, sampling_rate=RATE)["input_values"]
     several = np.stack([waveform, waveform])
@@ -144,7 +144,7 @@ def test_waveforms_of_every_form_and_what_is_none():
 
 
 def test_it_is_published_with_its_code(tmp_path, hub, forks_without_hf_audio):
-    """Loaded in a process without hf_audio, alone and by the stock pipeline, beside a model of 16 steps."""
+    """Loaded in a process without hf_audio, alone and by the stock pipeline with a model of 16 steps."""
     mean, std = classical_features(music(), RATE), np.full(174, 2.5)
     extractor = ClassicalFeatureExtractor(step_s=0.1, num_steps=16, mean=mean, std=std)
     extractor.save_pretrained(tmp_path)
@@ -175,10 +175,10 @@ def test_it_is_published_with_its_code(tmp_path, hub, forks_without_hf_audio):
     )
 
 
-def test_processes_import_librosa_one_after_another(tmp_path):
-    """numba's files of two first imports at once do not fit together, and every use of them crashes."""
+def test_processes_import_librosa_one_at_a_time(tmp_path):
+    """Two simultaneous first imports write inconsistent files of numba, and using those crashes."""
     (tmp_path / "librosa").mkdir()
-    (tmp_path / "librosa" / "__init__.py").write_text("print('imported')")  # at once, where librosa takes 3 s
+    (tmp_path / "librosa" / "__init__.py").write_text("print('imported')")  # fast: librosa takes 3 s
     (tmp_path / "librosa" / "beat.py").touch()
     code = (
         "import filelock, hf_audio.extractors; print('here', flush=True); import hf_audio.extractors.compiled_librosa"

@@ -1,4 +1,4 @@
-"""Features of kind "classical": stored, collated and published as the extractor makes them."""
+"""Features of kind "classical" are stored, collated and published as computed by the extractor."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def folder(tones, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def stepped(tones, tmp_path_factory) -> Path:
-    """Windows of three steps; clips of the test split end in their second one."""
+    """Windows of three steps. Clips of the test split end in the second step."""
     clips = tone_corpus.tone_clips(tones, 20)
     clips = [dataclasses.replace(clip, end_s=0.8) if clip.split == "test" else clip for clip in clips]
     target = tmp_path_factory.mktemp("features") / "stepped"
@@ -54,7 +54,7 @@ def stepped(tones, tmp_path_factory) -> Path:
 # Building, loading, collating
 
 
-def test_stored_and_collated_it_is_what_the_extractor_gives(tones, folder):
+def test_stored_and_collated_features_equal_the_extractors(tones, folder):
     features = load_features(folder)
     assert (features.kind.name, features.window_s, features.window_frames) == ("classical", 1.2, 1)
     assert {split: len(rows) for split, rows in features.splits.items()} == {"train": 56, "validation": 8, "test": 16}
@@ -98,7 +98,7 @@ def test_the_published_extractor_carries_the_statistics(folder, tmp_path):
     np.testing.assert_array_equal(again(music(1.2), RATE)["input_values"], extractor(music(1.2), RATE)["input_values"])
 
 
-def test_killed_it_goes_on_to_the_same_result(tones, folder, tmp_path):
+def test_a_killed_build_is_resumed_to_the_same_result(tones, folder, tmp_path):
     target = tmp_path / "killed"
     process = multiprocessing.get_context("fork").Process(
         target=tone_corpus.build_and_die, args=(tones, target, 4, False, ClassicalFeatures()), kwargs=CUT
@@ -112,7 +112,7 @@ def test_killed_it_goes_on_to_the_same_result(tones, folder, tmp_path):
     assert filecmp.cmpfiles(target, folder, names, shallow=False)[1:] == ([], [])
 
 
-def test_what_cannot_be_built(tones, tmp_path, monkeypatch):
+def test_unsuitable_settings_are_refused(tones, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"step of 0\.05 s is shorter than a spectrum .* give --step_s 0\.10 or more"):
         ClassicalFeatures(step_s=0.05)
     with pytest.raises(InputError, match=r"window of 0\.05 s every 0\.1 s is too short"):
@@ -125,7 +125,7 @@ def test_what_cannot_be_built(tones, tmp_path, monkeypatch):
         ClassicalFeatures()
 
 
-def test_entropies_stand_behind_the_other_features(tones, tmp_path):
+def test_entropies_come_after_the_other_features(tones, tmp_path):
     extractor = ClassicalFeatureExtractor(step_s=0.4, entropy_frame_s=0.1)
     features = extractor.extract(music(0.8))
     assert features.shape == (2, 178) == (2, extractor.feature_size) and extractor.feature_names[-1] == "entropy_3"
@@ -152,15 +152,15 @@ def test_entropies_stand_behind_the_other_features(tones, tmp_path):
 
 
 @pytest.mark.parametrize("settings", [{}, {"step_s": 0.2}])
-def test_entropies_need_a_step_that_holds_them(settings):
+def test_entropies_need_a_step_longer_than_their_frame(settings):
     with pytest.raises(InputError, match=r"entropy_frame_s 0\.3 needs a step_s .*: give --step_s"):
         ClassicalFeatures(entropy_frame_s=0.3, **settings)
 
 
-# What uses it
+# Uses of the features
 
 
-def test_as_a_table(stepped, tmp_path, monkeypatch):
+def test_features_can_be_read_as_a_table(stepped, tmp_path, monkeypatch):
     features, table = load_features(stepped), tmp_path / "tables" / "features.csv"
     monkeypatch.setattr(sys, "argv", ["export_csv.py", str(stepped), str(table)])
     runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "export_csv.py"), run_name="__main__")
@@ -176,7 +176,7 @@ def test_as_a_table(stepped, tmp_path, monkeypatch):
     np.testing.assert_allclose([float(test[1][name]) for name in FEATURE_NAMES], stored, rtol=1e-6)
 
 
-def test_a_table_of_partial_labels_says_what_is_unknown(tones, tmp_path):
+def test_a_table_of_partial_labels_marks_unknown_ones(tones, tmp_path):
     labels = dataclasses.replace(tone_corpus.LABELS, problem_type="multi_label_classification")
     clips = [
         dataclasses.replace(clip, unknown=("low", "middle")) if clip.labels == ("high",) else clip
@@ -196,7 +196,7 @@ def test_a_table_of_other_features_is_refused(tones, tmp_path):
     assert not (tmp_path / "features.csv").exists()
 
 
-def test_the_linear_reference_reads_the_vectors(stepped, folder):
+def test_the_linear_baseline_reads_the_vectors(stepped, folder):
     features = load_features(stepped)
     values, targets, _ = window_statistics(features, "test")
     row = features.splits["test"][0]

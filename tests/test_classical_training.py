@@ -1,4 +1,4 @@
-"""SVM and boosting on classical features, alone and beside a network: trained, scored, published, loaded elsewhere."""
+"""SVM and boosting on classical features, alone and with a network's: training, scores, publishing and loading."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory) -> dict[str, Path]:
-    """For either task a folder of clips of 0.3, 0.8 or 1 s at 16 kHz: one, two or three windows."""
+    """A folder per task with clips of 0.3, 0.8 and 1 s at 16 kHz, which have one, two and three windows."""
     folders = {}
     for kind in (SINGLE_LABEL, MULTI_LABEL):
         folders[kind] = tmp_path_factory.mktemp(kind)
@@ -85,7 +85,7 @@ def stored(recordings, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def network_folder(stored, tmp_path_factory) -> Path:
-    """A run folder of a CNN of ours, untrained, beside its features."""
+    """The run folder of an untrained CNN, beside its features."""
     features = hf_audio.load_features(stored[MULTI_LABEL, "fbank"])
     torch.manual_seed(0)
     labels = features.labels
@@ -103,7 +103,7 @@ def accuracy(clips: ClipScores) -> float:
 
 
 @pytest.mark.parametrize("classical_model", ["svm", "boosting"])
-def test_one_label_is_learned_and_the_same_each_time(stored, classical_model):
+def test_one_label_is_learned_reproducibly(stored, classical_model):
     features = hf_audio.load_features(stored[SINGLE_LABEL, "classical"])
     trained = train_pipeline(features, classical_model, num_jobs=1)
     clips = trained.scores(features, "test")
@@ -113,12 +113,12 @@ def test_one_label_is_learned_and_the_same_each_time(stored, classical_model):
     np.testing.assert_array_equal(clips.logits, again.logits)
 
 
-def test_each_class_has_the_svm_that_scikit_learn_would_make(stored):
+def test_each_class_has_scikit_learns_svm(stored):
     features = hf_audio.load_features(stored[MULTI_LABEL, "classical"])
     trained = train_pipeline(features, "svm", settings={"C": 3.0, "gamma": 0.01}, num_jobs=1)
     train, test = (classical_vectors(features, split) for split in ("train", "test"))
     assert len(train) == features.num_windows("train") and train.inputs.shape[1] == 174
-    assert np.abs(train.inputs).max() > 10, "as measured: the pipeline standardizes"
+    assert np.abs(train.inputs).max() > 10, "raw features: the pipeline standardizes"
     found = decision_values(trained.classifiers, test.inputs, features.labels)
     for column in range(3):
         svm = make_pipeline(StandardScaler(), SVC(C=3.0, gamma=0.01, class_weight="balanced"))
@@ -133,7 +133,7 @@ def test_unknown_labels_and_missing_classes(stored):
     features = hf_audio.load_features(stored[MULTI_LABEL, "classical"])
     windows, labels = classical_vectors(features, "train"), features.labels
     targets = windows.targets.copy()
-    targets[:, 2] = 0  # nowhere
+    targets[:, 2] = 0  # no clip has this class
     targets[windows.clip_ids == windows.clip_ids[0], 1] = np.nan
     given = dataclasses.replace(windows, targets=targets)
     fitted = fit_classifiers("svm", {"C": 1.0}, given, labels, seed=0, num_jobs=1)
@@ -147,7 +147,7 @@ def test_unknown_labels_and_missing_classes(stored):
     assert (scale, bias) == (0.0, MIN_LOGIT)
 
 
-def test_calibration_makes_probabilities_of_decision_values():
+def test_calibration_turns_decision_values_into_probabilities():
     random = np.random.default_rng(0)
     logits = random.normal(0, 2, (4000, 3))
     several = LabelSpace(CLASSES, MULTI_LABEL)
@@ -167,7 +167,7 @@ def test_calibration_makes_probabilities_of_decision_values():
 
 
 @pytest.mark.parametrize("classical_model", ["svm", "boosting"])
-def test_a_run_folder_holds_no_pickle_and_loads_to_the_same(stored, tmp_path, classical_model):
+def test_a_run_folder_has_no_pickle_and_loads_to_an_equal_model(stored, tmp_path, classical_model):
     import skops.io
 
     features = hf_audio.load_features(stored[MULTI_LABEL, "classical"])
@@ -184,7 +184,7 @@ def test_a_run_folder_holds_no_pickle_and_loads_to_the_same(stored, tmp_path, cl
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".pkl", ".joblib", ".bin", ".pt")]
 
 
-def test_embeddings_are_what_the_classifier_is_given(stored):
+def test_embeddings_are_the_inputs_of_the_classifier(stored):
     features = hf_audio.load_features(stored[MULTI_LABEL, "fbank"])
     torch.manual_seed(0)
     speech = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -229,7 +229,7 @@ def test_windows_are_joined_by_clip_and_start(stored):
         join(windows, elsewhere, "spectra")
 
 
-def test_what_does_not_fit_is_one_sentence(stored, tmp_path):
+def test_unsuitable_inputs_are_refused(stored, tmp_path):
     classical, fbank = (hf_audio.load_features(stored[MULTI_LABEL, kind]) for kind in ("classical", "fbank"))
     with pytest.raises(InputError, match="give --features classical"):
         train_pipeline(fbank)
@@ -239,7 +239,7 @@ def test_what_does_not_fit_is_one_sentence(stored, tmp_path):
     with pytest.raises(InputError, match=r"The windows do not match: hop_s is 0\.4 in .* and 0\.2 in"):
         VectorReader(classical, Network(Predictor(tiny_model(fbank), fbank.extractor), longer))
     recipe = hf_audio.parse_recipe(VALUES, argv=["--dataset", fbank.source])
-    with pytest.raises(InputError, match="holds fbank features but this run needs classical: give --features fbank"):
+    with pytest.raises(InputError, match=r"fbank features .* classical: give --features fbank"):
         hf_audio.prepare_features(recipe)
     with pytest.raises(InputError, match="someone/network has no features stored with it"):
         open_network("someone/network")
@@ -257,7 +257,7 @@ def test_what_does_not_fit_is_one_sentence(stored, tmp_path):
 
 
 def run_recipe(features: Path, folder: Path, *argv: str) -> dict:
-    """A run of the stages that a recipe has, published under the folder's name."""
+    """Runs the stages of a recipe, and publishes the model under the folder's name."""
     paths = ("--dataset", str(features), "--output_dir", str(folder))
     recipe = hf_audio.parse_recipe(VALUES, argv=[*paths, *CUT, "--push_to_hub", *argv])
     features = hf_audio.prepare_features(recipe)
@@ -267,10 +267,10 @@ def run_recipe(features: Path, folder: Path, *argv: str) -> dict:
     return report
 
 
-def test_cards_of_published_classical_models_run_where_hf_audio_is_not(
+def test_card_code_of_classical_models_runs_without_hf_audio(
     recordings, stored, network_folder, hub, forks_without_hf_audio, token, tmp_path, monkeypatch
 ):
-    """From features over the Hub to another process that has the printed code alone: an SVM, boosting, an ensemble."""
+    """From features via the Hub to another process that has only the card's code: an SVM, boosting, an ensemble."""
     monkeypatch.setattr(sys, "argv", ["recipes/svm_irmas.py"])
     runs = {
         "svm": (MULTI_LABEL, ()),

@@ -1,4 +1,4 @@
-"""The comparison of starts, on a corpus so small that its numbers mean nothing."""
+"""scripts/compare_pretraining.py, on a corpus too small for meaningful scores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hf_audio.data.index.labels import MULTI_LABEL
 ROOT = Path(__file__).parents[1]
 
 
-def test_it_is_one_table_and_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
+def test_it_writes_one_table_and_resumes(tmp_path, monkeypatch, capsys):
     features = load_features(build_tiny_features(tmp_path / "features", MULTI_LABEL))
     path = ROOT / "scripts" / "compare_pretraining.py"
     script = importlib.util.module_from_spec(importlib.util.spec_from_file_location("compare_pretraining", path))
@@ -30,7 +30,7 @@ def test_it_is_one_table_and_goes_on_where_it_stopped(tmp_path, monkeypatch, cap
     assert [row[0].strip() for row in rows[2:]] == ["from scratch", "masked patches", "shuffled patches"]
     assert all(len(row) == 5 for row in rows) and "±" in rows[2][1] and not rows[2][3].strip() and "±" in rows[3][4]
     script.main()
-    assert table in capsys.readouterr().out, "nothing is trained twice"
+    assert table in capsys.readouterr().out, "finished runs are not repeated"
     for argv, sentence in ((["--seed", "2"], "Unknown flag '--seed'"), (["--seeds", "0"], "at least 1 of --seeds")):
         monkeypatch.setattr(sys, "argv", ["compare_pretraining.py", *argv])
         with pytest.raises(InputError, match=sentence):

@@ -1,4 +1,4 @@
-"""Models compared: paired draws, tests against the binomial one and plain enumeration, ranks as Demšar has them."""
+"""Comparing models: paired draws, significance tests against the binomial test and enumeration, Demšar's ranks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LABELS = LabelSpace(("a", "b", "c"), SINGLE_LABEL)
 
 
 def models_of(skills: dict[str, float], num_groups: int = 40, size: int = 5, labels: LabelSpace = LABELS):
-    """Models that answer alike but for how strongly they hear what is there; targets and groups."""
+    """Correlated scores of models that differ in skill; targets and groups."""
     random = np.random.default_rng(0)
     targets = np.eye(3, dtype=np.float32)[random.integers(3, size=num_groups * size)]
     shared, groups = random.normal(size=targets.shape), np.repeat(np.arange(num_groups), size)
@@ -46,7 +46,7 @@ def test_a_pair_is_compared_on_the_same_draws() -> None:
     alone = intervals(*models["good"], targets, LABELS, groups, num_draws=150, seed=2)["metrics"]
     assert list(found["models"]["good"]) == pytest.approx(list(alone["mean_average_precision"]))
     assert pair["better"] == "good" and pair["p"] == pair["p_holm"] < 0.05
-    reach = pair["difference"].high - pair["difference"].low  # narrower than two models' own intervals together
+    reach = pair["difference"].high - pair["difference"].low  # narrower than both models' intervals together
     assert reach < sum(one.high - one.low for one in found["models"].values())
     assert found["ranks"] is None and (found["by"], found["num_groups"]) == ("group", 40)
 
@@ -72,20 +72,20 @@ def test_many_pairs_can_differ_without_more_draws() -> None:
     assert 0 < pairs[0]["p"] * 28 < 1e-6 and pairs[0]["p_holm"] == pytest.approx(28 * min(one["p"] for one in pairs))
 
 
-def test_p_says_what_the_interval_says() -> None:
+def test_p_values_agree_with_intervals() -> None:
     random = np.random.default_rng(0)
     for shift, num_groups in product(np.linspace(0, 4, 41), (5, 30, 1000)):
         drawn = random.normal(shift, size=9_999)
         low, p = interval(shift, drawn, num_groups, 0.95).low, bootstrap_p(drawn, num_groups)
         assert (low > 0) == (p < 0.05) or abs(low) < 0.05
     assert bootstrap_p(np.zeros(99), 9) == 1 and bootstrap_p(np.ones(99), 1) is None
-    assert bootstrap_p(np.ones(99), 2) > 0.1  # two groups prove nothing, however alike they are
+    assert bootstrap_p(np.ones(99), 2) > 0.1  # two groups are never significant
 
 
-def test_a_true_difference_of_nothing_is_found_as_rarely_as_p_says() -> None:
+def test_false_positives_are_as_rare_as_p_values_claim() -> None:
     random, found = np.random.default_rng(1), []
     for _ in range(150):
-        right = random.random((2, 15, 6)) < random.beta(2, 1, size=(1, 15, 1))  # both models, of one skill per group
+        right = random.random((2, 15, 6)) < random.beta(2, 1, size=(1, 15, 1))  # equal skill of both models per group
         scores = {
             name: (np.stack([~r, r], axis=1).astype(int),) * 2
             for name, r in zip("xy", right.reshape(2, -1), strict=True)
@@ -119,19 +119,19 @@ def test_mcnemar_over_groups_counts_a_group_as_one_draw() -> None:
     assert copies["p_clips"] < 1e-9 and copies["p_groups"] == pytest.approx(2 / 2**4)
 
 
-def test_holm_as_it_is_worked_out_by_hand() -> None:
+def test_holm_correction_equals_a_hand_calculation() -> None:
     assert holm([0.01, 0.04, None, 0.03, 0.5]) == pytest.approx([0.04, 0.09, None, 0.09, 0.5])
     assert holm([None]) == [None] and holm([0.6, 0.7]) == [1.0, 1.0]
 
 
-def test_ranks_and_critical_differences_are_demsars() -> None:
+def test_ranks_and_critical_differences_equal_demsars() -> None:
     models, targets, groups = models_of({"a": 2.0, "b": 1.9, "c": 0.3, "d": 0.2}, num_groups=60)
     found = mean_ranks(models, targets, LABELS, groups, metric="accuracy")
     right = np.array([(decisions == targets).all(axis=1) for _, decisions in models.values()])
     accuracies = right.reshape(4, 60, 5).mean(axis=2)
     ranks = np.mean([stats.rankdata(-one) for one in accuracies.T], axis=0)
     assert list(found["mean_ranks"].values()) == pytest.approx(ranks)
-    assert found["critical_difference"] == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 60)), abs=1e-3)  # his table 5
+    assert found["critical_difference"] == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 60)), abs=1e-3)  # Demšar, table 5
     assert found["friedman_p"] == pytest.approx(stats.friedmanchisquare(*accuracies).pvalue)
     assert found["together"] == [["a", "b"], ["c", "d"]] or found["together"] == [["b", "a"], ["c", "d"]]
     assert mean_ranks(models, targets, LABELS, groups, metric="roc_auc_macro")["metric"] == "lrap"

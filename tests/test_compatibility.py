@@ -1,4 +1,4 @@
-"""Cards' code, word for word, in transformers 4.57; `make compatibility` does it for all models and releases."""
+"""Runs the code of cards unchanged in transformers 4.57. `make compatibility` does so for all models and releases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERSION = "4.57.6"
     reason=f"needs an environment of transformers {VERSION}: python tests/card_environments.py --small {VERSION}",
 )
 def test_cards_run_as_they_are_printed(hub, tmp_path):
-    """A stock model and one that brings its code; from the Hub, and from the folder that a run leaves."""
+    """A stock model and one with its own code, loaded from the Hub and from the folder of a run."""
     expected = make_cards(tmp_path, hub, small=True)
     assert len(expected) == 2
     found = run_cards(python_of(VERSION, small=True), tmp_path, expected, hub)

@@ -1,4 +1,4 @@
-"""The Dockerfile, as far as it can be tried without Docker: what it copies, installs, runs and asks."""
+"""The Dockerfile, as far as it can be tested without Docker: copied files, installation, command, health check."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def steps() -> list[tuple[str, str]]:
-    """(instruction, rest), without comments and with lines that go on joined."""
+    """(instruction, rest) of each step, without comments and with continued lines joined."""
     lines = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if line and line[0] != "#"]
     return [tuple(line.strip().split(None, 1)) for line in re.sub(r"\\\n\s*", "", "\n".join(lines)).splitlines()]
 
 
-def test_it_is_short_and_not_root(steps):
+def test_it_is_short_and_does_not_run_as_root(steps):
     assert len((ROOT / "Dockerfile").read_text().splitlines()) < 40
     users = [rest for name, rest in steps if name == "USER"]
     assert users and int(users[-1]) > 0
@@ -32,9 +32,9 @@ def test_it_is_short_and_not_root(steps):
     assert names.index("USER") < names.index("ENTRYPOINT") and "HEALTHCHECK" in names
 
 
-def test_what_it_copies_is_there_and_nothing_else_reaches_the_image(steps):
+def test_copied_files_exist_and_nothing_else_is_in_the_image(steps):
     ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
-    assert ignored[0] == "*"  # everything, but for what follows
+    assert ignored[0] == "*"  # everything except the following
     kept = [line[1:] for line in ignored if line[0] == "!"]
     copied = [source for name, rest in steps if name == "COPY" for source in rest.split()[:-1]]
     assert sorted(copied) == sorted(kept)
@@ -46,7 +46,7 @@ def test_what_it_copies_is_there_and_nothing_else_reaches_the_image(steps):
     assert not any(fnmatch(".env", pattern) for pattern in kept)
 
 
-def test_it_installs_extras_that_there_are(steps):
+def test_it_installs_existing_extras(steps):
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     (install,) = [rest for name, rest in steps if name == "RUN" and "pip install" in rest]

@@ -1,4 +1,4 @@
-"""What every corpus module must have, and downloading through mirdata."""
+"""Requirements of every corpus module, and downloading through mirdata."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hf_audio.data.index.table import CorpusCard, rows_of
 
 
 @pytest.mark.parametrize("name", corpus_names())
-def test_every_corpus_refuses_an_empty_folder_in_one_sentence(tmp_path, name):
+def test_every_corpus_refuses_an_empty_folder(tmp_path, name):
     with pytest.raises(InputError, match="expected") as caught:
         find_corpus(name).index(tmp_path)
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
@@ -36,7 +36,7 @@ def test_every_corpus_has_a_card(name):
 
 
 class Published:
-    """A tiny OpenMIC-2018 where mirdata downloads from: its archive, and mirdata's list of the checksums in it."""
+    """A server with a tiny OpenMIC-2018 for mirdata: its archive, and mirdata's index with the checksums."""
 
     archive, listing = "openmic-2018-v1.0.0.tgz", "openmic.json"
 
@@ -58,7 +58,7 @@ class Published:
         return f"{self.server.url}/{name}?download=1", hashlib.md5(self.files[name]).hexdigest()
 
     def replace(self, archive: bytes | None = None, listing: bytes | None = None) -> None:
-        """Publishes others, with their checksums."""
+        """Publishes another archive or index, with its checksum."""
         for name, content, remote in ((self.archive, archive, self.remote), (self.listing, listing, self.index.remote)):
             if content is not None:
                 self.files[name] = content
@@ -97,10 +97,10 @@ def test_download_unpacks_verifies_and_is_done_once(tmp_path, published):
     assert Path(clip.path).read_bytes() == b"sound" and clip.labels == ("flute",)
     assert not list((tmp_path / "corpus").rglob("*.tgz"))
     published.files.clear()
-    openmic.obtain(tmp_path / "corpus")  # nothing is downloaded again, for there is nothing left to download
+    openmic.obtain(tmp_path / "corpus")  # fails if it downloads again, since the server's files are gone
 
 
-def test_damaged_files_and_failed_downloads_get_one_sentence(tmp_path, published):
+def test_damaged_files_and_failed_downloads_are_refused(tmp_path, published):
     published.replace(listing=_listing(hashlib.md5(b"").hexdigest()))
     with pytest.raises(
         InputError, match=r"1 files of OpenMIC-2018 .* their checksum, first \S+000046_3840.ogg; delete"
@@ -112,7 +112,7 @@ def test_damaged_files_and_failed_downloads_get_one_sentence(tmp_path, published
     assert "\n" not in str(caught.value)
 
 
-def test_mirdatas_archives_are_taken_up_where_they_broke(tmp_path, published):
+def test_interrupted_downloads_of_mirdatas_archives_are_resumed(tmp_path, published):
     name = published.archive
     published.server.faults[name] = [("cut", 100), ("status", 404)]
     with pytest.raises(InputError, match=r"answers 404 Not Found for .*openmic"):
@@ -122,7 +122,7 @@ def test_mirdatas_archives_are_taken_up_where_they_broke(tmp_path, published):
     assert len(openmic.index(tmp_path / "corpus")) == 1 and not (tmp_path / "corpus" / ".downloads").exists()
 
 
-def test_verifying_by_mirdatas_list(tmp_path, published, capsys):
+def test_files_are_verified_by_mirdatas_index(tmp_path, published, capsys):
     corpus = tmp_path / "corpus"
     openmic.obtain(corpus)
     verify_corpus("openmic", corpus)
@@ -140,8 +140,8 @@ def test_verifying_by_mirdatas_list(tmp_path, published, capsys):
     assert "000046_3840.ogg | missing |" in capsys.readouterr().out
 
 
-def test_verifying_needs_mirdatas_list(tmp_path, published):
-    """Which it downloads where it is missing or was cut off, and else says so."""
+def test_verifying_needs_mirdatas_index(tmp_path, published):
+    """It is downloaded if it is missing or truncated. Without a connection that is an error."""
     corpus, listing = tmp_path / "corpus", tmp_path / "indexes" / "openmic.json"
     openmic.obtain(corpus)
     listing.write_bytes(listing.read_bytes()[:20])

@@ -1,4 +1,4 @@
-"""Corpora whose folders are links to another disk, and links that lead nowhere or in circles."""
+"""Corpora whose folders are links to another disk, broken links, and cyclic links."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hf_audio.corpora._files import files_below, folders_below
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_every_corpus_is_read_through_links_out_of_its_tree(tmp_path, name):
+def test_every_corpus_is_read_through_links_to_another_disk(tmp_path, name):
     root = TREES[name](tmp_path / "mit Leerzeichen" / "Übung 1")
     index = find_corpus(name).index
     before = index(root)
-    folders = sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True)  # those within others first
+    folders = sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True)  # inner folders first
     (tmp_path / "other disk").mkdir()
     for number, folder in enumerate(folders):
         elsewhere = folder.rename(tmp_path / "other disk" / str(number))
@@ -26,7 +26,7 @@ def test_every_corpus_is_read_through_links_out_of_its_tree(tmp_path, name):
     assert index(tmp_path / "link")["clip_id"].equals(before["clip_id"])
 
 
-def test_circles_end_and_no_folder_comes_twice(tmp_path, caplog):
+def test_cyclic_links_end_and_no_folder_is_listed_twice(tmp_path, caplog):
     root = tmp_path / "corpus"
     for name in ("a/x.wav", "b/y.wav", "b/deep/z.wav", ".downloads/half.wav", "__MACOSX/a.wav", "b/._y.wav"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def test_circles_end_and_no_folder_comes_twice(tmp_path, caplog):
     assert not caplog.text
 
 
-def test_links_that_lead_nowhere_are_named(tmp_path, caplog):
+def test_broken_links_are_reported(tmp_path, caplog):
     (tmp_path / "a.wav").touch()
     (tmp_path / "audio").symlink_to("/no/such disk")
     (tmp_path / "self").symlink_to(tmp_path / "self")
@@ -51,7 +51,7 @@ def test_links_that_lead_nowhere_are_named(tmp_path, caplog):
     assert f"2 links or folders below {tmp_path} cannot be read, first {tmp_path / 'audio'}" in caplog.text
 
 
-def test_names_that_no_table_can_hold_are_named(tmp_path, caplog):
+def test_names_that_are_not_utf_8_are_reported(tmp_path, caplog):
     odd = os.fsdecode(b"caf\xe9")
     try:
         (tmp_path / odd).mkdir()
@@ -63,7 +63,7 @@ def test_names_that_no_table_can_hold_are_named(tmp_path, caplog):
     assert f"2 file names below {tmp_path} are not UTF-8" in caplog.text and "rename them" in caplog.text
 
 
-def test_what_is_no_folder_has_no_files(tmp_path, caplog):
+def test_a_missing_folder_has_no_files(tmp_path, caplog):
     assert files_below(tmp_path / "missing") == [] and not caplog.text
     (tmp_path / "file").touch()
     assert files_below(tmp_path / "file") == []

@@ -1,4 +1,4 @@
-"""scripts/cross_validate.py: every group left out once, mean and standard deviation, nothing run twice."""
+"""scripts/cross_validate.py leaves out every group once, prints mean and standard deviation, and repeats no run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUICK = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to"
 
 @pytest.fixture
 def cross_validate(forks, tmp_path) -> Callable[..., str]:
-    """Runs the script in a process of its own, and each fold in a fork of that; what it printed, or complained."""
+    """Runs the script in a fork, and each fold in a fork of that; returns its output, or its errors if not `ok`."""
 
     def run(*argv: str, ok: bool = True) -> str:
         env = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
@@ -39,7 +39,7 @@ def cross_validate(forks, tmp_path) -> Callable[..., str]:
 
 @pytest.fixture
 def recordings(tmp_path) -> Path:
-    """Two classes, each sung by two speakers."""
+    """Two classes, each with two speakers."""
     rows = ["path,label,group"]
     for number, name in enumerate(("high", "low")):
         for speaker in ("ann", "bob"):
@@ -65,7 +65,7 @@ def test_each_speaker_is_left_out_once(cross_validate, recordings, tmp_path):
             "label_counts": 0,
             "source_rates": 0,
         }
-        assert report["training"]["steps"] == 2, "flags behind -- are the recipe's"
+        assert report["training"]["steps"] == 2, "flags after -- are for the recipe"
     scores = [report["results"]["model"]["test"]["accuracy"] for report in reports.values()]
     table = (tmp_path / "runs" / "folds.md").read_text()
     assert table in printed + "\n"
@@ -89,14 +89,14 @@ def test_each_speaker_is_left_out_once(cross_validate, recordings, tmp_path):
     assert "with the facts about its run does not" in cross_validate(*job, ok=False)
 
 
-def test_without_folds_there_is_nothing_to_leave_out(cross_validate, recordings):
+def test_a_corpus_without_folds_is_refused(cross_validate, recordings):
     job = (str(ROOT / "recipes" / "cnn_folder.py"), "--data_dir", str(recordings))
     said = cross_validate(*job, ok=False)
     assert "has 0 folds, expected two or more" in said and said.count("error: ") == 1
 
 
 def called(monkeypatch, folder, rows, *flags):
-    """The script, its recipe's values, the recipe and the options, as called for a folder with this table."""
+    """The script, its recipe's values, the recipe and the options of a call for a folder with this table."""
     (folder / "labels.csv").write_text("\n".join(rows) + "\n")
     recipe = str(ROOT / "recipes" / "cnn_folder.py")
     monkeypatch.setattr(sys, "argv", ["cross_validate.py", recipe, "--data_dir", str(folder), *flags])
@@ -104,8 +104,8 @@ def called(monkeypatch, folder, rows, *flags):
     return script, values, recipe, script["parse_options"]()
 
 
-def test_folds_are_drawn_where_the_corpus_has_none(tmp_path, monkeypatch):
-    """The flags that each run gets test on every speaker once."""
+def test_folds_are_drawn_if_the_corpus_has_none(tmp_path, monkeypatch):
+    """With the flags of all runs, every speaker is tested on once."""
     rows = ["path,label,group"]
     for name in ("high", "low"):
         for speaker in ("ann", "bob", "cy", "di"):
@@ -124,7 +124,7 @@ def test_folds_are_drawn_where_the_corpus_has_none(tmp_path, monkeypatch):
     assert sorted(tested) == ["ann", "bob", "cy", "di"]
 
 
-def test_inner_folds_of_each_fold_test_on_what_it_trains_on(tmp_path, monkeypatch):
+def test_inner_folds_divide_the_training_clips_of_each_fold(tmp_path, monkeypatch):
     rows = ["path,label,group,split"]
     for name in ("high", "low"):
         for number in range(8):
@@ -141,8 +141,8 @@ def test_inner_folds_of_each_fold_test_on_what_it_trains_on(tmp_path, monkeypatc
         assert {clip.split for clip in clips} == {"train", "test"} and "INNER FOLD" in prepared.card.protocol
 
 
-def test_folds_of_a_dataset_on_the_hub_are_all_of_one_commit(hub, monkeypatch):
-    """Its own folds are taken; a commit that comes between two folds changes nothing."""
+def test_all_folds_of_a_dataset_on_the_hub_read_one_commit(hub, monkeypatch):
+    """The dataset's folds are used. A commit between two folds has no effect."""
     rows = [{"label": "ab"[row % 2], "fold": row // 4, "speaker": row // 2} for row in range(12)]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     made = dataset({name: Value("string" if name == "label" else "int64") for name in columns}, **columns)
@@ -182,7 +182,7 @@ def test_folds_of_a_dataset_on_the_hub_are_all_of_one_commit(hub, monkeypatch):
         ),
     ],
 )
-def test_flags_that_do_not_fit_are_refused_at_once(flags, sentence, tmp_path, monkeypatch, capsys):
+def test_unsuitable_flags_are_refused_at_once(flags, sentence, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["cross_validate.py", str(ROOT / "recipes" / "cnn_folder.py"), *flags])
     for name in ("features", "here"):
         (tmp_path / name).mkdir()
@@ -193,13 +193,13 @@ def test_flags_that_do_not_fit_are_refused_at_once(flags, sentence, tmp_path, mo
     assert list((tmp_path / "here").iterdir()) == []
 
 
-def test_names_that_would_share_a_folder_are_told_apart():
+def test_names_get_different_folders():
     folder_names = runpy.run_path(str(ROOT / "scripts" / "cross_validate.py"))["folder_names"]
     names = folder_names(["fold1", "a b", "a_b", "A_B"])
     assert names[0] == "fold1" and len({name.casefold() for name in names}) == 4
 
 
-def test_a_group_that_is_named_like_a_flag_or_a_folder_above_is_only_a_name(tmp_path, monkeypatch):
+def test_groups_named_like_flags_or_parent_folders_are_only_names(tmp_path, monkeypatch):
     groups = ("--push_to_hub", "--hub_model_id=evil/x", "..", "../../x", "-", "x" * 300)
     rows = ["path,label,group"]
     for group in range(len(groups)):

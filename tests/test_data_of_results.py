@@ -1,4 +1,4 @@
-"""The lines of docs/results.md that make ESC-10 and FSDD, run on the layouts in which both are published."""
+"""Runs the commands of docs/results.md that create ESC-10 and FSDD, on the layouts in which both are published."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_silence(path: Path) -> None:
     soundfile.write(path, np.zeros(800, dtype=np.float32), 8000)
 
 
-def test_esc10_is_made_of_esc50(tmp_path, monkeypatch):
+def test_esc10_is_created_from_esc50(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     root = Path("esc50/ESC-50-master")
     for name in re.findall(r"^\d.*wav", TABLE, re.MULTILINE):
@@ -37,7 +37,7 @@ def test_esc10_is_made_of_esc50(tmp_path, monkeypatch):
     assert clips == [(("dog",), "100032", "fold1"), (("rain",), "117773", "fold5")]
 
 
-def test_fsdd_is_a_table_beside_the_clone(tmp_path, monkeypatch):
+def test_fsdd_gets_a_table_beside_the_clone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("0_george_0", "7_theo_12"):
         write_silence(Path("fsdd/recordings") / f"{name}.wav")

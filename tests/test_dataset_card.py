@@ -1,4 +1,4 @@
-"""The card of a feature dataset: what the Hub parses of it, and that what it shows works."""
+"""The card of a feature dataset: metadata for the Hub, facts, and code that works."""
 
 import dataclasses
 import re
@@ -45,7 +45,7 @@ def test_the_hub_parses_its_metadata(folder):
     assert {file["split"] for file in card.data.configs[0]["data_files"]} == {"train", "validation", "test"}
 
 
-def test_its_text_tells_the_counts_and_the_parameters(folder):
+def test_its_text_has_counts_and_parameters(folder):
     text = (folder / "README.md").read_text()
     assert "| train | 12 | 24 | 12 |" in text and "| test | 3 | 6 | 3 |" in text
     assert "windows of 1 s every 0.5 s" in text and "3 classes (one per clip)" in text
@@ -71,7 +71,7 @@ def test_one_window_per_class_is_of_that_class(folder):
     assert all(window.shape == (98, 128) for window in windows.values())
 
 
-def test_the_lines_that_read_it_work_without_hf_audio(folder, monkeypatch):
+def test_its_code_reads_the_dataset_without_hf_audio(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     code = lines_of_code((folder / "README.md").read_text())
     assert "hf_audio" not in code
@@ -93,7 +93,7 @@ def sounds(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("kind", "value"), [("folder", "log_mel"), ("sounds", "waveform"), ("vectors", "vectors")])
-def test_the_same_lines_read_a_stream(kind, value, request, monkeypatch):
+def test_its_code_reads_a_stream(kind, value, request, monkeypatch):
     folder = request.getfixturevalue(kind)
     monkeypatch.chdir(folder.parent)
     code = lines_of_code((folder / "README.md").read_text())
@@ -152,14 +152,14 @@ def test_the_card_of_classical_features(vectors, monkeypatch):
     manifest = read_manifest(vectors)
     means = class_means(*training_vectors(vectors, manifest), manifest["label_names"])
     assert means.keys() == PITCH_HZ.keys()
-    np.testing.assert_allclose(np.mean(list(means.values()), axis=0), 0, atol=1e-9)  # as many windows of each
+    np.testing.assert_allclose(np.mean(list(means.values()), axis=0), 0, atol=1e-9)  # equally many windows per class
     centroid = {name: (values[46:] * np.arange(128)).sum() for name, values in means.items()}
     assert centroid["tuba"] < centroid["bell"]
     with Image.open(vectors / "plots/windows.png") as plot:
         assert min(plot.size) > 100
 
 
-def test_a_closed_license_is_named_in_metadata_and_text(tmp_path):
+def test_a_closed_license_is_in_metadata_and_text(tmp_path):
     folder = build_small_features(tmp_path / "features", CLOSED)
     card = DatasetCard.load(write_dataset_card(folder, "alice/tones"))
     assert (card.data.license, card.data.license_name) == ("other", "house-license-1.0")
@@ -178,11 +178,11 @@ def test_a_closed_license_is_named_in_metadata_and_text(tmp_path):
         *(("unknown", "unknown"), ("CC0 1.0", "cc0-1.0")),
     ],
 )
-def test_licenses_that_the_hub_knows(license, identifier):
+def test_licenses_known_to_the_hub_are_recognized(license, identifier):
     assert hub_license(license) == {"license": identifier}
 
 
-def test_naming_the_repository_keeps_what_was_edited(folder, tmp_path):
+def test_inserting_the_repository_name_keeps_edits(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     readme = copy / "README.md"
     readme.write_text(readme.read_text() + "\nA remark of mine.\n")
@@ -196,7 +196,7 @@ def test_an_unfinished_folder_is_refused(tmp_path):
         write_dataset_card(tmp_path)
 
 
-def test_it_is_the_same_every_time(folder, tmp_path):
+def test_writing_it_is_reproducible(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "features")
     write_dataset_card(copy)
     for name in ("README.md", "plots/windows.png", "plots/class_distribution.png"):

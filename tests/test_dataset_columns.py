@@ -1,4 +1,4 @@
-"""Columns of datasets in every meaning, and every kind of bad input as one sentence."""
+"""Columns of datasets: sound, classes and masks, and errors for every kind of bad input."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def without_sound(**columns):
 # Sound
 
 
-def test_no_sound(tmp_path):
+def test_a_dataset_without_sound_is_refused(tmp_path):
     write(
         tmp_path,
         {"train.parquet": without_sound(text=["a", "b"], label=["x", "y"]), "README.md": "---\nconfigs: []\n---\n"},
@@ -44,7 +44,7 @@ def test_no_sound(tmp_path):
     refused(tmp_path / "other", "is not a dataset with sound .it has no files.; expected Parquet with an audio column")
 
 
-def test_sound_that_nobody_called_audio(tmp_path):
+def test_sound_in_columns_not_named_audio(tmp_path):
     columns = {"wav": [{"bytes": b"x", "path": "a.wav"}, {"bytes": b"y", "path": "b.wav"}], "label": ["a", "b"]}
     write(tmp_path / "a", {"train.parquet": parquet(pa.table(columns))})
     clips, _ = read(tmp_path / "a")
@@ -55,7 +55,7 @@ def test_sound_that_nobody_called_audio(tmp_path):
     assert [clip.clip_id for clip in clips] == ["train/000000", "train/000001"]
 
 
-def test_types_that_the_card_declares(tmp_path):
+def test_types_declared_by_the_card_are_used(tmp_path):
     card = """---
 dataset_info:
   features:
@@ -88,7 +88,7 @@ dataset_info:
         ("configs: [" * 30, "not YAML|nested"),
     ],
 )
-def test_cards_that_say_nonsense(tmp_path, head, sentence):
+def test_invalid_cards_are_refused(tmp_path, head, sentence):
     folder(tmp_path, {"label": TEXT}, f"---\n{head}\n---\n", **TWO)
     refused(tmp_path, sentence)
 
@@ -136,7 +136,7 @@ def test_cards_that_say_nonsense(tmp_path, head, sentence):
         ({"label": ClassLabel(names=["a", " "])}, {"label": [0, 1]}, "has invalid class names .2 names, 2 of them"),
     ],
 )
-def test_classes_that_are_none(tmp_path, features, columns, sentence):
+def test_invalid_classes_are_refused(tmp_path, features, columns, sentence):
     root = folder(tmp_path, features, **columns)
     if sentence:
         refused(root, sentence)
@@ -144,7 +144,7 @@ def test_classes_that_are_none(tmp_path, features, columns, sentence):
         assert "differ only in case, spaces" in read(root)[1].understanding.paragraph()
 
 
-def test_names_of_classes_are_taken_before_their_numbers(tmp_path):
+def test_class_names_are_preferred_to_their_numbers(tmp_path):
     root = folder(
         tmp_path, {"target": Value("int64"), "category": TEXT}, target=[0, 14, 0], category=["dog", "cat", "dog"]
     )
@@ -155,7 +155,7 @@ def test_names_of_classes_are_taken_before_their_numbers(tmp_path):
     assert [clip.labels for clip in clips] == [("0",), ("14",), ("0",)]
 
 
-def test_several_labels_in_a_text_or_in_columns_of_their_own(tmp_path):
+def test_several_labels_in_one_text_or_in_a_column_each(tmp_path):
     root = folder(tmp_path / "a", {"labels": TEXT}, labels=["dog;cat", "dog", None])
     assert [clip.labels for clip in read(root)[0]] == [("dog", "cat"), ("dog",), ()]
     root = folder(tmp_path / "b", {"dog": Value("int8"), "cat": Value("bool")}, dog=[1, 0], cat=[True, True])
@@ -166,7 +166,7 @@ def test_several_labels_in_a_text_or_in_columns_of_their_own(tmp_path):
     refused(root, "column 'dog' has '2', but each of the columns", label_column_name=["dog", "cat"])
 
 
-def test_test_splits_whose_labels_are_hidden_are_not_tested_on(tmp_path):
+def test_splits_with_hidden_labels_are_left_out(tmp_path):
     features = {"label": ClassLabel(names=["a", "b"])}
     splits(tmp_path, features, train={"label": [0, 1, 0]}, validation={"label": [1]}, test={"label": [-1, -1]})
     clips, found = read(tmp_path)
@@ -187,7 +187,7 @@ def test_test_splits_whose_labels_are_hidden_are_not_tested_on(tmp_path):
         ),
     ],
 )
-def test_masks_that_do_not_fit(tmp_path, columns, sentence):
+def test_invalid_masks_are_refused(tmp_path, columns, sentence):
     features = {"labels": List(ClassLabel(names=GENRES)), "mask": List(Value("int64"))}
     refused(folder(tmp_path, features, **columns), sentence)
 
@@ -197,7 +197,7 @@ def test_a_mask_needs_an_order_of_classes(tmp_path):
     refused(folder(tmp_path, features, labels=[["a"]], mask=[[1, 1]]), "needs labels that are lists of a ClassLabel")
 
 
-def test_flags_that_do_not_fit_their_column(tmp_path):
+def test_flags_unsuitable_for_their_column_are_refused(tmp_path):
     features = {"label": ClassLabel(names=GENRES), "known": List(Value("bool")), "vector": List(Value("float32"))}
     root = folder(tmp_path, features, label=[0, 1], known=[[True]] * 2, vector=[[0.5]] * 2)
     refused(root, "--label_separator ';' would do nothing here: column 'label' .* has 3 classes", label_separator=";")

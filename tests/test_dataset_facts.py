@@ -1,4 +1,4 @@
-"""Datasets of others: their splits, groups, stretches of time and metadata."""
+"""Third-party datasets: splits, groups, start and end times, and metadata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from test_datasets_as_corpora import read, refused
 # Splits
 
 
-def test_splits_by_their_names_and_by_the_users_word(tmp_path):
+def test_splits_are_found_by_name_and_chosen_by_flags(tmp_path):
     of = {"label": ["a", "b"]}
     splits(tmp_path / "a", {"label": TEXT}, training=of, dev=of, eval=of)
     assert [clip.split for clip in read(tmp_path / "a")[0]] == ["train"] * 2 + ["validation"] * 2 + ["test"] * 2
@@ -70,7 +70,7 @@ def test_groups_are_found_by_name_and_the_coarsest_is_taken(tmp_path):
     refused(root, "Unknown column of b 'speker': did you mean 'speaker_id'", group_column_name="speker")
 
 
-def test_official_splits_that_share_speakers_say_so_and_keep_drawn_ones_apart(tmp_path):
+def test_speakers_shared_by_official_splits_are_reported_and_kept_apart(tmp_path):
     features = {"label": TEXT, "speaker": TEXT}
     train = {"label": ["a", "b"] * 3, "speaker": list("uuvvww")}
     splits(tmp_path, features, train=train, test={"label": ["a", "b"], "speaker": list("ux")})
@@ -82,14 +82,14 @@ def test_official_splits_that_share_speakers_say_so_and_keep_drawn_ones_apart(tm
     )
 
 
-def test_rows_without_a_group_are_groups_of_their_own(tmp_path):
+def test_each_row_without_a_group_is_a_group(tmp_path):
     root = folder(tmp_path, {"label": TEXT, "group": TEXT}, label=["a", "b", "a"], group=["g", None, "g"])
     clips, found = read(root)
     assert [clip.group for clip in clips] == ["g", "1.wav", "g"] and not found.understanding.groups_known
     assert "1 rows have none and are groups of their own" in found.understanding.groups
 
 
-def test_a_group_for_each_recording_keeps_nothing_together(tmp_path):
+def test_one_group_per_recording_is_no_grouping(tmp_path):
     _, found = read(folder(tmp_path, {"label": TEXT, "group": TEXT}, label=["a", "b"], group=["g", "h"]))
     assert not found.understanding.groups_known
     assert "column group has a different group for each recording" in found.understanding.paragraph()
@@ -98,7 +98,7 @@ def test_a_group_for_each_recording_keeps_nothing_together(tmp_path):
 # Facts
 
 
-def test_stretches_and_names_of_clips(tmp_path):
+def test_start_and_end_times_and_names_of_clips(tmp_path):
     features = {"label": TEXT, "clip_id": TEXT, "start_s": Value("float32"), "end_s": Value("float64")}
     columns = {"label": ["a", "b"], "clip_id": ["one", "two"]}
     clips, _ = read(folder(tmp_path / "a", features, start_s=[None, 0.5], end_s=[0.1, None], **columns))
@@ -113,10 +113,10 @@ def test_stretches_and_names_of_clips(tmp_path):
     )
     twice = {"label": ["a", "b"], "clip_id": ["one", "one"]}
     clips, _ = read(folder(tmp_path / "d", features, start_s=[0.0, 0.0], end_s=[1.0, 1.0], **twice))
-    assert [clip.clip_id for clip in clips] == ["0.wav", "1.wav"], "names that are there twice tell nothing apart"
+    assert [clip.clip_id for clip in clips] == ["0.wav", "1.wav"], "ids that are not unique are ignored"
 
 
-def test_other_columns_of_times_are_told(tmp_path):
+def test_other_columns_of_times_are_reported(tmp_path):
     features = {"label": TEXT, "onset": Value("float32"), "start_sample": Value("int64"), "duration": Value("float32")}
     root = folder(tmp_path, features, label=["a", "b"], onset=[0.1, 0.2], start_sample=[1, 2], duration=[1.0, 2.0])
     clips, found = read(root)
@@ -125,7 +125,7 @@ def test_other_columns_of_times_are_told(tmp_path):
     )
 
 
-def test_metadata_have_types_and_hold_no_path_of_a_machine(tmp_path):
+def test_metadata_have_types_and_contain_no_paths_of_a_machine(tmp_path):
     features = {
         "label": TEXT, "year": Value("int32"), "bpm": Value("float32"), "ok": Value("bool"), "where": TEXT, "cut": TEXT,
         "kind": ClassLabel(names=["x", "y"]), "vector": List(Value("float32")), "group": TEXT, "split": TEXT,
@@ -162,14 +162,14 @@ def test_metadata_have_types_and_hold_no_path_of_a_machine(tmp_path):
         ({}, "has audio files without labels .such as a.wav.; expected a metadata.csv"),
     ],
 )
-def test_audio_files_with_tables_that_do_not_fit(hub, files, sentence):
+def test_audio_files_with_unsuitable_tables_are_refused(hub, files, sentence):
     content = {name: one if isinstance(one, bytes) else one.encode() for name, one in files.items()}
     hub.create("datasets", "alice/files", {"a.wav": b"RIFF", "b.wav": b"RIFF", **content})
     refused("alice/files", sentence)
 
 
-def test_a_hundred_thousand_rows_are_opened_by_few_requests(hub):
-    """What opening costs is counted, not timed: footers and small columns by ranges, and none of the sound."""
+def test_a_hundred_thousand_rows_are_opened_with_few_requests(hub):
+    """Counts requests and bytes: only footers and small columns are read, and no sound."""
     rows, number = 5_000, 20
     random = np.random.default_rng(0)
     sounds = [{"bytes": random.bytes(200), "path": None} for _ in range(rows)]

@@ -1,4 +1,4 @@
-"""Any audio dataset, of the Hub or of a disk, becomes an index."""
+"""Any audio dataset, on the Hub or on disk, becomes an index."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_several_labels_and_a_mask(tmp_path):
     assert [clip.unknown for clip in clips] == [("rock",), ("jazz",), ()]
 
 
-def test_two_sounds_ask_for_a_flag(tmp_path):
+def test_two_audio_columns_need_a_flag(tmp_path):
     from datasets import Audio
 
     made = dataset({"other": Audio(), "label": Value("string")}, other=[sound(9)], label=["a"])
@@ -115,7 +115,7 @@ def test_two_sounds_ask_for_a_flag(tmp_path):
 
 
 def sounds_of(clips, folder=None):
-    """The bytes that each clip's recording holds, by the reader of containers where it lies in one."""
+    """The bytes of each clip's recording. Recordings in containers are read by our reader."""
     found = {}
     for clip in clips:
         if clip.audio_row is None:
@@ -126,7 +126,7 @@ def sounds_of(clips, folder=None):
     return found
 
 
-def test_a_dataset_that_was_saved_to_disk(tmp_path):
+def test_a_dataset_of_save_to_disk(tmp_path):
     made = as_dataset(gtzan_like())
     DatasetDict({"train": made.select(range(8)).flatten_indices(), "test": made.select(range(8, 12))}).save_to_disk(
         tmp_path / "both", num_shards={"train": 2, "test": 1}
@@ -172,7 +172,7 @@ def test_audio_files_with_metadata_beside_each_split(hub, kind):
     assert [clip.split for clip in clips] == ["train"] * 3 + ["test"] * 2
     assert found.understanding.class_counts == {"no": 3, "yes": 2}
     got = {entry.path for entry in hub.log.requests if entry.method == "GET" and ".wav" in entry.path}
-    assert not got, "no sound is read"
+    assert not got, "sound must not be read"
 
 
 def test_audio_files_in_class_folders(tmp_path):
@@ -199,7 +199,7 @@ def test_webdataset(hub, tmp_path):
     assert [clip.labels for clip in read("alice/web")[0]] == [clip.labels for clip in clips]
 
 
-def test_webdataset_with_classes_in_files_of_their_own(tmp_path):
+def test_webdataset_with_classes_in_separate_files(tmp_path):
     members = {}
     for number in range(4):
         members |= {f"{number}.wav": tone(number), f"{number}.cls": str(number % 2).encode()}

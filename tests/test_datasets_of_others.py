@@ -1,4 +1,4 @@
-"""Datasets as others lay them out: tables above splits, folders within folders, rows and splits without content."""
+"""Layouts of third-party datasets: tables above splits, nested folders, and rows and splits without content."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_table_above_split_folders_gives_each_split_its_own_rows(tmp_path):
     ]
     assert "other file" not in found.understanding.paragraph()
     clips, _ = read(write(tmp_path / "a", {"test/metadata.csv": "file_name,label\nc.wav,y\n"}))
-    assert [clip.labels for clip in clips] == [("x",), ("y",), ("y",)], "a split's own table comes first"
+    assert [clip.labels for clip in clips] == [("x",), ("y",), ("y",)], "the split's own table takes precedence"
     (tmp_path / "a" / "train" / "a.wav").unlink()
     refused(tmp_path / "a", "metadata.csv of a names 1 of 3 files that do not exist, first 'train/a.wav' in row 0")
 
@@ -43,8 +43,8 @@ DEPTHS = ["piano/ann/d.wav", "violin/ann/a.wav", "violin/bob/c.wav", "violin/e.w
 
 
 @pytest.mark.parametrize("around", ["{place}", "data/{place}", "train/{place}", "my_set/train/{place}"])
-def test_the_folder_below_the_class_is_the_group_as_in_a_folder_on_a_disk(hub, tmp_path, around):
-    """On the Hub and on a disk, by the reader of datasets and by that of folders."""
+def test_the_folder_below_the_class_is_the_group_as_on_disk(hub, tmp_path, around):
+    """The reader of datasets on the Hub agrees with the reader of folders on disk."""
     places = {around.format(place=place): tone(number) for number, place in enumerate(DEPTHS)}
     hub.create("datasets", f"alice/{len(around)}", places)
     clips, found = read(f"alice/{len(around)}")
@@ -67,7 +67,7 @@ def test_splits_and_folds_around_folders_of_groups(tmp_path):
     clips, _ = read(write(tmp_path / "splits", files))
     assert {(clip.split, *clip.labels, clip.group) for clip in clips} == {
         (split, name, f"{split}/{who}") for split in ("train", "test") for name in "xy" for who in "ab"
-    }, "the same group in two official splits is kept apart in each"
+    }, "a group in two official splits becomes one per split"
     files = {f"fold{fold}/{name}/s{fold}/1.wav": tone(fold) for fold in (1, 2) for name in "xy"}
     clips, _ = read(write(tmp_path / "folds", files))
     assert {(clip.split, clip.group) for clip in clips} == {("fold1", "s1"), ("fold2", "s2")}
@@ -78,7 +78,7 @@ def test_splits_and_folds_around_folders_of_groups(tmp_path):
     assert [(clip.split, *clip.labels) for clip in clips] == [(s, name) for s in ("train", "test") for name in "xy"]
 
 
-def test_groups_that_hold_the_classes_ask_which_they_are(hub):
+def test_groups_above_classes_need_a_flag(hub):
     places = [f"speaker_{number}/{name}/a.wav" for number in (1, 2) for name in ("violin", "piano")]
     hub.create("datasets", "alice/turned", {place: tone(number) for number, place in enumerate(places)})
     refused(
@@ -94,7 +94,7 @@ def test_groups_that_hold_the_classes_ask_which_they_are(hub):
     refused("alice/loose", "has audio files without labels")
 
 
-def test_columns_of_types_that_datasets_has_no_word_for_are_told_and_left(tmp_path):
+def test_columns_of_types_unknown_to_datasets_are_reported_and_skipped(tmp_path):
     pairs = pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64()))
     made = pa.table({"audio": [sound(0), sound(1)], "label": ["x", "y"], "facts": pairs})
     clips, found = read(write(tmp_path, {"train.parquet": parquet(made)}))
@@ -102,7 +102,7 @@ def test_columns_of_types_that_datasets_has_no_word_for_are_told_and_left(tmp_pa
     assert "1 column without single values (facts)" in found.understanding.paragraph()
 
 
-def test_a_split_without_rows_is_no_damage(tmp_path):
+def test_a_split_without_rows_is_not_damaged(tmp_path):
     made = dataset({"label": Value("string")}, label=["x", "y"])
     clips, _ = read(write(tmp_path, {"train.parquet": parquet(made), "test.parquet": parquet(made, 0, 0)}))
     assert [clip.split for clip in clips] == ["train", "train"]
@@ -110,7 +110,7 @@ def test_a_split_without_rows_is_no_damage(tmp_path):
     refused(tmp_path, "has no rows; expected one per clip")
 
 
-def test_only_rows_without_a_name_are_called_by_their_row(tmp_path):
+def test_only_rows_without_a_name_are_named_by_split_and_row(tmp_path):
     sounds = [sound(0, "a.wav"), None, sound(2, "c.wav"), {"bytes": tone(3), "path": " "}]
     made = dataset({"label": Value("string")}, audio=sounds, label=["x", "y"] * 2)
     clips, found = read(write(tmp_path, {"train.parquet": parquet(made)}))
@@ -118,17 +118,17 @@ def test_only_rows_without_a_name_are_called_by_their_row(tmp_path):
     assert "named by the names of its files (2 without one by split and row)" in found.understanding.paragraph()
     named = made.append_column("clip_id", pa.array(["train/000001", None, "b", "c"]))
     clips, _ = read(write(tmp_path, {"train.parquet": parquet(named)}))
-    assert [clip.clip_id for clip in clips][:2] == ["a.wav", "train/000001"], "names that another row has are not taken"
+    assert [clip.clip_id for clip in clips][:2] == ["a.wav", "train/000001"], "names of other rows are not reused"
 
 
-def test_a_class_that_a_row_lists_twice_is_one(tmp_path):
+def test_a_class_listed_twice_in_a_row_counts_once(tmp_path):
     made = dataset({"labels": List(Value("string"))}, labels=[["x", "y ", "x", "y"], ["y"], []])
     clips, found = read(write(tmp_path, {"train.parquet": parquet(made)}))
     assert [clip.labels for clip in clips] == [("x", "y"), ("y",), ()]
     assert found.understanding.class_counts == {"x": 1, "y": 2}
 
 
-def test_flags_that_take_every_split_leave_none_to_train_on(tmp_path):
+def test_flags_that_leave_no_training_split_are_refused(tmp_path):
     write(tmp_path, {"train.parquet": parquet(dataset({"label": Value("string")}, label=["x", "y"]))})
     refused(
         tmp_path,

@@ -1,4 +1,4 @@
-"""Datasets on the Hub: revisions, configurations, refusals, broken connections, and what of them is read."""
+"""Datasets on the Hub: revisions, configurations, denied access, broken connections, and how much is read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from test_datasets_as_corpora import read, refused
 # The Hub
 
 
-def test_what_the_hub_refuses_is_one_sentence(hub, monkeypatch):
+def test_denied_access_and_damage_are_reported(hub, monkeypatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     files = {"data/train-00000-of-00001.parquet": parquet(gtzan_like())}
     hub.create("datasets", "alice/secret", files, private=True)
@@ -35,7 +35,7 @@ def test_a_renamed_dataset_is_read_under_its_new_name(hub):
     assert "alice/old is called alice/new now" in found.understanding.paragraph()
 
 
-def test_a_revision_stays_what_it_is(hub):
+def test_a_revision_is_fixed(hub):
     repo = hub.create("datasets", "alice/moves", {"data/train-00000-of-00001.parquet": parquet(gtzan_like(6))})
     first = repo.resolve().oid
     repo.commit({"data/train-00000-of-00001.parquet": parquet(gtzan_like(9))})
@@ -44,7 +44,7 @@ def test_a_revision_stays_what_it_is(hub):
     assert len(clips) == 6 and found.card.revision == first and f"@{first}/" in clips[0].path
 
 
-def test_a_script_is_refused_with_what_to_do_and_the_hubs_own_copy_is_read(hub):
+def test_a_dataset_script_is_refused_and_the_hubs_parquet_copy_is_read(hub):
     script = {"script.py": b"raise SystemExit('never run')", "data/genres.tar.gz": b"x"}
     repo = hub.create("datasets", "alice/script", script)
     refused("alice/script", "script.py.*no longer supports: ask its authors for Parquet.*refs/convert/parquet")
@@ -71,7 +71,7 @@ configs:
 """
 
 
-def test_configurations_are_the_cards(hub):
+def test_configurations_come_from_the_card(hub):
     files = {"a/1.parquet": parquet(gtzan_like(3)), "b/1.parquet": parquet(gtzan_like(3)), "README.md": CONFIGS}
     hub.create("datasets", "alice/configs", files)
     refused("alice/configs", "has 2 configurations .large, small.; choose one, e.g. --dataset_config_name small")
@@ -83,19 +83,19 @@ def test_configurations_are_the_cards(hub):
     assert len(read("alice/configs", dataset_config_name="small")[0]) == 3
     clips, found = read("alice/configs", dataset_config_name="large")
     assert len(clips) == 6 and "configuration large" in found.understanding.paragraph()
-    assert clips[0].clip_id == "train/000000", "names of files are there twice"
+    assert clips[0].clip_id == "train/000000", "file names that are not unique are not used"
 
 
 @pytest.mark.parametrize(
     "pattern", ["../*.parquet", "/etc/*", "hf://datasets/bob/x/*.parquet", "https://x/y.parquet", "zip://a::b.zip"]
 )
-def test_a_card_names_no_files_elsewhere(tmp_path, pattern):
+def test_a_card_cannot_refer_to_files_elsewhere(tmp_path, pattern):
     head = f"---\nconfigs:\n- config_name: default\n  data_files: '{pattern}'\n---\n"
     write(tmp_path, {"a.parquet": parquet(gtzan_like(3)), "README.md": head})
     refused(tmp_path, "refers to files elsewhere")
 
 
-def test_opening_reads_neither_sound_nor_more_than_it_needs(hub):
+def test_opening_reads_no_sound(hub):
     random = np.random.default_rng(0)
     made = dataset(
         {"label": ClassLabel(names=GENRES)},
@@ -111,7 +111,7 @@ def test_opening_reads_neither_sound_nor_more_than_it_needs(hub):
     assert received < 0.25 * sum(map(len, files.values()))
 
 
-def test_a_broken_connection_is_tried_again_and_one_that_stays_broken_is_one_sentence(hub, monkeypatch):
+def test_broken_connections_are_retried_and_reported_if_they_stay_broken(hub, monkeypatch):
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     files = {"data/train-00000-of-00001.parquet": parquet(gtzan_like()), "README.md": b"---\nlicense: mit\n---\n"}
@@ -125,7 +125,7 @@ def test_a_broken_connection_is_tried_again_and_one_that_stays_broken_is_one_sen
     refused("alice/shaky", "The connection to the Hub broke while reading alice/shaky")
 
 
-def test_nothing_of_a_dataset_is_run_or_unpickled_and_its_words_are_escaped(hub):
+def test_control_characters_of_a_dataset_are_escaped(hub):
     made = dataset({"label": Value("string")}, label=["a\x1b[2J", "b\u202e"])
     files = {"data/train-00000-of-00001.parquet": parquet(made), "README.md": b'---\npretty_name: "x\\eb"\n---\n'}
     hub.create("datasets", "alice/hostile", files)
@@ -134,7 +134,7 @@ def test_nothing_of_a_dataset_is_run_or_unpickled_and_its_words_are_escaped(hub)
     assert "\x1b" not in paragraph and "\\x1b[2J 1" in paragraph and "\u202e" not in paragraph
 
 
-def test_texts_that_would_fill_the_memory_are_refused(tmp_path):
+def test_texts_too_large_for_memory_are_refused(tmp_path):
     long = dataset({"label": Value("string"), "note": Value("string")}, label=["a", "b"], note=["x" * (2 << 20)] * 2)
     write(tmp_path / "a", {"train.parquet": parquet(long)})
     refused(tmp_path / "a", "has a text of 2,097,152 bytes in its rows, expected at most 1,048,576")
@@ -143,7 +143,7 @@ def test_texts_that_would_fill_the_memory_are_refused(tmp_path):
     refused(tmp_path / "b", "has 2 different values, the longest with 2,000 characters, which are not classes")
 
 
-def test_a_file_that_is_listed_twice_is_refused_and_stretches_of_one_are_a_group(tmp_path):
+def test_files_listed_twice_are_refused_and_excerpts_of_a_file_are_a_group(tmp_path):
     twice = "file_name,label\na.wav,x\na.wav,y\n"
     card = "---\nconfigs:\n- config_name: default\n  data_files: '**'\n---\n"
     write(tmp_path, {"a.wav": tone(1), "metadata.csv": twice, "README.md": card})

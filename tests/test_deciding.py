@@ -1,4 +1,4 @@
-"""Thresholds from validation: one for all classes or one each, and where a class has too few clips for that."""
+"""Thresholds from validation: one for all classes or one per class, and classes with too few clips."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MULTI, SINGLE = LabelSpace(NAMES, MULTI_LABEL), LabelSpace(NAMES, SINGLE_LABEL)
 
 
 def validation() -> tuple[np.ndarray, np.ndarray]:
-    """Scores and targets of 200 clips: classes that are heard at other scores, one of 3 clips, one of all."""
+    """Scores and targets of 200 clips: two classes with different score ranges, one with 3 clips, one in all clips."""
     random = np.random.default_rng(0)
     targets = (random.random((200, 4)) < [0.5, 0.3, 0.0, 1.0]).astype(np.float32)
     targets[:3, 2] = 1
@@ -26,7 +26,7 @@ def validation() -> tuple[np.ndarray, np.ndarray]:
     return scores, targets
 
 
-def test_thresholds_per_class_have_the_best_f1_of_each() -> None:
+def test_thresholds_per_class_maximize_each_f1() -> None:
     scores, targets = validation()
     one, each = (choose_thresholds(scores, targets, MULTI, per_class=per_class) for per_class in (False, True))
     assert one.tolist() == [choose_threshold(scores, targets)] * 4
@@ -42,7 +42,7 @@ def test_thresholds_per_class_have_the_best_f1_of_each() -> None:
     assert decided.dtype == np.int8 and (decided == (scores >= each)).all()
 
 
-def test_single_label_decisions_are_the_largest_score_whatever_thresholds_are() -> None:
+def test_single_label_decisions_are_the_largest_score_without_thresholds() -> None:
     scores, targets = validation()
     thresholds = choose_thresholds(scores, targets, SINGLE)
     assert thresholds.tolist() == [0.5] * 4

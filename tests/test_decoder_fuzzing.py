@@ -1,4 +1,4 @@
-"""Thousands of broken files: each is decoded to finite samples or refused with a reason; nothing crashes or hangs."""
+"""Thousands of broken files are decoded to finite samples or refused with a reason, without crashing or hanging."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from decoding_process import DecodingProcess
 from hypothesis import HealthCheck, Phase, given, settings
 from mutated_audio import KINDS, mutated, mutations, original
 
-# The same cases in every run. FUZZING_CASES=100000 pytest tests/test_decoder_fuzzing.py draws others, and more.
+# Cases are the same in every run. FUZZING_CASES=100000 pytest tests/test_decoder_fuzzing.py draws more, at random.
 CASES = os.environ.get("FUZZING_CASES")
 
 
@@ -25,7 +25,7 @@ def decoder():
     derandomize=CASES is None,
     database=None,
     deadline=None,
-    phases=[Phase.generate],  # a hang would take minutes to shrink, and the operations are few
+    phases=[Phase.generate],  # shrinking a hang would take minutes, and cases have few operations
     suppress_health_check=list(HealthCheck),
 )
 @given(mutation=mutations)
@@ -39,7 +39,7 @@ def test_broken_files_are_decoded_or_refused(decoder, tmp_path_factory, mutation
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_originals_are_good(decoder, tmp_path, kind):
+def test_unbroken_files_are_decoded(decoder, tmp_path, kind):
     from hf_audio.data.recordings.audio import read_audio
 
     path = tmp_path / f"good.{kind}"

@@ -1,4 +1,4 @@
-"""DeepSpeed's configs: what accelerate makes of them, and where the package is installed two processes that train."""
+"""DeepSpeed's configs: accelerate can read them, and if the package is installed, two processes train with them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def config_of(stage: int) -> Path:
 def test_accelerate_reads_the_configs(stage):
     config = load_config_from_file(str(config_of(stage)))
     assert config.distributed_type == "DEEPSPEED" and config.deepspeed_config["zero_stage"] == stage
-    assert config.deepspeed_config["zero3_init_flag"] is False, "models are made whole"
+    assert config.deepspeed_config["zero3_init_flag"] is False, "models are built in full before they are sharded"
     assert bool(config.deepspeed_config.get("zero3_save_16bit_model")) == (stage == 3)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_two_processes_train_as_without_it_and_are_taken_up_again(tiny_features, tmp_path, forks, stage):
+def test_two_processes_train_like_without_deepspeed_and_resume(tiny_features, tmp_path, forks, stage):
     pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: pip install deepspeed")
     config, run = tmp_path / "config.yaml", tmp_path / "run"
     changed = yaml.safe_load(config_of(stage).read_text()) | {"use_cpu": True, "num_processes": 2}
@@ -54,7 +54,7 @@ def test_two_processes_train_as_without_it_and_are_taken_up_again(tiny_features,
     launch()
     weights = load_file(run / "model.safetensors")
     assert_close(weights, load_file(plain / "model.safetensors"), rtol=1e-4, atol=1e-5)
-    for gone in ("model.safetensors", "checkpoints/checkpoint-10"):  # a finished run, and one that goes on
+    for gone in ("model.safetensors", "checkpoints/checkpoint-10"):  # finished, and resumed
         path = run / gone
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         (run / "outcome.json").unlink()

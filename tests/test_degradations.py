@@ -1,4 +1,4 @@
-"""Recordings in a worse state: how much worse, the same each time, and only where that changes something."""
+"""Degraded recordings: their strength, reproducibility, and refusal of degradations without effect."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def energy(sound: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", DEGRADATIONS)
-def test_each_makes_other_sounds_of_the_same_shape_the_same_each_time(name):
+def test_each_changes_sounds_reproducibly_and_keeps_their_shape(name):
     strength = next(one for one in DEGRADATIONS[name].strengths if DEGRADATIONS[name].idle(one, ALL_AROUND) is None)
     before = [sound.copy() for sound in SOUNDS]
     found = worse(name, strength).sounds
@@ -39,23 +39,23 @@ def test_each_makes_other_sounds_of_the_same_shape_the_same_each_time(name):
         assert new.dtype == np.float32 and np.isfinite(new).all()
         assert new.shape == sound.shape or name == "shift"
         assert not np.array_equal(new, sound) or (name == "mono" and sound.ndim == 1)
-        np.testing.assert_allclose(new, by_itself, atol=2e-5)  # whatever others there are
+        np.testing.assert_allclose(new, by_itself, atol=2e-5)  # independent of the other sounds
         assert np.array_equal(sound, old)
 
 
 @pytest.mark.parametrize("name", ["white_noise", "pink_noise", "brown_noise", "background"])
-def test_noise_has_the_level_that_is_asked_for_and_a_sound_stays_as_loud(name):
+def test_noise_has_the_requested_level_and_loudness_is_kept(name):
     for snr_db in (20.0, 0.0):
         for sound, noisy in zip(SOUNDS, worse(name, snr_db).sounds, strict=True):
             np.testing.assert_allclose(energy(noisy), energy(sound), rtol=1e-3)
-            # both are scaled by one factor, which is found by what noise there is at no SNR to speak of
+            # sound and noise are scaled by one factor, estimated by projection on the sound
             share = (noisy * sound).mean(axis=-1) / energy(sound)
             rest = energy(noisy - share[..., None] * sound)
             found_db = 10 * np.log10(share**2 * energy(sound) / rest)
             np.testing.assert_allclose(found_db, snr_db, atol=1.0)
 
 
-def test_strengths_differ_in_nothing_but_strength_and_clips_in_their_noise():
+def test_all_strengths_use_the_same_noise_and_each_clip_its_own():
     def noise(sound: np.ndarray, snr_db: float, key: int) -> np.ndarray:
         noisy = worse("white_noise", snr_db, [sound], [key]).sounds[0]
         rest = noisy - sound * (noisy * sound).mean() / energy(sound)
@@ -68,7 +68,7 @@ def test_strengths_differ_in_nothing_but_strength_and_clips_in_their_noise():
     assert abs(np.corrcoef(*(channels - np.stack([SOUNDS[0]] * 2)))[0, 1]) < 0.9
 
 
-def test_long_sounds_are_changed_piece_by_piece_without_a_gap(monkeypatch):
+def test_long_sounds_are_changed_in_pieces_without_a_gap(monkeypatch):
     monkeypatch.setattr(degradations, "PIECE_S", 0.5)
     sound = changing_sound(1.3)
     found = worse("white_noise", 10.0, [sound], [5]).sounds[0]
@@ -78,7 +78,7 @@ def test_long_sounds_are_changed_piece_by_piece_without_a_gap(monkeypatch):
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100])
-def test_codecs_have_the_bit_rate_that_is_asked_for_and_fewer_bits_sound_worse(rate):
+def test_codecs_have_the_requested_bit_rate_and_fewer_bits_are_noisier(rate):
     low, high = changing_sound(4.0, 5), Around(rate)
     for name, bad, good in (("mp3", 32, 64), ("opus", 8, 64), ("vorbis", 0, 10)):
         least, most = (worse(name, float(one), [low], [1], high) for one in (bad, good))
@@ -87,33 +87,33 @@ def test_codecs_have_the_bit_rate_that_is_asked_for_and_fewer_bits_sound_worse(r
             assert most.facts["kbit_per_s"][0] == pytest.approx(64, rel=0.05)
         assert least.facts["kbit_per_s"][0] < 0.6 * most.facts["kbit_per_s"][0]
         noise = [energy(one.sounds[0] - low) for one in (least, most)]
-        assert noise[0] > noise[1] and noise[1] < 0.2 * energy(low), name  # and nothing comes later than it did
+        assert noise[0] > noise[1] and noise[1] < 0.2 * energy(low), name  # without delay
 
 
-def test_gain_says_how_much_it_cuts_off():
+def test_gain_reports_the_clipped_share():
     loud = worse("gain", 12.0, [np.float32([0.1, -0.5, 0.9, 0.2])], [1])
     np.testing.assert_allclose(loud.sounds[0], [0.3981, -1.0, 1.0, 0.7962], atol=1e-3)
     assert loud.facts["clipped_share"].tolist() == [0.5]
     assert worse("gain", -12.0).facts["clipped_share"].tolist() == [0, 0, 0]
 
 
-def test_lower_rates_and_filters_take_what_is_high():
+def test_lower_rates_and_filters_remove_high_frequencies():
     for name, strength in (("sample_rate", 8_000.0), ("low_pass", 1_000.0)):
         spectrum = np.abs(np.fft.rfft(worse(name, strength, [changing_sound(4.0)], [1]).sounds[0]))
         before = np.abs(np.fft.rfft(changing_sound(4.0)))
-        high, low = slice(20_000, None), slice(0, 2_000)  # from 5 kHz on, up to 500 Hz
+        high, low = slice(20_000, None), slice(0, 2_000)  # above 5 kHz, and below 500 Hz
         assert (spectrum[high] ** 2).sum() < 0.05 * (before[high] ** 2).sum()
         assert (spectrum[low] ** 2).sum() > 0.5 * (before[low] ** 2).sum()
 
 
-def test_a_later_start_loses_the_beginning_and_at_most_half():
+def test_a_shift_removes_the_beginning_but_at_most_half():
     found = worse("shift", 0.6)
     np.testing.assert_array_equal(found.sounds[1], SOUNDS[1][9_600:])
     assert found.sounds[0].shape == (8_000,) and found.sounds[2].shape == (2, 7_200)
     assert found.facts["shifted_s"].tolist() == [0.5, 0.6, 0.45]
 
 
-def test_what_would_change_nothing_is_left_out_and_refused_where_it_is_asked_for():
+def test_degradations_without_effect_are_skipped_or_refused_if_requested():
     conditions, left_out = conditions_of((), AROUND)
     assert len(conditions) == 24 and len(set(conditions)) == 24
     assert "no background recordings" in left_out["background 20 dB SNR"]

@@ -1,4 +1,4 @@
-"""setup.cfg names every package that the code imports, and none that it does not."""
+"""setup.cfg lists every package that the code imports, and no others."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# Used without an import: transformers writes TensorBoard's and safetensors' files and reports to trackio and W&B,
-# librosa compiles with numba (older ones do not fit numpy 2), pretty_midi's SoundFont is read from its folder, and
-# starlette takes forms apart with python-multipart, uvicorn heads by httptools, nbclient runs cells in ipykernel.
+# Used without an import of ours: transformers writes TensorBoard and safetensors files and reports to trackio and W&B,
+# librosa compiles with numba (older ones do not fit numpy 2), pretty_midi's SoundFont is read as a file,
+# starlette parses forms with python-multipart and uvicorn headers with httptools, nbclient runs cells in ipykernel.
 BEHIND_ANOTHER = {
     *("tensorboard", "trackio", "wandb", "safetensors", "numba", "pretty-midi"),
     *("python-multipart", "httptools", "ipykernel"),
     *("furo", "myst-parser", "myst-nb"),  # docs/conf.py names them
 }
-# transformers' tests import the first; the others are commands
+# transformers' tests import the first, and the others are commands
 OF_TESTS = {
     *("parameterized", "pytest-timeout", "pytest-xdist", "ruff", "codespell", "mypy", "types-pyyaml", "types-requests"),
     *("coverage", "build", "twine"),
@@ -34,7 +34,7 @@ def normal(name: str) -> str:
 
 
 def requirements() -> dict[str, set[str]]:
-    """Names of packages by where setup.cfg lists them: "" for all users, else the extra."""
+    """Names of packages by extra of setup.cfg; "" is for packages that all users get."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     lists = {"": config["options"]["install_requires"], **config["options.extras_require"]}
@@ -46,13 +46,13 @@ def requirements() -> dict[str, set[str]]:
 
 @functools.cache
 def distributions_of_imports() -> Mapping[str, list[str]]:
-    """It reads the file list of every package that is installed."""
+    """Cached, because it reads the file list of every installed package."""
     return packages_distributions()
 
 
 @functools.cache
 def modules_imported(folder: str) -> dict[str, Path]:
-    """Names of imports that are not of the standard library or our own, with a file that has each."""
+    """Names of imports that are neither of the standard library nor our own, each with a file that has it."""
     found: dict[str, Path] = {}
     for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -64,7 +64,7 @@ def modules_imported(folder: str) -> dict[str, Path]:
 
 
 def imported(*folders: str) -> dict[str, set[str]]:
-    """Distributions of these imports, with a file of each."""
+    """Packages of these imports, each with a file that has the import."""
     found: dict[str, set[str]] = {}
     for top, path in (pair for folder in folders for pair in modules_imported(folder).items()):
         for distribution in distributions_of_imports().get(top, []):
@@ -88,5 +88,5 @@ def test_every_required_package_is_imported():
 
 
 @pytest.mark.parametrize("extra", sorted(set(requirements()) - {"", "test"}))
-def test_no_extra_repeats_what_everybody_gets(extra):
+def test_no_extra_repeats_a_package_that_all_users_get(extra):
     assert not requirements()[extra] & requirements()[""]

@@ -1,4 +1,4 @@
-"""Learning from a teacher: it hears what the model hears, and is believed as far as both know the classes."""
+"""Distillation: the teacher gets the model's inputs, and its answers count for the classes that both know."""
 
 from __future__ import annotations
 
@@ -28,21 +28,17 @@ from hf_audio.training.objective import Places
 from hf_audio.training.teachers import distillation_for, require_teacher
 
 
-def features_like(features, labels: LabelSpace):
-    return dataclasses.replace(features, labels=labels)
-
-
 def teacher_of(features, extractor=None, labels=None, seed=3) -> NetworkTeacher:
-    """A tiny network that answers at random, but always the same."""
+    """A tiny network with random weights, fixed by the seed."""
     extractor = extractor or features.extractor
     like = dataclasses.replace(features, extractor=extractor, labels=labels or features.labels)
     model = tiny_model(like, seed=seed)
     with torch.no_grad():
-        model.classifier.dense.weight.mul_(20)  # a new network's are so small that it says nothing
+        model.classifier.dense.weight.mul_(20)  # initial weights are so small that all logits are near 0
     return NetworkTeacher(Predictor(model, extractor, name="t"), None, features)
 
 
-def test_the_distances_are_those_of_their_paper():
+def test_distances_equal_their_formulas():
     random = np.random.default_rng(0)
     own, taught = random.normal(size=(2, 5, 4)).astype(np.float32)
     wanted, found = softmax(taught / 3, axis=1), log_softmax(own / 3, axis=1)
@@ -55,12 +51,12 @@ def test_the_distances_are_those_of_their_paper():
     for distance in (softmax_distance, sigmoid_distance):
         same = two.double().requires_grad_()
         distance(same, two.double(), 3.0).sum().backward()
-        assert same.grad.abs().max() < 1e-6, "nothing is to be learned where the answers are the same"
+        assert same.grad.abs().max() < 1e-6, "equal answers have no gradient"
         assert torch.autograd.gradcheck(lambda x, d=distance: d(x, two.double(), 2.0), one.double().requires_grad_())
 
 
-def test_a_teacher_says_of_a_batch_what_it_says_of_the_stored_windows(tiny_features):
-    """Whatever statistics and window it was trained with; windows are as long as the model's, and some are padded."""
+def test_a_teachers_answers_for_a_batch_equal_those_for_stored_windows(tiny_features):
+    """The teacher has other statistics and a longer window. Windows have the model's length, and some are padded."""
     other = copy.deepcopy(tiny_features.extractor)
     other.mean, other.std, other.max_length = 1.5, 2.5, other.max_length + 20
     teacher = teacher_of(tiny_features, other)
@@ -72,7 +68,7 @@ def test_a_teacher_says_of_a_batch_what_it_says_of_the_stored_windows(tiny_featu
     assert np.ptp(wanted) > 0.1
 
 
-def test_the_teacher_hears_the_augmented_batch_and_learns_nothing(tiny_features, tmp_path):
+def test_the_teacher_gets_the_augmented_batch_and_is_not_trained(tiny_features, tmp_path):
     class Louder:
         def draw(self, places):
             return None
@@ -94,12 +90,12 @@ def test_the_teacher_hears_the_augmented_batch_and_learns_nothing(tiny_features,
     assert all(torch.equal(before[name], weights) for name, weights in teacher.model.state_dict().items())
     assert not teacher.model.training and all(weights.grad is None for weights in teacher.model.parameters())
     trainer.evaluate()
-    assert len(heard["teacher"]) == 2, "scores are of the labels alone"
+    assert len(heard["teacher"]) == 2, "evaluation does not use the teacher"
 
 
 @pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL])
-def test_a_model_comes_to_say_what_its_teacher_says(tiny_folders, tmp_path, task):
-    """By the teacher alone it learns answers that no label gives."""
+def test_a_model_learns_the_answers_of_its_teacher(tiny_folders, tmp_path, task):
+    """With the teacher alone it learns answers that the labels do not contain."""
     features = load_features(tiny_folders[task])
     teacher = teacher_of(features)
 
@@ -122,7 +118,7 @@ def test_a_model_comes_to_say_what_its_teacher_says(tiny_folders, tmp_path, task
     assert found["teacher"] < min(0.5 * found["labels"], 0.8 * distance(tiny_model(features))), found
 
 
-def test_of_classes_that_the_teacher_does_not_know_it_says_nothing(tiny_features, caplog):
+def test_classes_unknown_to_the_teacher_are_learned_from_labels(tiny_features, caplog):
     theirs = LabelSpace(("drill", "hum", "bell"), SINGLE_LABEL)
     teacher = teacher_of(tiny_features, labels=theirs)
     distillation = Distillation(teacher, tiny_features.labels, weight=0.25, temperature=2.0)
@@ -140,7 +136,7 @@ def test_of_classes_that_the_teacher_does_not_know_it_says_nothing(tiny_features
 
 
 def test_unknown_labels_are_taught_too(tiny_folders):
-    """Where labels are partial the teacher has an answer, and the loss stays a number."""
+    """The teacher also has answers for unknown labels, and the loss stays finite."""
     features = load_features(tiny_folders[MULTI_LABEL])
     batch = batch_of(features, "train")
     batch["labels"][:, 0] = torch.nan
@@ -152,19 +148,19 @@ def test_unknown_labels_are_taught_too(tiny_folders):
     assert losses.isfinite().all() and model.classifier.dense.weight.grad[0].abs().sum() > 0
 
 
-def test_a_head_with_a_margin_has_no_logits_to_compare(tiny_features):
+def test_distillation_is_refused_for_heads_with_a_margin(tiny_features):
     model, objective = (
         tiny_model(tiny_features),
         Classification(tiny_features, distillation=Distillation(teacher_of(tiny_features), tiny_features.labels)),
     )
     objective.attach(model)
     model.config.head = "arcface"
-    with pytest.raises(InputError, match="--head arcface lowers the logit of the true class by a margin"):
+    with pytest.raises(InputError, match="--head arcface lowers the logit"):
         objective.attach(model)
 
 
-def test_metadata_is_the_same_to_model_and_teacher(tiny_features):
-    """Numbers of values travel in a batch: to a teacher with other values they would be other words."""
+def test_model_and_teacher_must_have_the_same_metadata(tiny_features):
+    """A batch contains indices of metadata values, so a teacher with another list of values is refused."""
     model, teacher = tiny_model(tiny_features), teacher_of(tiny_features)
     teacher.model.config.metadata = {"room": ["hall", "studio"]}
     objective = Classification(tiny_features, distillation=Distillation(teacher, tiny_features.labels))
@@ -195,7 +191,7 @@ def test_a_teacher_of_other_classes_is_refused(tiny_features, theirs, sentence):
         Distillation(teacher_of(tiny_features, labels=theirs), tiny_features.labels)
 
 
-def test_a_teacher_alone_must_know_all_classes_of_which_several_may_apply(tiny_folders):
+def test_a_multi_label_teacher_must_know_all_classes_if_labels_are_ignored(tiny_folders):
     features = load_features(tiny_folders[MULTI_LABEL])
     some = features.labels.names[:2]
     teacher = teacher_of(features, labels=LabelSpace(some, MULTI_LABEL))
@@ -204,7 +200,7 @@ def test_a_teacher_alone_must_know_all_classes_of_which_several_may_apply(tiny_f
         Distillation(teacher, features.labels, weight=1.0)
 
 
-def test_a_teacher_that_hears_something_else_is_refused(tiny_features, tmp_path):
+def test_a_teacher_with_other_features_is_refused(tiny_features, tmp_path):
     def refused(extractor) -> str:
         with pytest.raises(InputError) as error:
             NetworkTeacher(Predictor(tiny_model(tiny_features), extractor, name="t"), None, tiny_features)
@@ -240,14 +236,14 @@ def test_a_teacher_that_hears_something_else_is_refused(tiny_features, tmp_path)
         (["--teacher", "a/b", "--distillation_temperature", "0"], "--distillation_temperature must be a number"),
     ],
 )
-def test_settings_that_would_do_nothing_are_refused(flags, sentence):
+def test_settings_without_effect_are_refused(flags, sentence):
     with pytest.raises(InputError, match=sentence):
         parse_recipe({"output_dir": "x", "corpus": "irmas"}, argv=flags)
 
 
 @pytest.fixture
 def published_teacher(hub, tiny_features, tmp_path):
-    """On the Hub, under a license."""
+    """A teacher on the Hub, with a license."""
     save_model(teacher_of(tiny_features).model, tmp_path / "teacher")
     save_extractor(tiny_features.extractor, tmp_path / "teacher")
     files = {path.name: path.read_bytes() for path in (tmp_path / "teacher").iterdir()}
@@ -255,9 +251,7 @@ def published_teacher(hub, tiny_features, tmp_path):
     return hub.create("models", "bob/teacher", {**files, "README.md": card})
 
 
-def test_a_run_says_whom_it_learnt_from_and_goes_on_with_the_same_alone(
-    published_teacher, tiny_folders, tmp_path, token
-):
+def test_a_run_reports_its_teacher_and_resumes_only_with_the_same(published_teacher, tiny_folders, tmp_path, token):
     values = {"output_dir": str(tmp_path / "run"), "model": "ast-mini", "max_steps": 2, "report_to": "none"}
     options = '{"hidden_size": 32, "num_layers": 1, "num_heads": 2}'
     flags = ["--dataset", str(tiny_folders[SINGLE_LABEL]), "--model_options", options, "--use_cpu"]

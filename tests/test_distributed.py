@@ -28,7 +28,7 @@ CASES.append(("single", "compiled"))
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Features of a single-label and a multi-label task, and sound; 13 validation windows of 7 clips each."""
+    """Features of a single-label and a multi-label task, and sound. Each has 13 validation windows of 7 clips."""
     folder = tmp_path_factory.mktemp("features")
     for name, problem_type in (("single", SINGLE_LABEL), ("multi", MULTI_LABEL)):
         build_tiny_features(folder / name, problem_type)
@@ -69,7 +69,7 @@ def by_hand(folder, task):
 
 @pytest.mark.parametrize(("task", "accumulation"), CASES)
 @pytest.mark.parametrize("number", ["one_process", "two_processes"])
-def test_loss_and_gradient_are_those_of_the_global_batch(request, folder, number, task, accumulation):
+def test_loss_and_gradient_equal_those_of_the_global_batch(request, folder, number, task, accumulation):
     found = request.getfixturevalue(number)
     loss, gradient = by_hand(folder, task)
     assert gradient.norm() > 0.1
@@ -77,30 +77,30 @@ def test_loss_and_gradient_are_those_of_the_global_batch(request, folder, number
     torch.testing.assert_close(found[f"{task}.{accumulation}.gradient"], gradient, rtol=1e-5, atol=1e-5)
 
 
-def test_what_a_loss_learns_has_the_gradient_of_the_global_batch_too(one_process, two_processes):
+def test_parameters_of_a_loss_get_the_gradient_of_the_global_batch(one_process, two_processes):
     for name in ("loss", "gradient", "centers"):
         key = f"single.center.{name}"
         torch.testing.assert_close(two_processes[key], one_process[key], rtol=1e-4, atol=1e-6)
-    assert one_process["single.center.centers"].norm(dim=1).min() > 1e-3, "each class's center"
+    assert one_process["single.center.centers"].norm(dim=1).min() > 1e-3, "all centers are trained"
 
 
 @pytest.mark.parametrize("how", ["epochs", "optimized", "mean of epochs"])
-def test_two_processes_see_the_epochs_of_one_in_its_order_and_to_their_last_window(one_process, two_processes, how):
-    """With balanced sampling, layers that are unfrozen, and averages of the weights, which are what is scored, too."""
+def test_two_processes_have_the_epochs_of_one(one_process, two_processes, how):
+    """Also with balanced sampling, gradual unfreezing, and averaged weights, which are evaluated."""
     one, two = one_process[f"single.{how}"], two_processes[f"single.{how}"]
     assert len(one) == 2 * (-(-38 // GLOBAL_BATCH) + 1)
     torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
 
 
-def test_two_processes_augment_as_one_does(one_process, two_processes):
-    """With 8 windows each, a run of partners; all kinds of augmentation, mixtures among them, and patches left out."""
+def test_two_processes_augment_like_one(one_process, two_processes):
+    """Each process has 8 windows. All augmentations are on, with mixing and patch dropout."""
     for name in ("loss", "gradient"):
         key = f"augmented.{name}"
         torch.testing.assert_close(two_processes[key], one_process[key], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(one_process["augmented.gradient"], one_process["multi.1.gradient"], rtol=0.1)
 
 
-def test_two_processes_augment_waveforms_and_compute_their_features_as_one_does(one_process, two_processes):
+def test_two_processes_augment_waveforms_and_compute_features_like_one(one_process, two_processes):
     for name in ("loss", "gradient", "metrics", "clip_logits"):
         key = f"sound.{name}"
         torch.testing.assert_close(two_processes[key], one_process[key], rtol=1e-4, atol=1e-5)
@@ -110,7 +110,7 @@ def test_two_processes_augment_waveforms_and_compute_their_features_as_one_does(
 
 
 @pytest.mark.parametrize("task", ["single", "multi"])
-def test_two_processes_score_an_odd_number_of_windows_as_one_does(folder, one_process, two_processes, task):
+def test_two_processes_score_an_odd_number_of_windows_like_one(folder, one_process, two_processes, task):
     features = load_features(folder / task)
     assert len(features.splits["validation"]) % 2 == 1
     for name in ("metrics", "clip_keys", "clip_logits"):
@@ -120,8 +120,8 @@ def test_two_processes_score_an_odd_number_of_windows_as_one_does(folder, one_pr
     assert len(two_processes[f"{task}.1.metrics"]) > 5
 
 
-def test_a_streamed_run_of_two_processes_is_one_model_and_goes_on_in_the_middle_of_an_epoch(forks, folder, tmp_path):
-    """No process waits for another that has run out of windows, and what is saved is what was scored."""
+def test_a_streamed_run_of_two_processes_trains_one_model_and_resumes_in_an_epoch(forks, folder, tmp_path):
+    """No process waits for one without windows left, and the saved model is the evaluated one."""
     shards, run, again = tmp_path / "shards", tmp_path / "run", tmp_path / "again"
     in_shards(folder / "single", shards, (3, 20, 15))
     arguments = {"num_train_epochs": 2, "per_device_train_batch_size": 3, "disable_tqdm": True, "logging_steps": 1}
@@ -133,7 +133,7 @@ def test_a_streamed_run_of_two_processes_is_one_model_and_goes_on_in_the_middle_
     shutil.copytree(run, again)
     (again / "outcome.json").unlink()
     shutil.rmtree(again / "checkpoints" / "checkpoint-14")
-    assert (again / "checkpoints" / "checkpoint-10").exists(), "of an epoch of 7 steps"
+    assert (again / "checkpoints" / "checkpoint-10").exists(), "it is in the middle of an epoch of 7 steps"
     in_two_processes(forks, "training_run.py", shards, again, *arguments)
     assert json.loads((again / "outcome.json").read_text()) == outcome
     model = AutoModelForAudioClassification.from_pretrained(run).eval()

@@ -1,4 +1,4 @@
-"""What pages tell people to run is there: recipes, scripts, their flags, and the modules of docs/architecture.md."""
+"""Recipes, scripts and flags that pages name exist, and so do the modules in docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ OF_OTHERS = {
     "--main_process_ip",
     "--num_machines",
     "--quiet",
-}  # of accelerate, sox ...
+}  # flags of accelerate, sox ...
 
 
-def test_files_that_are_named_are_there():
+def test_files_named_in_pages_exist():
     for page in (*PAGES, *CODE):
         named = set(re.findall(r"\b(?:recipes|scripts|tests|docs)/[\w/]+\.(?:py|md|sh|yaml)\b", page.read_text()))
         missing = [name for name in sorted(named) if not (ROOT / name).exists() and "NAME" not in name]
@@ -32,7 +32,7 @@ def test_files_that_are_named_are_there():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_flags_that_are_named_are_there(page):
+def test_flags_named_in_pages_exist(page):
     from dataclasses import fields
 
     from transformers import TrainingArguments
@@ -43,7 +43,7 @@ def test_flags_that_are_named_are_there(page):
     assert [flag for flag in sorted(flags) if flag[2:] not in known and f'"{flag}"' not in code] == []
 
 
-def test_the_modules_that_the_architecture_names_are_where_it_says():
+def test_modules_named_in_the_architecture_exist():
     rows = re.findall(r"^\| `([\w/]+)/` \|(.*)", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE)
     assert len(rows) > 10
     for folder, told in rows:

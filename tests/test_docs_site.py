@@ -1,6 +1,6 @@
-"""The site of docs/: every page is in its menu, generated pages name all there is, and a broken link is an error.
+"""The site of docs/: every page is in its menu, generated pages are complete, and a broken link is an error.
 
-`make docs` builds the whole of it. Here only what is put in place of other text is looked at, and a site of one page.
+`make docs` builds the whole site. These tests check only replaced text, and build a site of one page.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def test_every_page_is_in_the_menu_once():
     assert sorted(named) == sorted(pages)
 
 
-def test_every_mark_in_a_page_names_a_text():
+def test_every_placeholder_in_a_page_has_a_text():
     marks = {mark for page in DOCS.glob("*.md") for mark in built_text.MARK.findall(page.read_text())}
     assert marks == {*built_text.GENERATED, *repository_links.SHOWN_BY}
     for name, page in repository_links.SHOWN_BY.items():
@@ -46,7 +46,7 @@ def test_every_flag_is_on_the_page_of_flags_with_its_help():
     of_groups = {field.name for group in ALL_GROUPS for field in fields(group) if field.init}
     assert of_groups | {field.name for field in fields(TrainingArguments) if field.init} <= set(flags)
     assert re.search(r"^\| `--window_s` \| number \| .*at most 5 s", text, re.MULTILINE)
-    assert "| `--resume_from_checkpoint` | a run resumes automatically" in text, "what is refused, and what to do"
+    assert "| `--resume_from_checkpoint` | a run resumes automatically" in text, "refused flags are listed too"
     assert not re.search(r"^\|[^|]*\|[^|]*\|[^|]*\| +\|$", text, re.MULTILINE), "a flag without a help text"
 
 
@@ -69,8 +69,8 @@ def test_every_public_name_is_in_the_reference():
     [
         ("[a](docs/data.md#splits)", "[a](data.md#splits)"),
         ("[a](CONTRIBUTING.md)", "[a](contributing.md)"),
-        ("[recipes/](recipes)", "recipes/"),  # the site shows no folders
-        ("[a](scripts/tune.py)", "[a](../scripts/tune.py)"),  # a copy to download
+        ("[recipes/](recipes)", "recipes/"),  # folders are not part of the site
+        ("[a](scripts/tune.py)", "[a](../scripts/tune.py)"),  # the site has a copy for download
         ("![a](docs/figures/search_slices.png)", "![a](figures/search_slices.png)"),
         ("[a](docs/nowhere.md) [b](https://example.org/x)", "[a](nowhere.md) [b](https://example.org/x)"),
         ("[a [b]](#install)", "[a [b]](#install)"),
@@ -79,11 +79,11 @@ def test_every_public_name_is_in_the_reference():
         ("```\n[a](docs/data.md)\n```", "```\n[a](docs/data.md)\n```"),
     ],
 )
-def test_links_of_pages_at_the_top_lead_to_the_site(link, expected):
+def test_links_of_top_level_pages_are_adapted_to_the_site(link, expected):
     assert repository_links.for_site(link, ROOT, "") == expected
 
 
-def test_links_lead_to_the_forge_that_builds_the_site():
+def test_links_to_the_repository_use_its_address():
     page = "[a](../recipes) [b](../scripts/tune.py) [c](data.md) [d](../README.md#install)"
     expected = "[a](https://forge/blob/main/recipes) [b](https://forge/blob/main/scripts/tune.py) [c](data.md) "
     assert repository_links.for_site(page, DOCS, "https://forge/blob/main") == f"{expected}[d](index.md#install)"
@@ -98,7 +98,7 @@ def test_links_lead_to_the_forge_that_builds_the_site():
         ("# A\n\n![b](missing.png)", "missing.png"),
     ],
 )
-def test_a_broken_link_is_a_warning_which_make_docs_takes_for_an_error(tmp_path, page, warning):
+def test_a_broken_link_is_a_warning_that_make_docs_treats_as_an_error(tmp_path, page, warning):
     from sphinx.application import Sphinx
 
     (tmp_path / "index.md").write_text(f"{page}\n\n```{{toctree}}\nc\n```\n")

@@ -1,4 +1,4 @@
-"""Every command that README, docs and CONTRIBUTING show is one that its program takes: names, flags and values."""
+"""Programs accept every command in README, docs and CONTRIBUTING: names, flags and values."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from hf_audio.training import argument_checks
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
 RECIPE = re.compile(r"(?:accelerate launch(?: --\w+ \S+)*|python) (recipes/\w+\.py)(.*)")
-OF_TEMPLATES = "--model frames", "--loss poly"  # docs/extending.md: they are there once the template is copied
+OF_TEMPLATES = "--model frames", "--loss poly"  # docs/extending.md: they exist once the template is copied
 
 
 class TakenError(Exception):
-    """The command line was parsed; what comes after it does not run."""
+    """Ends a program after its command line was parsed."""
 
 
 def commands(page: Path) -> Iterator[str]:
-    """The shell commands of a page's code blocks, each on one line; without those that have a gap (`...`, `$DATA`)."""
+    """The shell commands in a page's code blocks, one per line, without those that have a gap (`...`, `$DATA`)."""
     text = re.sub(r"\\\n\s*", "", page.read_text())
     fenced = "\n".join(re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
     indented = "\n".join(re.findall(r"^ {4}((?:accelerate|hf-audio) .*)", text, re.MULTILINE))
@@ -38,7 +38,7 @@ def commands(page: Path) -> Iterator[str]:
 
 
 def kinds_of(parser: type) -> Iterator[type]:
-    """All classes that are made of one."""
+    """All subclasses of a class."""
     for kind in parser.__subclasses__():
         yield kind
         yield from kinds_of(kind)
@@ -50,7 +50,7 @@ def arguments(line: str) -> list[str]:
 
 @pytest.fixture
 def in_a_folder(tmp_path, monkeypatch):
-    """Where the files lie that commands name (settings in YAML, out of the pages), and all trackers are installed."""
+    """A folder with the files that commands name, with YAML from the pages. All trackers count as installed."""
     for page in PAGES:
         for name, text in re.findall(r"```yaml\n# (\w+\.yaml)\n(.*?)```", page.read_text(), re.DOTALL):
             (tmp_path / name).write_text(text)
@@ -62,7 +62,7 @@ def in_a_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_recipes_take_the_flags_that_pages_give_them(page, in_a_folder):
+def test_recipes_accept_documented_flags(page, in_a_folder):
     for line in commands(page):
         if found := RECIPE.match(line):
             recipe = runpy.run_path(str(ROOT / found[1]))
@@ -70,7 +70,7 @@ def test_recipes_take_the_flags_that_pages_give_them(page, in_a_folder):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_hf_audio_takes_the_flags_that_pages_give_it(page, in_a_folder, monkeypatch):
+def test_hf_audio_accepts_documented_flags(page, in_a_folder, monkeypatch):
     def stops_behind(parse):
         def parsed(*args, **settings):
             parse(*args, **settings)

@@ -1,4 +1,4 @@
-"""scripts/download_corpus.py: one command for each corpus, its subsets, what is verified, what is listed."""
+"""scripts/download_corpus.py: one command per corpus, subsets, verifying, and the list of corpora."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run_script(monkeypatch, *arguments: object) -> int:
     return 0
 
 
-def test_a_corpus_is_one_command_away_and_downloaded_once(tmp_path, esc50_server, monkeypatch, capsys):
+def test_one_command_downloads_a_corpus_once(tmp_path, esc50_server, monkeypatch, capsys):
     root = tmp_path / "corpus"
     assert run_script(monkeypatch, "esc50", "--data_dir", root) == 0
     shown = capsys.readouterr().out
@@ -47,7 +47,7 @@ def test_a_corpus_is_one_command_away_and_downloaded_once(tmp_path, esc50_server
     assert len(esc50_server.log) == 1 and "license" not in capsys.readouterr().out
 
 
-def test_verify_finds_what_is_cut_missing_or_changed(tmp_path, esc50_server, monkeypatch, capsys):
+def test_verify_finds_truncated_missing_and_changed_files(tmp_path, esc50_server, monkeypatch, capsys):
     esc50.obtain(tmp_path)
     assert run_script(monkeypatch, "esc50", "--data_dir", tmp_path, "--verify") == 0
     assert "every file exists and has the right content" in capsys.readouterr().out
@@ -67,7 +67,7 @@ def test_verify_finds_what_is_cut_missing_or_changed(tmp_path, esc50_server, mon
     assert "error: 3 files of ESC-50" in shown.err and f"delete {folder} and run" in shown.err
 
 
-def test_what_cannot_be_verified_is_told(tmp_path, esc50_server, monkeypatch, capsys):
+def test_corpora_that_cannot_be_verified_are_reported(tmp_path, esc50_server, monkeypatch, capsys):
     test_esc50.make_tree(tmp_path)
     assert run_script(monkeypatch, "esc50", "--data_dir", tmp_path, "--verify") == 2
     assert "has no download of ESC-50 by this program" in capsys.readouterr().err
@@ -78,7 +78,7 @@ def test_what_cannot_be_verified_is_told(tmp_path, esc50_server, monkeypatch, ca
         esc50.SOURCE.verify(tmp_path, CARD)
 
 
-def test_subsets_lie_side_by_side(tmp_path, server, monkeypatch, capsys):
+def test_subsets_are_stored_side_by_side(tmp_path, server, monkeypatch, capsys):
     for subset in ("small", "medium"):
         files = contents(test_fma.make_tree(tmp_path / subset, subset))
         for part in ("fma_metadata", f"fma_{subset}"):
@@ -90,7 +90,7 @@ def test_subsets_lie_side_by_side(tmp_path, server, monkeypatch, capsys):
     subsets = {name: (archive["fma_metadata"], archive[f"fma_{name}"]) for name in ("small", "medium")}
     monkeypatch.setattr(fma, "SOURCE", Archives(subsets))
     root = tmp_path / "corpora" / "fma"
-    for subset, flags in (("medium", ["--subset", "medium"]), ("small", [])):  # small is the default
+    for subset, flags in (("medium", ["--subset", "medium"]), ("small", [])):  # the default is small
         assert run_script(monkeypatch, "fma", "--data_dir", root, *flags) == 0
         shown = re.search(
             r"(\d+) clips. To use them, give a recipe --corpus fma --data_dir (.+)", capsys.readouterr().out
@@ -98,7 +98,7 @@ def test_subsets_lie_side_by_side(tmp_path, server, monkeypatch, capsys):
         assert shown[2] == str(root / f"fma_{subset}") and int(shown[1]) == len(fma.index(Path(shown[2])))
     assert len(fma.index(root / "fma_small")) < len(fma.index(root / "fma_medium"))
     monkeypatch.chdir(tmp_path)
-    assert recordings("fma", None) == Path("corpora/fma/fma_small"), "what recipes do without --data_dir"
+    assert recordings("fma", None) == Path("corpora/fma/fma_small"), "recipes do the same without --data_dir"
     assert sorted(name for name, _ in server.log) == ["fma_medium.zip", "fma_metadata.zip", "fma_small.zip"]
     assert run_script(monkeypatch, "fma", "--data_dir", root, "--subset", "medum") == 2
     assert "Unknown subset 'medum': did you mean 'medium'?" in capsys.readouterr().err
@@ -106,7 +106,7 @@ def test_subsets_lie_side_by_side(tmp_path, server, monkeypatch, capsys):
     assert "ESC-50 has no subsets" in capsys.readouterr().err
 
 
-def test_corpora_by_hand_say_where_to_get_them(tmp_path, monkeypatch, capsys):
+def test_corpora_without_download_name_their_source(tmp_path, monkeypatch, capsys):
     assert run_script(monkeypatch, "solo", "--data_dir", tmp_path) == 2
     assert re.search(r"error: .* expected a folder for each instrument", capsys.readouterr().err)
     assert run_script(monkeypatch) == 2

@@ -1,4 +1,4 @@
-"""Downloading corpora over real HTTP: resuming, checksums, faults of servers and disks, subsets, verifying."""
+"""Downloading corpora over real HTTP: resuming, checksums, failing servers and disks, subsets, verifying."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def source(server: FileServer, checksum: str | None = None, **sizes: float) -> A
 
 @pytest.fixture
 def esc50_server(server, tmp_path, monkeypatch) -> FileServer:
-    """Serves a tiny ESC-50 of 1 MB in its true layout, from which esc50.obtain downloads."""
+    """Serves a tiny ESC-50 of 1 MB in the original layout to esc50.obtain."""
     tree = test_esc50.make_tree(tmp_path / "tree", categories=2)
     files = contents(tree)
     files["ESC-50-master/audio/1-100001-A-0.wav"] = os.urandom(1_000_000)
@@ -56,7 +56,7 @@ def esc50_server(server, tmp_path, monkeypatch) -> FileServer:
 
 
 def start_obtain(forks: Forks, server: FileServer, root: Path, before: str = "") -> Fork:
-    """A process of its own that downloads from `server`."""
+    """A separate process that downloads from `server`."""
     program = f"""
 import sys; {before}
 from pathlib import Path
@@ -71,7 +71,7 @@ with clear_errors():
 
 
 def refused(server: FileServer, root: Path, **sizes: float) -> str:
-    """The one sentence that a download ends on; no corpus and no half of one may be there then."""
+    """The error of a download; checks that no corpus is left, not even a part of it."""
     with pytest.raises(InputError) as caught:
         source(server, **sizes).obtain(root, CARD)
     assert "\n" not in str(caught.value)
@@ -80,14 +80,14 @@ def refused(server: FileServer, root: Path, **sizes: float) -> str:
     return str(caught.value)
 
 
-def test_a_lost_connection_is_taken_up_where_it_broke(tmp_path, esc50_server):
+def test_a_lost_connection_is_resumed(tmp_path, esc50_server):
     esc50_server.faults[NAME] = [("cut", 300_000), ("status", 503), ("cut", 400_000)]
     esc50.obtain(tmp_path / "corpus")
     assert esc50_server.asked_ranges(NAME) == [None, "bytes=300000-", "bytes=300000-", "bytes=700000-"]
     assert len(esc50.index(tmp_path / "corpus")) == 20
 
 
-def test_a_killed_download_goes_on(tmp_path, esc50_server, forks):
+def test_a_killed_download_is_resumed(tmp_path, esc50_server, forks):
     root = tmp_path / "corpus"
     esc50_server.faults[NAME] = [("slow", 0.02)]
     part = root / ".downloads" / f"{NAME}.part"
@@ -101,7 +101,7 @@ def test_a_killed_download_goes_on(tmp_path, esc50_server, forks):
     assert len(esc50.index(root)) == 20 and not (root / ".downloads").exists()
 
 
-def test_a_part_of_another_version_is_not_gone_on_with(tmp_path, server):
+def test_a_part_of_another_version_is_not_resumed(tmp_path, server):
     server.files[NAME] = zipped({"a.wav": os.urandom(100_000)})
     server.faults[NAME] = [("cut", 50_000), *[("status", 500)] * 4]
     message = refused(server, tmp_path)
@@ -113,8 +113,8 @@ def test_a_part_of_another_version_is_not_gone_on_with(tmp_path, server):
     assert (tmp_path / "ESC-50-master" / "b.wav").is_file()
 
 
-def test_a_server_without_ranges_and_lengths_starts_again(tmp_path, esc50_server):
-    """So do GitHub's archives come."""
+def test_a_download_without_ranges_and_lengths_restarts(tmp_path, esc50_server):
+    """GitHub serves its archives like this."""
     root = tmp_path / "corpus"
     esc50_server.ranges = False
     part = root / ".downloads" / f"{NAME}.part"
@@ -124,7 +124,7 @@ def test_a_server_without_ranges_and_lengths_starts_again(tmp_path, esc50_server
     assert esc50_server.asked_ranges(NAME) == ["bytes=10-"] and len(esc50.index(root)) == 20
 
 
-def test_a_part_that_is_whole_needs_no_more(tmp_path, esc50_server):
+def test_a_complete_part_is_not_downloaded_again(tmp_path, esc50_server):
     part = tmp_path / ".downloads" / f"{NAME}.part"
     part.parent.mkdir()
     part.write_bytes(esc50_server.files[NAME])
@@ -132,7 +132,7 @@ def test_a_part_that_is_whole_needs_no_more(tmp_path, esc50_server):
     assert len(esc50_server.log) == 1 and len(esc50.index(tmp_path)) == 20
 
 
-def test_what_has_arrived_is_on_disk_before_it_gets_its_name(tmp_path, esc50_server, monkeypatch):
+def test_a_download_is_synced_to_disk_before_it_gets_its_name(tmp_path, esc50_server, monkeypatch):
     written, link = [], os.link
     monkeypatch.setattr(os, "fsync", lambda file: written.append(os.fstat(file).st_ino))
 
@@ -146,7 +146,7 @@ def test_what_has_arrived_is_on_disk_before_it_gets_its_name(tmp_path, esc50_ser
     assert "its name" in written
 
 
-def test_another_checksum_is_told_and_mended_by_the_next_run(tmp_path, esc50_server):
+def test_a_wrong_checksum_is_reported_and_the_next_run_downloads_again(tmp_path, esc50_server):
     right = esc50_server.files[NAME]
     esc50_server.files[NAME] = right[:500] + b"?" + right[501:]
     with pytest.raises(InputError, match=r"master.zip from 127.0.0.1 differs from its checksum md5:\w+ and was"):
@@ -173,7 +173,7 @@ def test_another_checksum_is_told_and_mended_by_the_next_run(tmp_path, esc50_ser
         (("cut", 0), r"could not be downloaded from 127.0.0.1 \(.+\); check"),
     ],
 )
-def test_servers_that_refuse_get_one_sentence(tmp_path, server, fault, sentence):
+def test_errors_of_servers_are_reported(tmp_path, server, fault, sentence):
     server.files[NAME] = zipped({"a.wav": b"a"})
     server.faults[NAME] = [fault] * 4
     assert re.search(sentence, refused(server, tmp_path))
@@ -181,12 +181,12 @@ def test_servers_that_refuse_get_one_sentence(tmp_path, server, fault, sentence)
     source(server).obtain(tmp_path, CARD)
 
 
-def test_no_connection_gets_one_sentence(tmp_path, server):
+def test_a_missing_connection_is_reported(tmp_path, server):
     server.stop()
     assert re.search(r"could not be downloaded from 127.0.0.1 \(.*refused.*\); check", refused(server, tmp_path))
 
 
-def test_a_silent_server_is_given_up(tmp_path, server, monkeypatch):
+def test_a_silent_server_times_out(tmp_path, server, monkeypatch):
     monkeypatch.setattr(_download, "READ_S", 0.1)
     server.files[NAME] = zipped({"a.wav": os.urandom(100_000)})
     server.faults[NAME] = [("stall", 50_000), *[("stall", 0)] * 4]
@@ -194,7 +194,7 @@ def test_a_silent_server_is_given_up(tmp_path, server, monkeypatch):
     assert re.search(r"lost 4 times after 49.2 kB of master.zip \(.*timed out.*\)", message)
 
 
-def test_a_damaged_archive_is_downloaded_anew(tmp_path, server):
+def test_a_damaged_archive_is_downloaded_again(tmp_path, server):
     whole = zipped({"a.wav": b"a"})
     server.files[NAME] = whole[:-10]
     assert "master.zip is damaged or not an archive" in refused(server, tmp_path)
@@ -203,8 +203,8 @@ def test_a_damaged_archive_is_downloaded_anew(tmp_path, server):
     assert (tmp_path / "ESC-50-master" / "a.wav").is_file()
 
 
-def test_interrupted_unpacking_is_unseen_and_repeated(tmp_path, esc50_server):
-    half = tmp_path / ".downloads" / "ESC-50-master.unpacking" / "ESC-50-master"  # as a killed run leaves it
+def test_interrupted_unpacking_leaves_no_corpus_and_is_repeated(tmp_path, esc50_server):
+    half = tmp_path / ".downloads" / "ESC-50-master.unpacking" / "ESC-50-master"  # left by a killed run
     (half / "meta").mkdir(parents=True)
     (half / "meta" / "esc50.csv").write_text("filename,fold")
     with pytest.raises(InputError, match="does not contain ESC-50; expected"):
@@ -213,7 +213,7 @@ def test_interrupted_unpacking_is_unseen_and_repeated(tmp_path, esc50_server):
     assert len(esc50.index(tmp_path)) == 20 and not half.exists()
 
 
-def test_a_folder_in_the_way_is_not_touched(tmp_path, esc50_server):
+def test_an_existing_folder_is_not_changed(tmp_path, esc50_server):
     (tmp_path / "ESC-50-master").mkdir()
     (tmp_path / "ESC-50-master" / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match=r"ESC-50-master already exists, perhaps incomplete, .* move it away"):
@@ -221,13 +221,13 @@ def test_a_folder_in_the_way_is_not_touched(tmp_path, esc50_server):
     assert (tmp_path / "ESC-50-master" / "mine.txt").read_text() == "mine" and not esc50_server.log
 
 
-def test_too_little_space_is_told_before_the_download(tmp_path, server):
+def test_too_little_disk_space_is_reported_before_the_download(tmp_path, server):
     message = refused(server, tmp_path, num_bytes=1e17, unpacked_bytes=2e17)
     assert re.search(r"ESC-50 needs 300000 TB in .* but .* are free; free some space or give", message)
     assert not server.log
 
 
-def test_a_disk_that_fills_up_keeps_what_has_arrived(tmp_path, esc50_server, forks):
+def test_a_full_disk_keeps_the_downloaded_part(tmp_path, esc50_server, forks):
     root = tmp_path / "corpus"
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))"
     process = start_obtain(forks, esc50_server, root, before=limit)
@@ -239,7 +239,7 @@ def test_a_disk_that_fills_up_keeps_what_has_arrived(tmp_path, esc50_server, for
     assert esc50_server.asked_ranges(NAME) == [None, f"bytes={arrived}-"] and len(esc50.index(root)) == 20
 
 
-def test_a_file_where_the_folder_should_be_gets_one_sentence(tmp_path, server):
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path, server):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot be written \(Not a directory\); fix that or choose another"):
         source(server).obtain(tmp_path / "file" / "corpus", CARD)
@@ -255,6 +255,6 @@ def test_two_processes_download_once(tmp_path, esc50_server):
     assert len(esc50_server.log) == 1 and len(esc50.index(tmp_path)) == 20
 
 
-def test_without_pooch_one_sentence(tmp_path, server, monkeypatch):
+def test_without_pooch_the_error_names_the_extra(tmp_path, server, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
     assert 'needs pooch: pip install "hf_audio[corpora]"' in refused(server, tmp_path)

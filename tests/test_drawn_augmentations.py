@@ -1,4 +1,4 @@
-"""The page of augmentations: one file, with every augmentation that there is."""
+"""The page of augmentations: one file that contains every augmentation."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_page_shows_and_plays_every_augmentation_of_a_recording(tmp_path, monk
     assert "--wave_speed_probability 1.0" in rows["speed"] and capsys.readouterr().out.strip() == str(page)
 
 
-def test_what_cannot_be_drawn_is_one_sentence(tmp_path, monkeypatch):
+def test_what_cannot_be_drawn_is_refused(tmp_path, monkeypatch):
     short = tmp_path / "short.wav"
     soundfile.write(short, tone(440.0, RATE // 2).numpy(), RATE)
     for argv, sentence in (
@@ -67,7 +67,7 @@ def test_what_cannot_be_drawn_is_one_sentence(tmp_path, monkeypatch):
     assert len(made_up_sound(RATE)) == 3 * RATE
 
 
-def test_libraries_are_timed_beside_the_same_of_ours_or_asked_for(monkeypatch):
+def test_libraries_are_timed_beside_our_augmentations_or_their_install_requested(monkeypatch):
     monkeypatch.syspath_prepend(SCRIPT.parent)
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     script = runpy.run_path(str(SCRIPT.with_name("benchmark_waveform_libraries.py")))

@@ -1,4 +1,4 @@
-"""Triplet and center loss: against NumPy and a kept implementation, and that they do what they are there for."""
+"""Triplet and center loss: compared with NumPy and a maintained library, and that they make classes more compact."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def embedding() -> torch.Tensor:
 
 
 def plain_triplet(embedding, classes, margin):
-    """Of every window by two loops; `classes` are -1 where a window has none."""
+    """The loss of every window by plain loops. A class of -1 is none."""
     unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
     found = []
     for one in range(len(unit)):
@@ -38,7 +38,7 @@ def plain_triplet(embedding, classes, margin):
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.2, 1.0])
-def test_each_window_has_its_hardest_partners(embedding, margin):
+def test_the_triplet_loss_uses_the_hardest_partners(embedding, margin):
     found = batch_hard_triplet(embedding, TARGETS, margin)
     np.testing.assert_allclose(found, plain_triplet(embedding.numpy(), CLASSES.numpy(), margin), atol=1e-6)
     assert (found > 0).any()
@@ -46,19 +46,19 @@ def test_each_window_has_its_hardest_partners(embedding, margin):
     from pytorch_metric_learning.miners import BatchHardMiner
     from pytorch_metric_learning.reducers import MeanReducer
 
-    peer = losses.TripletMarginLoss(margin=margin, reducer=MeanReducer())  # it scales embeddings to length 1 too
+    peer = losses.TripletMarginLoss(margin=margin, reducer=MeanReducer())  # also normalizes embeddings to length 1
     expected = peer(embedding, CLASSES, BatchHardMiner()(embedding, CLASSES))
     torch.testing.assert_close(found.mean(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_mixed_windows_and_lonely_ones_cost_nothing_and_are_nobodys_partner(embedding):
+def test_mixed_windows_and_those_alone_in_their_class_have_no_triplets(embedding):
     targets = TARGETS.clone()
     targets[2], targets[6] = torch.tensor([0.3, 0.7, 0.0]), torch.tensor([0.0, 0.5, 0.5])
     classes = CLASSES.numpy().copy()
     classes[[2, 6]] = -1
     found = batch_hard_triplet(embedding, targets, 0.5)
     np.testing.assert_allclose(found, plain_triplet(embedding.numpy(), classes, 0.5), atol=1e-6)
-    assert found[2] == found[6] == found[3] == 0, "two are mixed, one is alone in its class"
+    assert found[2] == found[6] == found[3] == 0, "two windows are mixed, and one is alone in its class"
     for alone in (TARGETS[:1], TARGETS[:2], TARGETS[[0, 2, 4]], torch.full((3, 3), 1 / 3)):
         values = embedding[: len(alone)].clone().requires_grad_()
         batch_hard_triplet(values, alone, 0.5).sum().backward()
@@ -71,7 +71,7 @@ def test_equal_embeddings_have_finite_gradients():
     assert values.grad.isfinite().all()
 
 
-def test_a_center_is_half_the_squared_distance_by_shares(embedding):
+def test_the_center_loss_is_half_the_squared_distance_weighted_by_shares(embedding):
     loss = CenterLoss(3, 4)
     loss.centers.data = torch.randn(3, 4, generator=torch.Generator().manual_seed(4))
     targets = 0.8 * TARGETS + 0.2 * TARGETS.roll(1, 0)
@@ -83,7 +83,7 @@ def test_a_center_is_half_the_squared_distance_by_shares(embedding):
     np.testing.assert_allclose(loss(embedding, targets).detach(), expected, rtol=1e-5)
 
 
-def test_autocast_changes_no_loss(embedding, tmp_path):
+def test_losses_do_not_change_under_autocast(embedding, tmp_path):
     (tmp_path / "families.yaml").write_text("{soft: [hiss, hum], loud: [bell]}")
     family = {"loss": "family", "families": str(tmp_path / "families.yaml"), "within_family": 0.3}
     settings = LossConfig(**family, triplet_weight=0.5, center_weight=0.1)
@@ -95,7 +95,7 @@ def test_autocast_changes_no_loss(embedding, tmp_path):
     torch.testing.assert_close(found, loss(logits, TARGETS, embedding), rtol=1e-6, atol=1e-6)
 
 
-def test_gradients_are_their_own(embedding):
+def test_gradients_equal_numerical_ones(embedding):
     settings = LossConfig(triplet_weight=0.5, triplet_margin=0.9, center_weight=0.1)
     loss = TaskLoss(LABELS, settings, class_weights=np.array([0.5, 1.0, 2.0]), label_smoothing=0.1)
     loss.learned(4).double()
@@ -104,7 +104,7 @@ def test_gradients_are_their_own(embedding):
     assert torch.autograd.gradcheck(lambda x, y: loss(x, TARGETS, y), inputs)
 
 
-def test_class_weights_count_in_all_of_a_windows_losses_and_smoothing_in_that_of_the_logits(embedding):
+def test_class_weights_apply_to_all_losses_and_smoothing_only_to_cross_entropy(embedding):
     logits = torch.randn(10, 3, generator=torch.Generator().manual_seed(5))
     settings = LossConfig(triplet_weight=0.5, triplet_margin=0.9, center_weight=0.1)
     weights = np.array([0.5, 1.0, 2.0], dtype=np.float32)
@@ -120,8 +120,8 @@ def test_class_weights_count_in_all_of_a_windows_losses_and_smoothing_in_that_of
 
 
 @pytest.mark.parametrize("settings", [{"triplet_weight": 1.0}, {"center_weight": 0.1}], ids=["triplet", "center"])
-def test_classes_lie_closer_together_than_without(settings):
-    """Two layers on noisy points: the distance within a class over that between their means falls."""
+def test_embedding_losses_make_classes_more_compact(settings):
+    """In a two-layer network on noisy points, distances within classes fall relative to those between class means."""
     classes = torch.arange(60) % 3
     targets, shares = functional.one_hot(classes, 3).float(), []
     for given in ({}, settings):
@@ -147,7 +147,7 @@ def test_classes_lie_closer_together_than_without(settings):
     assert shares[1] < 0.8 * shares[0]
 
 
-def test_they_are_refused_where_they_would_not_act():
+def test_they_are_refused_where_they_have_no_effect():
     several = LabelSpace(LABELS.names, MULTI_LABEL)
     for settings in ({"triplet_weight": 0.1}, {"center_weight": 0.1}):
         with pytest.raises(InputError, match="are for single-label tasks, and several labels may apply"):

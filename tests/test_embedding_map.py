@@ -1,4 +1,4 @@
-"""The map in a real Chromium: points are seen, chosen, colored and heard, whatever they are called; also 20,000."""
+"""The map in a real Chromium: points are drawn, selected, colored and played, with hostile names and up to 20,000."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOSTILE = ["</script><script>document.pwned=1</script>", "<img src=x onerror='do
 
 
 def page_of(count: int, lists=()) -> str:
-    """Points in a square, called by what could break a page; the first plays a file beside it."""
+    """Points in a square, with names that could break a page. The first plays a file beside the page."""
     random = np.random.default_rng(0)
     places = random.uniform(size=(count, 2)).astype(np.float32)
     places[0] = 0.5
@@ -50,7 +50,7 @@ def select(page: Page, selector: str, value: str) -> None:
     page.value(f"find('{selector}').value = '{value}'; find('{selector}').dispatchEvent(new Event('input'))")
 
 
-def test_points_are_heard_chosen_and_colored(opened):
+def test_points_are_played_selected_and_colored(opened):
     rows = [((0, 1), HOSTILE[1])] * (MAX_LISTED + 5)
     page = opened(page_of(60, [Listed("Pairs", "They are near.", rows, num_named=2)]))
     assert page.value("find('#count').textContent") == "60 of 60 clips"
@@ -65,10 +65,10 @@ def test_points_are_heard_chosen_and_colored(opened):
 
     page.click("#facet-class .none")
     page.click("#facet-class label:last-of-type input")
-    assert page.value("find('#count').textContent") == "6 of 60 clips", "those without a class"
+    assert page.value("find('#count').textContent") == "6 of 60 clips", "only points without a class are shown"
     page.click("#facet-class .all")
     page.click("#facet-state label:last-of-type input")
-    assert page.value("find('#count').textContent") == "52 of 60 clips", "without what the model got wrong"
+    assert page.value("find('#count').textContent") == "52 of 60 clips", "the wrong predictions are hidden"
     page.value("find('#find').focus()")
     page.type("onerror='document.pwned=1'> 1")
     assert page.value("shown") == [1, 13, 16, 19]
@@ -102,13 +102,13 @@ def test_20_000_points_can_be_moved(opened):
     assert page.value("shown.length") == MAX_POINTS and page.value("document.querySelectorAll('input').length") < 400
     tenth = "for (let n = 0; n < 10; n++) run(); return (performance.now() - start) / 10"
     time_ms = f"(run => {{ const start = performance.now(); {tenth}; }})"
-    assert page.value(f"{time_ms}(draw)") < 250, "ms for a picture, on a machine that others use too"
+    assert page.value(f"{time_ms}(draw)") < 250, "too many ms per frame, even for a busy machine"
     assert page.value(f"{time_ms}(() => pointAt(300, 300))") < 50
     click_point(page, 0)
     assert page.value("view.chosen") >= 0
 
 
-def test_a_page_is_bounded_and_says_what_is_right():
+def test_a_page_has_no_nan_and_correctness_is_by_label_set():
     assert "NaN" not in page_of(10) and page_of(10).count("<script") == 2
     assert [correctness(("a", "b"), decided) for decided in (None, ("b", "a"), ("a",), ("c",), ())] == [
         *("not scored", "right", "partly right", "wrong", "wrong"),
@@ -144,7 +144,7 @@ def test_a_map_of_features_with_recordings_and_scores(tones, tone_features, tmp_
     assert "Shown are 20 of 80 clips, drawn at random." in (tmp_path / "few" / "index.html").read_text()
 
 
-def test_what_cannot_be_mapped_gets_one_sentence(tone_features, tmp_path):
+def test_what_cannot_be_mapped_is_refused(tone_features, tmp_path):
     features = load_features(tone_features)
     scores_of(tmp_path / "run", ["high_999.wav"], ["low"])
     scores_of(tmp_path / "of others", ["high_009.wav"], ["low"], LabelSpace(("a", "b", "c"), SINGLE_LABEL))

@@ -1,4 +1,4 @@
-"""Several models as one: means, weights that are best on validation, and answers that do not belong together."""
+"""Ensembles: means, weights fitted on validation, and refusal of scores that do not match."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hf_audio.judging.judged_clips import JudgedClips
 
 
 def models_of(task: str, skills: dict[str, float], *, num_clips: int = 60, seed: int = 0) -> list[JudgedClips]:
-    """One truth, two windows for each clip, and models that hear it with noise of their own."""
+    """Models of different skill with independent noise, on the same clips of two windows each."""
     random, labels = np.random.default_rng(seed), LabelSpace(("a", "b", "c"), task)
     targets = np.eye(3, dtype=np.float32)[random.integers(3, size=num_clips)]
     clips = pa.table(
@@ -39,7 +39,7 @@ def models_of(task: str, skills: dict[str, float], *, num_clips: int = 60, seed:
 
 
 @pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL])
-def test_the_mean_of_models_is_judged_like_one(task: str) -> None:
+def test_the_mean_of_models_is_evaluated_like_a_model(task: str) -> None:
     models = models_of(task, {"x": 2.0, "y": 1.0, "z": 0.0})
     found = ensemble(models, aggregation="mean_probability")
     expected = np.mean([clip_probabilities(one, "mean_probability") for one in models], axis=0)
@@ -50,7 +50,7 @@ def test_the_mean_of_models_is_judged_like_one(task: str) -> None:
 
 
 @pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL])
-def test_weights_by_validation_have_the_least_log_loss_of_all(task: str) -> None:
+def test_validation_weights_minimize_the_log_loss(task: str) -> None:
     skills = {"good": 1.3, "fair": 1.0, "wrong": -1.0}
     validation, test = models_of(task, skills, num_clips=300, seed=1), models_of(task, skills)
     found = ensemble(test, "validation", validation=validation[::-1], name="all")
@@ -71,7 +71,7 @@ def test_weights_by_validation_have_the_least_log_loss_of_all(task: str) -> None
     np.testing.assert_allclose(clip_probabilities(found.judged), expected, atol=1e-6)
 
 
-def test_what_is_unknown_weighs_nothing() -> None:
+def test_unknown_labels_do_not_affect_weights() -> None:
     targets = np.array([[1, np.nan], [0, np.nan]], dtype=np.float32)
     right, wrong = np.array([[0.9, 0.1], [0.1, 0.1]]), np.array([[0.1, 0.9], [0.9, 0.9]])
     labels = LabelSpace(("a", "b"), MULTI_LABEL)
@@ -103,7 +103,7 @@ def changed(judged: JudgedClips, **columns) -> JudgedClips:
     return dataclasses.replace(judged, **columns)
 
 
-def test_answers_that_do_not_belong_together_are_refused() -> None:
+def test_scores_that_do_not_match_are_refused() -> None:
     x, y = models_of(SINGLE_LABEL, {"x": 1.0, "y": 1.0}, num_clips=4)
     (multi,) = models_of(MULTI_LABEL, {"y": 1.0}, num_clips=4)
     other_clip = changed(y, clips=y.clips.set_column(0, "clip_id", pa.array(["clip 0", "clip 1", "clip 2", "z"])))
@@ -133,7 +133,7 @@ def test_answers_that_do_not_belong_together_are_refused() -> None:
         ({"aggregation": "sum_normalized"}, "are not probabilities"),
     ],
 )
-def test_settings_of_no_ensemble_are_refused(settings: dict, said: str) -> None:
+def test_invalid_settings_of_ensembles_are_refused(settings: dict, said: str) -> None:
     models = {one.name: one for one in models_of(MULTI_LABEL, {"x": 1.0, "y": 1.0}, num_clips=4)}
     if "validation" in settings:
         settings = {**settings, "validation": [models[name] for name in settings["validation"]]}

@@ -1,4 +1,4 @@
-"""The order of an epoch and its division: the same global batches for any number of processes and micro-batches."""
+"""The order of an epoch: global batches are the same for any number of processes and micro-batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DIVISIONS = [(8, 1, 1), (4, 2, 1), (4, 1, 2), (2, 2, 2), (1, 2, 4), (2, 1, 4)]  
 
 
 def steps_of(batch_size: int, accumulation: int, world_size: int, epoch: int, **options) -> list[dict[int, int]]:
-    """Of each step of an epoch the windows that count, by their places; and that shares add up."""
+    """The windows that count in each step of an epoch, by place; checks that shares add up."""
     steps: list[dict[int, int]] = []
     for rank in range(world_size):
         layout = BatchLayout(NUM_WINDOWS, batch_size, accumulation, rank, world_size, **options)
@@ -35,14 +35,14 @@ def steps_of(batch_size: int, accumulation: int, world_size: int, epoch: int, **
 
 
 @pytest.mark.parametrize("epoch", [0, 3])
-def test_a_step_sees_the_same_windows_in_the_same_places_however_it_is_divided(epoch):
+def test_any_division_of_a_step_has_the_same_windows_in_the_same_places(epoch):
     first, *others = [steps_of(*division, epoch) for division in DIVISIONS]
     assert all(other == first for other in others)
     assert [len(step) for step in first] == [8, 8, 8, 8, 7]
-    assert sorted(row for step in first for row in step.values()) == list(range(NUM_WINDOWS)), "each counts once"
+    assert sorted(row for step in first for row in step.values()) == list(range(NUM_WINDOWS)), "each window counts once"
 
 
-def test_epochs_differ_in_their_order_and_stored_order_can_be_kept():
+def test_epochs_differ_in_order_and_the_stored_order_can_be_kept():
     orders = [[row for step in steps_of(8, 1, 1, epoch) for row in step.values()] for epoch in (0, 1)]
     assert orders[0] != orders[1] and orders[0] != sorted(orders[0])
     stored = EpochBatches(BatchLayout(5, 2), seed=None)
@@ -50,7 +50,7 @@ def test_epochs_differ_in_their_order_and_stored_order_can_be_kept():
     assert list(EpochBatches(BatchLayout(3, 8), seed=None)) == [[0, 1, 2, 0, 1, 2, 0, 1]]
 
 
-def test_what_fills_no_batch_can_be_left_out():
+def test_an_incomplete_last_batch_can_be_dropped():
     for division in DIVISIONS:
         batch_size, _, world_size = division
         across = batch_size * world_size
@@ -58,7 +58,7 @@ def test_what_fills_no_batch_can_be_left_out():
         assert len(found) == len(set(found)) == NUM_WINDOWS // across * across
 
 
-def test_numbers_are_those_of_a_windows_place():
+def test_random_numbers_depend_only_on_a_windows_place():
     whole = Places(7, 3, range(8))
     parts = [Places(7, 3, range(first, first + 2)) for first in range(0, 8, 2)]
     assert torch.equal(whole.uniform(3), torch.cat([part.uniform(3) for part in parts]))
@@ -66,8 +66,8 @@ def test_numbers_are_those_of_a_windows_place():
     assert not torch.equal(whole.uniform(3), Places(7, 4, range(8)).uniform(3))
 
 
-def test_what_fills_up_the_last_batch_is_in_neither_loss_nor_gradient(tiny_features, tmp_path):
-    """The 38 windows in batches of 16: the third step is the mean of 6, and nothing has another size than 16."""
+def test_fillers_of_the_last_batch_do_not_count_in_the_loss(tiny_features, tmp_path):
+    """38 windows in batches of 16: the third step's loss is the mean of 6 windows, but its batch has 16 as well."""
     sizes, losses, model = [], [], tiny_model(tiny_features)
     model.register_forward_pre_hook(lambda _, args, inputs: sizes.append(len(inputs["input_values"])), with_kwargs=True)
     arguments = {
@@ -85,8 +85,6 @@ def test_what_fills_up_the_last_batch_is_in_neither_loss_nor_gradient(tiny_featu
     assert losses == pytest.approx(wanted, rel=1e-4)
 
 
-def test_leaving_out_all_windows_is_one_sentence(tiny_features, tmp_path):
-    with pytest.raises(
-        InputError, match="38 training windows do not fill a batch of 64, and --dataloader_drop_last leaves"
-    ):
+def test_dropping_all_windows_is_refused(tiny_features, tmp_path):
+    with pytest.raises(InputError, match=r"38 training windows .* batch of 64, .*--dataloader_drop_last"):
         trainer_of(tiny_features, tmp_path, arguments={"per_device_train_batch_size": 64, "dataloader_drop_last": True})

@@ -1,4 +1,4 @@
-"""ESC-50 from its true layout, and its five folds."""
+"""ESC-50 in the original layout, and its five folds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEADER = "filename,fold,target,category,esc10,src_file,take\n"
 
 
 def make_tree(root: Path, categories: int = 50) -> Path:
-    """One recording in two takes for each class and fold, as the master.zip unpacks."""
+    """A recording in two takes per class and fold, as unpacked from master.zip."""
     base = root / "ESC-50-master"
     (base / "audio").mkdir(parents=True)
     (base / "meta").mkdir()
@@ -31,7 +31,7 @@ def make_tree(root: Path, categories: int = 50) -> Path:
     return root
 
 
-def test_whole_layout(tmp_path, caplog):
+def test_complete_layout(tmp_path, caplog):
     clips = list(rows_of(esc50.index(make_tree(tmp_path))))
     assert len(clips) == 500 and len({clip.labels for clip in clips}) == 50 and not caplog.text
     first = clips[0]
@@ -69,7 +69,7 @@ def test_partial_layout_warns(tmp_path, caplog):
         ),
     ],
 )
-def test_bad_layouts_get_one_sentence(tmp_path, damage, sentence):
+def test_bad_layouts_are_refused(tmp_path, damage, sentence):
     root = make_tree(tmp_path, categories=1)
     damage(root / "ESC-50-master")
     with pytest.raises(InputError, match=sentence):

@@ -1,4 +1,4 @@
-"""`hf-audio evaluate` as people give it: one report of features, recordings or stored scores, and one sentence else."""
+"""`hf-audio evaluate`: reports on features, recordings and stored scores, and refused flags."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def model(features) -> Path:
 
 @pytest.fixture
 def pages(monkeypatch) -> list:
-    """What was to be shown on pages, whose plots take seconds and are tested where pages are."""
+    """Collects the inputs of pages instead of writing them: their plots take seconds and have tests of their own."""
     asked: list = []
 
     def keep(folder, report, recordings, *, embed_sounds):
@@ -54,12 +54,12 @@ def pages(monkeypatch) -> list:
 
 
 def evaluated(*flags: object) -> dict:
-    """The report of a command; the folder it goes to is the last flag."""
+    """The report of a command. The last argument is its output folder."""
     evaluate.main([*map(str, flags[:-1]), *FEW, "--output_dir", str(flags[-1])])
     return json.loads((Path(flags[-1]) / "report.json").read_text())
 
 
-def test_two_models_and_their_mean_are_judged_and_judged_again_without_them(features, model, tmp_path, capsys, pages):
+def test_two_models_and_their_mean_are_evaluated_and_again_from_stored_scores(features, model, tmp_path, capsys, pages):
     other = save_evaluated(tmp_path / "one", features, SINGLE_LABEL)
     flags = ("--model", model, other, "--dataset", features, "--ensemble", "mean")
     found = evaluated(*flags, tmp_path / "out")
@@ -71,17 +71,17 @@ def test_two_models_and_their_mean_are_judged_and_judged_again_without_them(feat
     assert "device" in found["models"]["cnn"]["unsliced"] or found["models"]["cnn"]["slices"]
     said = capsys.readouterr().out
     assert "12 clips of test, 95% intervals by group" in said and "cnn scores each class separately" in said
-    assert pages == [(found, {})] and str(tmp_path) not in json.dumps(found), "a path of this machine"
+    assert pages == [(found, {})] and str(tmp_path) not in json.dumps(found), "the report has a path of this machine"
     again = evaluated("--scores", tmp_path / "out" / "cnn", tmp_path / "out" / "one", tmp_path / "again")
     for name in ("cnn", "one"):
         assert again["models"][name]["metrics"] == found["models"][name]["metrics"]
         assert again["models"][name]["slices"] == found["models"][name]["slices"]
-    assert not (tmp_path / "again" / "cnn").exists(), "they lie where they were read from"
+    assert not (tmp_path / "again" / "cnn").exists(), "scores that were read are not copied"
     with pytest.raises(InputError, match="out already contains a report: remove it, or give another --output_dir"):
         evaluate.main([*map(str, flags), "--output_dir", str(tmp_path / "out")])
 
 
-def test_scores_are_kept_where_they_cannot_be_judged(features, model, tmp_path, monkeypatch):
+def test_scores_are_kept_if_the_report_fails(features, model, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise InputError("No confidence keeps the risk")
 
@@ -92,7 +92,7 @@ def test_scores_are_kept_where_they_cannot_be_judged(features, model, tmp_path, 
     assert split == "test" and len(scored.judged.of_split("test")) == 12
 
 
-def test_recordings_sounds_of_no_class_worse_states_and_cards(corpus, features, tmp_path, pages):
+def test_recordings_with_unknown_sounds_degradations_and_cards(corpus, features, tmp_path, pages):
     model = save_evaluated(tmp_path / "cnn", features, SINGLE_LABEL)
     rain = tmp_path / "rain" / "rain"
     (tmp_path / "rain" / "bell").mkdir(parents=True)
@@ -110,13 +110,11 @@ def test_recordings_sounds_of_no_class_worse_states_and_cards(corpus, features, 
     )
     facts = found["models"]["cnn"]
     assert found["metric"] == "f1_macro" and found["data"]["name"] == "corpus"
-    assert facts["out_of_class"] and any(
-        "4 clips of rain are left out, because they have evaluated classes (bell)" in one for one in found["notes"]
-    )
+    assert facts["out_of_class"] and any("4 clips of rain are left out" in one for one in found["notes"])
     worse = facts["robustness"]
     assert [one["degradation"] for one in worse["conditions"]] == ["white_noise"] and worse["confidence"] == 0.9
     for name, clean in worse["clean"]["metrics"].items():
-        assert clean == pytest.approx(facts["metrics"][name], abs=1e-6), "cut, weighed and drawn as the others"
+        assert clean == pytest.approx(facts["metrics"][name], abs=1e-6), "same windows, weights and draws"
     ((_, recordings),) = pages
     assert len(recordings) == 12 and str(recordings["bell-6.wav"].path) == str(corpus / "bell-6.wav")
     card = (model / "README.md").read_text()
@@ -124,7 +122,7 @@ def test_recordings_sounds_of_no_class_worse_states_and_cards(corpus, features, 
 
 
 def test_a_calibrated_model_is_saved(features, tmp_path, capsys, pages):
-    """Of classes that are all the data's."""
+    """The model has exactly the classes of the data."""
     three = save_evaluated(tmp_path / "cnn", features, SINGLE_LABEL, names=CLASSES)
     teach(three, features)
     flags = ("--calibrate", "temperature", "--calibrated_model", tmp_path / "saved")
@@ -141,7 +139,7 @@ def test_a_calibrated_model_is_saved(features, tmp_path, capsys, pages):
 
 
 def teach(folder: Path, features: Path) -> None:
-    """A head by least squares on validation, to one clip of which something wrong is said: it is right in part."""
+    """Fits the head on validation by least squares, with a wrong label for one clip, so that it makes errors."""
     predictor, data = Predictor.load(str(folder), device="cpu"), load_features(features)
     windows = predictor.window_scores(data, "validation")
     wanted = windows.targets.copy()
@@ -156,7 +154,7 @@ def teach(folder: Path, features: Path) -> None:
     write_usage(folder, predictor.usage)
 
 
-def test_names_of_flags_are_those_of_the_functions():
+def test_values_of_flags_are_the_names_of_the_functions():
     assert tuple(aggregation.AGGREGATIONS) == AGGREGATIONS
     assert tuple(protocols.PROTOCOLS) == PROTOCOLS
     assert tuple(scaling.SCALINGS) == SCALINGS
@@ -192,12 +190,12 @@ def test_names_of_flags_are_those_of_the_functions():
         ),
     ],
 )
-def test_flags_that_do_not_fit_are_one_sentence(flags, sentence):
+def test_unsuitable_flags_are_refused(flags, sentence):
     with pytest.raises(InputError, match=sentence):
         evaluate.main(flags)
 
 
-def test_what_cannot_be_answered_is_refused_before_a_model_is_asked(corpus, features, model, tmp_path, monkeypatch):
+def test_impossible_requests_are_refused_before_a_model_runs(corpus, features, model, tmp_path, monkeypatch):
     other = save_evaluated(tmp_path / "other", features, SINGLE_LABEL, names=("dog", "cat"))
     monkeypatch.setattr(Predictor, "window_logits", None)
     monkeypatch.setattr(scoring, "heard_clips", None)

@@ -1,4 +1,4 @@
-"""The last stage: what it reports of a trained model is what its scores on disk say, and the baselines are honest."""
+"""The last stage: its report agrees with the stored scores, and the baselines are right."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ from hf_audio.publishing.contents import model_in
 from hf_audio.training import AudioTrainer, Classification, training_arguments
 
 CLIPS = {"train": 42, "validation": 14, "test": 14}
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ def feature_folders(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module", params=[SINGLE_LABEL, MULTI_LABEL])
 def run(request, feature_folders, tmp_path_factory):
-    """A trained run of either task: trainer, features, run folder, report."""
+    """A trained run per task: trainer, features, run folder, report."""
     features = load_features(feature_folders[request.param])
     folder = tmp_path_factory.mktemp("run")
     trainer = tiny_trainer(features, folder, num_train_epochs=2)
@@ -66,7 +65,7 @@ def test_report_is_complete_and_plain_json(run):
     assert report["results"].keys() == report["rows"].keys() == {"model", "linear", "prior"}
     assert all(row.keys() == {"validation", "test"} for row in report["results"].values())
     assert {name: split["num_clips"] for name, split in report["data"]["splits"].items()} == CLIPS
-    assert report["data"]["source"] == Path(features.source).name, "a path of this machine"
+    assert report["data"]["source"] == Path(features.source).name, "the report has a path of this machine"
     assert report["model"]["num_parameters"] == report["model"]["num_trainable_parameters"] > 10_000
     assert report["model"]["base_model"] is None
     assert report["training"]["epochs"] == 2 and report["training"]["seconds"] > 0
@@ -81,10 +80,10 @@ def test_report_is_complete_and_plain_json(run):
         name: CLIPS[name] for name in ("train", "validation")
     }
     assert trained.holds("train clips", features.splits["train"]["clip_id"][:3]).all()
-    assert TRAINING_DATA in model_in(folder), "it is among the published files"
+    assert TRAINING_DATA in model_in(folder), "it is not among the published files"
 
 
-def test_scores_are_those_of_the_model_on_whole_clips(run):
+def test_scores_are_the_models_on_whole_clips(run):
     trainer, features, _, report = run
     rows = list(features.splits["test"])
     batch = FeatureCollator(features.extractor, features.labels)(rows)
@@ -100,8 +99,8 @@ def test_scores_are_those_of_the_model_on_whole_clips(run):
     assert found["per_class"]["hum"] == pytest.approx(wanted["per_class"]["hum"])
 
 
-def test_stored_scores_say_the_same_as_the_report(run):
-    """Read by pandas alone: labels, decisions and logits, exact, of which every number of the report follows."""
+def test_stored_scores_give_the_metrics_of_the_report(run):
+    """Read with pandas only: labels, decisions and exact logits, from which all metrics of the report follow."""
     trainer, features, folder, report = run
     table = pd.read_parquet(folder / "scores" / "clips.parquet")
     names, results = features.labels.names, report["results"]["model"]
@@ -129,7 +128,7 @@ def test_stored_scores_say_the_same_as_the_report(run):
     assert windows[windows["split"] == "test"]["start_s"].tolist() == features.splits["test"]["start_s"][:]
 
 
-def test_threshold_is_chosen_on_validation_for_every_row(run):
+def test_the_threshold_of_every_row_is_chosen_on_validation(run):
     trainer, features, _, report = run
     results = report["results"]["model"]
     if not features.labels.is_multi_label:
@@ -138,10 +137,10 @@ def test_threshold_is_chosen_on_validation_for_every_row(run):
     validation = trainer.predictor().scores(features, "validation")
     threshold = choose_threshold(features.labels.probabilities(validation.logits), validation.targets)
     assert results["test"]["threshold"] == results["validation"]["threshold"] == pytest.approx(threshold)
-    assert len({row["test"]["threshold"] for row in report["results"].values()}) == 3, "each row chooses its own"
+    assert len({row["test"]["threshold"] for row in report["results"].values()}) == 3, "each row has its own threshold"
 
 
-def test_judge_never_looks_at_test_to_choose():
+def test_the_threshold_never_depends_on_test():
     labels = LabelSpace(("a", "b"), MULTI_LABEL)
     keys = np.arange(2)
     validation = ClipScores(keys, np.array([[2.0, 1.0], [1.0, 2.0]]), np.eye(2))
@@ -154,7 +153,7 @@ def test_judge_never_looks_at_test_to_choose():
     assert judge({"test": one_test}, labels)["test"]["threshold"] == 0.5
 
 
-def test_prior_row_scores_every_clip_by_the_class_frequencies():
+def test_the_class_prior_baseline_scores_by_class_frequencies():
     clips = ClipScores(np.arange(3), np.zeros((3, 2)), np.eye(2)[[0, 1, 1]])
     for kind, sums_to_one in ((SINGLE_LABEL, True), (MULTI_LABEL, False)):
         labels = LabelSpace(("a", "b"), kind)
@@ -165,7 +164,7 @@ def test_prior_row_scores_every_clip_by_the_class_frequencies():
         np.testing.assert_allclose(probabilities, np.tile(counts / 1000, (3, 1)), atol=1e-3)
 
 
-def test_linear_row_equals_plain_scikit_learn(feature_folders):
+def test_the_linear_baseline_equals_plain_scikit_learn(feature_folders):
     features = load_features(feature_folders[SINGLE_LABEL])
     statistics = {}
     for split in ("train", "test"):
@@ -188,20 +187,20 @@ def test_linear_row_equals_plain_scikit_learn(feature_folders):
 
 
 def plots(folder: Path, split: str):
-    """The stored windows as anyone reads them, without hf_audio."""
+    """The stored windows, read without hf_audio."""
     from datasets import load_dataset
 
     return load_dataset(str(folder), data_files={split: f"data/{split}-*.parquet"}, split=split)["features"]
 
 
 @pytest.mark.parametrize("kind", [SINGLE_LABEL, MULTI_LABEL])
-def test_linear_row_learns_what_is_easy(feature_folders, kind):
+def test_the_linear_baseline_learns_an_easy_task(feature_folders, kind):
     features = load_features(feature_folders[kind])
     result = judge(linear_scores(features, ["validation", "test"]), features.labels)["test"]
     assert result["mean_average_precision"] > 0.9
 
 
-def test_linear_row_is_the_same_for_a_streamed_train_split(feature_folders):
+def test_the_linear_baseline_is_the_same_for_a_streamed_train_split(feature_folders):
     local = linear_scores(load_features(feature_folders[MULTI_LABEL]), ["test"])["test"]
     streamed = linear_scores(load_features(feature_folders[MULTI_LABEL], streaming=True), ["test"])["test"]
     np.testing.assert_allclose(streamed.logits, local.logits, atol=1e-5)
@@ -219,8 +218,8 @@ def test_large_train_splits_are_thinned_evenly(feature_folders, streaming):
         np.testing.assert_array_equal(found, wanted[picks])
 
 
-def test_linear_row_without_a_training_window_of_a_class(feature_folders, monkeypatch):
-    """Thinning may lose a rare class: it then gets its prior, not an error."""
+def test_the_linear_baseline_without_a_training_window_of_a_class(feature_folders, monkeypatch):
+    """Thinning may remove all windows of a rare class, which then gets its prior."""
     monkeypatch.setattr(baselines, "MAX_TRAINING_WINDOWS", 4)
     for folder in feature_folders.values():
         features = load_features(folder)
@@ -228,7 +227,7 @@ def test_linear_row_without_a_training_window_of_a_class(feature_folders, monkey
         assert np.isfinite(scores.logits).all() and scores.logits.shape == (CLIPS["test"], 3)
 
 
-def test_summary_is_a_table_of_all_rows(run):
+def test_the_summary_is_a_table_of_all_rows(run):
     *_, report = run
     lines = str(report).splitlines()
     assert lines[0].startswith("test split: 14 clips of 14 groups")
@@ -243,7 +242,7 @@ def test_summary_is_a_table_of_all_rows(run):
     assert str(of_one_group).startswith("test split: 14 clips of 1 group, windows")
 
 
-def test_a_report_is_shown_as_tables_and_read_again(run):
+def test_a_report_can_be_shown_as_tables_and_read_again(run):
     *_, folder, report = run
     table, classes = report.to_pandas(), report.per_class()
     model = report["results"]["model"]["test"]
@@ -256,7 +255,7 @@ def test_a_report_is_shown_as_tables_and_read_again(run):
     assert clips[clips["split"] == "test"]["is_right"].mean() == pytest.approx(model["accuracy"])
 
 
-def test_features_are_shown_as_tables_and_plots(run):
+def test_features_can_be_shown_as_tables_and_plots(run):
     _, features, *_ = run
     assert repr(features) == "FeatureDataset(tiny: fbank, 3 classes, windows of 0.4 s; clips: train 42, " + (
         "validation 14, test 14)"
@@ -271,7 +270,7 @@ def without(features, split: str):
     return replace(features, splits=splits, manifest={**features.manifest, "splits": facts})
 
 
-def test_without_a_test_split_the_report_says_that_scores_are_too_good(feature_folders, tmp_path):
+def test_without_a_test_split_the_report_calls_scores_optimistic(feature_folders, tmp_path):
     features = without(load_features(feature_folders[MULTI_LABEL]), "test")
     report = evaluate_model(tiny_trainer(features, tmp_path), features, tmp_path)
     assert report["evaluated_split"] == "validation"
@@ -289,13 +288,13 @@ def test_without_a_validation_split_the_threshold_is_one_half(feature_folders, t
         evaluate_model(tiny_trainer(neither, tmp_path, eval_strategy="no"), neither, tmp_path)
 
 
-def test_a_model_that_does_not_beat_the_baselines_is_said_to(feature_folders, tmp_path):
+def test_a_model_that_does_not_beat_the_baselines_is_noted(feature_folders, tmp_path):
     features = load_features(feature_folders[SINGLE_LABEL])
-    report = evaluate_model(tiny_trainer(features, tmp_path), features, tmp_path)  # untrained
+    report = evaluate_model(tiny_trainer(features, tmp_path), features, tmp_path)  # an untrained model
     assert any("no better than the linear baseline" in note for note in report["notes"])
 
 
-def test_numbers_that_json_cannot_hold_become_null():
+def test_numbers_that_json_does_not_have_become_null():
     assert evaluation._finite({"a": [1.5, float("nan")], "b": (float("inf"), "x", None, True)}) == {
         "a": [1.5, None],
         "b": [None, "x", None, True],
@@ -316,12 +315,12 @@ trainer.accelerator.end_training()
 """
 
 
-def test_two_processes_report_what_one_does(feature_folders, tmp_path, forks):
+def test_two_processes_give_the_report_of_one(feature_folders, tmp_path, forks):
     features = load_features(feature_folders[MULTI_LABEL])
     alone = evaluate_model(tiny_trainer(features, tmp_path / "one"), features, tmp_path / "one")
     ranks = forks.ranks(2, TWO_PROCESSES, feature_folders[MULTI_LABEL], tmp_path / "two")
     output = "".join(rank.output for rank in ranks)
-    assert output.count("this model") == 1, "each process printed the summary"
+    assert output.count("this model") == 1, "not exactly one process printed the summary"
     together = json.loads((tmp_path / "two" / "report.json").read_text())
     assert together["training"]["num_processes"] == 2
     for row in ("model", "linear", "prior"):

@@ -1,4 +1,4 @@
-"""scripts/explain.py as people run it: files, folders, what cannot be explained, and the page."""
+"""scripts/explain.py: files, folders, recordings that cannot be explained, and the page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def model(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory) -> Path:
-    """A recording of 3 s, one that is silent, one that is none."""
+    """A recording of 3 s, a silent one, and a broken file."""
     folder = tmp_path_factory.mktemp("recordings")
     write_sound(folder / "a & b" / "long.wav", 3.0)
     soundfile.write(folder / "silent.wav", np.zeros(16_000), 16_000)
@@ -38,7 +38,7 @@ def recordings(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def short(tmp_path_factory) -> Path:
-    """Shorter than a window."""
+    """A recording shorter than a window."""
     return write_sound(tmp_path_factory.mktemp("short") / "short.wav", 0.2)
 
 
@@ -71,10 +71,10 @@ def test_a_folder_with_recordings_that_cannot_be_explained(model, recordings, tm
     assert first["curves"]["occlusion"]["deletion"][0] == pytest.approx(first["score"], abs=1e-5)
     assert [stage["down_to"] for stage in report["random_weights"]] == ["head", "layer 3", "layer 2", "layer 1"]
     for path in (*folder.iterdir(), tmp_path / "out" / "index.html"):
-        assert str(recordings.parent).encode() not in path.read_bytes(), "no path of this machine"
+        assert str(recordings.parent).encode() not in path.read_bytes(), "no path of this machine may be written"
 
 
-def test_what_is_written_of_a_recording(model, recordings, tmp_path, monkeypatch):
+def test_files_written_for_a_recording(model, recordings, tmp_path, monkeypatch):
     flags = ["--model", model, recordings / "a & b" / "long.wav", "--output_dir", tmp_path / "out", "--num_windows", 1]
     flags += ["--methods", "occlusion", "grad_cam", "--skip_checks", "--target", "hum"]
     assert run(monkeypatch, *flags) == 0
@@ -93,7 +93,7 @@ def test_what_is_written_of_a_recording(model, recordings, tmp_path, monkeypatch
     assert Image.open(folder / "explanation.png").size[0] > 500
     page = (folder / "index.html").read_text()
     assert page.count('class="timed"') == 3 and page.count("data:audio/flac;base64,") == 5
-    assert not re.findall(r'(?:src|href)="(?!data:)[^"]*"', page), "a page that holds everything itself"
+    assert not re.findall(r'(?:src|href)="(?!data:)[^"]*"', page), "the page must be self-contained"
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ def test_what_is_written_of_a_recording(model, recordings, tmp_path, monkeypatch
         (["nowhere.wav"], "'nowhere.wav' does not exist"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(flags, sentence, model, short, tmp_path, monkeypatch):
+def test_unsuitable_flags_are_refused(flags, sentence, model, short, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=sentence):
         files = [flags.pop()] if flags[-1] == "nowhere.wav" else [short]
         run(monkeypatch, *files, "--model", model, "--output_dir", tmp_path / "out", *flags)
-    assert not (tmp_path / "out").exists(), "nothing was begun"
+    assert not (tmp_path / "out").exists(), "nothing may be written"
 
 
-def test_names_that_are_no_text(model, short, tmp_path, monkeypatch):
+def test_file_names_that_are_not_utf_8(model, short, tmp_path, monkeypatch):
     name = os.fsdecode(b"\xff.wav")
     shutil.copy(short, tmp_path / name)
     flags = ["--model", model, "--output_dir", tmp_path / "out", "--methods", "gradient", "--skip_checks"]
@@ -133,7 +133,7 @@ def test_names_that_are_no_text(model, short, tmp_path, monkeypatch):
     assert report["recording"] == "\\udcff.wav"
 
 
-def test_a_setting_that_one_recording_is_too_short_for(model, short, tmp_path, monkeypatch, caplog):
+def test_a_recording_too_short_for_a_setting_is_skipped(model, short, tmp_path, monkeypatch, caplog):
     shorter = write_sound(tmp_path / "shorter.wav", 0.06)
     flags = ["--model", model, "--methods", "occlusion", "--skip_checks", "--occlusion_s", "0.1"]
     assert run(monkeypatch, short, shorter, *flags, "--output_dir", tmp_path / "out") == 1
@@ -143,7 +143,7 @@ def test_a_setting_that_one_recording_is_too_short_for(model, short, tmp_path, m
         run(monkeypatch, shorter, short, *flags, "--output_dir", tmp_path / "other")
 
 
-def test_results_never_lie_over_others(model, short, tmp_path, monkeypatch):
+def test_results_never_overwrite_others(model, short, tmp_path, monkeypatch):
     write_sound(tmp_path / "short.wav", 0.3)
     with pytest.raises(InputError, match=r"would both be written to .*short.wav: give their parent folder"):
         run(
@@ -164,8 +164,8 @@ def test_results_never_lie_over_others(model, short, tmp_path, monkeypatch):
     assert (tmp_path / "index.html").read_text() == "of other recordings"
 
 
-def test_a_click_on_a_plot_plays_from_there_and_a_line_follows(model, tmp_path, monkeypatch, request):
-    pytest.importorskip("browser", reason="pages are opened by tests/browser.py")
+def test_a_click_on_a_plot_starts_playing_there(model, tmp_path, monkeypatch, request):
+    pytest.importorskip("browser", reason="tests/browser.py opens pages")
     write_sound(tmp_path / "a.wav", 0.9)
     flags = ["--model", model, tmp_path / "a.wav", "--output_dir", tmp_path / "out", "--num_windows", 1]
     assert run(monkeypatch, *flags, "--methods", "gradient", "--skip_checks") == 0
@@ -176,7 +176,7 @@ def test_a_click_on_a_plot_plays_from_there_and_a_line_follows(model, tmp_path, 
         "new MouseEvent('click', {clientX: box.left + 0.53 * box.width, clientY: box.top + 9})); })()"
     )
     page.until("player.currentTime > 0.2")
-    assert page.value("player.duration") == pytest.approx(0.495, abs=0.01), "the relevant part, as long as the window"
+    assert page.value("player.duration") == pytest.approx(0.495, abs=0.01), "the relevant part of the window"
     assert page.until("timed.querySelector('i').style.visibility") == "visible"
     page.until("parseFloat(timed.querySelector('i').style.left) >= 52")
     assert page.complaints == []

@@ -1,4 +1,4 @@
-"""What is known of a clip travels in its rows and in the index of a feature set, exactly, and both are compared."""
+"""Facts about a clip are stored exactly in its rows and in the index of a feature set, and both are compared."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STORED = {
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory) -> pa.Table:
-    """Six clips; of the last nothing but its class is known."""
+    """Six clips. The last has only a class."""
     root, random, clips = tmp_path_factory.mktemp("sounds"), np.random.default_rng(0), []
     for number, split in enumerate(["train"] * 4 + ["validation", "test"]):
         soundfile.write(root / f"{number}.wav", 0.1 * random.standard_normal(9600), 16_000)
@@ -76,14 +76,14 @@ def test_metadata_are_typed_columns_of_rows_and_index(built, index, tmp_path):
     assert clips["labels"].to_pylist()[3] == list(LABELS.names)
 
 
-def test_a_stream_brings_them_too(hub, built):
+def test_a_stream_has_metadata_too(hub, built):
     stream = load_features(put_on(hub, "alice/facts", built), streaming=True)
     collate = FeatureCollator(stream.extractor, stream.labels, {"pitch": ["62", "63"], "label": ["x"], "mood": ["x"]})
     rows = sorted(stream.splits["train"], key=lambda row: (row["clip_id"], row["start_s"]))
     assert collate(rows[::2])["metadata"].tolist() == [[0, 1, 0], [0, 1, 0], [1, 1, 0], [2, 1, 0]]
 
 
-def test_the_same_fact_is_found_by_its_own_name_whatever_its_column_is_called(built):
+def test_a_fact_is_found_by_its_name_not_by_its_column(built):
     collate = FeatureCollator(load_features(built).extractor, LABELS, {"metadata_pitch": ["z"], "features": ["y"]})
     assert collate(list(load_features(built).splits["train"]))["metadata"].unique().tolist() == [1]
 
@@ -91,7 +91,7 @@ def test_the_same_fact_is_found_by_its_own_name_whatever_its_column_is_called(bu
 @pytest.mark.parametrize(
     "change", [first_row("pitch", 7), first_row("mood", None), first_row("is_take", None), first_row("tempo", 92.25)]
 )
-def test_rows_that_say_something_else_than_the_index(folder, change):
+def test_rows_that_contradict_the_index_are_refused(folder, change):
     edit_rows(folder, change)
     assert "row 0 (clip" in (said := refusal(folder)) and "other facts about its clip than index.parquet" in said
 
@@ -116,7 +116,7 @@ def not_utf8(folder: Path) -> None:
 
 
 def endless(folder: Path) -> None:
-    """A million rows of nothing but names, which take a few bytes each."""
+    """A million rows of only clip ids, a few bytes each."""
     schema = pq.read_schema(folder / "index.parquet")
     columns = [
         pa.array([f"{n:07d}" for n in range(1 << 20)] if name == "clip_id" else [None] * (1 << 20), pa.string())
@@ -127,23 +127,23 @@ def endless(folder: Path) -> None:
 
 INDICES = {
     "compressed": (packed(compression="zstd"), "clip_id with compression ZSTD"),
-    "values stored once": (packed(use_dictionary=["group"]), "group with compression UNCOMPRESSED and"),
+    "dictionary encoding": (packed(use_dictionary=["group"]), "group with compression UNCOMPRESSED and"),
     "labels as text": (with_column("labels", lambda v: ["x"] * len(v), pa.string()), "'labels' is string, expected"),
     "labels that may be empty": (
         with_column("labels", lambda v: v, pa.list_(pa.string()), False),
         "'labels' is list<element: string> not null, expected list<element: string not null> not null",
     ),
     "numbers as text": (with_column("pitch", lambda v: list(map(str, v)), pa.string()), "'pitch' is string, expected"),
-    "a column more": (
+    "an additional column": (
         lambda folder: write_index(folder, pq.read_table(folder / "index.parquet").append_column("x", [[1] * 6])),
         "'x' is int64, expected missing",
     ),
-    "a column less": (
+    "a missing column": (
         lambda folder: write_index(folder, pq.read_table(folder / "index.parquet").drop_columns("tempo")),
         "'tempo' is missing, expected double",
     ),
-    "no UTF-8": (not_utf8, "Invalid UTF8 sequence"),
-    "other types": (endless, "has other columns than its manifest"),
+    "not UTF-8": (not_utf8, "Invalid UTF8 sequence"),
+    "other columns": (endless, "has other columns than its manifest"),
     "long text": (
         lambda folder: edit_index(folder, first_row("mood", "x" * 70_000)),
         "mood has more than 65,536 bytes",
@@ -152,13 +152,13 @@ INDICES = {
 
 
 @pytest.mark.parametrize("what", INDICES)
-def test_an_index_of_a_stranger(folder, what):
+def test_a_damaged_or_hostile_index_is_refused(folder, what):
     change, sentence = INDICES[what]
     change(folder)
     assert sentence in refusal(folder)
 
 
-def test_a_file_of_few_bytes_does_not_become_much_memory(folder, monkeypatch):
+def test_a_small_file_cannot_use_much_memory(folder, monkeypatch):
     monkeypatch.setattr("hf_audio.data.foreign.index.MAX_TABLE_BYTES", 8 * 14 * 5)
     assert "has 6 rows, too many" in refusal(folder)
     monkeypatch.undo()
@@ -169,17 +169,17 @@ def test_a_file_of_few_bytes_does_not_become_much_memory(folder, monkeypatch):
 @pytest.mark.parametrize(
     "value", [None, [], {"a": "object"}, {"a": 1}, {"": "string"}, {"clip_id": "string"}, {"num_frames": "int64"}, ...]
 )
-def test_metadata_of_a_manifest(folder, value):
+def test_invalid_metadata_in_a_manifest_is_refused(folder, value):
     edit_json(folder / "manifest.json", "metadata", value)
     assert "manifest.json is damaged: metadata" in refusal(folder)
 
 
-def test_mixtures_that_are_none(folder):
+def test_missing_columns_of_mixtures_are_refused(folder):
     edit_json(folder / "manifest.json", "has_mixtures", True)
     assert "'part_groups' is missing, expected list<element: string not null>" in refusal(folder)
 
 
-def test_texts_of_any_length_are_refused_before_anything_is_built(index, tmp_path):
+def test_too_long_texts_are_refused_before_building(index, tmp_path):
     long = index.set_column(index.column_names.index("mood"), "mood", [["a", "x" * 70_000, None, "", "a", "b"]])
     with pytest.raises(InputError, match="Clip c1 has 70,000 bytes of 'mood', expected at most 65,536"):
         build(long, tmp_path / "f")
@@ -187,7 +187,7 @@ def test_texts_of_any_length_are_refused_before_anything_is_built(index, tmp_pat
     assert shard_of(build(index, tmp_path / "f")).exists()
 
 
-def test_what_nobody_knows_how_to_store_is_stored_as_text(index, tmp_path):
+def test_unsupported_types_are_stored_as_text(index, tmp_path):
     times = pa.array([1, 2, None, 4, 5, 6], pa.timestamp("s"))
     features = load_features(build(index.append_column("recorded", times), tmp_path / "f"))
     assert features.manifest["metadata"]["recorded"] == "string"
@@ -200,7 +200,7 @@ NAMES = st.lists(st.text("a;|[]\",' =-é", min_size=1, max_size=5), max_size=4, 
 
 
 @given(NAMES)
-def test_names_come_out_of_a_cell_as_they_went_in(names):
+def test_names_survive_a_round_trip_through_a_cell(names):
     assert names_in_cell(names_cell(names)) == tuple(names)
 
 
@@ -215,7 +215,7 @@ def test_corrections_of_classes_with_any_name(tmp_path):
         read_clip_labels(tmp_path / "o.csv")
 
 
-# What rows and index are compared by
+# Comparing rows with the index
 
 VALUES = st.tuples(
     st.text(max_size=3),
@@ -226,7 +226,7 @@ VALUES = st.tuples(
 
 
 @given(st.lists(VALUES, min_size=1, max_size=20))
-def test_clips_are_alike_where_all_that_is_said_of_them_is(rows):
+def test_clips_are_equal_if_all_their_facts_are(rows):
     kinds = (pa.string(), pa.list_(pa.int64()), pa.int64(), pa.bool_())
     columns = [pa.array(values, kind) for values, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
     facts = clip_facts(columns)

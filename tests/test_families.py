@@ -1,4 +1,4 @@
-"""Confusing classes of one family costs less; where families come from, and what is no set of families."""
+"""The family loss: a lower cost of confusions within a family, sources of families, and refused families."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def family_loss(tmp_path):
 
 
 def plain_losses(logits, targets, weights, share):
-    """-log p(family) - share * log p(class | family), in NumPy, for every class of a target."""
+    """-log p(family) - share * log p(class | family) in NumPy, summed over the classes of a target."""
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     family = [[0, 4], [1, 3], [2], [1, 3], [0, 4]]
     found = np.zeros(len(p))
@@ -41,7 +41,7 @@ def plain_losses(logits, targets, weights, share):
 
 @pytest.mark.parametrize("weights", [None, np.array([0.5, 1, 2, 1, 4], dtype=np.float32)], ids=["plain", "weighted"])
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
-def test_it_is_the_papers_loss_of_two_levels(family_loss, share, weights):
+def test_it_equals_the_papers_loss_on_two_levels(family_loss, share, weights):
     random = np.random.default_rng(0)
     logits, targets = random.normal(size=(9, 5)) * 3, random.dirichlet(np.full(5, 0.3), size=9)
     loss = family_loss(share=share, class_weights=weights)
@@ -63,12 +63,12 @@ def test_confusing_within_a_family_costs_less_than_between_two(family_loss):
 
 
 def test_training_confuses_families_less(family_loss):
-    """Of a weak model that has to choose which classes to confuse."""
+    """The model is so weak that it has to confuse some classes."""
     rates, classes, family_of = [], torch.arange(300) % 5, torch.tensor([0, 1, 2, 1, 0])
     for loss in (TaskLoss(LABELS), family_loss(share=0.1)):
         torch.manual_seed(0)
         points = torch.randn(5, 6)[classes] + 0.9 * torch.randn(300, 6)
-        model = torch.nn.Sequential(torch.nn.Linear(6, 2), torch.nn.Linear(2, 5))  # two numbers for five classes
+        model = torch.nn.Sequential(torch.nn.Linear(6, 2), torch.nn.Linear(2, 5))  # a bottleneck of 2 for five classes
         optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
         for _ in range(150):
             optimizer.zero_grad()
@@ -78,7 +78,7 @@ def test_training_confuses_families_less(family_loss):
     assert rates[1] < rates[0]
 
 
-def test_sure_answers_have_finite_losses_and_gradients(family_loss):
+def test_extreme_logits_have_finite_losses_and_gradients(family_loss):
     for size in (200.0, -200.0):
         logits = torch.tensor([[size, -size, 0.0, 0.0, size]], requires_grad=True)
         value = family_loss()(logits, torch.eye(5)[[1]])
@@ -86,7 +86,7 @@ def test_sure_answers_have_finite_losses_and_gradients(family_loss):
         assert value.isfinite().all() and logits.grad.isfinite().all()
 
 
-def test_a_corpus_may_know_families_and_all_that_do_have_each_class_once():
+def test_families_of_corpora_contain_each_class_once():
     assert families_of_corpus("ESC-50")["animals"][:2] == ("dog", "rooster")
     assert families_of_corpus("my own recordings") is None
     known = 0
@@ -100,7 +100,7 @@ def test_a_corpus_may_know_families_and_all_that_do_have_each_class_once():
     assert known >= 2
 
 
-def test_of_a_corpus_in_part_the_families_are_those_of_its_classes():
+def test_families_are_reduced_to_the_classes_of_the_data():
     loss = LossConfig(loss="family", families="corpus")
     found = TaskLoss(LabelSpace(("cat", "dog", "rain"), SINGLE_LABEL), loss, corpus="ESC-50").settings()
     assert found["families"] == {"animals": ("dog", "cat"), "natural soundscapes": ("rain",)}
@@ -126,12 +126,12 @@ def test_of_a_corpus_in_part_the_families_are_those_of_its_classes():
     ],
     ids=range(8),
 )
-def test_what_is_no_set_of_families_is_one_sentence(family_loss, families, sentence):
+def test_invalid_families_are_refused(family_loss, families, sentence):
     with pytest.raises(InputError, match=sentence):
         family_loss(families)
 
 
-def test_settings_of_families_go_together(tmp_path):
+def test_settings_of_families_need_each_other(tmp_path):
     for flags, sentence in (
         ("--loss family", "--loss family needs families of classes: give --families corpus, or a YAML file"),
         ("--families corpus", "--families would do nothing here: it only applies to --loss family"),

@@ -1,4 +1,4 @@
-"""The batched filterbank against transformers' ASTFeatureExtractor, which computes clip by clip."""
+"""The batched filterbank compared with transformers' ASTFeatureExtractor, which computes clip by clip."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOLERANCE = 1e-4
 
 
 def stock_features(waveform: np.ndarray, sample_rate: int = 16_000, num_mel_bins: int = 128) -> np.ndarray:
-    """`[frames, bins]` of the stock extractor, un-normalized, neither padded nor cut."""
+    """`[frames, bins]` of the stock extractor, without normalization, padding or cutting."""
     frames = KaldiFbank(sample_rate, num_mel_bins).num_frames(len(waveform))
     extractor = ASTFeatureExtractor(
         sampling_rate=sample_rate, num_mel_bins=num_mel_bins, max_length=frames, do_normalize=False
@@ -39,7 +39,7 @@ def made_up_waveforms() -> dict[str, np.ndarray]:
     click = np.zeros(24_000)
     click[10_000] = 1.0
     waveforms = {f"noise {level:g}": level * random.standard_normal(24_000) for level in (1e-4, 0.01, 0.3, 3.0)}
-    # next to a loud tone the quiet bins are rounding: equal only if every step rounds as Kaldi's does
+    # quiet bins next to a loud tone are rounding errors, so they are equal only if every step rounds like Kaldi's
     waveforms |= {"tone": 0.9 * tone, "tone on a large offset": tone + 5, "click": click, "silence": np.zeros(24_000)}
     return {name: waveform.astype(np.float32) for name, waveform in waveforms.items()}
 
@@ -71,7 +71,7 @@ def test_equals_the_stock_extractor_at_other_rates_and_bins(sample_rate, num_mel
 
 
 def test_clips_of_any_lengths_share_a_batch(monkeypatch):
-    monkeypatch.setitem(fbank_module.FRAMES_AT_A_TIME, "cpu", 50)  # so that clips are cut across pieces and gathered
+    monkeypatch.setitem(fbank_module.FRAMES_AT_A_TIME, "cpu", 50)  # pieces smaller than clips, which are joined again
     random = torch.Generator().manual_seed(0)
     waveforms = [torch.randn(length, generator=random) for length in (400, 559, 560, 16_000, 400, 50_000)]
     together = KaldiFbank()(waveforms)
@@ -80,7 +80,7 @@ def test_clips_of_any_lengths_share_a_batch(monkeypatch):
         np.testing.assert_allclose(features, stock_features(waveform.numpy()), atol=TOLERANCE, rtol=0)
 
 
-def test_a_tensor_is_a_batch_too():
+def test_a_tensor_can_be_a_batch():
     waveforms = torch.randn(3, 8000, generator=torch.Generator().manual_seed(0))
     features = KaldiFbank()(waveforms)
     assert features.shape == (3, 48, 128)
@@ -95,20 +95,20 @@ def test_a_slice_of_frames_equals_the_features_of_the_cut_waveform():
     assert torch.equal(whole[100:198], cut)
 
 
-def test_too_short_for_a_frame():
+def test_waveforms_too_short_for_a_frame_are_refused():
     assert KaldiFbank().num_frames(399) == 0
     assert KaldiFbank().num_frames(400) == 1
     with pytest.raises(ValueError, match="399 samples has no frame; at least 400"):
         KaldiFbank()([torch.zeros(399)])
 
 
-def test_window_lengths():
+def test_frames_of_window_lengths():
     assert [KaldiFbank().window_frames(seconds) for seconds in (0.025, 1, 3, 5, 10.24)] == [1, 98, 298, 498, 1022]
 
 
-def test_goes_to_worker_processes():
+def test_it_can_be_pickled_for_worker_processes():
     fbank = KaldiFbank(num_mel_bins=64)
-    fbank([torch.randn(8000)])  # fills its tables, which stay behind
+    fbank([torch.randn(8000)])  # creates its tables, which are not pickled
     there = pickle.loads(pickle.dumps(fbank))
     assert there == fbank and there.parameters == fbank.parameters
     waveform = torch.randn(8000)
@@ -116,7 +116,7 @@ def test_goes_to_worker_processes():
     assert len(pickle.dumps(fbank)) < 500
 
 
-def test_the_stock_extractor_made_of_it_computes_the_same():
+def test_its_stock_extractor_computes_the_same():
     waveform = made_up_waveforms()["noise 0.3"]
     fbank = KaldiFbank(num_mel_bins=64)
     stock = fbank.to_feature_extractor(max_length=148, mean=-3.0, std=2.0)
@@ -126,17 +126,17 @@ def test_the_stock_extractor_made_of_it_computes_the_same():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-def test_on_a_gpu():
+def test_a_gpu_computes_the_same():
     waveforms = [torch.from_numpy(waveform) for waveform in made_up_waveforms().values()]
     there = KaldiFbank()([waveform.cuda() for waveform in waveforms])
     for name, here, remote in zip(made_up_waveforms(), KaldiFbank()(waveforms), there, strict=True):
-        # another FFT rounds otherwise, which shows in bins 80 dB below the loudest
+        # another FFT rounds differently, which matters only in bins 80 dB below the loudest
         loud = here > here.max(dim=1, keepdim=True).values - 18
         assert (here - remote.cpu())[loud].abs().max() < TOLERANCE, name
 
 
 @pytest.mark.parametrize(("sample_rate", "num_mel_bins"), [(16_000, 128), (8000, 40), (22_050, 80), (44_100, 128)])
-def test_filters_are_torchaudios_to_the_bit(sample_rate, num_mel_bins):
+def test_filters_equal_torchaudios_bit_by_bit(sample_rate, num_mel_bins):
     size = 1 << (int(0.025 * sample_rate) - 1).bit_length()
     theirs, _ = get_mel_banks(num_mel_bins, size, float(sample_rate), 20.0, 0.0, 100.0, -500.0, 1.0)
     assert torch.equal(fbank_module.kaldi_mel_filters(sample_rate, size, num_mel_bins), theirs)
@@ -144,7 +144,7 @@ def test_filters_are_torchaudios_to_the_bit(sample_rate, num_mel_bins):
 
 @pytest.mark.parametrize("has_torchaudio", [True, False])
 @pytest.mark.parametrize("sample_rate", [8000, 16_000, 22_050, 44_100])
-def test_what_is_published_computes_what_was_trained_on(tmp_path, monkeypatch, sample_rate, has_torchaudio):
+def test_the_published_extractor_computes_the_training_features(tmp_path, monkeypatch, sample_rate, has_torchaudio):
     monkeypatch.setattr(feature_extraction_audio_spectrogram_transformer, "is_speech_available", lambda: has_torchaudio)
     fbank = KaldiFbank(sample_rate, 80)
     waveform = made_up_waveforms()["noise 0.3"]
@@ -161,8 +161,8 @@ def test_what_is_published_computes_what_was_trained_on(tmp_path, monkeypatch, s
         published(waveform, sampling_rate=sample_rate + 1)
 
 
-def test_beside_hf_audio_the_published_extractor_is_found_by_its_name(tmp_path):
-    SpectrogramCNNConfig().save_pretrained(tmp_path)  # whose own kind is another
+def test_with_hf_audio_the_published_extractor_is_found_by_name(tmp_path):
+    SpectrogramCNNConfig().save_pretrained(tmp_path)  # a config for other features
     save_extractor(KaldiFbank(22_050, 40).to_feature_extractor(30, -4.0, 3.0), tmp_path)
     found = AutoFeatureExtractor.from_pretrained(tmp_path)
     assert type(found) is FbankFeatureExtractor and (found.sampling_rate, found.max_length) == (22_050, 30)
@@ -174,7 +174,7 @@ def test_the_published_extractor_cuts_pads_and_takes_several_waveforms():
     values = extractor([long, short], sampling_rate=22_050, return_tensors="pt")["input_values"]
     assert values.shape == (2, 30, 40) and values.dtype == torch.float32
     assert (values[1, KaldiFbank(22_050).num_frames(3000) :] == 0).all() and (values[0] != 0).all()
-    with pytest.raises(ValueError, match="A waveform of 550 samples has no frame; at least 551 are needed"):
+    with pytest.raises(ValueError, match="550 samples has no frame; at least 551"):
         extractor(long[:550], sampling_rate=22_050)
     assert (
         kind_of_extractor(extractor).name == "fbank"

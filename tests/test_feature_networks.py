@@ -23,7 +23,7 @@ def network(kind: str, **settings):
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_one_vector_is_one_step(kind):
+def test_a_single_vector_is_one_step(kind):
     model, features = network(kind), torch.randn(4, 20)
     torch.testing.assert_close(model.embed(features), model.embed(features[:, None]))
     with pytest.raises(ValueError, match=r"Expected features \[batch, steps, 20\] .* found \[4, 5, 19\]"):
@@ -31,7 +31,7 @@ def test_one_vector_is_one_step(kind):
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_defaults_are_those_that_won_the_second_seed_s_search(kind):
+def test_defaults_are_the_result_of_the_second_seeds_search(kind):
     config = NETWORKS[kind][1]()
     assert (config.num_features, config.hidden_size, config.num_layers, config.dropout) == (174, 256, 2, 0.3)
     model = NETWORKS[kind][0](config)
@@ -47,7 +47,7 @@ def test_the_mlp_sees_the_mean_over_steps():
     assert weights == [(8, 20), (8, 8), (8, 8)]
 
 
-def test_the_cnn_reads_each_step_alone_and_knows_places():
+def test_the_cnn_reads_each_step_alone_and_depends_on_feature_order():
     model, features = network("cnn"), torch.randn(4, 7, 20)
     each = torch.stack([model.embed(features[:, step]) for step in range(7)])
     torch.testing.assert_close(model.embed(features), each.mean(dim=0))
@@ -58,13 +58,13 @@ def test_the_cnn_reads_each_step_alone_and_knows_places():
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_the_rnn_reads_steps_in_their_order(cell, bidirectional):
+def test_the_rnn_depends_on_the_order_of_steps(cell, bidirectional):
     model = network("rnn", cell=cell, bidirectional=bidirectional)
     features = torch.randn(4, 7, 20, requires_grad=True)
     embedding = model.embed(features)
     assert embedding.shape == (4, 16 if bidirectional else 8)
     assert not torch.allclose(embedding, model.embed(features.flip(1)))
     embedding.sum().backward()
-    assert (features.grad.abs().sum(dim=2) > 0).all(), "every step has a say"
+    assert (features.grad.abs().sum(dim=2) > 0).all(), "every step must have an effect"
     with pytest.raises(ValueError, match="Unknown cell 'elman'"):
         network("rnn", cell="elman")

@@ -1,4 +1,4 @@
-"""Builds that are shared out, interrupted or refused by the disk: the same bytes in the end, and nothing done twice."""
+"""Parallel, interrupted and failed builds give the same bytes in the end, and repeat no work."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from filelock import FileLock
+from test_feature_building import files, stamps
 from tone_corpus import CountingFbank, DyingFbank, build
 
 from hf_audio.data.building import build as feature_building
@@ -23,13 +24,9 @@ REPO_ROOT = Path(__file__).resolve().parents[1]
 
 
 def run_apart(forks, target: str, *arguments: Path | int | bool) -> int:
-    """The exit status of a process that calls a function of tone_corpus."""
+    """Calls a function of tone_corpus in a fork, and returns the exit status."""
     called = f"tone_corpus.{target}({', '.join(map(repr, arguments))})"
     return forks.run(f"import tone_corpus; from pathlib import PosixPath; {called}").returncode
-
-
-def files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def assert_same(folder: Path, other: Path) -> None:
@@ -41,17 +38,13 @@ def assert_same(folder: Path, other: Path) -> None:
     assert not different and not errors
 
 
-def stamps(folder: Path) -> dict[str, int]:
-    return {name: (folder / name).stat().st_mtime_ns for name in files(folder)}
-
-
 def built_shards(folder: Path) -> dict[str, int]:
-    """Shards of an unfinished build that are done, with the times they were written at."""
+    """Finished shards of an unfinished build, with their modification times."""
     notes = {path.stem for path in folder.glob(".build/*-of-*.json")}
     return {name: stamp for name, stamp in stamps(folder).items() if Path(name).stem in notes and "data/" in name}
 
 
-def test_worker_processes_and_ranks_change_nothing(tones, tone_features, tmp_path):
+def test_worker_processes_and_ranks_give_the_same_bytes(tones, tone_features, tmp_path):
     assert_same(build(tones, tmp_path / "two workers", num_workers=2), tone_features)
     barrier, folder = threading.Barrier(3, timeout=60), tmp_path / "three ranks"
     ranks = [
@@ -69,20 +62,20 @@ def test_worker_processes_and_ranks_change_nothing(tones, tone_features, tmp_pat
     assert_same(folder, tone_features)
 
 
-def test_workers_are_started_where_there_is_enough_to_do(tones, tone_features, tmp_path, monkeypatch):
-    """104 s of sound: nothing to share for log-mel features, much for features that take as long as the sound."""
+def test_workers_are_started_only_if_there_is_enough_work(tones, tone_features, tmp_path, monkeypatch):
+    """104 s of sound is too little for workers with log-mel features, but not with features as slow as real time."""
     monkeypatch.setattr(feature_building, "num_cores", lambda: 2)
     monkeypatch.setattr(CountingFbank, "batches_here", 0)
     assert_same(build(tones, tmp_path / "slow", CountingFbank(), num_workers=None), tone_features)
-    assert CountingFbank.batches_here == 0, "all of it was done by workers"
+    assert CountingFbank.batches_here == 0, "workers must do all of the work"
     monkeypatch.setattr(CountingFbank, "times_real_time", 1000.0)
     assert_same(build(tones, tmp_path / "fast", CountingFbank(), num_workers=None), tone_features)
     assert CountingFbank.batches_here >= 10
 
 
 @pytest.mark.parametrize("renames", [1, 2, 11, 21, 22, 25])
-def test_killed_at_any_rename_it_goes_on_to_the_same_result(tones, tone_features, tmp_path, forks, renames):
-    """Renames: 1 plan, 2 to 21 shards and their notes in turn, 22 to 24 the files beside them, 25 the manifest."""
+def test_a_build_killed_at_any_rename_is_resumed_to_the_same_result(tones, tone_features, tmp_path, forks, renames):
+    """Rename 1 is the plan, 2 to 21 are shards and their notes in turn, 22 to 24 other files, and 25 the manifest."""
     for before in (True, False):
         folder = tmp_path / f"features_{before}"
         assert run_apart(forks, "build_and_die", tones, folder, renames, before) == -signal.SIGKILL
@@ -95,7 +88,7 @@ def test_killed_at_any_rename_it_goes_on_to_the_same_result(tones, tone_features
         assert {name: stamps(folder)[name] for name in kept} == kept
 
 
-def test_killed_from_outside_it_leaves_no_workers_and_goes_on(tones, tone_features, tmp_path, forks):
+def test_a_killed_build_leaves_no_workers_and_is_resumed(tones, tone_features, tmp_path, forks):
     folder = tmp_path / "features"
     code = (
         "import sys; from pathlib import Path; from tone_corpus import SlowFbank, build; "
@@ -117,7 +110,7 @@ def test_killed_from_outside_it_leaves_no_workers_and_goes_on(tones, tone_featur
     assert {name: stamps(folder)[name] for name in kept} == kept
 
 
-def test_two_builds_do_not_meet_in_a_folder(tones, tone_features, tmp_path):
+def test_two_builds_cannot_use_one_folder_at_once(tones, tone_features, tmp_path):
     folder = tmp_path / "features"
     (folder / ".build").mkdir(parents=True)
     with FileLock(folder / ".build/lock"), pytest.raises(InputError, match="Another process is building features in"):
@@ -129,23 +122,23 @@ def test_a_finished_dataset_is_returned_at_once(tones, tmp_path, capfd, monkeypa
     folder = build(tones, tmp_path / "features")
     assert "features" in capfd.readouterr().err  # the progress bar
     before = stamps(folder)
-    monkeypatch.setattr(feature_building, "ShardBuilder", None)  # nothing is to be built
+    monkeypatch.setattr(feature_building, "ShardBuilder", None)  # building would fail
     assert build(tones, folder) == folder
     assert stamps(folder) == before
     assert capfd.readouterr().err == ""
 
 
-def test_a_worker_that_dies_is_explained(tones, tmp_path):
-    with pytest.raises(InputError, match="worker process died, probably for lack of memory; try fewer than 2 workers"):
+def test_a_dying_worker_is_reported(tones, tmp_path):
+    with pytest.raises(InputError, match=r"worker process died, .*fewer than 2 workers"):
         build(tones, tmp_path / "features", DyingFbank(), num_workers=2)
 
 
-def test_strict_does_not_accept_what_an_earlier_build_left_out(tones, tmp_path, forks):
+def test_strict_refuses_files_that_an_earlier_build_left_out(tones, tmp_path, forks):
     folder = tmp_path / "features"
     target = tones / "low_001.wav"
     sound, times_ns = target.read_bytes(), (target.stat().st_atime_ns, target.stat().st_mtime_ns)
     try:
-        target.write_bytes(b"\0" * len(sound))  # the size is the same, so the plan is
+        target.write_bytes(b"\0" * len(sound))  # same size, so the plan is the same
         assert run_apart(forks, "build_and_die", tones, folder, 21, False) == -signal.SIGKILL
         with pytest.raises(InputError, match=r"low_001\.wav is unreadable"):
             build(tones, folder, strict=True)
@@ -154,12 +147,12 @@ def test_strict_does_not_accept_what_an_earlier_build_left_out(tones, tmp_path, 
         os.utime(target, ns=times_ns)
 
 
-# The disk
+# Errors of the disk
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_a_file_that_the_disk_refuses(tones, tone_features, tmp_path, forks, num_workers):
-    """Training shards fit under the limit, the test split's does not: the kernel answers EFBIG."""
+def test_a_failed_write_is_reported_and_the_build_can_be_resumed(tones, tone_features, tmp_path, forks, num_workers):
+    """The limit on file sizes lies between training shards and the test split's shard, whose write fails with EFBIG."""
     sizes = {path.name: path.stat().st_size for path in tone_features.glob("data/*")}
     largest = max(size for name, size in sizes.items() if name.startswith("train")) + 1000
     assert largest < sizes["test-00000-of-00001.parquet"]
@@ -174,8 +167,8 @@ def test_a_file_that_the_disk_refuses(tones, tone_features, tmp_path, forks, num
     assert {name: stamps(folder)[name] for name in kept} == kept
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="gives up root's capabilities by a Linux system call")
-def test_a_folder_without_write_permission(tones, tmp_path, forks):
+@pytest.mark.skipif(sys.platform != "linux", reason="drops root's capabilities with a Linux system call")
+def test_a_folder_without_write_permission_is_refused(tones, tmp_path, forks):
     parent, answer = tmp_path / "not mine", tmp_path / "answer"
     parent.mkdir(mode=0o555)
     assert run_apart(forks, "build_without_privileges", tones, parent / "f", answer) == 0
@@ -183,7 +176,7 @@ def test_a_folder_without_write_permission(tones, tmp_path, forks):
     assert list(parent.iterdir()) == []
 
 
-def test_a_folder_that_is_a_file(tones, tmp_path):
+def test_a_file_in_place_of_the_folder_is_refused(tones, tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(InputError, match=r"Cannot write features to .*taken"):
         build(tones, tmp_path / "taken")
@@ -192,6 +185,6 @@ def test_a_folder_that_is_a_file(tones, tmp_path):
 # Ranks
 
 
-def test_ranks_wait_for_one_that_works_longer_than_their_group_waits(tones, tone_features, tmp_path, forks):
+def test_ranks_wait_for_each_other_beyond_the_timeout_of_their_group(tones, tone_features, tmp_path, forks):
     forks.ranks(2, REPO_ROOT / "tests" / "rank_run.py", tones, tmp_path / "features")
     assert_same(tmp_path / "features", tone_features)

@@ -1,4 +1,4 @@
-"""Windows as gray images: exact to half a step, readable by anyone, the right way up."""
+"""Windows as grayscale images: exact to half a quantization step, readable without hf_audio, low frequencies below."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def log_mel(pitch_hz: float = 440.0) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", [(298, 128), (1, 128), (2, 64), (1000, 40)])
 @pytest.mark.parametrize("spread", [1e-6, 1.0, 20.0])
-def test_error_is_at_most_half_a_step(shape, spread):
+def test_the_error_is_at_most_half_a_quantization_step(shape, spread):
     frames = (-5 + spread * np.random.default_rng(0).uniform(-1, 1, shape)).astype(np.float32)
     png, offset, scale = encode_features(frames)
     back = decode_features(png, offset, scale)
@@ -38,13 +38,13 @@ def test_error_is_at_most_half_a_step(shape, spread):
     assert np.abs(back - frames).max() <= 0.5 * scale + 2e-6
 
 
-def test_log_mel_is_off_by_less_than_a_fifth_of_a_decibel():
+def test_the_error_of_log_mel_is_below_a_fifth_of_a_decibel():
     frames = log_mel()
     error = decode_features(*encode_features(frames)) - frames
     assert 10 / np.log(10) * np.abs(error).max() < 0.2
 
 
-def test_a_constant_window():
+def test_a_constant_window_is_exact():
     png, offset, scale = encode_features(np.full((10, 8), -3.25, dtype=np.float32))
     assert (offset, scale) == (-3.25, 0.0)
     assert (decode_features(png, offset, scale) == -3.25).all()
@@ -54,13 +54,13 @@ def test_pillow_and_datasets_read_the_same_image():
     frames = log_mel()
     png, offset, scale = encode_features(frames)
     image = Image.open(io.BytesIO(png))
-    image.verify()  # checksums
+    image.verify()  # checks the checksums
     assert image.format == "PNG" and image.mode == "L" and image.size == (298, 128)
     decoded = datasets.Image().decode_example({"bytes": png, "path": None})
     assert np.array_equal(decode_features(decoded, offset, scale), decode_features(png, offset, scale))
 
 
-def test_the_three_lines_for_readers_without_hf_audio():
+def test_three_lines_decode_a_window_without_hf_audio():
     frames = log_mel()
     png, offset, scale = encode_features(frames)
     row = {"features": Image.open(io.BytesIO(png)), "offset": offset, "scale": scale}
@@ -71,11 +71,11 @@ def test_the_three_lines_for_readers_without_hf_audio():
 def test_low_frequencies_are_at_the_bottom_and_time_runs_to_the_right():
     png, _, _ = encode_features(log_mel(pitch_hz=100.0))
     pixels = np.asarray(Image.open(io.BytesIO(png)), dtype=float)
-    assert pixels.mean(axis=1).argmax() > 110  # rows count from the top
+    assert pixels.mean(axis=1).argmax() > 110  # rows are counted from the top
     assert pixels[:, :30].mean() > pixels[:, -30:].mean()  # the tone decays
 
 
-def test_a_window_of_music_takes_a_fraction_of_its_pixels(shared_data):
+def test_a_window_of_music_is_compressed(shared_data):
     from hf_audio.data.recordings.audio import read_audio
 
     path = sorted((shared_data / "philharmonia_mini").rglob("violin*phrase*.mp3"))[0]
@@ -84,7 +84,7 @@ def test_a_window_of_music_takes_a_fraction_of_its_pixels(shared_data):
     assert len(encode_features(frames)[0]) < 0.8 * frames.size
 
 
-def test_schema_carries_class_names():
+def test_the_schema_contains_class_names():
     schema = feature_schema(ClipColumns(NAMES), KaldiFbank().parameters)
     assert schema["labels"].feature.names == ["cello", "flute"]
     assert isinstance(schema["features"], datasets.Image)

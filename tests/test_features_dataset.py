@@ -1,4 +1,4 @@
-"""Reading features: the same rows from a folder, the cache or a stream, and what is said where it cannot be."""
+"""Reading features: the same rows from a folder, the cache and a stream, access, damaged datasets, and batches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 @pytest.fixture
 def copy(tone_features, tmp_path) -> Path:
-    """A dataset that a test may spoil."""
+    """A copy of a dataset that a test may damage."""
     return Path(shutil.copytree(tone_features, tmp_path / "copy"))
 
 
@@ -45,10 +45,10 @@ def assert_same_rows(rows, others) -> None:
     assert rows == others
 
 
-# The same call for every source
+# Sources
 
 
-def test_a_folder(tone_features):
+def test_features_are_loaded_from_a_folder(tone_features):
     features = load_features(tone_features)
     assert {split: len(rows) for split, rows in features.splits.items()} == {
         "train": 616,
@@ -58,10 +58,10 @@ def test_a_folder(tone_features):
     assert features.labels == tone_corpus.LABELS
     assert [features.num_windows(split) for split in ("train", "test")] == [616, 176]
     assert features.extractor.max_length == 28 and features.extractor.mean == pytest.approx(-8, abs=4)
-    assert set(features.splits["test"][0]["features"]) == {"bytes", "path"}  # not decoded by datasets
+    assert set(features.splits["test"][0]["features"]) == {"bytes", "path"}  # `datasets` does not decode images
 
 
-def test_a_folder_given_as_a_name(tone_features, monkeypatch):
+def test_a_relative_folder_name_is_not_taken_for_a_repository(tone_features, monkeypatch):
     monkeypatch.chdir(tone_features.parent)
     assert len(load_features(tone_features.name).splits["test"]) == 176
 
@@ -88,14 +88,14 @@ def test_streaming_does_not_download_the_train_split(hub, tone_features):
     features = load_features(repo, streaming=True)
     assert hub.log.matching(path="/data/test-") and hub.log.matching(path="/data/validation-")
     shards = {request.path.rsplit("/")[-1] for request in hub.log.matching("GET", "/data/train-")}
-    assert len(shards) <= 1  # its schema
+    assert len(shards) <= 1  # for the schema
     rows = iter(features.splits["train"])
     next(rows)
     shards = {request.path.rsplit("/")[-1] for request in hub.log.matching("GET", "/data/train-")}
-    assert len(shards) <= 2  # of eight, only as far as is read
+    assert len(shards) <= 2  # of eight: only as far as it was read
 
 
-def test_a_stream_is_read_by_a_data_loader_with_workers(hub, tone_features):
+def test_data_loader_workers_read_each_row_of_a_stream_once(hub, tone_features):
     repo = put_on(hub, "alice/loader", tone_features)
     features = load_features(repo, streaming=True)
     collate = FeatureCollator(features.extractor, features.labels)
@@ -105,7 +105,7 @@ def test_a_stream_is_read_by_a_data_loader_with_workers(hub, tone_features):
     assert sorted(keys.tolist()) == sorted(wanted)
 
 
-def test_everything_comes_from_the_commit_that_was_asked_for(hub, tone_features):
+def test_everything_comes_from_the_requested_commit(hub, tone_features):
     repo = put_on(hub, "alice/revisions", tone_features)
     first = hub.repo("datasets", repo).commit({"note.txt": b"one"}).oid
     changed = json.loads((tone_features / "manifest.json").read_text()) | {"hop_s": 0.7}
@@ -132,7 +132,7 @@ def test_a_cached_dataset_is_read_in_offline_mode(hub, tone_features):
     assert not hub.log.requests
 
 
-def test_a_broken_connection_is_tried_again(hub, tone_features, monkeypatch):
+def test_a_broken_connection_is_retried(hub, tone_features, monkeypatch):
     repo = put_on(hub, "alice/broken", tone_features)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
     hub.faults.add("GET", "train-00002", "reset", after_bytes=100, times=2)
@@ -150,7 +150,7 @@ def test_a_broken_connection_is_tried_again(hub, tone_features, monkeypatch):
 def test_a_private_dataset_needs_a_token_that_may_read_it(hub, tone_features, monkeypatch):
     repo = put_on(hub, "alice/private", tone_features, private=True)
     for token in (False, hub.token("bob")):
-        with pytest.raises(InputError, match="is no dataset alice/private on the Hub that this token may read"):
+        with pytest.raises(InputError, match="no dataset alice/private on the Hub that this token may read"):
             load_features(repo, token=token)
     with pytest.raises(InputError, match="does not accept the token given for alice/private: check HF_TOKEN"):
         load_features(repo, token="hf_wrong")
@@ -158,31 +158,31 @@ def test_a_private_dataset_needs_a_token_that_may_read_it(hub, tone_features, mo
     assert len(load_features(repo, token=hub.token("alice")).splits["test"]) == 176
     streamed = load_features(repo, token=hub.token("alice"), streaming=True).splits["train"]
     assert len(list(streamed)) == 616
-    with pytest.raises(InputError, match="that this token may read"):  # although it is in the cache by now
+    with pytest.raises(InputError, match="that this token may read"):  # although it is cached
         load_features(repo)
 
 
-def test_an_unknown_dataset(hub):
+def test_an_unknown_dataset_is_refused(hub):
     with pytest.raises(InputError, match=r"no dataset alice/nothing on the Hub .*: check the name"):
         load_features("alice/nothing")
 
 
-def test_a_dataset_of_something_else(hub):
+def test_a_dataset_without_features_is_refused(hub):
     hub.create("datasets", "alice/texts", {"train.txt": b"words"})
     with pytest.raises(InputError, match=r"alice/texts on the Hub has no finished features \(no manifest.json\)"):
         load_features("alice/texts")
 
 
 @pytest.mark.parametrize("source", ["no such folder", "a/b/c", "./user/name", Path("user/name"), "naïve/name"])
-def test_neither_folder_nor_repository(source):
+def test_a_name_that_is_neither_folder_nor_repository_is_refused(source):
     with pytest.raises(InputError, match="is neither a local folder nor a Hub repository of the form user/name"):
         load_features(source)
 
 
-# What is wrong with a dataset
+# Damaged datasets
 
 
-def test_an_unfinished_build(copy):
+def test_an_unfinished_build_is_refused(copy):
     (copy / "manifest.json").unlink()
     with pytest.raises(InputError, match=r"The build in .*copy is not finished; run the same command again"):
         load_features(copy)
@@ -191,13 +191,13 @@ def test_an_unfinished_build(copy):
         load_features(copy)
 
 
-def test_a_group_in_two_splits(copy):
+def test_a_group_in_two_splits_is_refused(copy):
     edit_index(copy, lambda rows: [row.update(group="g6") for row in rows if row["clip_id"] == "low_007.wav"])
     with pytest.raises(InputError, match=r"copy cannot be trained on. Group 'g6' is in two splits"):
         load_features(copy)
 
 
-def test_a_missing_shard(copy):
+def test_missing_and_damaged_shards_are_refused(copy):
     (copy / "data/train-00003-of-00008.parquet").unlink()
     with pytest.raises(InputError, match=r"copy is incomplete: data/train-00003-of-00008.parquet is missing"):
         load_features(copy)
@@ -206,7 +206,7 @@ def test_a_missing_shard(copy):
         load_features(copy)
 
 
-def test_a_format_of_another_time(copy):
+def test_another_feature_format_is_refused(copy):
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"format_version": 99}))
     with pytest.raises(InputError, match="has feature format 99; this hf_audio reads 4"):
@@ -216,7 +216,7 @@ def test_a_format_of_another_time(copy):
 # Batches
 
 
-def test_a_batch_is_what_the_stock_extractor_gives(tones, tone_features):
+def test_a_batch_equals_the_stock_extractors_output(tones, tone_features):
     features = load_features(tone_features)
     rows = [features.splits["test"][number] for number in (0, 50, 100)]
     batch = FeatureCollator(features.extractor, features.labels)(rows)
@@ -231,7 +231,7 @@ def test_a_batch_is_what_the_stock_extractor_gives(tones, tone_features):
     assert batch["clip_keys"].tolist() == [clip_key(row["clip_id"]) for row in rows]
 
 
-def test_short_windows_are_padded_as_the_stock_extractor_pads(tones, tone_features):
+def test_short_windows_are_padded_like_the_stock_extractor_pads(tones, tone_features):
     features = load_features(tone_features)
     row = features.splits["test"][0]
     extractor = KaldiFbank().to_feature_extractor(40, features.extractor.mean, features.extractor.std)
@@ -256,7 +256,7 @@ def test_rows_with_decoded_images_and_several_labels(tone_features):
     assert several["labels"].tolist()[1:] == [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
 
 
-def test_facts_about_a_dataset(tone_features):
+def test_facts_and_metadata_of_a_dataset(tone_features):
     features = load_features(tone_features)
     assert (features.kind.name, features.window_s, features.window_frames) == ("fbank", 0.3, 28)
     clips = features.clips()
@@ -267,13 +267,13 @@ def test_facts_about_a_dataset(tone_features):
     assert batch["metadata"].tolist() == [[1], [0]]
 
 
-def test_clip_keys_are_the_same_everywhere():
+def test_clip_keys_are_stable_and_unique():
     assert clip_key("cello/001.wav") == 6189493646588795641
     assert len({clip_key(f"clip {number}") for number in range(10_000)}) == 10_000
     assert torch.tensor([clip_key("a"), clip_key("é")]).dtype == torch.int64
 
 
-def test_extractors_are_compared_by_what_cannot_be_adapted():
+def test_extractors_are_compared_by_parameters_that_cannot_be_adapted():
     stored = KaldiFbank().to_feature_extractor(298, -5.0, 4.0)
     check_same_extractor(stored, ASTFeatureExtractor())
     with pytest.raises(InputError, match="num_mel_bins is 128, expected 64"):

@@ -1,4 +1,4 @@
-"""Features that are computed of stored sound: the same values, statistics and scores as of stored features."""
+"""Features computed from stored sound: the same values, statistics and scores as with stored features."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def waveforms_of(features, rows) -> list[np.ndarray]:
     return [KINDS["waveform"].decode(row) for row in rows]
 
 
-# What is computed
+# Values
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
-def test_batches_are_what_the_published_extractor_makes_of_the_sound(sound, source):
-    """Short windows among them, whether it is computed in a worker or on the device, in whatever precision."""
+def test_batches_equal_the_published_extractors_output(sound, source):
+    """Also for short windows, computed in a worker or on the device, and under autocast."""
     features = computed_features(sound, source)
     rows = list(features.splits["train"])[:8]
     assert {row["num_frames"] for row in rows} == {SHORT, features.longest_row}
@@ -92,7 +92,7 @@ def test_batches_are_what_the_published_extractor_makes_of_the_sound(sound, sour
     assert len(decoded) == features.window_frames and copy.deepcopy(features.kind).name == features.kind.name
 
 
-def test_what_lies_behind_a_window_is_not_heard(computed):
+def test_samples_after_the_end_of_a_window_have_no_effect(computed):
     of_sound, count = computed.of_sound, torch.tensor([SHORT, SHORT])
     waveforms = torch.zeros(2, 6400)
     waveforms[:, :SHORT] = torch.sin(torch.arange(SHORT) / 9)
@@ -103,11 +103,11 @@ def test_what_lies_behind_a_window_is_not_heard(computed):
 
 
 @pytest.mark.parametrize("source", [SOURCES["fbank"], SOURCES["mel and mfcc by clip"], SOURCES["all channels of mono"]])
-def test_nothing_of_it_lies_on_another_device_than_the_sound(source):
-    """A device that computes nothing refuses what is mixed with tensors of the CPU, as a GPU does."""
+def test_features_are_computed_on_the_device_of_the_sound(source):
+    """The meta device refuses to mix its tensors with those of the CPU, like a GPU, but computes nothing."""
     kind, sound = KINDS[source.parameters["kind"]], torch.zeros(2, 6400, device="meta")
     extractor = source.to_feature_extractor(source.window_frames(0.4), 0.0, 1.0)
-    if {*PARTS} <= {*getattr(extractor, "channels", ())}:  # of each window by itself, whose length the CPU has to know
+    if {*PARTS} <= {*getattr(extractor, "channels", ())}:  # computed per window, whose length the CPU needs
         assert extractor.decibels_of(sound).device.type == "meta"
         return
     values, num_frames = kind.inputs_of_waveforms(sound, torch.zeros(2, dtype=torch.int64, device="meta"), extractor)
@@ -117,23 +117,23 @@ def test_nothing_of_it_lies_on_another_device_than_the_sound(source):
 # Statistics
 
 
-def test_mean_and_deviation_are_those_of_stored_features(computed, stored):
+def test_mean_and_standard_deviation_equal_those_of_stored_features(computed, stored):
     assert computed.extractor.mean == pytest.approx(stored.extractor.mean, abs=1e-3)
     assert computed.extractor.std == pytest.approx(stored.extractor.std, abs=1e-3)
     assert computed.window_frames == stored.window_frames and computed.clip_columns == stored.clip_columns
     assert computed.manifest["statistics"]["num_windows"] == 38
 
 
-def test_they_are_measured_once_and_kept_with_the_set(folder, sound, computed, monkeypatch):
+def test_statistics_are_measured_once_and_stored_with_the_dataset(folder, sound, computed, monkeypatch):
     monkeypatch.setattr(feature_statistics, "_measured", None)
     again = computed_features(load_features(folder), SOURCES["fbank"])
     assert again.manifest == computed.manifest and again.extractor.to_dict() == computed.extractor.to_dict()
     none = computed_features(sound, SOURCES["fbank, none"])
-    assert none.manifest["statistics"]["num_windows"] == 0, "nothing is normalized by any"
+    assert none.manifest["statistics"]["num_windows"] == 0, "without normalization no statistics are needed"
 
 
 @pytest.mark.parametrize("spoilt", [{"mean": 0.0, "std": 0}, {"mean": [1], "std": 2}, [1], None])
-def test_statistics_that_cannot_be_are_measured_again(folder, tmp_path, computed, spoilt):
+def test_invalid_stored_statistics_are_measured_again(folder, tmp_path, computed, spoilt):
     copied = in_shards(folder, tmp_path / "copy", (38,))
     (copied / feature_statistics.FILE).unlink(missing_ok=True)
     first = computed_features(load_features(copied), SOURCES["fbank"])
@@ -146,8 +146,8 @@ def test_statistics_that_cannot_be_are_measured_again(folder, tmp_path, computed
     assert again.manifest == first.manifest and json.loads(path.read_text()) == kept
 
 
-def test_of_many_windows_an_even_share_of_each_shard_is_measured(folder, hub, token, tmp_path, monkeypatch):
-    """The same ones of a stream as of a folder."""
+def test_large_datasets_are_measured_by_an_equal_share_of_each_shard(folder, hub, token, tmp_path, monkeypatch):
+    """The same windows are chosen from a stream and from a folder."""
     assert chosen_windows((30, 10), 50) == [30, 10] and chosen_windows((30, 10), 20) == [15, 5]
     assert chosen_windows((30, 1), 4) == [4, 1]
     monkeypatch.setattr(feature_statistics, "MAX_WINDOWS", 12)
@@ -166,12 +166,12 @@ def test_of_many_windows_an_even_share_of_each_shard_is_measured(folder, hub, to
     assert local.extractor.std == pytest.approx([frames.std()], abs=1e-3)
 
 
-# Read, trained and scored like stored features
+# Uses
 
 
 def test_baselines_and_figures_read_features(computed, stored):
     for one, other in zip(window_statistics(computed, "test"), window_statistics(stored, "test"), strict=True):
-        np.testing.assert_allclose(one, other, atol=0.1)  # stored pixels have steps
+        np.testing.assert_allclose(one, other, atol=0.1)  # stored pixels are quantized
     assert clip_durations(computed)["test"] == pytest.approx(clip_durations(stored)["test"], abs=0.02)
 
 
@@ -191,7 +191,7 @@ def test_a_predictor_computes_what_its_model_reads(sound, computed, stored):
         Predictor(model, other_rate).scores(sound, "test")
 
 
-def test_training_and_evaluation_take_one_way(computed, tmp_path):
+def test_training_and_evaluation_compute_the_same_features(computed, tmp_path):
     trainer = trainer_of(computed, tmp_path, arguments={"max_steps": 6, "dataloader_num_workers": 1})
     trainer.train_resumable()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -203,7 +203,7 @@ def test_training_and_evaluation_take_one_way(computed, tmp_path):
     assert settings["features"] != trainer_of(again, tmp_path / "other").settings["features"]
 
 
-def test_networks_of_several_channels_read_them(sound):
+def test_networks_read_several_computed_channels(sound):
     features = computed_features(sound, SOURCES["all channels of mono"])
     collate = FeatureCollator(features.extractor, features.labels, of_sound=features.of_sound)
     batch = collate([features.splits["train"][0]])
@@ -212,7 +212,7 @@ def test_networks_of_several_channels_read_them(sound):
     assert model(batch["input_values"], num_frames=batch["num_frames"]).logits.shape == (1, 3)
 
 
-# What cannot be
+# Refusals
 
 
 @pytest.mark.parametrize(
@@ -231,25 +231,25 @@ def test_networks_of_several_channels_read_them(sound):
         ),
     ],
 )
-def test_refusals_of_features(sound, source, sentence):
+def test_unsuitable_features_are_refused(sound, source, sentence):
     with pytest.raises(InputError, match=sentence):
         computed_features(sound, source)
 
 
-def test_a_config_that_says_otherwise_is_refused():
+def test_an_unknown_cut_as_in_a_config_is_refused():
     assert usage_in({"cut_as": "waveform", "window_s": 1.0}, "a model").cut_as == "waveform"
     with pytest.raises(InputError, match="a model has cut_as 'classical' in its config"):
         usage_in({"cut_as": "classical"}, "a model")
 
 
-def test_refusals_of_stored_sets(stored, sound):
+def test_unsuitable_stored_datasets_are_refused(stored, sound):
     with pytest.raises(
         InputError, match="contains fbank features, which are already computed: leave out --features_on"
     ):
         computed_features(stored, SOURCES["fbank"])
     without = copy.copy(sound)
     without.splits = {"test": sound.splits["test"]}
-    with pytest.raises(InputError, match="has no train split to compute the mean and standard deviation from"):
+    with pytest.raises(InputError, match="has no train split"):
         computed_features(without, SOURCES["fbank"])
     short = {**sound.splits["test"][0], "num_frames": 20}
     of_sound = as_read_by(sound, SOURCES["fbank"].to_feature_extractor(38, 0.0, 1.0)).of_sound

@@ -1,4 +1,4 @@
-"""Recipes with --features_on_device: what is published answers as it was evaluated, from folders and streams."""
+"""Recipes with --features_on_device: published models give the evaluated scores, from folders and streams."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ VALUES = {
     "wave_noise_probability": 0.5,
     "time_mask_s": 0.03,
 }
-LENGTHS = (3_001, 6_400, 6_555, 9_733, 12_960, 16_123)  # a short one, rests of a frame, ends between frames
+LENGTHS = (3_001, 6_400, 6_555, 9_733, 12_960, 16_123)  # one short, others ending within and between frames
 
 
 def refusal(argv: list[str], capsys) -> str:
-    """What a recipe that cannot be run says."""
+    """The error of a recipe that is refused."""
     with pytest.raises(SystemExit):
         run_network(VALUES, argv=argv)
     return capsys.readouterr().err.splitlines()[-1]
@@ -60,7 +60,7 @@ def refusal(argv: list[str], capsys) -> str:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
-    """Recordings of 16 bits and odd lengths, in folders of splits and classes."""
+    """16-bit recordings of odd lengths, in folders by split and class."""
     folder, random = tmp_path_factory.mktemp("corpus"), np.random.default_rng(0)
     for split, number in (("train", 6), ("test", 2)):
         for kind, name in enumerate(CLASSES):
@@ -79,7 +79,7 @@ def run(corpus, tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_report_says_what_was_stored_and_what_was_computed(run):
+def test_the_report_distinguishes_stored_from_computed_features(run):
     report = json.loads((run / "report.json").read_text())
     assert report["data"]["extractor"]["kind"] == "fbank"
     assert report["data"]["stored"] == {"kind": "waveform", "sampling_rate": RATE}
@@ -87,16 +87,16 @@ def test_the_report_says_what_was_stored_and_what_was_computed(run):
     assert report["settings"]["waveform_augment"]["wave_noise_probability"] == 0.5
     assert "Noise(" in report["training"]["settings"]["augmentation"]
     card = (run / "README.md").read_text()
-    assert "| augmentation | Noise" in card and "| loss | cross-entropy" in card, "the card says what acted"
+    assert "| augmentation | Noise" in card and "| loss | cross-entropy" in card, "settings that acted"
     config = json.loads((run / "config.json").read_text())
     assert (config["window_s"], config["hop_s"], config["cut_as"]) == (0.4, 0.13, "waveform")
     assert SampleWindows(**config["sample_windows"]) == (6400, 2080, 400, 1)
     stored = load_features(run / "features")
-    assert stored.kind.name == "waveform", "the set serves waveform models too"
+    assert stored.kind.name == "waveform", "the dataset must be usable for waveform models too"
 
 
-def test_everything_published_answers_as_the_evaluation_did(run, corpus):
-    """Card, handler, Predictor and tagger on the recordings; the pipeline on those of one window."""
+def test_everything_published_gives_the_evaluated_scores(run, corpus):
+    """Checks card, handler, Predictor and tagger with all recordings, and the pipeline with those of one window."""
     features = computed_features(load_features(run / "features"), KaldiFbank(num_mel_bins=32))
     predictor, tagger, handler = Predictor.load(str(run)), hf_audio.load(str(run)), EndpointHandler(str(run))
     assert predictor.extractor.to_dict() == features.extractor.to_dict()
@@ -118,8 +118,8 @@ def test_everything_published_answers_as_the_evaluation_did(run, corpus):
             assert {one["label"]: one["score"] for one in classify(samples, top_k=3)} == expected
 
 
-def test_whoever_reads_the_set_beside_a_run_computes_what_the_model_reads(run, tmp_path):
-    """`hf-audio evaluate`, a classical model's --network, an average of models."""
+def test_all_readers_of_a_runs_dataset_compute_the_models_features(run, tmp_path):
+    """For `hf-audio evaluate`, a classical model's --network, and an average of models."""
     sound, report = load_features(run / "features"), json.loads((run / "report.json").read_text())
     scores = Predictor.load(str(run)).scores(sound, "test")
     accuracy = np.mean(scores.logits.argmax(axis=1) == scores.targets.argmax(axis=1))
@@ -132,7 +132,7 @@ def test_whoever_reads_the_set_beside_a_run_computes_what_the_model_reads(run, t
     np.testing.assert_allclose(averaged.predictor().scores(averaged.features, "test").logits, scores.logits, atol=1e-5)
 
 
-def test_a_stored_set_of_the_hub_is_streamed(hub, token, tmp_path, capsys):
+def test_a_stored_dataset_on_the_hub_is_streamed(hub, token, tmp_path, capsys):
     folder = build_tiny_features(tmp_path / "sound", SINGLE_LABEL, extractor=Waveform())
     name = put_on(hub, "alice/sound", folder)
     argv = ["--dataset", name, "--output_dir", str(tmp_path / "run")]
@@ -143,10 +143,10 @@ def test_a_stored_set_of_the_hub_is_streamed(hub, token, tmp_path, capsys):
     assert json.loads((tmp_path / "run" / "preprocessor_config.json").read_text())["mean"][0] < -20
     without = ["--overwrite_run", "--features_on_device", "false", "--num_mel_bins", "128"]
     said = refusal([*argv, *without], capsys)
-    assert "alice/sound holds waveform features but this run needs fbank: add --features_on_device, give" in said
+    assert "needs fbank: add --features_on_device" in said
 
 
-def test_pretraining_reads_them_too(tmp_path):
+def test_pretraining_reads_computed_features(tmp_path):
     sound = load_features(build_tiny_features(tmp_path / "sound", SINGLE_LABEL, extractor=Waveform()))
     features = computed_features(sound, KaldiFbank(num_mel_bins=32))
     model = pretraining_model(tiny_model(features), objective="masked", seed=0)
@@ -156,13 +156,13 @@ def test_pretraining_reads_them_too(tmp_path):
     assert trainer.evaluate()["eval_loss"] > 0
 
 
-def test_it_is_for_those_who_train(tmp_path, capsys):
+def test_it_is_refused_where_nothing_is_trained_on_it(tmp_path, capsys):
     argv = ["--data_dir", str(tmp_path), "--features_on_device"]
-    with pytest.raises(InputError, match="--features_on_device would do nothing here: it only applies when a net"):
+    with pytest.raises(InputError, match="--features_on_device would do nothing here"):
         parse_settings(DataConfig, FeatureConfig, values={}, argv=argv)
     flags = ["--data_dir", str(tmp_path), "--output_dir", str(tmp_path / "run"), "--features", "waveform"]
     said = refusal([*flags, "--wave_polarity_probability", "0.5"], capsys)
-    assert "--wave_polarity_probability would do nothing here: polarity does not change a spectrogram" in said
+    assert "--wave_polarity_probability would do nothing here" in said
     values = {"features_on_device": True, "wave_polarity_probability": 0.0, "normalization": "clip"}
     require_acting(["wave_polarity_probability", "wave_gain_probability"], values | {"wave_gain_probability": 0.0})
     said = refusal([*flags, "--num_mel_bins", "128", "--model", "wav2vec2-mini"], capsys)

@@ -1,4 +1,4 @@
-"""Plots of data: what they count, what they project, and that all of them are drawn from a real dataset."""
+"""Plots of data: counts and projections, and all plots of a real dataset."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def classical(tones, tmp_path_factory) -> Path:
 
 
 def clusters(num_points: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Three clouds in ten dimensions, and the cloud of each point."""
+    """Three clusters in ten dimensions, and the cluster of each point."""
     random = np.random.default_rng(0)
     member = np.arange(num_points) % 3
     return random.normal(0, 0.3, (num_points, 10)) + 4 * random.normal(0, 1, (3, 10))[member], member
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne", "umap"])
-def test_clouds_stay_apart_in_the_plane(method):
+def test_clusters_stay_separate_in_projections(method):
     if method == "umap":
         pytest.importorskip("umap")
     vectors, member = clusters()
@@ -68,11 +68,11 @@ def test_clouds_stay_apart_in_the_plane(method):
     assert projection.points.shape == (60, 2)
     centers = np.stack([projection.points[member == one].mean(axis=0) for one in range(3)])
     nearest = np.linalg.norm(projection.points[:, None] - centers, axis=2).argmin(axis=1)
-    assert (nearest == member).all(), f"{method} mixes clouds that lie apart"
+    assert (nearest == member).all(), f"{method} mixes separate clusters"
     np.testing.assert_array_equal(projection.points, project(vectors.astype(np.float32), method).points)
 
 
-def test_explained_variance_is_that_of_the_standardized_numbers():
+def test_explained_variance_is_that_of_standardized_values():
     vectors, _ = clusters()
     projection = project(vectors.astype(np.float32))
     standardized = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
@@ -85,12 +85,12 @@ def test_explained_variance_is_that_of_the_standardized_numbers():
     (np.zeros((3, 4), np.float32), "pca", "3 points are too few for a projection; at least 8 are needed"),
     (np.zeros((30, 4), np.float32), "tnse", "projection 'tnse'.*tsne"),
 ])  # fmt: skip
-def test_what_cannot_be_projected(vectors, method, sentence):
+def test_what_cannot_be_projected_is_refused(vectors, method, sentence):
     with pytest.raises(InputError, match=sentence):
         project(vectors, method)
 
 
-def test_co_occurrence_counts_known_pairs_only():
+def test_co_occurrence_counts_only_known_pairs():
     targets = np.array([[1, 1, 0], [1, 0, np.nan], [1, np.nan, 1], [0, 1, 1]], dtype=np.float32)
     shares = co_occurrence(targets)
     np.testing.assert_allclose(shares[0], [1, 1 / 2, 1 / 2])
@@ -98,7 +98,7 @@ def test_co_occurrence_counts_known_pairs_only():
     assert np.isnan(co_occurrence(np.zeros((3, 2)))).all()
 
 
-def test_the_feature_that_tells_classes_apart_comes_first():
+def test_the_feature_that_separates_classes_best_comes_first():
     member = np.repeat([0, 1], 50)
     random = np.random.default_rng(0)
     apart, mixed = member * 0.01, 1000 * random.normal(size=100)
@@ -115,7 +115,7 @@ def test_the_feature_that_tells_classes_apart_comes_first():
     assert by_name["mixed"].between_classes == pytest.approx(between)
 
 
-def test_durations_are_those_of_the_files(tones, tone_features, tmp_path):
+def test_durations_equal_those_of_the_files(tones, tone_features, tmp_path):
     durations_s = clip_durations(load_features(tone_features))
     clips = tone_corpus.tone_clips(tones)
     assert {split: len(found) for split, found in durations_s.items()} == {
@@ -129,7 +129,7 @@ def test_durations_are_those_of_the_files(tones, tone_features, tmp_path):
     assert (durations_s["train"] >= 1.0).all()
 
 
-def test_masks_are_seen(tone_features):
+def test_masks_are_visible_in_plots(tone_features):
     features = load_features(tone_features)
     augment = augmentation_for(AugmentConfig(time_mask_s=0.1, frequency_mask_bins=30), features.extractor)
     figure = augmented_plot(features, augment)
@@ -143,8 +143,8 @@ def test_masks_are_seen(tone_features):
 NAMES = ("$a$ and $\\b$", "a very long name of a class, number 1", "a very long name of a class, number 2")
 
 
-def test_names_are_no_formulas_and_do_not_cover_each_other():
-    """Dollar signs would start formulas, which may not even be valid; long names are cut where they are alike."""
+def test_class_names_are_not_formulas_and_do_not_overlap():
+    """Dollar signs would start formulas, which may be invalid. Long names are shortened so that they stay distinct."""
     facts = {"num_clips": 6, "label_counts": dict.fromkeys(NAMES, 2)}
     windows = {name: np.random.default_rng(0).normal(size=(90, 16)) for name in NAMES}
     groups = feature_groups(ClassicalFeatures().parameters)
@@ -166,9 +166,11 @@ def overlapping(texts: list[Text]) -> list[tuple[str, str]]:
     return [(one, other) for (one, box), (other, beside) in itertools.combinations(boxes, 2) if box.overlaps(beside)]
 
 
-@pytest.mark.parametrize("extractor", [Spectrogram(channels=("mel", "harmonic")), Waveform()], ids=["two", "sound"])
+@pytest.mark.parametrize(
+    "extractor", [Spectrogram(channels=("mel", "harmonic")), Waveform()], ids=["two channels", "sound"]
+)
 def test_plots_of_other_features_without_some_splits_and_labels(tones, extractor, tmp_path):
-    """Two channels, and sound; several labels, partly unknown, and clips without any; too few windows to project."""
+    """Two channels, and sound. Labels are partly unknown or missing, and there are too few windows for projections."""
     clips = [dataclasses.replace(clip, split="train", unknown=()) for clip in tone_corpus.tone_clips(tones, 6)]
     clips[0] = dataclasses.replace(clips[0], labels=(), unknown=("high",))
     labels = LabelSpace(tone_corpus.LABELS.names, "multi_label_classification")
@@ -186,7 +188,7 @@ def test_plots_of_other_features_without_some_splits_and_labels(tones, extractor
     }
 
 
-def test_how_many_classes_clips_have():
+def test_the_number_of_classes_per_clip_is_plotted():
     targets = np.array([[1, 1, 0], [0, np.nan, 0], [1, np.nan, 1], [0, 0, 0]], dtype=np.float32)
     axis = label_count_plot({"train": targets}).axes[0]
     assert [bar.get_height() for bar in axis.patches] == [2, 0, 2]
@@ -204,10 +206,10 @@ def test_classes_of_several_datasets_are_drawn_side_by_side(tone_features):
     assert sum(bar.get_width() for bar in mine.patches) == pytest.approx(1)
 
 
-def test_a_dataset_of_the_hub_has_the_same_plots(tone_features, hub, token, tmp_path):
+def test_a_dataset_on_the_hub_has_the_same_plots(tone_features, hub, token, tmp_path):
     from hf_audio.publishing.push import push_features
 
-    push_features(shutil.copytree(tone_features, tmp_path / "features"), "alice/drawn")  # which writes its card there
+    push_features(shutil.copytree(tone_features, tmp_path / "features"), "alice/drawn")  # also writes the card
     page = draw_features(load_features("alice/drawn"), tmp_path / "hub", projections=())
     local = draw_features(load_features(tone_features), tmp_path / "local", projections=())
     assert page.read_text() == local.read_text() and "windows.png" in page.read_text()
@@ -234,7 +236,7 @@ def test_all_plots_of_log_mel_features(tone_features, tmp_path):
         assert pixels.std() > 5, f"{name} is blank"
 
 
-def test_embeddings_of_a_model_for_the_projector(tone_features, tmp_path):
+def test_embeddings_of_a_model_are_written_for_the_projector(tone_features, tmp_path):
     from hf_audio.models import build_model
 
     features = load_features(tone_features)
@@ -248,7 +250,7 @@ def test_embeddings_of_a_model_for_the_projector(tone_features, tmp_path):
     assert len(vectors) == len(labels) == features.num_windows("train") and set(labels) == set(features.labels.names)
 
 
-def test_each_point_of_the_projector_has_one_line_whatever_classes_are_called(tmp_path):
+def test_each_point_of_the_projector_has_one_line_with_any_class_names(tmp_path):
     names = ["rock; pop", "two\nlines", "a\ttab", "plain"]
     _write_projector(tmp_path, np.zeros((4, 2)), np.eye(4), names)
     lines = (tmp_path / "metadata.tsv").read_text().splitlines()
@@ -263,14 +265,14 @@ def test_the_script_on_classical_features(classical, tmp_path, forks):
     assert done.returncode == 0, done.errors
     plots = tmp_path / "mine-plots"
     rows = list(csv.DictReader((plots / "variances.csv").open()))
-    assert len(rows) == 174 and float(rows[0]["between_classes"]) > 0.9  # tones differ in pitch, so in mel bands
+    assert len(rows) == 174 and float(rows[0]["between_classes"]) > 0.9  # classes differ in pitch, and so in mel bands
     assert (plots / "variances.png").is_file() and "variances.png" in (plots / "README.md").read_text()
-    assert done.errors.count("linear baseline, train:   0%") == 1, "windows are read once"
+    assert done.errors.count("linear baseline, train:   0%") == 1, "windows must be read once"
     done = forks.run(*command, "spca", cwd=tmp_path)
     assert done.returncode == 2 and "projection 'spca'" in done.errors and "Traceback" not in done.errors
 
 
-def test_players_play_the_clip_alone(tmp_path):
+def test_players_play_only_the_clip(tmp_path):
     page = tmp_path / "out"
     for stretch, written in (
         ((0.0, None), ""),

@@ -1,4 +1,4 @@
-"""Finished work is known by what decided it, and what differs is named."""
+"""Finished work is recognized by the facts that determined it, and differences are named."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hf_audio import InputError
 from hf_audio.finished_work import claim, differences, digest, digest_of_files, digest_of_folder
 
 
-def test_the_same_facts_claim_the_same_work_and_others_are_named(tmp_path):
+def test_the_same_facts_claim_the_same_work_and_differences_are_named(tmp_path):
     path = tmp_path / "fold.json"
     facts = {"window_s": 3.0, "channels": ("left", "right"), "clips": digest(["a", "b"])}
     claim(path, "The run", facts, "choose another folder")
@@ -23,17 +23,17 @@ def test_the_same_facts_claim_the_same_work_and_others_are_named(tmp_path):
     with pytest.raises(InputError) as error:
         claim(path, "The run", others, "choose another folder")
     assert str(error.value) == "The run differs in: clips, window_s was 3.0 and now is 2.0; choose another folder"
-    assert json.loads(path.read_text())["window_s"] == 3.0, "what lies there still says what it is"
+    assert json.loads(path.read_text())["window_s"] == 3.0, "the stored facts must not change"
 
 
-def test_a_fact_that_only_one_side_has_is_a_difference():
+def test_a_fact_on_only_one_side_is_a_difference():
     assert differences({"a": 1, "b": None}, {"a": 1}) == []
     assert differences({"a": 1}, {"a": 1, "b": 2}) == ["b was None and now is 2"]
     assert differences({"a": 1, "b": 2}, {"a": 1}) == ["b was 2 and now is None"]
     assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == ["a.c was 2 and now is 3"]
 
 
-def test_of_long_values_the_place_where_they_differ_is_shown():
+def test_long_values_are_shown_where_they_differ():
     steps = [f"Step{number}(probability=0.5, snr_db=({number}.0, 40.0))" for number in range(20)]
     before = f"Compose(steps=({', '.join(steps)}))"
     (words,) = differences({"augmentation": before}, {"augmentation": before.replace("(15.0, 40.0)", "(15.0, 20.0)")})
@@ -42,7 +42,7 @@ def test_of_long_values_the_place_where_they_differ_is_shown():
     assert now.startswith("Step15(probability=0.5, snr_db=(15.0, 20.0))") and len(words) < 220
 
 
-def test_recordings_that_are_written_anew_are_others(tmp_path):
+def test_rewritten_recordings_count_as_different(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(b"1234")
     before = digest_of_files([path])
@@ -53,7 +53,7 @@ def test_recordings_that_are_written_anew_are_others(tmp_path):
     assert digest_of_files([path]) != before
 
 
-def test_a_model_is_what_its_weights_are_wherever_it_lies(tmp_path):
+def test_a_model_is_identified_by_its_weights_in_any_folder(tmp_path):
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text("{}")

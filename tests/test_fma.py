@@ -1,4 +1,4 @@
-"""FMA from its true layout: three lines of header, texts with commas and line breaks, mp3 files."""
+"""FMA in the original layout: three header lines, texts with commas and line breaks, mp3 files."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ TRACKS = [
     (148, 56, "validation", "medium", "Old-Time / Historic"),
     (155, 58, "test", "medium", "Hip-Hop"),
     (182, 58, "test", "small", "Old-Time / Historic"),
-    (20, 4, "training", "large", ""),  # of several genres
+    (20, 4, "training", "large", ""),  # a track with several genres
     (98565, 77, "training", "small", "Hip-Hop"),
     (99134, 78, "training", "small", "Hip-Hop"),
 ]
 
 
 def make_tree(root: Path, subset: str = "small") -> Path:
-    """tracks.csv with the columns around those that are read, in its order; a file for each track of the subset."""
+    """tracks.csv with the columns that are read and those around them, and a file per track of the subset."""
     table = root / "fma_metadata" / "tracks.csv"
     table.parent.mkdir(parents=True, exist_ok=True)
-    long_text = '<p>Born in Ohio, "they" say;\nlives\tthere</p>' + "x" * 140_000  # more than csv reads by default
+    long_text = '<p>Born in Ohio, "they" say;\nlives\tthere</p>' + "x" * 140_000  # above csv's default limit
     with table.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["", "album", "artist", "artist", "set", "set", "track", "track"])
@@ -53,22 +53,22 @@ def make_tree(root: Path, subset: str = "small") -> Path:
     return root
 
 
-def test_small_with_its_official_split(tmp_path, caplog):
+def test_small_has_its_official_split(tmp_path, caplog):
     clips = {clip.clip_id: clip for clip in list(rows_of(fma.index(make_tree(tmp_path))))}
     assert list(clips) == ["000/000002.mp3", "000/000005.mp3", "000/000010.mp3", "000/000140.mp3", "000/000182.mp3"]
     assert [clip.split for clip in clips.values()] == ["train", "train", "train", "validation", "test"]
     assert clips["000/000002.mp3"].group == clips["000/000005.mp3"].group == "artist-1"
     assert clips["000/000010.mp3"].labels == ("Old-Time / Historic",)
-    assert not caplog.text, "the tracks known to hold nothing are there but left out"
+    assert not caplog.text, "tracks known to be empty are left out silently"
     labels = LabelSpace.of_clips(index_of(clips.values()), fma.CARD.label_names, fma.CARD.problem_type)
     assert list(rows_of(assign_splits(index_of(list(clips.values())), labels))) == list(clips.values())
 
 
-def test_the_subset_is_the_folder_that_is_there(tmp_path, caplog):
+def test_the_subset_is_found_by_its_folder(tmp_path, caplog):
     root = make_tree(tmp_path, "large")
     with caplog.at_level(logging.INFO):
         clips = list(rows_of(fma.index(root)))
-    assert len(clips) == 7, "a track without a top genre is left out"
+    assert len(clips) == 7, "tracks without a top genre are left out"
     assert "3 files of FMA large skipped" in caplog.text
     make_tree(tmp_path, "medium")
     with pytest.raises(
@@ -78,7 +78,7 @@ def test_the_subset_is_the_folder_that_is_there(tmp_path, caplog):
     assert len(fma.index(root / "fma_medium")) == 7
 
 
-def test_a_folder_of_its_own_name_around_the_tracks(tmp_path):
+def test_a_folder_of_the_same_name_around_the_tracks(tmp_path):
     root = make_tree(tmp_path / "unpacked")
     (root / "fma_small").rename(root / "inner")
     (root / "fma_small").mkdir()
@@ -104,7 +104,7 @@ def test_partial_layout_warns(tmp_path, caplog):
     assert "FMA small is partial: 1 tracks have no file" in caplog.text
 
 
-def test_bad_layouts_get_one_sentence(tmp_path):
+def test_bad_layouts_are_refused(tmp_path):
     root = make_tree(tmp_path)
     table = root / "fma_metadata" / "tracks.csv"
     table.rename(root / "tracks.csv")

@@ -1,4 +1,4 @@
-"""The folder corpus: class folders, CSV in all its forms, and one sentence for what cannot be read."""
+"""The folder corpus: class folders, CSV in all its forms, and errors for what cannot be read."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_csv_with_everything(tmp_path):
     assert (first.start_s, first.end_s, first.metadata) == (0.5, 2.0, {"mood": "calm"})
     assert second.labels == () and second.end_s is None and second.clip_id != first.clip_id
     assert third.split == "test" and third.path == str(tmp_path / "x/b.wav") and third.clip_id == "x/b.wav"
-    assert index(table) == [first, second, third], "the CSV itself can be given too"
+    assert index(table) == [first, second, third], "the path of the CSV must work too"
 
 
 def test_csv_with_byte_order_mark_and_semicolons(tmp_path):
@@ -86,7 +86,7 @@ def test_csv_with_byte_order_mark_and_semicolons(tmp_path):
         ("path,label,start_s,end_s\na.wav,x,3,2\n", "line 2: end_s 2 is not after start_s 3"),
     ],
 )
-def test_bad_csv_gets_one_sentence(tmp_path, text, sentence):
+def test_bad_csv_is_refused(tmp_path, text, sentence):
     touch(tmp_path, "a.wav")
     write_csv(tmp_path, text)
     with pytest.raises(InputError, match=sentence) as caught:
@@ -94,7 +94,7 @@ def test_bad_csv_gets_one_sentence(tmp_path, text, sentence):
     assert "\n" not in str(caught.value)
 
 
-def test_bad_folders_get_one_sentence(tmp_path):
+def test_bad_folders_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         index(tmp_path / "nowhere")
     with pytest.raises(InputError, match="has no audio files"):

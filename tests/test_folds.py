@@ -1,4 +1,4 @@
-"""Folds: of the corpus, found by number; and drawn ones, disjoint, stratified, and the same in any order."""
+"""Folds of a corpus, found by number, and drawn folds: disjoint, stratified, and independent of the clips' order."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_folds_are_listed_by_number_and_an_ambiguous_one_is_refused():
         assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips)), fold="2")
 
 
-def test_drawn_folds_are_disjoint_stratified_and_the_same_in_any_order():
+def test_drawn_folds_are_disjoint_stratified_and_independent_of_order():
     clips = [clip for clip in make_clips(62, 3) if clip.clip_id not in ("7-0", "9-1")]  # groups of different sizes
     labels = LabelSpace.of_clips(index_of(clips))
     folds = list(rows_of(draw_folds(index_of(clips), labels, 5, seed=3)))
@@ -53,7 +53,7 @@ def test_drawn_folds_are_disjoint_stratified_and_the_same_in_any_order():
     assert list(counts) == [f"fold{number}" for number in range(1, 6)]
     for label in "abcd":
         held = [count[label] for count in counts.values()]
-        assert max(held) - min(held) <= 3, f"class {label} is not spread: {held}"
+        assert max(held) - min(held) <= 3, f"class {label} is not stratified: {held}"
     again = list(rows_of(draw_folds(index_of(clips[::-1]), labels, 5, seed=3)))
     assert {clip.clip_id: clip.split for clip in again} == {clip.clip_id: clip.split for clip in folds}
     assert list(rows_of(draw_folds(index_of(clips), labels, 5, seed=4))) != folds
@@ -63,11 +63,11 @@ def test_drawn_folds_are_disjoint_stratified_and_the_same_in_any_order():
         for number in range(1, 6)
     ]
     groups = [{clip.group for clip in split if clip.split == "test"} for split in tested]
-    assert sum(map(len, groups)) == 62 and len(set.union(*groups)) == 62, "each group is tested once"
+    assert sum(map(len, groups)) == 62 and len(set.union(*groups)) == 62, "each group must be tested once"
     assert all({clip.split for clip in split} == {"train", "validation", "test"} for split in tested)
 
 
-def test_multi_label_folds_spread_rare_classes_and_groups_of_many_clips():
+def test_multi_label_folds_are_stratified_with_rare_classes_and_large_groups():
     random = np.random.default_rng(0)
     clips = []
     for group in range(60):
@@ -82,7 +82,7 @@ def test_multi_label_folds_spread_rare_classes_and_groups_of_many_clips():
         assert len(held) == 4 and max(held.values()) - min(held.values()) <= 7, (label, held)
 
 
-def test_folds_that_cannot_be_drawn_say_why():
+def test_impossible_folds_are_refused():
     clips = make_clips(8, 2)
     labels = LabelSpace.of_clips(index_of(clips))
     for wrong, sentence in (
@@ -99,7 +99,7 @@ def test_folds_that_cannot_be_drawn_say_why():
         assign_splits(index_of(make_clips(4, 2)), labels, num_folds=2, fold="1")
 
 
-def test_inner_folds_are_of_the_training_groups_and_test_is_left_out():
+def test_inner_folds_divide_the_training_groups_and_leave_out_test():
     clips = numbered(make_clips(12, 2, split="fold1"), 0) + numbered(make_clips(24, 2, split="fold2"), 24)
     labels = LabelSpace.of_clips(index_of(clips))
     held_back = {clip.clip_id for clip in clips if clip.split == "fold1"}

@@ -1,4 +1,4 @@
-"""Runs that are described in Python: settings by keywords, which are checked as those of a command line are."""
+"""Runs described in Python: settings as keywords, with the same checks as flags."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hf_audio.config.reported import reported_command
 from hf_audio.errors import InputError
 
 
-def test_keywords_are_settings_whatever_the_command_line(monkeypatch):
+def test_keywords_are_settings_and_the_command_line_is_ignored(monkeypatch):
     monkeypatch.setattr("sys.argv", ["ipykernel_launcher.py", "-f", "kernel.json"])
     recipe = hf_audio.make_recipe(output_dir=Path("runs/a"), data_dir=Path("mine"), model="cnn", num_train_epochs=5)
     assert (recipe.run_folder, recipe.corpus.data_dir, recipe.model.model) == (Path("runs/a"), "mine", "cnn")
@@ -31,12 +31,12 @@ def test_keywords_are_settings_whatever_the_command_line(monkeypatch):
         ({"output_dir": "a", "test_fraction": 2.0}, "test_fraction"),
     ],
 )
-def test_what_cannot_be_or_would_not_act_is_an_error(settings, said):
+def test_invalid_settings_and_those_without_effect_are_refused(settings, said):
     with pytest.raises(InputError, match=said):
         hf_audio.make_recipe(**settings)
 
 
-def test_an_evaluation_refuses_what_would_do_nothing_before_models_are_loaded(tiny_folders):
+def test_an_evaluation_refuses_settings_before_loading_models(tiny_folders):
     features = tiny_folders["single_label_classification"]
     for models, settings, said in (
         ("nowhere", {"window_s": 1.0}, "window_s would do nothing here: it is for recordings"),

@@ -1,4 +1,4 @@
-"""The rendered corpus: what is on disk, that it comes back byte for byte, and that the music is as described."""
+"""The rendered corpus: its files, reproducible bytes, and music as described."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def corpus(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Path:
-    """The smallest corpus, rendered by one process that nothing disturbed."""
+    """The smallest corpus, rendered by one process without interruption."""
     root = tmp_path_factory.mktemp("tiny")
     general_midi.obtain(root, **TINY, num_workers=1)
     return root
@@ -64,7 +64,7 @@ def digests(root: Path) -> dict[str, str]:
     return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_it_is_found_as_a_corpus_and_its_own_parts_are_not():
+def test_it_is_found_as_a_corpus_but_its_modules_are_not():
     assert find_corpus("general_midi") is general_midi
     assert not [name for name in corpus_names() if "midi" in name and name != "general_midi"]
 
@@ -91,7 +91,7 @@ def test_test_clips_last_5_to_20_s_and_have_1_to_5_labels(corpus):
     assert {label for clip in clips for label in clip.labels} <= set(LABELLED)
 
 
-def test_songs_are_groups_of_several_clips_that_no_split_shares(corpus):
+def test_songs_are_groups_of_several_clips_in_one_split(corpus):
     clips = list(rows_of(general_midi.index(corpus)))
     groups = defaultdict(set)
     for clip in clips:
@@ -104,7 +104,7 @@ def test_songs_are_groups_of_several_clips_that_no_split_shares(corpus):
     assert all((corpus / clip.clip_id) == Path(clip.path) for clip in clips)
 
 
-def test_clips_sound_and_do_not_clip(corpus):
+def test_clips_are_not_silent_and_not_clipped(corpus):
     for clip in list(rows_of(general_midi.index(corpus))):
         samples, _ = soundfile.read(clip.path, dtype="int16")
         assert 32768 * 10 ** (-15 / 20) < np.abs(samples.astype(np.int32)).max() < 32767
@@ -132,14 +132,14 @@ def test_the_same_seed_gives_the_same_bytes_with_any_number_of_processes(tmp_pat
     assert len(ours) == len(others) == 14 and not ours & others
 
 
-def test_a_killed_rendering_is_completed_and_nothing_is_rendered_twice(tiny, tmp_path):
+def test_a_killed_rendering_is_resumed_and_nothing_is_rendered_twice(tiny, tmp_path):
     code = f"""
 import time
 from pathlib import Path
 from hf_audio.corpora import general_midi
 render = general_midi._render_song
 def slowly(*song):
-    time.sleep(0.3)  # else all could be there before it is killed
+    time.sleep(0.3)  # otherwise it could finish before it is killed
     return render(*song)
 general_midi._render_song = slowly
 if __name__ == "__main__":
@@ -166,7 +166,7 @@ if __name__ == "__main__":
 
 
 def _wait_until_no_process_is_left(session: int) -> None:
-    """Workers whose parent was killed must end by themselves, or they would write on."""
+    """Workers of a killed parent must end on their own, so that they stop writing."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
@@ -178,7 +178,7 @@ def _wait_until_no_process_is_left(session: int) -> None:
     pytest.fail("workers outlived their parent")
 
 
-def test_two_processes_that_render_at_once_share_the_work_and_leave_one_whole_corpus(tiny, tmp_path, forks):
+def test_two_processes_at_once_render_one_complete_corpus(tiny, tmp_path, forks):
     code = f"""
 from pathlib import Path
 from hf_audio.corpora import general_midi
@@ -187,11 +187,11 @@ general_midi.obtain(Path({str(tmp_path / "both")!r}), num_train_clips=11, num_te
     both = [forks.start(code) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0], [process.errors for process in both]
     waited = ["Another process is rendering General MIDI" in process.errors for process in both]
-    assert sorted(waited) == [False, True], "the other one waited"
+    assert sorted(waited) == [False, True], "exactly one process must wait"
     assert digests(tmp_path / "both") == digests(tiny)
 
 
-def test_a_complete_corpus_is_left_alone_and_other_parameters_are_refused(corpus):
+def test_a_complete_corpus_is_not_changed_and_other_parameters_are_refused(corpus):
     before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
     general_midi.obtain(corpus, **SMALL)
     for other in ({**SMALL, "seed": 1}, {**SMALL, "num_test_clips": 12}):
@@ -214,7 +214,7 @@ def test_sizes_that_leave_a_class_or_split_empty_are_refused(tmp_path, sizes):
     assert not (tmp_path / "corpus").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+def test_a_folder_that_cannot_be_created_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
         general_midi.obtain(tmp_path / "file" / "corpus", **TINY)
@@ -227,7 +227,7 @@ def test_a_missing_package_names_the_extra(tmp_path, monkeypatch, package):
         general_midi.obtain(tmp_path, **TINY)
 
 
-def test_index_of_a_folder_that_holds_something_else(tmp_path):
+def test_a_folder_with_something_else_is_refused(tmp_path):
     with pytest.raises(InputError, match="does not contain a rendered corpus"):
         general_midi.index(tmp_path)
     (tmp_path / "testing").mkdir()
@@ -236,7 +236,7 @@ def test_index_of_a_folder_that_holds_something_else(tmp_path):
         general_midi.index(tmp_path)
 
 
-def test_labeled_instruments_stay_in_their_range_and_the_accompaniment_outside_the_classes(songs):
+def test_instruments_stay_in_range_and_accompaniment_is_of_no_class(songs):
     labeled_programs = {instrument.program for family in LABELLED.values() for instrument in family}
     accompanying = {instrument.program for instrument in (*BASSES, *PADS, *COMPERS)}
     assert not labeled_programs & accompanying
@@ -262,7 +262,7 @@ def test_songs_differ_in_key_tempo_register_and_articulation(songs):
 
 
 def phrases(part: Part) -> set[tuple]:
-    """All runs of PHRASE_NOTES notes as intervals and rhythm, which no key and no tempo changes."""
+    """All sequences of PHRASE_NOTES notes as intervals and rhythm, independent of key and tempo."""
     return {part.phrase[first : first + PHRASE_NOTES] for first in range(len(part.phrase) - PHRASE_NOTES + 1)}
 
 
@@ -273,7 +273,7 @@ def test_no_phrase_of_a_test_song_is_in_a_training_song(songs):
         for excerpt in compose(song):
             for part in excerpt.leads:
                 found[song.split] |= phrases(part)
-                if len(part.notes) == len(part.phrase):  # one voice: what is noted down must be what is played
+                if len(part.notes) == len(part.phrase):  # one voice, so the notes must be the phrase
                     num_single_lines += 1
                     intervals = [after.pitch - before.pitch for before, after in itertools.pairwise(part.notes)]
                     assert intervals == [interval for interval, _ in part.phrase[1:]]
@@ -282,14 +282,14 @@ def test_no_phrase_of_a_test_song_is_in_a_training_song(songs):
     assert not found["train"] & found["test"]
 
 
-def test_loudness_is_a_weighted():
+def test_loudness_is_a_weighted_level():
     hz = np.linspace(0.0, SAMPLE_RATE / 2, 22_051)
     at = {f: 20 * np.log10(loudness((np.abs(hz - f) < 0.1).astype(np.float32))) for f in (100, 1000, 10_000)}
     assert at[100] - at[1000] == pytest.approx(-19.1, abs=0.2)  # IEC 61672-1, table 3
     assert at[10_000] - at[1000] == pytest.approx(-2.5, abs=0.2)
 
 
-def test_the_accompaniment_is_quieter_than_every_labeled_instrument_and_these_sound_through(songs, synthesizer):
+def test_the_accompaniment_is_quieter_than_every_labeled_instrument(songs, synthesizer):
     for song in [*songs[:44:4], *songs[-12::3]]:
         excerpt = compose(song)[0]
         stems = render_stems(synthesizer, excerpt, np.random.default_rng(song.seed), np.random.default_rng(0))
@@ -300,14 +300,14 @@ def test_the_accompaniment_is_quieter_than_every_labeled_instrument_and_these_so
         assert max(leads_db) - min(leads_db) <= LEAD_SPREAD_DB + 0.01
         for lead in stems.leads:
             samples = fft.irfft(lead)[round(PRE_ROLL_S * SAMPLE_RATE) : stems.num_samples]
-            frames = samples[: len(samples) // 8820 * 8820].reshape(-1, 8820)  # of 0.2 s
+            frames = samples[: len(samples) // 8820 * 8820].reshape(-1, 8820)  # frames of 0.2 s
             level = np.sqrt(np.mean(np.square(frames), axis=1))
             assert np.mean(level > 0.03 * level.max()) > 0.6
 
 
 @pytest.mark.parametrize(("program", "pitch"), [(40, 60), (40, 71), (40, 88), (42, 60), (0, 60), (27, 72), (53, 60)])
 def test_the_soundfont_is_in_tune(synthesizer, program, pitch):
-    """Fails with the SoundFont as it is: symusic misses its zones' root keys, and violins are up to an octave off."""
+    """Fails with the original SoundFont: symusic ignores root keys of its zones, so violins are up to an octave off."""
     from symusic import Note, Score, Track
 
     track = Track(name="", program=program, is_drum=False, ttype="second")

@@ -1,4 +1,4 @@
-"""What matters on a GPU, told without one: arguments, types on the CPU, sharding by two processes."""
+"""Settings for GPUs, tested without one: arguments, data types on the CPU, sharding over two processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ VALUES = {"output_dir": "runs/x", "corpus": "irmas"}
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A machine that says it has a GPU without bfloat16, and 65 cores; the setter gives it bfloat16."""
+    """A machine that claims a GPU without bfloat16 and 65 cores. Calling the fixture adds bfloat16."""
     native = {"bf16": False}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
@@ -42,8 +42,8 @@ def gpu(monkeypatch):
     return lambda: native.update(bf16=True)
 
 
-def test_bfloat16_is_the_default_where_the_gpu_computes_in_it(gpu):
-    assert training_defaults()["bf16"] is False, "emulated only: a T4 or V100"
+def test_bfloat16_is_the_default_if_the_gpu_has_it(gpu):
+    assert training_defaults()["bf16"] is False, "bfloat16 is only emulated, as on a T4 or V100"
     gpu()
     assert training_defaults()["bf16"] is True
 
@@ -56,7 +56,7 @@ def test_the_precision_of_accelerates_config_is_a_default_too(gpu, monkeypatch):
 
 
 @pytest.mark.parametrize("has_bf16", [False, True])
-def test_a_cpu_trains_in_bfloat16_where_it_and_the_model_gain_by_it(monkeypatch, has_bf16):
+def test_a_cpu_trains_in_bfloat16_if_that_is_faster_for_the_model(monkeypatch, has_bf16):
     monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
     monkeypatch.setattr("hf_audio.training.arguments.cpu_computes_in_bfloat16", lambda: has_bf16)
     for model in ("cnn", "ast-small", "MIT/ast-finetuned-audioset-10-10-0.4593"):
@@ -66,7 +66,7 @@ def test_a_cpu_trains_in_bfloat16_where_it_and_the_model_gain_by_it(monkeypatch,
         assert not parse_recipe(VALUES, argv=["--use_cpu", "--model", model]).training.bf16, model
 
 
-def test_scores_of_a_cpu_are_float32_whatever_it_trains_in(tiny_features, tmp_path):
+def test_scores_on_a_cpu_are_float32_even_after_bfloat16_training(tiny_features, tmp_path):
     model, seen = tiny_model(tiny_features), []
     model.classifier.dense.register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
     arguments = {"bf16": True, "max_steps": 2, "eval_strategy": "no", "save_strategy": "no"}
@@ -80,10 +80,10 @@ def test_scores_of_a_cpu_are_float32_whatever_it_trains_in(tiny_features, tmp_pa
     seen.clear()
     trainer.args.max_steps = 3
     trainer.train()
-    assert torch.bfloat16 in seen, "and training goes on as before"
+    assert torch.bfloat16 in seen, "training must continue in bfloat16"
 
 
-def test_the_cpu_of_a_machine_with_a_gpu_keeps_none_of_its_defaults(gpu):
+def test_use_cpu_on_a_machine_with_a_gpu_has_defaults_of_a_cpu(gpu):
     gpu()
     assert training_defaults()["dataloader_num_workers"] == MAX_WORKERS > 8
     found = training_defaults(use_cpu=True)
@@ -97,7 +97,7 @@ def defaults_of_a_gpu(use_cpu: bool = False, model: str | None = None) -> dict:
     return {**training_defaults(), "dataloader_num_workers": 8}
 
 
-def test_workers_are_switched_off_whole(monkeypatch):
+def test_without_workers_their_other_settings_are_off_too(monkeypatch):
     monkeypatch.setattr("hf_audio.parsing.training_defaults", defaults_of_a_gpu)
     values = {**VALUES, "use_cpu": False}
     with_workers = parse_recipe(values, argv=[]).training
@@ -108,7 +108,7 @@ def test_workers_are_switched_off_whole(monkeypatch):
     assert given.dataloader_prefetch_factor == 2
 
 
-def test_training_runs_with_workers_and_without(tiny_features, tmp_path):
+def test_training_is_the_same_with_and_without_workers(tiny_features, tmp_path):
     losses = []
     for workers in (0, 2):
         arguments = {"dataloader_num_workers": workers, "max_steps": 2, "eval_strategy": "no", "save_strategy": "no"}
@@ -119,7 +119,7 @@ def test_training_runs_with_workers_and_without(tiny_features, tmp_path):
 
 
 @pytest.mark.parametrize("bf16", [False, True])
-def test_the_flag_goes_before_accelerates_config_and_the_report_says_what_ran(
+def test_the_flag_overrides_accelerates_precision_and_the_report_has_the_one_used(
     tiny_features, tmp_path, monkeypatch, bf16
 ):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no" if bf16 else "bf16")
@@ -134,7 +134,7 @@ def test_the_flag_goes_before_accelerates_config_and_the_report_says_what_ran(
     assert trainer.accelerator.mixed_precision == ("bf16" if bf16 else "no")
 
 
-def test_half_precision_on_a_cpu_is_one_sentence(tiny_features, tmp_path):
+def test_half_precision_on_a_cpu_is_refused(tiny_features, tmp_path):
     with pytest.raises(InputError, match="--fp16 needs a GPU: leave it out"):
         parse_recipe(VALUES, argv=["--fp16", "--use_cpu"])
     with pytest.raises(InputError, match="--fp16 needs a GPU: leave it out"):
@@ -146,7 +146,7 @@ def test_batches_are_copied_while_the_gpu_computes(tiny_features, tmp_path):
     args.__dict__["_setup_devices"], args.dataloader_pin_memory = torch.device("cuda"), True
     own = own_arguments(args, tiny_model(tiny_features), Classification(tiny_features), 0)
     assert own.accelerator_config.non_blocking and own.dataloader_pin_memory
-    assert not args.accelerator_config.non_blocking, "the caller's stay as they are"
+    assert not args.accelerator_config.non_blocking, "the caller's arguments must not change"
     trainer = trainer_of(tiny_features, tmp_path)
     assert not trainer.get_train_dataloader()._non_blocking
     trainer.args.accelerator_config.non_blocking = True
@@ -154,7 +154,7 @@ def test_batches_are_copied_while_the_gpu_computes(tiny_features, tmp_path):
 
 
 class Counting(TorchDispatchMode):
-    """Counts operations by their names."""
+    """Counts operations by name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,8 +165,8 @@ class Counting(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def test_no_step_waits_to_look_for_losses_that_are_no_numbers(tiny_features, tmp_path):
-    """Each isnan and isinf of a loss on the GPU is fetched by the CPU, which waits for all before it."""
+def test_no_step_waits_to_check_the_loss_for_nan(tiny_features, tmp_path):
+    """For each isnan or isinf of a loss on the GPU, the CPU waits until all earlier operations are done."""
     counted = []
     for steps in (2, 6):
         arguments = {"max_steps": steps, "logging_steps": 100, "eval_strategy": "no", "save_strategy": "no"}
@@ -176,10 +176,10 @@ def test_no_step_waits_to_look_for_losses_that_are_no_numbers(tiny_features, tmp
             trainer.train()
         counted.append(counting.found)
     waits = [found["_local_scalar_dense"] + found["isnan"] + found["isinf"] for found in counted]
-    assert waits[0] == waits[1], f"{(waits[1] - waits[0]) / 4} in each step"
+    assert waits[0] == waits[1], f"{(waits[1] - waits[0]) / 4} waits per step"
 
 
-def test_blocks_of_every_model_are_its_own(tiny_features):
+def test_blocks_for_sharding_are_modules_of_the_model(tiny_features):
     """accelerate raises for a name that the model lacks, and FSDP 2 for input embeddings that it shards twice."""
     labels = LabelSpace(NAMES, SINGLE_LABEL)
     for case in CASES:
@@ -191,14 +191,14 @@ def test_blocks_of_every_model_are_its_own(tiny_features):
     assert blocks_of(tiny_model(tiny_features)) == ["ASTLayer"]
 
 
-def test_shipped_configs_leave_blocks_to_the_model_and_precision_to_the_flag():
+def test_shipped_configs_set_neither_blocks_nor_precision():
     for path in sorted((ROOT / "recipes" / "accelerate").glob("*.yaml")):
         config = yaml.safe_load(path.read_text())
         assert config["mixed_precision"] == "no", path.name
         assert "fsdp_transformer_layer_cls_to_wrap" not in config.get("fsdp_config", {})
 
 
-def test_adapters_are_not_sharded_which_is_said_before_anything_is_read(monkeypatch):
+def test_lora_with_fsdp_is_refused_before_reading(monkeypatch):
     lora = ["--model", "someone/ast", "--lora_rank", "4"]
     assert parse_recipe(VALUES, argv=lora).model.lora_rank == 4
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
@@ -207,8 +207,8 @@ def test_adapters_are_not_sharded_which_is_said_before_anything_is_read(monkeypa
         parse_recipe(VALUES, argv=lora)
 
 
-def test_what_a_test_starts_ends_with_it(tmp_path):
-    """Also where a launcher put it into a session of its own, as torchrun does."""
+def test_processes_started_by_a_test_end_with_it(tmp_path):
+    """Also if a launcher starts it in another session, as torchrun does."""
     launcher = ["sh", "-c", f"setsid sleep 60 & echo $! > {tmp_path}/pid; wait"]
     with pytest.raises(subprocess.TimeoutExpired):
         run_tree(launcher, dict(os.environ), timeout_s=1)
@@ -216,7 +216,7 @@ def test_what_a_test_starts_ends_with_it(tmp_path):
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_sharded_run_trains_and_a_finished_one_is_taken_up_again(tiny_features, tmp_path, forks):
+def test_a_sharded_run_trains_and_saves_a_whole_model(tiny_features, tmp_path, forks):
     forks.ranks(2, ROOT / "tests" / "fsdp_run.py", tiny_features.source, tmp_path)
     from transformers import AutoModelForAudioClassification
 

@@ -1,4 +1,4 @@
-"""GTZAN from its true layout, whole and partial, and the split that keeps artists apart."""
+"""GTZAN in the original layout, complete and partial, and the split that keeps artists apart."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ PARTS = {"train": "train", "validation": "valid", "test": "test"}
 
 
 def make_tree(root: Path, genres=gtzan.GENRES, suffix: str = "wav", tracks: int = 100) -> Path:
-    """Empty files under GTZAN's names: the index reads names, and audio of the one track that is often broken."""
+    """Empty files with GTZAN's names: the index reads only names, and the audio of one track that is often broken."""
     for genre in genres:
         folder = root / "genres_original" / genre
         folder.mkdir(parents=True)
         for number in range(tracks):
             (folder / f"{genre}.{number:05d}.{suffix}").touch()
-        (folder / f"._{genre}.00000.{suffix}").touch()  # what macOS puts into archives
+        (folder / f"._{genre}.00000.{suffix}").touch()  # added to archives by macOS
     return root
 
 
-def test_whole_layout_follows_the_lists(tmp_path, caplog):
+def test_the_complete_layout_has_the_split_of_the_lists(tmp_path, caplog):
     root = make_tree(tmp_path)
     soundfile.write(root / "genres_original/jazz/jazz.00054.wav", np.ones(800) / 2, 22050, format="WAV")
     with caplog.at_level(logging.INFO):
@@ -40,17 +40,17 @@ def test_whole_layout_follows_the_lists(tmp_path, caplog):
     assert len({clip.group for clip in clips}) == len({clip.clip_id for clip in clips}) == 930
     assert "70 GTZAN tracks are in none of the split lists (faulty" in caplog.text and "partial" not in caplog.text
     labels = LabelSpace.of_clips(index_of(clips), gtzan.CARD.label_names, gtzan.CARD.problem_type)
-    assert list(rows_of(assign_splits(index_of(clips), labels))) == clips, "nothing is drawn at random"
+    assert list(rows_of(assign_splits(index_of(clips), labels))) == clips, "nothing may be drawn at random"
 
 
-def test_lists_are_those_of_the_authors(shared_data):
+def test_the_split_lists_are_those_of_their_authors(shared_data):
     split_of = gtzan.split_of_tracks()
     for split, name in PARTS.items():
         published = (shared_data / "gtzan_split" / f"{name}.txt").read_text().split()
         assert sorted(published) == sorted(track for track, of in split_of.items() if of == split)
 
 
-def test_broken_file_is_left_out(tmp_path, caplog):
+def test_a_broken_file_is_left_out(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         clips = list(rows_of(gtzan.index(make_tree(tmp_path, ["jazz"]))))
     assert "jazz.00054" not in {clip.group for clip in clips}
@@ -65,7 +65,7 @@ def test_original_au_files_and_copies_side_by_side(tmp_path):
     assert {Path(clip.path).suffix for clip in list(rows_of(gtzan.index(tmp_path)))} == {".wav"}, "one file per track"
 
 
-def test_nothing_there_gets_one_sentence(tmp_path):
+def test_a_folder_without_tracks_is_refused(tmp_path):
     with pytest.raises(InputError, match="has no GTZAN tracks; expected genre folders"):
         gtzan.index(tmp_path)
     make_tree(tmp_path, ["country"])
@@ -76,10 +76,10 @@ def test_nothing_there_gets_one_sentence(tmp_path):
         gtzan.index(tmp_path)
 
 
-def test_random_split_takes_all_tracks_that_can_be_read(tmp_path, caplog):
+def test_the_random_split_has_all_readable_tracks(tmp_path, caplog):
     root = make_tree(tmp_path)
     clips = list(rows_of(gtzan.index_for_random_split(root)))
-    assert len(clips) == 999 and {clip.split for clip in clips} == {None}, "all but the broken one"
+    assert len(clips) == 999 and {clip.split for clip in clips} == {None}, "all tracks but the broken one"
     assert "inflates accuracy by about 10 points" in caplog.text and "partial" not in caplog.text
     labels = LabelSpace.of_clips(index_of(clips), gtzan.CARD.label_names, gtzan.CARD.problem_type)
     splits = Counter(clip.split for clip in list(rows_of(assign_splits(index_of(clips), labels))))

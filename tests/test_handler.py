@@ -1,4 +1,4 @@
-"""handler.py of a published model, as Inference Endpoints call it: without hf_audio, with its answers."""
+"""handler.py of a published model, called as by Inference Endpoints: the answers of hf_audio, without hf_audio."""
 
 from __future__ import annotations
 
@@ -44,28 +44,28 @@ print(json.dumps(found))
 """
 MODELS = {"cnn": MULTI_LABEL, "ast_stock": SINGLE_LABEL, "stereo_cnn": MULTI_LABEL, "wav2vec2_stock": SINGLE_LABEL}
 BAD = {
-    "text": ({"inputs": base64.b64encode(b"no sound").decode()}, "The recording cannot be read"),
+    "not audio": ({"inputs": base64.b64encode(b"no sound").decode()}, "The recording cannot be read"),
     "nothing": ({"inputs": None}, "inputs must be the bytes of a recording"),
-    "garbage": ({"inputs": "no base64!"}, "is text but not base64"),
-    "letters of another alphabet": ({"inputs": "\u00e9"}, "is text but not base64"),
-    "a part of base64": ({"inputs": "QUJ"}, "is text but not base64"),
+    "not base64": ({"inputs": "no base64!"}, "is text but not base64"),
+    "not ASCII": ({"inputs": "\u00e9"}, "is text but not base64"),
+    "incomplete base64": ({"inputs": "QUJ"}, "is text but not base64"),
     "an empty text": ({"inputs": ""}, "inputs must be the bytes of a recording"),
     "another object": ({"inputs": {"samples": [0.1]}}, "found dict"),
     "another key": ({"input": "QUJD"}, "A request is {"),
-    "one key more": ({"inputs": "QUJD", "options": {"top_k": 2}}, "optional; found inputs, options"),
-    "more than fits": ({"inputs": {"array": [0.1] * 10_000, "sampling_rate": 1}}, "has more than 120,000,000"),
+    "an additional key": ({"inputs": "QUJD", "options": {"top_k": 2}}, "optional; found inputs, options"),
+    "too many samples": ({"inputs": {"array": [0.1] * 10_000, "sampling_rate": 1}}, "has more than 120,000,000"),
     "parameters": ({"inputs": "", "parameters": {"device": 1}}, "Parameters are top_k"),
     "a list of parameters": ({"inputs": "", "parameters": [1]}, "Parameters are top_k"),
-    "labels by halves": ({"inputs": "", "parameters": {"top_k": 1.5}}, "Parameters are top_k"),
-    "a rate in words": ({"inputs": {"array": [0.1], "sampling_rate": "x"}}, "A recording has finite samples"),
-    "a rate without end": ({"inputs": {"array": [0.1], "sampling_rate": 10**30}}, "A recording has finite samples"),
+    "a fractional top_k": ({"inputs": "", "parameters": {"top_k": 1.5}}, "Parameters are top_k"),
+    "a sampling rate as text": ({"inputs": {"array": [0.1], "sampling_rate": "x"}}, "A recording has finite samples"),
+    "a huge sampling rate": ({"inputs": {"array": [0.1], "sampling_rate": 10**30}}, "A recording has finite samples"),
     "channels last": ({"inputs": {"array": [[0.1, 0.1]] * 9, "sampling_rate": 8000}}, "found an array of 9 channels"),
-    "samples of words": ({"inputs": {"array": ["a"], "sampling_rate": 8000}}, "A recording has finite samples"),
+    "samples as text": ({"inputs": {"array": ["a"], "sampling_rate": 8000}}, "A recording has finite samples"),
 }
 
 
 def published(folder: Path, name: str, task: str, hub) -> Path:
-    """A model with its card, in the folder and on the Hub."""
+    """Saves a model with its card in the folder, and pushes it to the Hub."""
     save_classifier(folder, name, task)
     instance = Instance(next(case for case in CASES if case.name == name), "linear", task)
     tagger = hf_audio.load(folder)
@@ -103,7 +103,7 @@ def test_endpoints_answer_as_hf_audio_does(hub, token, tmp_path, forks_without_h
 
 
 @pytest.mark.parametrize("name", ["handler.py", "requirements.txt"])
-def test_a_handler_of_somebody_else_is_not_published(hub, token, tmp_path, name):
+def test_a_foreign_handler_is_not_published(hub, token, tmp_path, name):
     folder = save_classifier(tmp_path / "cnn", "cnn")
     (folder / name).write_text("import os\n" if name.endswith(".py") else "soundfile\nevil-package\n")
     with pytest.raises(InputError, match=r"handler\.py of this version|lists packages that hf_audio does not need"):
@@ -111,18 +111,18 @@ def test_a_handler_of_somebody_else_is_not_published(hub, token, tmp_path, name)
     assert ("models", "alice/code") not in hub.storage.repos
 
 
-def test_answers_that_are_not_finite_are_no_scores():
+def test_logits_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="are not finite"):
         scores_of(np.array([0.0, np.nan]), "sigmoid")
 
 
 @pytest.mark.parametrize("data", [None, b"RIFF", ["inputs"], {}])
-def test_what_is_no_request_is_one_sentence(data):
+def test_invalid_requests_are_refused(data):
     with pytest.raises(ValueError, match=r"^A request is \{.inputs.: \.\.\., .*; found "):
         request_of(data, "sigmoid")
 
 
-def test_requirements_are_packages_of_our_cards():
+def test_requirements_may_only_name_packages_of_our_cards():
     assert is_requirements(b"transformers>=4.48\ntorch\nsoundfile\nsoxr\ntimm>=1.0.26\nscikit-learn==1.7.0\n")
     for line in ("evil", "torch @ https://evil/x", "-r other.txt", "soxr; evil", "scikit-learn==1 --index-url=x"):
         assert not is_requirements(line.encode())

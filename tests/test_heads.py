@@ -1,4 +1,4 @@
-"""Heads, and metadata in front of them, with a backbone of nothing."""
+"""Heads, and metadata as their input, with an identity backbone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZE, CLASSES = 6, 4
 
 
 class Plain(AudioClassifier):
-    """The window is its embedding."""
+    """A model whose embedding is the window."""
 
     def __init__(self, config: AudioClassifierConfig) -> None:
         super().__init__(config)
@@ -37,7 +37,7 @@ def embedding() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("sizes", [(3,), (5, 2)])
-def test_fluffy_is_one_network_a_class(sizes, embedding):
+def test_the_fluffy_head_is_one_network_per_class(sizes, embedding):
     torch.manual_seed(0)
     head = FluffyHead(SIZE, CLASSES, sizes)
     columns = []
@@ -50,7 +50,7 @@ def test_fluffy_is_one_network_a_class(sizes, embedding):
     torch.testing.assert_close(head(embedding), torch.stack(columns, dim=1))
 
 
-def test_no_fluffy_network_learns_from_another_class(embedding):
+def test_networks_of_the_fluffy_head_do_not_learn_from_other_classes(embedding):
     head = build_head("fluffy", SIZE, CLASSES, sizes=(3,))
     head(embedding)[:, 2].sum().backward()
     for weights in head.parameters():
@@ -58,7 +58,7 @@ def test_no_fluffy_network_learns_from_another_class(embedding):
         assert moved[2] > 0 and not moved[[0, 1, 3]].any()
 
 
-def test_a_deep_head_has_the_sizes_it_is_given(embedding):
+def test_a_deep_head_has_the_given_sizes(embedding):
     head = build_head("deep", SIZE, CLASSES, sizes=(1000, 500))
     assert [(layer.in_features, layer.out_features) for layer in head.layers] == [
         (SIZE, 1000),
@@ -69,7 +69,7 @@ def test_a_deep_head_has_the_sizes_it_is_given(embedding):
     torch.testing.assert_close(head(embedding), last(functional.relu(second(functional.relu(first(embedding))))))
 
 
-def test_the_angular_margin_lowers_the_true_class_in_training_only(embedding):
+def test_the_angular_margin_lowers_the_true_class_only_in_training(embedding):
     torch.manual_seed(0)
     head = ArcFaceHead(SIZE, CLASSES, margin=0.3, scale=16.0)
     targets = functional.one_hot(torch.arange(5) % CLASSES, CLASSES).float()
@@ -86,7 +86,7 @@ def test_the_angular_margin_lowers_the_true_class_in_training_only(embedding):
     torch.testing.assert_close(head(embedding, targets), without)
 
 
-def test_the_margin_never_raises_a_logit_at_the_far_side():
+def test_the_margin_never_raises_the_logit_of_a_distant_embedding():
     head = ArcFaceHead(2, 1, margin=0.5)
     with torch.no_grad():
         head.weight.copy_(torch.tensor([[1.0, 0.0]]))
@@ -95,7 +95,7 @@ def test_the_margin_never_raises_a_logit_at_the_far_side():
 
 
 @pytest.mark.parametrize("name", MARGIN_HEADS)
-def test_only_heads_with_a_margin_for_several_labels_have_a_bias(name):
+def test_margin_heads_have_a_bias_only_for_several_labels(name):
     assert plain(head=name).classifier.bias is None
     assert plain(head=name, problem_type=MULTI_LABEL).classifier.bias.shape == (CLASSES,)
 
@@ -103,8 +103,8 @@ def test_only_heads_with_a_margin_for_several_labels_have_a_bias(name):
 @pytest.mark.parametrize(
     ("name", "margin"), [("arcface", None), ("cosface", None), ("arcface", 0.5), ("cosface", 0.35)]
 )
-def test_heads_with_a_margin_are_the_papers(name, margin, embedding):
-    """Against NumPy, mixed targets among them, and pytorch-metric-learning's losses."""
+def test_heads_with_a_margin_equal_the_papers_formulas(name, margin, embedding):
+    """Compared with NumPy, also for mixed targets, and with pytorch-metric-learning's losses."""
     head = plain(head=name, head_margin=margin, head_scale=10.0).classifier.train()
     margin = margin or {"arcface": 0.3, "cosface": 0.2}[name]
     targets = functional.one_hot(torch.arange(5) % CLASSES, CLASSES).float()
@@ -130,7 +130,7 @@ def test_heads_with_a_margin_are_the_papers(name, margin, embedding):
 
 
 @pytest.mark.parametrize("name", MARGIN_HEADS)
-def test_gradients_of_a_margin_are_its_own(name):
+def test_gradients_of_a_margin_equal_numerical_ones(name):
     head = build_head(name, SIZE, CLASSES)
     cosine = torch.linspace(-0.9, 0.9, 5 * CLASSES, dtype=torch.float64).reshape(5, CLASSES).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: head.with_margin(x, torch.full((5, CLASSES), 0.1)), cosine)
@@ -151,15 +151,15 @@ def test_metadata_is_appended_and_may_be_unknown(embedding):
     assert seen[:, SIZE:].sum() == 10 and seen[:, SIZE].all() and seen[:, SIZE + first_size + 1].all()
 
 
-def test_metadata_keeps_its_places_when_a_config_is_saved(tmp_path):
-    """JSON files of transformers are sorted, and so the order of fields must not be that of a dict."""
+def test_metadata_keeps_its_order_in_a_saved_config(tmp_path):
+    """transformers sorts keys in its JSON files, so the order of fields cannot depend on a dict."""
     config = AudioClassifierConfig(metadata={"genre": ["pop", "cla"], "drums": ["yes", "no"]})
     config.save_pretrained(tmp_path)
     loaded = AudioClassifierConfig.from_pretrained(tmp_path)
     assert list(loaded.metadata.items()) == list(config.metadata.items())
 
 
-def test_labels_are_indices_or_probabilities(embedding):
+def test_labels_may_be_indices_or_probabilities(embedding):
     model = plain(problem_type=SINGLE_LABEL)
     indices = torch.tensor([0, 3, 2, 1, 1])
     one_hot = functional.one_hot(indices, CLASSES)
@@ -176,6 +176,6 @@ def test_labels_are_indices_or_probabilities(embedding):
         ({"head_sizes": [4]}, r"linear head has no hidden layers"),
     ],
 )
-def test_wrong_settings_of_a_head_are_told(settings, sentence):
+def test_invalid_settings_of_a_head_are_refused(settings, sentence):
     with pytest.raises(ValueError, match=sentence):
         plain(**settings)

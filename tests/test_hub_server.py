@@ -1,4 +1,4 @@
-"""The tests' own Hub, driven by the unmodified client libraries: without it no other Hub test means anything."""
+"""The test Hub with the unmodified client libraries, on which all other tests with the Hub depend."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def api(hub) -> HfApi:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """A folder with regular files, two of them below a directory, and one that goes to LFS."""
+    """A folder with regular files, two of them in a subfolder, and one for LFS."""
     root = tmp_path / "folder"
     (root / "deep" / "er").mkdir(parents=True)
     (root / "README.md").write_text("---\nlicense: mit\ntags: [audio]\n---\nHello")
@@ -46,7 +46,7 @@ def upload(api: HfApi, repo_id: str, folder: Path, **options) -> None:
     api.upload_folder(repo_id=repo_id, folder_path=folder, **options)
 
 
-def test_a_folder_comes_back_as_it_was(hub, api, folder):
+def test_a_folder_is_uploaded_and_downloaded_unchanged(hub, api, folder):
     upload(api, "alice/folder", folder)
     back = Path(snapshot_download("alice/folder", token=False))
     for path in ("README.md", "config.json", "deep/er/note.txt", "weights.safetensors"):
@@ -57,14 +57,14 @@ def test_a_folder_comes_back_as_it_was(hub, api, folder):
     assert sizes["weights.safetensors"] == (len(WEIGHTS), True) and sizes["config.json"] == (2, False)
 
 
-def test_large_files_travel_through_the_other_origin_without_a_token(hub, api, folder):
+def test_large_files_use_the_storage_origin_without_a_token(hub, api, folder):
     upload(api, "alice/lfs", folder)
     snapshot_download("alice/lfs", token=hub.token("alice"))
     (put,) = hub.log.matching("PUT")
     (get,) = hub.log.matching("GET", origin="storage")
     assert (put.origin, put.received, get.sent) == ("storage", len(WEIGHTS), len(WEIGHTS))
     assert not put.has_token and not get.has_token
-    assert get_session().get(f"{hub.storage_endpoint}{get.path}", timeout=10).status_code == 403  # no signature
+    assert get_session().get(f"{hub.storage_endpoint}{get.path}", timeout=10).status_code == 403  # unsigned
 
 
 def test_pushing_again_sends_nothing(hub, api, folder):
@@ -76,7 +76,7 @@ def test_pushing_again_sends_nothing(hub, api, folder):
     assert api.model_info("alice/again").sha == before
 
 
-def test_tree_listing_in_pages_and_below_a_folder(hub, api, folder, monkeypatch):
+def test_trees_are_listed_in_pages_and_below_a_folder(hub, api, folder, monkeypatch):
     upload(api, "alice/tree", folder)
     monkeypatch.setattr(hub, "page_length", 2)
     nodes = {node.path: node for node in api.list_repo_tree("alice/tree", recursive=True, expand=True)}
@@ -112,7 +112,7 @@ def test_branches_tags_and_history(hub, api, folder):
         api.hf_hub_download("alice/refs", "nowhere.txt")
 
 
-def test_repositories_are_created_once_moved_and_deleted(hub, api):
+def test_repositories_are_created_moved_and_deleted(hub, api):
     url = api.create_repo("acme/one", repo_type="dataset", private=True)
     assert url.repo_id == "acme/one" and hub.repo("datasets", "acme/one").private
     assert api.create_repo("acme/one", repo_type="dataset", exist_ok=True) == url
@@ -125,18 +125,18 @@ def test_repositories_are_created_once_moved_and_deleted(hub, api):
     assert not api.repo_exists("alice/two", repo_type="dataset")
 
 
-def test_metadata_that_are_not_yaml_are_refused(hub, api, folder):
+def test_invalid_card_metadata_is_refused(hub, api, folder):
     (folder / "README.md").write_text("---\nlicense: [\n---\n")
     with pytest.raises(ValueError, match="Invalid metadata"):
         upload(api, "alice/yaml", folder)
 
 
-def test_who_may_read_and_write(hub, api):
+def test_permissions_to_read_and_write(hub, api):
     hub.create("models", "alice/secret", {"config.json": b"{}"}, private=True)
     hub.create("models", "alice/open", {"config.json": b"{}"})
     bob, reader = HfApi(token=hub.token("bob")), HfApi(token=hub.token("reader"))
     assert api.whoami()["orgs"][0]["name"] == "acme"
-    for other in (bob, HfApi(token=False)):  # the Hub does not tell that it exists
+    for other in (bob, HfApi(token=False)):  # the Hub hides that it exists
         with pytest.raises(RepositoryNotFoundError):
             other.hf_hub_download("alice/secret", "config.json")
     assert Path(api.hf_hub_download("alice/secret", "config.json")).read_text() == "{}"
@@ -149,7 +149,7 @@ def test_who_may_read_and_write(hub, api):
         bob.upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id="alice/open")
 
 
-def test_a_gated_repository_opens_to_those_on_its_list(hub):
+def test_a_gated_repository_is_open_to_users_on_its_list(hub):
     repo = hub.create("models", "alice/gated", {"config.json": b"{}"})
     repo.gated = "manual"
     bob = HfApi(token=hub.token("bob"))
@@ -163,7 +163,7 @@ def test_a_gated_repository_opens_to_those_on_its_list(hub):
     assert bob.hf_hub_download("alice/gated", "config.json")
 
 
-def test_datasets_pushes_and_streams_with_ranged_reads(hub, token):
+def test_datasets_pushes_and_streams_by_ranged_reads(hub, token):
     rows = datasets.Dataset.from_dict({"value": [np.random.default_rng(i).bytes(2000) for i in range(1200)]})
     rows.push_to_hub("alice/rows", num_shards=3)
     sizes = [f.size for p, f in hub.repo("datasets", "alice/rows").resolve().files.items() if p.endswith(".parquet")]
@@ -173,11 +173,11 @@ def test_datasets_pushes_and_streams_with_ranged_reads(hub, token):
     assert first["value"] == rows[0]["value"]
     reads = hub.log.matching("GET", origin="storage")
     assert reads and all(read.status == 206 for read in reads)
-    assert sum(read.sent for read in reads) < 1.2 * sizes[0]  # one shard of the three, and a footer
+    assert sum(read.sent for read in reads) < 1.2 * sizes[0]  # one of three shards, and a footer
     assert datasets.load_dataset("alice/rows", split="train")["value"][:] == rows["value"][:]
 
 
-def test_transformers_and_peft_load_from_it(hub, token, tmp_path):
+def test_transformers_and_peft_can_load_from_it(hub, token, tmp_path):
     import torch
     from peft import LoraConfig, PeftModel, get_peft_model
     from transformers import (
@@ -208,7 +208,7 @@ def test_transformers_and_peft_load_from_it(hub, token, tmp_path):
     torch.testing.assert_close(loaded, wanted)
 
 
-def test_ranges(hub):
+def test_range_requests(hub):
     content = bytes(range(256)) * 10 + b"\0"
     hub.create("models", "alice/ranges", {"x.bin": content, "x.txt": b"0123456789"})
     url = f"{hub.endpoint}/alice/ranges/resolve/main/"
@@ -230,8 +230,8 @@ def test_a_chunked_upload_is_checked(hub, api):
     assert hub.log.matching("PUT")[0].received == 6 and not repo.uploaded
 
 
-def test_two_commits_that_race(hub, api):
-    """The first is still being read when the second is done: the first builds on a past that is no longer the head."""
+def test_racing_commits_conflict(hub, api):
+    """The second commit finishes while the first is still received, so the first has an outdated parent."""
     hub.create("models", "alice/race", {"a.txt": b"a"})
     hub.faults.add("POST", "/commit/", "stall", after_bytes=1, seconds=30)
     answers: list[object] = []
@@ -257,7 +257,7 @@ def test_two_commits_that_race(hub, api):
 
 
 class TestFaults:
-    """Each kind does what hub_faults.Faults says."""
+    """Each kind of fault behaves as documented in hub_faults.Faults."""
 
     @pytest.fixture
     def url(self, hub) -> str:
@@ -307,14 +307,14 @@ class TestFaults:
         hub.faults.add("POST", "/commit/", "lost_answer")
         with pytest.raises(httpx2.RemoteProtocolError):
             api.upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id="alice/lost")
-        assert hub.repo("models", "alice/lost").paths() == ["x.txt"]  # it was done all the same
+        assert hub.repo("models", "alice/lost").paths() == ["x.txt"]  # the commit was made nevertheless
 
     def test_unknown_kind(self, hub):
         with pytest.raises(ValueError, match="drop_after"):
             hub.faults.add("GET", ".*", "explode")
 
 
-def test_alone_in_a_process(tmp_path):
+def test_it_can_run_in_a_separate_process(tmp_path):
     server = Path(__file__).with_name("hub_server.py")
     process = subprocess.Popen([sys.executable, server, tmp_path], stdin=-1, stdout=-1, text=True)
     try:

@@ -1,4 +1,4 @@
-"""What is said of how data are read does something, or is an error of one sentence; classes come in people's order."""
+"""Settings on how data are read that have no effect are refused. Classes that are numbers are sorted as numbers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def refused(root, sentence, **reading):
 @pytest.mark.parametrize(
     ("flag", "meaning"), [("group_column_name", "the groups"), ("split_column_name", "the splits")]
 )
-def test_none_where_no_column_would_be_taken(table, tmp_path, flag, meaning):
+def test_column_none_is_refused_if_no_column_would_be_used(table, tmp_path, flag, meaning):
     refused(
         table, f"--{flag} none would do nothing here: no column of labels.csv looks like {meaning}", **{flag: "none"}
     )
@@ -39,7 +39,7 @@ def test_none_where_no_column_would_be_taken(table, tmp_path, flag, meaning):
     refused(made, f"--{flag} none would do nothing here: no column of set looks like {meaning}", **{flag: "none"})
 
 
-def test_no_mask_where_there_is_none(tmp_path):
+def test_mask_column_none_is_refused_if_there_is_no_mask(tmp_path):
     sentence = "--mask_column_name none would do nothing here: no column of . looks like the mask"
     lists = {"labels": List(ClassLabel(names=GENRES)), "mask": List(Value("bool"))}
     refused(stored(tmp_path / "a", {"label": TEXT}, label=["a", "b"] * 2), sentence, mask_column_name="none")
@@ -53,7 +53,7 @@ def test_no_mask_where_there_is_none(tmp_path):
     refused(made, "two columns that could be the label mask, mask and known; choose one")
 
 
-def test_a_separator_that_separates_nothing(table, tmp_path):
+def test_a_separator_without_effect_is_refused(table, tmp_path):
     refused(table, "--label_separator ';' would do nothing here: no value of column 'label'", label_separator=";")
     refused(table, "--label_separator 'none' would do nothing .* looks like several labels", label_separator="none")
     made = stored(tmp_path / "set", {"label": TEXT, "labels": TEXT}, label=["a;b", "b"] * 2, labels=["a", "b"] * 2)
@@ -61,19 +61,19 @@ def test_a_separator_that_separates_nothing(table, tmp_path):
         refused(made, "--label_separator .* would do nothing", label_column_name=[column], label_separator=separator)
 
 
-def test_what_acts_on_one_of_several_corpora_or_tables_may_do_nothing_for_another(table, tmp_path):
+def test_a_setting_needs_an_effect_on_only_one_of_several_corpora(table, tmp_path):
     columns = {"label": ["x", "y"] * 6, "speaker": [f"s{row // 2}" for row in range(12)]}
     for name in ("set", "other"):
         stored(tmp_path / name, {"label": TEXT, "speaker": TEXT}, **columns)
     one, other = str(tmp_path / "set"), str(tmp_path / "other")
     drawn = {"test_fraction": 0.3, "validation_fraction": 0}
     found = corpus_clips(DataConfig(data_dir=[str(table), one], group_column_name="none", **drawn))
-    assert len(found.clips["group"].unique()) == 16, "every recording is by itself in both"
+    assert len(found.clips["group"].unique()) == 16, "every recording must be a group in both"
     with pytest.raises(InputError, match="--mask_column_name none would do nothing here: no column of set looks like"):
         corpus_clips(DataConfig(data_dir=[one, other], mask_column_name="none", **drawn))
     folders = write(tmp_path / "folders", {f"{name}/{place}/a.wav": tone(1) for name in "xy" for place in range(4)})
     found = corpus_clips(DataConfig(data_dir=[str(folders), one], group_column_name="speaker", **drawn))
-    assert len(found.clips["group"].unique()) == 10, "folders below the classes, and the column of the other"
+    assert len(found.clips["group"].unique()) == 10, "one corpus has groups from folders, the other from the column"
     files = {f"{name}.wav": tone(1) for name in "abcdef"}
     files["train.csv"] = "path,label,speaker\na.wav,x,s\nb.wav,y,s\nc.wav,x,t\nd.wav,y,t\n"
     two = write(tmp_path / "two", files | {"test.csv": "path,label\ne.wav,x\nf.wav,y\n"})
@@ -81,13 +81,13 @@ def test_what_acts_on_one_of_several_corpora_or_tables_may_do_nothing_for_anothe
     assert len(found.clips["group"].unique()) == 6
 
 
-def test_several_labels_where_there_are_several(tmp_path):
+def test_several_labels_is_refused_for_a_multi_label_task(tmp_path):
     made = stored(tmp_path, {"labels": List(TEXT)}, labels=[["a", "b"], ["a"], ["b"], ["b", "a"]])
     refused(made, "--several_labels would do nothing here: the task is already multi-label", several_labels=True)
 
 
 @pytest.mark.parametrize("kind", ["table", "numbers", "texts", "folders"])
-def test_classes_that_are_numbers_come_in_their_order(tmp_path, kind):
+def test_classes_that_are_numbers_are_sorted_as_numbers(tmp_path, kind):
     numbers = [10, 9, 2, 100] * 3
     if kind == "folders":
         root = write(tmp_path, {f"{name}/{place}.wav": tone(place) for place, name in enumerate(numbers)})

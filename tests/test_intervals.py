@@ -1,4 +1,4 @@
-"""Intervals of metrics: each draw equals scikit-learn on copied clips, and intervals hold as often as they say."""
+"""Intervals of metrics: each draw equals scikit-learn on copied clips, and intervals have their nominal coverage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LABELS = {
 
 
 def scored_clips(task: str, *, num_clips: int = 60, unknown: float = 0.0, seed: int = 0):
-    """probabilities (with ties), decisions, targets (nobody has d), groups."""
+    """Probabilities with ties, decisions, targets without class d, and groups."""
     random, labels = np.random.default_rng(seed), LABELS[task]
     if labels.is_multi_label:
         targets = (random.random((num_clips, 4)) < [0.5, 0.3, 0.1, 0.0]).astype(np.float32)
@@ -37,7 +37,7 @@ def scored_clips(task: str, *, num_clips: int = 60, unknown: float = 0.0, seed: 
 
 
 @pytest.mark.parametrize(("task", "unknown"), [("single", 0.0), ("multi", 0.0), ("multi", 0.3)])
-def test_metrics_of_redrawn_groups_are_those_of_copied_clips(task: str, unknown: float) -> None:
+def test_metrics_of_redrawn_groups_equal_those_of_copied_clips(task: str, unknown: float) -> None:
     labels = LABELS[task]
     probabilities, _, targets, groups = scored_clips(task, unknown=unknown)
     decisions = decisions_of(probabilities, labels, [0.4] * 4)
@@ -55,7 +55,7 @@ def test_metrics_of_redrawn_groups_are_those_of_copied_clips(task: str, unknown:
     assert set(found.metrics) == set(redrawn_metrics.METRICS) == set(expected) - {"threshold", "per_class"}
 
 
-def test_an_interval_is_of_what_a_plain_loop_over_draws_finds() -> None:
+def test_intervals_equal_those_of_a_plain_loop_over_draws() -> None:
     labels = LABELS["multi"]
     probabilities, decisions, targets, groups = scored_clips("multi")
     found = intervals(probabilities, decisions, targets, labels, groups, num_draws=200, seed=5)
@@ -80,10 +80,10 @@ def test_an_interval_is_of_what_a_plain_loop_over_draws_finds() -> None:
     assert all(one.low <= one.value <= one.high for one in found["metrics"].values())
 
 
-def test_draws_are_the_same_in_any_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draws_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = (*scored_clips("single")[:3], LABELS["single"], scored_clips("single")[3])
     whole = intervals(*arguments, num_draws=100)
-    monkeypatch.setattr(redrawn_metrics, "CHUNK_BYTES", 1)  # draws and clips one by one
+    monkeypatch.setattr(redrawn_metrics, "CHUNK_BYTES", 1)  # one draw and one clip at a time
     chunked = intervals(*arguments, num_draws=100)
     for name, one in whole["metrics"].items():
         assert list(chunked["metrics"][name]) == pytest.approx(list(one), abs=1e-12)
@@ -93,7 +93,7 @@ def test_draws_are_the_same_in_any_chunks(monkeypatch: pytest.MonkeyPatch) -> No
     assert intervals(*arguments, num_draws=100, seed=1)["metrics"]["accuracy"] != whole["metrics"]["accuracy"]
 
 
-def test_memory_is_that_of_a_chunk_however_many_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_does_not_grow_with_the_number_of_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redrawn_metrics, "CHUNK_BYTES", 4 << 20)
     arguments = (*scored_clips("multi", num_clips=2_000)[:3], LABELS["multi"], np.arange(2_000))
     peaks = []
@@ -108,18 +108,18 @@ def test_memory_is_that_of_a_chunk_however_many_draws(monkeypatch: pytest.Monkey
 def accuracy_interval(
     decisions: np.ndarray, targets: np.ndarray, labels: LabelSpace, groups: np.ndarray, seed: int
 ) -> Interval:
-    """The accuracy alone, which is much faster than all metrics."""
+    """The interval of accuracy, which is much faster than those of all metrics."""
     redrawn = RedrawnMetrics(decisions, decisions, targets, labels, groups, ranked=False)
     draws = drawn_counts(redrawn.num_groups, 200, redrawn.chunk(), seed)
     drawn = np.concatenate([redrawn.of(counts).metrics["accuracy"] for counts in draws])
     return interval(redrawn.of_all().metrics["accuracy"][0], drawn, redrawn.num_groups, 0.95)
 
 
-def test_intervals_over_groups_hold_as_often_as_they_say_and_those_over_clips_do_not() -> None:
+def test_intervals_over_groups_have_their_nominal_coverage_unlike_those_over_clips() -> None:
     random, labels = np.random.default_rng(0), LabelSpace(("no", "yes"), SINGLE_LABEL)
     num_groups, size, held = 12, 10, {"group": 0, "clip": 0}
     for _ in range(200):
-        rates = random.beta(2, 1, size=num_groups)  # true accuracy 2/3; clips of a group are right or wrong together
+        rates = random.beta(2, 1, size=num_groups)  # true accuracy 2/3, with correlated clips in a group
         right = random.random((num_groups, size)) < rates[:, None]
         targets = np.eye(2)[random.integers(2, size=num_groups * size)]
         decisions = np.where(right.reshape(-1, 1), targets, 1 - targets)
@@ -133,7 +133,7 @@ def test_intervals_over_groups_hold_as_often_as_they_say_and_those_over_clips_do
     assert accuracy_interval(decisions, targets, labels, groups, seed=7) == whole
 
 
-def test_what_is_undefined_or_of_one_group_has_no_interval() -> None:
+def test_undefined_metrics_and_single_groups_have_no_interval() -> None:
     labels = LABELS["multi"]
     probabilities, decisions, targets, groups = scored_clips("multi")
     targets[:, 2], targets[:, 3] = groups == 3, np.nan
@@ -155,7 +155,7 @@ def test_what_is_undefined_or_of_one_group_has_no_interval() -> None:
         ({"probabilities": np.full((60, 4), np.nan)}, "not finite"),
     ],
 )
-def test_what_makes_no_interval_is_refused(changed: dict, said: str) -> None:
+def test_invalid_inputs_are_refused(changed: dict, said: str) -> None:
     probabilities, decisions, targets, groups = scored_clips("multi")
     arguments = {"probabilities": probabilities, "decisions": decisions, "targets": targets, **changed}
     with pytest.raises(InputError, match=said):

@@ -1,4 +1,4 @@
-"""IRMAS from its true layout on disk, whole and partial."""
+"""IRMAS in the original layout, complete and partial."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hf_audio.data.splits.assigning import assign_splits
 
 
 def make_tree(root: Path, instruments: list[str]) -> Path:
-    """Empty files under IRMAS's real names: the index reads names and .txt files, never audio."""
+    """Empty files with IRMAS's names: the index reads only names and .txt files."""
     for code in instruments:
         folder = root / "IRMAS-TrainingData" / code
         folder.mkdir(parents=True)
@@ -31,7 +31,7 @@ def make_tree(root: Path, instruments: list[str]) -> Path:
     return root
 
 
-def test_whole_layout(tmp_path):
+def test_complete_layout(tmp_path):
     clips = list(rows_of(irmas.index(make_tree(tmp_path, list(irmas.INSTRUMENTS)))))
     training = [clip for clip in clips if clip.split == "train"]
     test = [clip for clip in clips if clip.split == "test"]
@@ -40,13 +40,13 @@ def test_whole_layout(tmp_path):
     assert all(clip.labels == ("gel", "voi") for clip in test)
     of_one_recording = {clip.group for clip in training if "cel][nod][cou_fol]0002" in clip.clip_id}
     assert len(of_one_recording) == 1, "__1 and __2 are cut from one recording"
-    assert len({clip.group for clip in test}) == 2, "excerpts -1, -2, -16 are of one song"
+    assert len({clip.group for clip in test}) == 2, "excerpts -1, -2 and -16 are from one song"
     by_name = {Path(clip.path).name: clip.metadata for clip in training}
     assert by_name["001__[cel][nod][cou_fol]0001__1.wav"] == {"genre": "cou_fol", "drums": "no"}
-    assert by_name["[cel][pop_roc]0900__1.wav"] == {"genre": "pop_roc"}, "of the drums nothing is known"
+    assert by_name["[cel][pop_roc]0900__1.wav"] == {"genre": "pop_roc"}, "drums are not annotated"
 
 
-def test_split_keeps_recordings_together_and_the_official_test(tmp_path):
+def test_the_split_keeps_recordings_together_and_the_official_test_split(tmp_path):
     clips = list(rows_of(irmas.index(make_tree(tmp_path, list(irmas.INSTRUMENTS)))))
     labels = LabelSpace.of_clips(index_of(clips), irmas.CARD.label_names, irmas.CARD.problem_type)
     split = list(rows_of(assign_splits(index_of(clips), labels)))
@@ -55,13 +55,13 @@ def test_split_keeps_recordings_together_and_the_official_test(tmp_path):
     assert {clip.labels[0] for clip in split if clip.split == "validation"} == set(irmas.INSTRUMENTS)
 
 
-def test_partial_layout_drops_labels_nothing_can_learn(tmp_path, caplog):
+def test_a_partial_layout_drops_labels_without_training_clips(tmp_path, caplog):
     clips = list(rows_of(irmas.index(make_tree(tmp_path, ["cel", "gel"]))))
     assert {clip.labels for clip in clips if clip.split == "test"} == {("gel",)}
     assert "no training clips of" in caplog.text
 
 
-def test_missing_test_parts_and_labels_are_told(tmp_path, caplog):
+def test_missing_test_parts_and_labels_are_reported(tmp_path, caplog):
     make_tree(tmp_path, list(irmas.INSTRUMENTS))
     next(tmp_path.rglob("*.txt")).unlink()
     assert sum(clip.split == "test" for clip in list(rows_of(irmas.index(tmp_path)))) == 5
@@ -72,7 +72,7 @@ def test_missing_test_parts_and_labels_are_told(tmp_path, caplog):
     assert "a test split is drawn from the training clips" in caplog.text
 
 
-def test_bad_layouts_get_one_sentence(tmp_path):
+def test_bad_layouts_are_refused(tmp_path):
     with pytest.raises(InputError, match="has no IRMAS training clips"):
         irmas.index(tmp_path)
     make_tree(tmp_path, ["cel", "gel"])
