@@ -132,7 +132,7 @@ def evaluate_model(
 
 def _held_out_splits(features: FeatureDataset) -> list[str]:
     """Validation and test, as far as there are such splits; raises InputError if there is none."""
-    splits = [split for split in ("validation", "test") if split in features.splits]
+    splits: list[str] = [split for split in ("validation", "test") if split in features.splits]
     if not splits:
         raise InputError(
             f"{features.source} has neither a validation nor a test split, so there is nothing to evaluate on"
