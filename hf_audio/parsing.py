@@ -30,6 +30,7 @@ from hf_audio.config import (
     ShareConfig,
 )
 from hf_audio.config.acting import require_acting
+from hf_audio.config.batch_needs import require_partners
 from hf_audio.config.help_texts import COMMON_FLAGS
 from hf_audio.config.rare_classes import replaced_by_given
 from hf_audio.config.run import NETWORK_GROUPS, RECORDING_GROUPS
@@ -227,6 +228,7 @@ def _check(settings: argparse.Namespace, given: Collection[str]) -> None:
     values = vars(settings)
     require_useful(given, values)
     require_acting(given, values | _known_of_dataset(values.get("dataset")))
+    require_partners(values)
     if "classical_model" in values:
         require_of_classical_models(given)
 

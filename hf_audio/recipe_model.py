@@ -68,6 +68,18 @@ def require_makeable_model(recipe: Recipe) -> None:
         _make_once(recipe)
 
 
+def seen_by_base(recipe: Recipe, features: FeatureDataset) -> dict[str, int]:
+    """The clips of validation and test that the checkpoint was trained on which the run starts from, by split."""
+    from hf_audio.models.foreign_checkpoint import Checkpoint
+    from hf_audio.models.possible import TIMM, is_trained
+    from hf_audio.training.seen_clips import seen_clips
+
+    name = recipe.classical.network if recipe.classical else recipe.model.model
+    if not name or not is_trained(name) or name.startswith(TIMM):
+        return {}
+    return seen_clips(Checkpoint(name, recipe.token), features)
+
+
 def _check_checkpoint(recipe: Recipe) -> None:
     from hf_audio.models.classifier import AudioClassifierConfig
     from hf_audio.models.foreign_checkpoint import Checkpoint

@@ -38,7 +38,7 @@ from hf_audio.preparation.loaded_features import as_asked
 from hf_audio.publishing.push import push_model
 from hf_audio.ranks import process_state, wait_for_everyone
 from hf_audio.recipe_features import built_features, settle_source, stored_features
-from hf_audio.recipe_model import require_makeable_model, require_possible_model
+from hf_audio.recipe_model import require_makeable_model, require_possible_model, seen_by_base
 from hf_audio.recipe_repos import check_publishing, dataset_id_of, repo_of
 from hf_audio.run_config import WrittenConfig, write_run_config
 from hf_audio.stage_lines import features_line, model_line, training_line
@@ -95,8 +95,10 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
 def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
     """The model to train: a preset from scratch or a checkpoint, adapted to the features' classes and window."""
     from hf_audio.models import build_model
+    from hf_audio.training.seen_clips import warn_of_seen_clips
 
     settings = recipe.model
+    warn_of_seen_clips(f"--model {settings.model}", seen_by_base(recipe, features))
     model = build_model(
         settings.model,
         features,
@@ -245,6 +247,7 @@ def evaluate_run(recipe: Recipe, trained: Trained) -> Report | dict[str, Any]:
         recordings=None if recipe.stored_features else clips_again,
         token=recipe.token,
         searched_trials=recipe.run.searched_trials,
+        base_seen_clips=seen_by_base(recipe, trained.features),
     )
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from transformers import ASTFeatureExtractor, PreTrainedModel
 
 from hf_audio.augment import Compose, augmentation_for
-from hf_audio.augment.examples import example_augmentations
+from hf_audio.augment.examples import example_augmentations, example_patch_dropouts
 from hf_audio.augment.waveform.examples import example_waveform_steps
 from hf_audio.config import AugmentConfig
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
@@ -37,13 +37,6 @@ from hf_audio.training.objective import Places
 LABELS = LabelSpace(tuple(f"class {index}" for index in range(11)), MULTI_LABEL)
 BINS, RATE = 128, 16_000
 FRAMES_PER_S = 100
-# Shares of patches, columns and rows that are dropped, by description
-DROPOUTS = {
-    "half of the patches": (0.5, 0.0, 0.0),
-    "half of the columns": (0.0, 0.5, 0.0),
-    "half of the rows": (0.0, 0.0, 0.5),
-    "a third of the columns, then a third of the patches": (0.34, 0.34, 0.0),
-}
 
 
 def parse_options() -> argparse.Namespace:
@@ -145,11 +138,12 @@ def print_patch_dropout(options: argparse.Namespace, batch: Batch) -> None:
     if not models:
         return
     print(f"| patch dropout | {' | '.join(models)} |\n|---|{'---:|' * len(models)}")
-    rates: dict[str, list[str]] = {name: [] for name in DROPOUTS}
+    dropouts = {name: PatchDropout.of(AugmentConfig(**one)) for name, one in example_patch_dropouts().items()}
+    rates: dict[str, list[str]] = {name: [] for name in dropouts}
     for model in models:
-        ways = {name: training(model, batch, PatchDropout(*shares)) for name, shares in DROPOUTS.items()}
+        ways = {name: training(model, batch, dropout) for name, dropout in dropouts.items()}
         spent = minimum_ms({"none": training(model, batch), **ways}, options.rounds)
-        for name in DROPOUTS:
+        for name in dropouts:
             rates[name].append(f"{spent['none'] / spent[name]:.2f}")
     for name, found in rates.items():
         print(f"| {name} | {' | '.join(found)} |")

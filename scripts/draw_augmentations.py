@@ -10,14 +10,24 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+import torch
+
+from hf_audio.augment.examples import example_patch_dropouts
+from hf_audio.config import AugmentConfig
 from hf_audio.data.recordings.audio import AudioError, read_audio
 from hf_audio.errors import InputError, clear_errors
-from hf_audio.figures.augmentations import augmentations_page, made_up_sound
+from hf_audio.figures.augmentations import LABELS, DroppedPatches, augmentations_page, made_up_sound
 from hf_audio.files import write_atomically
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
+from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
 from hf_audio.terminal import show
+from hf_audio.training import PatchDropout
+from hf_audio.training.objective import Places
 
 SAMPLE_RATE = 16_000
 MIN_S = 1.0
+PATCH = 16  # frames and bins
 
 
 @dataclasses.dataclass
@@ -46,8 +56,24 @@ def main() -> None:
     if not 0 <= options.seed < 2**32:
         raise InputError(f"--seed must be 0 or more, found {options.seed}: try 0")
     sound, name = _sound(options)
-    write_atomically(Path(options.output), augmentations_page(sound, SAMPLE_RATE, name, options.seed))
+    dropped = {name: _dropped(settings, sound, options.seed) for name, settings in example_patch_dropouts().items()}
+    write_atomically(Path(options.output), augmentations_page(sound, SAMPLE_RATE, name, options.seed, dropped))
     show(options.output)
+
+
+def _dropped(settings: dict[str, float], sound: np.ndarray, seed: int) -> DroppedPatches:
+    """What a step of a transformer whose patches do not overlap drops of the window."""
+    num_frames, num_bins = KaldiFbank(SAMPLE_RATE)(torch.from_numpy(sound).float()[None]).shape[1:]
+    patches = PatchDropout.of(AugmentConfig(**settings))
+    patches.attach(ast_from_scratch(LABELS, num_frames, num_bins, hidden_size=8, num_layers=1, num_heads=1))
+    kept = patches.kept(patches.draw(Places(seed, 0, [0])), torch.tensor([num_frames]))
+    is_kept = torch.zeros(patches.grid.rows * patches.grid.columns, dtype=torch.bool)
+    is_kept[kept[0]] = True
+    grid = is_kept.view(patches.grid.rows, patches.grid.columns).T
+    is_dropped = torch.ones(num_frames, num_bins, dtype=torch.bool)  # also frames after the last whole patch
+    whole = ~grid.repeat_interleave(PATCH, 0).repeat_interleave(PATCH, 1)
+    is_dropped[: whole.shape[0], : whole.shape[1]] = whole
+    return DroppedPatches(settings, is_dropped)
 
 
 def _sound(options: Options):

@@ -1,4 +1,4 @@
-"""Augmenting batches in tests: one step with given numbers, and padding as the collator tells it."""
+"""Augmentation of batches in tests: one step with given numbers, and lengths as the collator gives them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hf_audio.augment.draws import Draws, Lot
 
 
 def places(count: int, seed: int = 0, first: int = 0) -> list[tuple[int, int, int]]:
-    """Windows of the first step's global batch, from a place in it on."""
+    """Places in the global batch of the first step, starting at `first`."""
     return [(seed, 0, first + window) for window in range(count)]
 
 
 def all_frames(features: Tensor) -> Tensor:
-    """Of windows `[batch, (channels,) frames, bins]` or `[batch, samples]` without padding."""
+    """Lengths of windows `[batch, (channels,) frames, bins]` or `[batch, samples]` without padding."""
     return torch.full((len(features),), features.shape[-2] if features.ndim > 2 else features.shape[1])
 
 
@@ -30,7 +30,7 @@ def augmented(
     num_frames: Tensor | None = None,
     seed: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What one step makes of a batch, with its own numbers or given ones (a named tuple)."""
+    """A batch after one step, with numbers that the step draws or given ones (a named tuple)."""
     targets = torch.eye(len(features)) if targets is None else targets
     num_frames = all_frames(features) if num_frames is None else num_frames
     compose = Compose((step,), normalization)
@@ -39,5 +39,5 @@ def augmented(
 
 
 def numbers_of(step: Augmentation, count: int, seed: int = 0) -> Any:
-    """What a step draws for a batch."""
+    """The numbers that a step draws for a batch."""
     return step.draw(Lot.at(places(count, seed)))

@@ -1,4 +1,4 @@
-"""Recordings as phones, browsers and messengers make them, written with PyAV's encoders."""
+"""Recordings in the formats of phones, browsers and messengers, written with PyAV's encoders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-# name: codec, PyAV's name of the format, sample rate, channels, whether there is an image too
+# name: codec, PyAV's name of the format, sample rate, channels, whether there is also a video stream
 KINDS = {
     "phone.m4a": ("aac", "ipod", 44_100, 2, False),
     "lossless.m4a": ("alac", "ipod", 48_000, 2, False),
@@ -32,7 +32,7 @@ def tone(seconds: float, rate: int) -> np.ndarray:
 
 
 def write_recording(path: Path, kind: str, seconds: float = 2.0, sound: np.ndarray | None = None) -> Path:
-    """A tone of 440 Hz, or mono `sound`, in a file of one of KINDS.
+    """A tone of 440 Hz, or mono `sound`, in a file of one of the KINDS.
 
     Raises:
         av.codec.codec.UnknownCodecError: this PyAV has no such encoder.

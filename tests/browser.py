@@ -1,10 +1,10 @@
-"""A real Chromium without a window, driven through two pipes by the Chrome DevTools Protocol; no package is needed.
+"""A real headless Chromium, driven through two pipes by the Chrome DevTools Protocol; no package is needed.
 
     with Chromium.start() as browser:
-        page = browser.open(path)                    a page on this disk
+        page = browser.open(path)                    a local page
         page.click("button"); page.type("abc"); page.press("Enter")
-        page.value("document.title")                 what JavaScript answers
-        page.complaints                              what the page did wrong: exceptions, and what it must not load
+        page.value("document.title")                 the value of a JavaScript expression
+        page.complaints                              faults of the page: exceptions, errors, network requests
 
 https://chromedevtools.github.io/devtools-protocol/
 """
@@ -30,18 +30,18 @@ FLAGS = (
     *("--disable-extensions", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--autoplay-policy=no-user-gesture-required", "--window-size=1400,1000", "--remote-debugging-pipe"),
 )
-# Chromium reads commands from descriptor 3 and answers by descriptor 4
+# Chromium reads commands from descriptor 3 and answers on descriptor 4
 WIRED = 'exec "$@" 3<&"$COMMANDS" 4>&"$ANSWERS"'
 KEYS = {"Enter": (13, "\r"), "Escape": (27, ""), " ": (32, " "), "ArrowDown": (40, ""), "ArrowUp": (38, "")}
 
 
 def chromium() -> str | None:
-    """The browser of this machine, if it has one."""
+    """The path of an installed browser, or None."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 class Chromium:
-    """One browser for many pages; `start` it once and give it back."""
+    """One browser for many pages, used as a context: see `start`."""
 
     def __init__(self, process: subprocess.Popen, commands: int, answers: int, folder: Path) -> None:
         self.process, self.folder = process, folder
@@ -51,7 +51,7 @@ class Chromium:
     @classmethod
     @contextlib.contextmanager
     def start(cls) -> Iterator[Chromium]:
-        """Its profile and what it downloads lie in a folder of their own that is removed at the end."""
+        """Starts a browser. Its profile and downloads are in a temporary folder."""
         with tempfile.TemporaryDirectory(prefix="hf_audio_chromium_", ignore_cleanup_errors=True) as folder:
             (theirs, commands), (answers, back) = os.pipe(), os.pipe()
             env = os.environ | {"COMMANDS": str(theirs), "ANSWERS": str(back), "HOME": folder}
@@ -71,7 +71,7 @@ class Chromium:
                 os.close(commands), os.close(answers)
 
     def open(self, path: str | Path) -> Page:
-        """A page on this disk, once it is loaded: in a tab of its own, which remembers nothing of others."""
+        """Opens a local page and waits until it is loaded; its tab shares no storage with others."""
         context = self.call("Target.createBrowserContext")["browserContextId"]
         target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -87,7 +87,7 @@ class Chromium:
         return page
 
     def call(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
-        """One command and its answer; events that come in between are kept."""
+        """Sends a command and returns its answer; events in between are stored."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": params} | ({"sessionId": session} if session else {})
         os.write(self._commands, json.dumps(message).encode() + b"\0")
@@ -102,7 +102,7 @@ class Chromium:
             self._said.append(answer)
 
     def events(self, session: str) -> list[dict[str, Any]]:
-        """What was told of a page since the last question."""
+        """Events of a page since the last call."""
         while (answer := self._next(0.0)) is not None:
             self._said.append(answer)
         found = [one for one in self._said if one.get("sessionId") == session]
@@ -122,7 +122,7 @@ class Chromium:
 
 
 class Page:
-    """One tab. `complaints` are exceptions, errors on the console, and addresses that were asked for on a network."""
+    """One tab. `complaints` are exceptions, console errors, and requests to a network."""
 
     def __init__(self, browser: Chromium, target: str, session: str) -> None:
         self.browser, self.target, self.session = browser, target, session
@@ -138,7 +138,7 @@ class Page:
         self.until("document.readyState === 'complete' && location.protocol === 'file:'")
 
     def value(self, expression: str) -> Any:
-        """What JavaScript answers, promises waited for; raises AssertionError with what it throws."""
+        """The value of a JavaScript expression; promises are awaited. Raises AssertionError with what it throws."""
         found = self.call(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=True
         )
@@ -146,11 +146,11 @@ class Page:
         return found["result"].get("value")
 
     def until(self, expression: str) -> Any:
-        """Waits until JavaScript answers with something true."""
+        """Waits until a JavaScript expression is true."""
         return wait_for(lambda: self.value(expression), expression)
 
     def click(self, selector: str, x: float | None = None, y: float | None = None) -> None:
-        """A click with the mouse in the middle of the first such element, or at a place of it in pixels."""
+        """Clicks in the middle of the first matching element, or at a position in it in pixels."""
         box = self.value(
             f"(() => {{ const one = document.querySelector({json.dumps(selector)}); one.scrollIntoView({{block: "
             "'center'}); const box = one.getBoundingClientRect(); return [box.x, box.y, box.width, box.height]; })()"
@@ -161,31 +161,31 @@ class Page:
             self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **at)
 
     def type(self, text: str) -> None:
-        """Writes into what has the focus."""
+        """Types text into the element that has the focus."""
         self.call("Input.insertText", text=text)
 
     def press(self, key: str, modifiers: int = 0) -> None:
-        """One key; modifiers are 1 Alt, 2 Control, 8 Shift."""
+        """Presses one key; modifiers are 1 Alt, 2 Control, 8 Shift."""
         code, text = KEYS.get(key, (ord(key[0].upper()), key))
         pressed = {"key": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
         self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **pressed)
         self.call("Input.dispatchKeyEvent", type="keyUp", **pressed)
 
     def choose_file(self, selector: str, path: Path) -> None:
-        """Gives a file to an input."""
+        """Chooses a file in an input element."""
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", files=[str(path)], nodeId=node)
 
     def downloaded(self) -> Path:
-        """The file that the page gave, once it is whole."""
+        """Waits for the file that the page downloads."""
         return wait_for(
             lambda: next((one for one in self.downloads.iterdir() if one.suffix != ".crdownload"), None), "a download"
         )
 
     @property
     def complaints(self) -> list[str]:
-        """All that it did wrong up to now."""
+        """All faults of the page up to now."""
         for event in self.browser.events(self.session):
             said = event["params"]
             if event["method"] == "Runtime.exceptionThrown":
@@ -195,7 +195,7 @@ class Page:
             elif event["method"] == "Network.requestWillBeSent":
                 url = said["request"]["url"]
                 if not url.startswith(("file:", "data:", "blob:")):
-                    self._complaints.append(f"asks for {url}")
+                    self._complaints.append(f"requests {url}")
         return self._complaints
 
     def close(self) -> None:
@@ -203,9 +203,9 @@ class Page:
 
 
 def wait_for(found: Callable[[], Any], what: str) -> Any:
-    """Asks until there is an answer."""
+    """Calls a function until its result is true."""
     until = time.monotonic() + PATIENCE_S
     while not (answer := found()):
-        assert time.monotonic() < until, f"in vain: {what}"
+        assert time.monotonic() < until, f"waited in vain for {what}"
         time.sleep(0.02)
     return answer

@@ -1,11 +1,11 @@
-"""Environments as readers of a model card have them: one a release of transformers, made by pip, with torch linked.
+"""Environments like those of a model card's readers: one per release of transformers, made by pip, with torch linked.
 
-    python tests/card_environments.py 4.48.0 4.57.6        makes those, or finds them made
+    python tests/card_environments.py 4.48.0 4.57.6        makes these two, or uses existing ones
     python tests/card_environments.py --small 4.57.6       with few packages, for the tests: half a minute
 
-What a card's `pip install` line names is installed again, in the release of transformers that is asked for, with what
-pip chooses beside it. Only torch is not downloaded again, since it takes 5 GB: it is linked from the environment that
-runs this, and what torch itself needs is installed. Nothing else of that environment can be imported.
+The packages in a card's `pip install` line are installed with the requested release of transformers, and pip chooses
+the other versions. Only torch is not downloaded again, since it takes 5 GB: it is linked from the environment that runs
+this script, and its dependencies are installed. Nothing else of that environment can be imported.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from importlib.metadata import requires
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / ".compatibility"
-# Not of torch alone, but of its CUDA builds: links, too
+# "nvidia", "cuda" and "triton" exist only for CUDA builds of torch
 LINKED = ("torch", "torchgen", "functorch", "nvidia", "cuda", "triton")
 PACKAGES = ("soundfile", "soxr", "timm", "librosa", "scikit-learn", "skops", "datasets", "pillow", "peft")
 SMALL = ("soundfile", "soxr")
-# What the releases of that time were used with
+# Versions of other packages from the time of a release
 OF_ITS_TIME = {"4.48.0": ("peft==0.14.0",)}
 
 
 def python_of(version: str, small: bool = False) -> Path:
-    """Where the Python of an environment is, or will be."""
+    """The path of an environment's Python, whether it exists or not."""
     name = f"transformers-{version}-python{sys.version_info.major}.{sys.version_info.minor}"
     return FOLDER / f"{name}{'-small' if small else ''}" / "bin" / "python"
 
 
 def is_made(version: str, small: bool = False) -> bool:
-    """Whether it can be used as it is."""
+    """Whether the environment is complete."""
     return (python_of(version, small).parents[1] / "made").exists()
 
 
 def environment(version: str, small: bool = False) -> Path:
-    """The Python of an environment with this release of transformers, made where it is not there yet.
+    """The Python of an environment with this release of transformers, which is made if it does not exist.
 
     Raises:
         subprocess.CalledProcessError: pip cannot install it; the package index may be out of reach.
@@ -70,7 +70,7 @@ def _link_torch(folder: Path) -> None:
     for path in here.iterdir():
         name = path.name.partition("-")[0]
         is_record = path.suffix == ".dist-info" and (name in LINKED or name.startswith(("nvidia_", "cuda_")))
-        if path.name in LINKED or is_record:  # the records tell pip that it is there
+        if path.name in LINKED or is_record:  # the records tell pip that it is installed
             (there / path.name).symlink_to(path)
 
 
@@ -81,7 +81,7 @@ def _installed_torch() -> str:
 
 
 def _needs_of_torch() -> list[str]:
-    """What torch needs of everybody: the rest are its CUDA libraries."""
+    """The dependencies of torch without its CUDA libraries."""
     return [one for one in requires("torch") or () if ";" not in one and "cuda" not in one and "nvidia" not in one]
 
 

@@ -8,7 +8,7 @@ RATE = 22_050
 
 
 def music(seconds: float = 3.0, rate: int = RATE, seed: int = 0) -> np.ndarray:
-    """A chord on every half second, in noise 40 dB below it."""
+    """A new chord every half second, in noise 40 dB below it."""
     time_s = np.arange(round(seconds * rate)) / rate
     chord = sum(np.sin(2 * np.pi * hz * time_s) for hz in (220.0, 277.2, 329.6)) * np.exp(-8 * (time_s % 0.5))
     return (0.2 * chord + 0.004 * np.random.default_rng(seed).standard_normal(len(time_s))).astype(np.float32)

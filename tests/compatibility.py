@@ -1,13 +1,13 @@
-"""Every card's code, word for word, in environments of the releases of transformers that docs/using.md names.
+"""The code of every card, word for word, in environments with the releases of transformers that docs/using.md names.
 
-    python tests/compatibility.py                    the oldest one, 4.57, the last that forgot functions, the newest
+    python tests/compatibility.py                    the oldest, 4.57, the last that ignores functions, the newest
     python tests/compatibility.py 4.57.6             one of them
-    python tests/compatibility.py --small 4.57.6     some models alone, in an environment of few packages
+    python tests/compatibility.py --small 4.57.6     a few models, in an environment with few packages
 
-A small model of each kind, with its card, is pushed to a Hub on this machine and lies in a folder as well. In each
-environment (card_environments.py) a program that knows nothing of hf_audio runs the code blocks of the cards as they
-are printed: from the Hub by the repository's name, and from the folder that a run leaves, by its name. What it finds is
-held against hf_audio's own answers for the same recording.
+A small model of each kind is pushed with its card to a local Hub, and is also in a folder. In each environment
+(card_environments.py) a program without hf_audio runs the code blocks of the cards exactly as printed: from the Hub by
+the repository's name, and from a run folder by the folder's name. The results are compared with hf_audio's own for the
+same recording.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TESTS = Path(__file__).parent
 VERSIONS = ("4.48.0", "4.57.6", "5.22.2", "5.24.0")
 SMALL = ("ast_stock-linear-multi", "cnn-linear-multi")
 ATOL = 1e-4
-# What an Inference Endpoint does with a repository
+# How an Inference Endpoint uses a repository
 HANDLED = """
 import sys
 from huggingface_hub import snapshot_download
@@ -43,12 +43,12 @@ answer = endpoint({{"inputs": recording, "parameters": {{"function_to_apply": "n
 answer = {{one["label"]: one["score"] for one in answer}}
 logits = [answer[name] for name in {names!r}]
 """
-# Odd names, and more of them than the pipeline gives back by itself
+# Odd names, and more of them than the pipeline returns by default
 NAMES = ("violin", "bell", "a;b", 'said "so"', "hum", "ö", "organ")
 
 
 def make_cards(folder: Path, hub: Any, *, small: bool) -> dict[str, dict[str, Any]]:
-    """Publishes the models, each with a card; returns by name the cards' code and what its answers must be."""
+    """Publishes the models, each with a card; returns by name the code of the cards and the expected results."""
     import numpy as np
     import soundfile
 
@@ -70,7 +70,7 @@ def make_cards(folder: Path, hub: Any, *, small: bool) -> dict[str, dict[str, An
 
 
 def _other_cards(folder: Path, hub: Any) -> dict[str, dict[str, Any]]:
-    """Cards of a feature dataset, and of an SVM trained on it: that their code runs is all that is asked here."""
+    """Cards of a feature dataset and of an SVM trained on it: only that their code runs is tested."""
     from training_run import build_tiny_features
 
     from hf_audio.analysis.evaluation import evaluate_model
@@ -99,7 +99,7 @@ def _other_cards(folder: Path, hub: Any) -> dict[str, dict[str, Any]]:
 
 
 def _recording():
-    """1.9 s of a falling tone in noise, stereo, at a rate that is no model's."""
+    """1.9 s of a falling tone in noise, in stereo, at a sampling rate that no model uses."""
     import numpy as np
 
     random, time_s = np.random.default_rng(0), np.arange(83_790) / 44_100
@@ -117,7 +117,7 @@ def _instances(small: bool):
     class SevenClasses(Instance):
         @property
         def labels(self) -> LabelSpace:
-            grouped = "parallel" in self.case.name  # whose groups are of classes by name
+            grouped = "parallel" in self.case.name  # its groups contain class names
             return LabelSpace(model_cases.NAMES if grouped else NAMES, self.problem_type)
 
     tasks = (MULTI_LABEL, SINGLE_LABEL)
@@ -128,7 +128,7 @@ def _instances(small: bool):
 
 
 def _save(instance: Any, folder: Path, repo_id: str, hub: Any):
-    """Saves a model with its card, pushes both, and leaves a card in the folder that names the folder."""
+    """Saves a model with its card, pushes both, and writes a card to the folder that names the folder."""
     from hf_audio.data.index.labels import MULTI_LABEL
     from hf_audio.models.saving import save_extractor, save_model
     from hf_audio.models.usage import Usage, write_usage
@@ -151,7 +151,7 @@ def _save(instance: Any, folder: Path, repo_id: str, hub: Any):
 
 
 def report_of(instance: Any, model: Any, extractor: Any, usage: Any) -> dict[str, Any]:
-    """A report as `evaluate_model` writes it, as far as a card asks."""
+    """The parts of a report of `evaluate_model` that a card needs."""
     import numpy as np
 
     from hf_audio.analysis.evaluation import ROW_TITLES, judge
@@ -206,12 +206,12 @@ def report_of(instance: Any, model: Any, extractor: Any, usage: Any) -> dict[str
 
 
 def code_of(card: str) -> list[str]:
-    """The code blocks of a card, as they are printed."""
+    """The code blocks of a card, exactly as printed."""
     return re.findall(r"```python\n(.*?)```", card, re.S)
 
 
 def run_cards(python: Path, folder: Path, expected: dict[str, Any], hub: Any) -> dict[str, Any]:
-    """What the cards' code finds in an environment: {name: {"hub" or "folder": [of each block]}}."""
+    """Results of the cards' code in an environment: {name: {"hub" or "folder": [result of each block]}}."""
     blocks = {}
     for name, wanted in expected.items():
         repo = hub.repo(wanted.get("kind", "models"), f"alice/{name}")
@@ -235,7 +235,7 @@ def run_cards(python: Path, folder: Path, expected: dict[str, Any], hub: Any) ->
 
 
 def faults(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """What an environment found otherwise than hf_audio: one line each."""
+    """Differences between an environment's results and those of hf_audio, one line each."""
     wrong = []
     for name, wanted in expected.items():
         for place, blocks in found[name].items():

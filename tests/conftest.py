@@ -1,4 +1,4 @@
-"""Starts the tests' own Hub before any Hugging Face import, for these libraries read their environment once."""
+"""Starts the tests' own Hub before any Hugging Face import, because these libraries read their environment once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from forks import Forks
 from hub_server import Hub
 from shared_folders import SharedFolders
 
-# Python's collector of cycles goes through torch's and transformers' objects again and again: a fifth of the time
+# Garbage collection over all objects of torch and transformers would take a fifth of the time
 gc.set_threshold(50_000, 20, 50)
 
 assert "huggingface_hub" not in sys.modules, "HF_ENDPOINT must be set before huggingface_hub is imported"
@@ -24,11 +24,11 @@ _HUB = Hub.start(Path(_FOLDER.name) / "hub")
 _SHARED = SharedFolders()
 
 for name in [name for name in os.environ if name.startswith(("HF_", "HUGGINGFACE_", "TRANSFORMERS_"))]:
-    del os.environ[name]  # a developer's token, caches and offline switches stay out of the tests
+    del os.environ[name]  # keep a developer's token, caches and offline switches out of the tests
 os.environ.update(
     HF_ENDPOINT=_HUB.endpoint,
     HF_HOME=str(Path(_FOLDER.name) / "hf_home"),
-    HF_HUB_DISABLE_XET="1",  # else every upload asks for a xet token
+    HF_HUB_DISABLE_XET="1",  # else every upload requests a xet token
     HF_HUB_DISABLE_TELEMETRY="1",
     HF_HUB_DISABLE_UPDATE_CHECK="1",
     HF_HUB_ETAG_TIMEOUT="10",
@@ -38,13 +38,13 @@ os.environ.update(
     MPLBACKEND="Agg",
     TOKENIZERS_PARALLELISM="false",
 )
-os.environ["OMP_NUM_THREADS"] = "1"  # the models are small: threads would only wait for each other
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # where a test asks for threads, they sleep while they wait
+os.environ["OMP_NUM_THREADS"] = "1"  # with such small models threads would only wait for each other
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # if a test uses threads, they sleep while waiting
 
 import pytest  # noqa: E402 - the environment comes first
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
-# Files of more than 20 s of CPU time, which begin
+# Files of more than 20 s of CPU time run first
 LONGEST = {
     f"test_{name}.py"
     for name in (
@@ -55,7 +55,7 @@ LONGEST = {
 assert not [name for name in LONGEST if not (REPO_ROOT / "tests" / name).is_file()]
 
 
-# One server forks the workers of all files: it imports what any of them needs, whichever file comes first
+# One fork server serves the workers of all test files: it imports the modules that any of them needs
 WORKERS_IMPORT = ("hf_audio.audit.workers", "hf_audio.data.building.gathering", "hf_audio.kinds._kaldi_fbank")
 _set_preload = forkserver.set_forkserver_preload
 forkserver.set_forkserver_preload = lambda modules: _set_preload([*WORKERS_IMPORT, *modules])
@@ -66,14 +66,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that no process is left with one of them at the end."""
+    """Runs the longest files first, so that none is left for one process at the end."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """What test files import is never looked at by the collector of cycles: to go through it takes 1 s of CPU time, and
-    each training asks for that, for Trainer frees memory before its first step. See `_imports_are_kept` too."""
+    """Excludes the imports of test files from garbage collection, which would take 1 s of CPU time in each training,
+    because Trainer frees memory before its first step. See also `_imports_are_kept`."""
     gc.disable()
     try:
         return (yield)
@@ -84,7 +84,7 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _imports_are_kept() -> Iterator[None]:
-    """Likewise what tests of a file imported when they needed it, once its own fixtures are gone."""
+    """Does the same for imports within the tests of a file, after its fixtures are gone."""
     yield
     gc.collect()
     gc.freeze()
@@ -96,20 +96,20 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Bytes give no name: archives among them hold the time, and every process that runs tests must name them alike."""
+    """Keeps bytes out of test ids: archives contain the time, and ids must be equal in all processes that run tests."""
     return argname if isinstance(val, bytes) else None
 
 
 @pytest.fixture(scope="session")
 def hub() -> Hub:
-    """The Hub that HF_ENDPOINT names: see hub_server.py. Users: alice (also of acme), bob, reader (may not write)."""
+    """The Hub at HF_ENDPOINT: see hub_server.py. Users: alice (also of acme), bob, reader (may not write)."""
     return _HUB
 
 
 @pytest.fixture(autouse=True)
 def _clean_hub(hub: Hub):
-    """Every test starts with an empty log and no fault, leaves no repository behind (those of wider fixtures stay),
-    and fails if the Hub itself made a mistake."""
+    """Every test starts with an empty log and without faults, its repositories are deleted (those of wider fixtures
+    stay), and it fails if the Hub itself had an error."""
     hub.log.clear()
     before = set(hub.storage.repos)
     yield
@@ -129,21 +129,21 @@ def _shared_folders_stay() -> Iterator[None]:
 
 @pytest.fixture
 def token(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The token of alice, set as HF_TOKEN too."""
+    """The token of alice, also set as HF_TOKEN."""
     monkeypatch.setenv("HF_TOKEN", hub.token("alice"))
     return hub.token("alice")
 
 
 @pytest.fixture
 def hub_env(hub: Hub, tmp_path: Path) -> dict[str, str]:
-    """Environment of a process of its own: this Hub, alice's token, an empty cache, hf_audio importable."""
+    """Environment of a new process: this Hub, alice's token, an empty cache, hf_audio importable."""
     path = os.pathsep.join(filter(None, [str(REPO_ROOT), os.environ.get("PYTHONPATH")]))
     return os.environ | {"HF_TOKEN": hub.token("alice"), "HF_HOME": str(tmp_path / "hf_home"), "PYTHONPATH": path}
 
 
 @pytest.fixture(scope="session")
 def forks():
-    """Starts processes that have imported hf_audio and what it needs: see forks.py."""
+    """Starts processes in which hf_audio and its dependencies are imported: see forks.py."""
     modules = ("training_run", "hf_audio.workflows", "hf_audio.analysis.evaluation")
     path = os.pathsep.join((str(REPO_ROOT), str(REPO_ROOT / "tests")))
     with Forks(*modules, env=os.environ | {"PYTHONPATH": path}) as started:
@@ -152,7 +152,7 @@ def forks():
 
 @pytest.fixture(scope="session")
 def forks_without_hf_audio(tmp_path_factory: pytest.TempPathFactory):
-    """Starts processes of someone who has the libraries and not hf_audio."""
+    """Starts processes that have the libraries but not hf_audio."""
     modules = ("torch", "datasets", "peft", "soundfile", "transformers.pipelines")
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     env |= {"HF_HOME": str(tmp_path_factory.mktemp("elsewhere") / "hf_home")}
@@ -162,7 +162,7 @@ def forks_without_hf_audio(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def browser():
-    """A real Chromium that opens pages of this disk: see browser.py; tests that need it are skipped without one."""
+    """A real Chromium that opens local pages: see browser.py; tests that need it are skipped without one."""
     import browser
 
     if browser.chromium() is None:
@@ -173,7 +173,7 @@ def browser():
 
 @pytest.fixture
 def opened(browser, tmp_path: Path):
-    """Opens a page of HTML in a folder with a recording, and looks afterwards at what it did wrong."""
+    """Opens an HTML page in a folder with a recording, and checks at the end that the page had no faults."""
     import numpy as np
     import soundfile
 
@@ -193,7 +193,7 @@ def opened(browser, tmp_path: Path):
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of real recordings beside the repository; tests that need it are skipped where it is missing."""
+    """Folder of real recordings next to the repository; tests that need it are skipped without it."""
     folder = REPO_ROOT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"the real recordings are missing: {folder}")
@@ -213,7 +213,7 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def tiny_features(tiny_folders: dict[str, Path]):
-    """The single-label one of them."""
+    """The single-label feature dataset of `tiny_folders`."""
     from hf_audio.data.index.labels import SINGLE_LABEL
     from hf_audio.data.loading.features_dataset import load_features
 
@@ -240,7 +240,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tone_features(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Features of them from an undisturbed build, only to be read."""
+    """Features of `tones` from an uninterrupted build, only to be read."""
     from tone_corpus import build
 
     return _SHARED.keep(build(tones, tmp_path_factory.mktemp("features") / "undisturbed"))
@@ -248,7 +248,7 @@ def tone_features(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="session")
 def named_recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Class folders below folders with names that nobody is to read, only to be read."""
+    """Class folders below folders whose names must not be published, only to be read."""
     from corpus_trees import write_sound
 
     root = tmp_path_factory.mktemp("alice") / "clients of mine" / "acme"
@@ -260,7 +260,7 @@ def named_recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_run(tmp_path: Path) -> Path:
-    """A run folder with a small model of ours and its code, for a test to spoil."""
+    """A run folder with a small model of ours and its code, which a test may damage."""
     from hf_audio.models.spectrogram_cnn import SpectrogramCNN, SpectrogramCNNConfig
 
     labels = {0: "bell", 1: "tuba"}

@@ -1,4 +1,4 @@
-"""Every corpus in its true layout with a second of sound in each file, for tests of what comes after the index."""
+"""Every corpus in its real layout with one second of sound per file, for tests of the steps after the index."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_sound(path: Path, duration_s: float, seed: int, pitches_hz: list[float
 
 
 def irmas_tree(root: Path, duration_s: float = 3.0) -> Path:
-    """11 class folders, and test excerpts with a .txt beside each."""
+    """11 class folders, and test excerpts, each with a .txt file."""
     pitch_hz = {code: 150.0 * 1.35**number for number, code in enumerate(INSTRUMENTS)}
     for code in INSTRUMENTS:
         for recording in (1, 2, 3):
@@ -58,7 +58,7 @@ def folder_tree(root: Path) -> Path:
 
 
 def gtzan_tree(root: Path) -> Path:
-    """Of two genres four training tracks, one for validation and one for testing."""
+    """Two genres, each with four tracks for training, one for validation and one for test."""
     for genre, (split, number) in itertools.product(("blues", "metal"), (("train", 4), ("validation", 1), ("test", 1))):
         names = [name for name, of in gtzan.split_of_tracks().items() if of == split and name.startswith(genre)]
         for seed, name in enumerate(names[:number]):
@@ -67,7 +67,7 @@ def gtzan_tree(root: Path) -> Path:
 
 
 def openmic_tree(root: Path) -> Path:
-    """Twenty training and four test clips of three instruments, of which the third is often unknown."""
+    """Twenty training and four test clips of three instruments; the third one is often unknown."""
     clips = []
     for number in range(24):
         heard = {"flute": number % 2, "voice": 1 - number % 2}
@@ -78,7 +78,7 @@ def openmic_tree(root: Path) -> Path:
 
 
 def solo_tree(root: Path) -> Path:
-    """Four recordings of each of two instruments, and a list of what to keep of one."""
+    """Two instruments with four recordings each, and a list of stretches to keep of one recording."""
     for name, number in itertools.product(("cello", "piano"), range(4)):
         pitch_hz = 150.0 if name == "cello" else 700.0
         write_sound(root / name / f"concert {number}.wav", 2.0, number, [pitch_hz], SAMPLE_RATE)
@@ -87,7 +87,7 @@ def solo_tree(root: Path) -> Path:
 
 
 def filled(root: Path) -> Path:
-    """Puts a second of sound into every empty audio file of a tree."""
+    """Writes one second of sound to every empty audio file of a tree."""
     for number, path in enumerate(sorted(root.rglob("*"))):
         if path.suffix in AUDIO and not path.name.startswith("._"):
             write_sound(path, 1.0, number, [200.0 + 40.0 * (number % 50)], SAMPLE_RATE)

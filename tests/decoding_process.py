@@ -1,6 +1,6 @@
-"""A process of its own that decodes files it is told of: what crashes, hangs or eats memory there fails a test here.
+"""A separate process that decodes given files, so that crashes, hangs and memory exhaustion only fail a test.
 
-python decoding_process.py        reads paths from stdin, answers each with one line: "" or what is wrong
+python decoding_process.py        reads paths from stdin, answers each with one line: "" or the fault
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
 SAMPLE_RATE = 16_000
-# a file of a few kilobytes: far more than decoding it takes, far less than a lying header can ask for
+# far more than decoding a few kilobytes needs, far less than a false header can request
 MEMORY_BYTES = 400 << 20
 LIMIT_S = 10.0
 
 
 class DecodingProcess:
-    """Started when first asked, and again after it had to be ended. Use as a context."""
+    """Starts at the first call, and again after it had to be killed. Use as a context."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen | None = None
@@ -33,14 +33,14 @@ class DecodingProcess:
         self._end()
 
     def fault(self, path: Path) -> str:
-        """What went wrong with decoding the file, "" where it was decoded or refused as it should be."""
+        """The fault in decoding a file; "" if it was decoded or properly refused."""
         if self._process is None:
             environment = os.environ | {"PYTHONPATH": str(REPO_ROOT)}
             self._process = subprocess.Popen(
                 [sys.executable, __file__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # the MP3 decoder talks there about every broken frame
+                stderr=subprocess.DEVNULL,  # the MP3 decoder prints there about every broken frame
                 env=environment,
             )
             self._answer(60.0)  # its imports
@@ -71,13 +71,13 @@ class DecodingProcess:
 
 
 def check(path: Path) -> str:
-    """Decode a file in every way, and say what is not as it should be."""
+    """Decodes a file in every way, and returns the first fault."""
     import numpy as np
 
     from hf_audio.data.recordings.audio import AudioError, probe, read_audio, read_blocks
 
     size = path.stat().st_size
-    # even an empty FLAC frame of 65,535 samples takes more than a byte for ten seconds of sound at any usual rate
+    # far more sound per byte than these files hold
     longest_s = 2.0 + 0.1 * size
     calls = {
         "probe": lambda: probe(path),
@@ -105,15 +105,15 @@ def check(path: Path) -> str:
             dimensions = 2 if "stereo" in name else 1
             if answer.dtype != "float32" or answer.ndim != dimensions or not 0 <= answer.shape[-1] <= longest:
                 return f"{name}: {answer.dtype} {answer.shape} of {size} bytes"
-            if name != "read_blocks" and not (abs(answer) < float("inf")).all():  # those are as they are in the file
+            if name != "read_blocks" and not (abs(answer) < float("inf")).all():  # it gives the file's values
                 return f"{name}: values that are not finite"
     return ""
 
 
 def main() -> None:
-    check(Path(__file__))  # so that all imports are done before memory is counted
+    check(Path(__file__))  # imports come before the limit on memory
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # nothing that a C library prints may look like an answer
+    os.dup2(2, 1)  # nothing that a C library prints may be taken for an answer
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, resource.RLIM_INFINITY))
     print("ready", file=answers)

@@ -1,6 +1,6 @@
 """training_run.py under DeepSpeed on the CPU: a target for accelerate launch.
 
-DeepSpeed would compile an operator for messages between processes of one machine, which takes minutes; it does without.
+DeepSpeed would compile an operator for communication within a machine, which takes minutes; here it works without it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Hand-made classifiers whose reasons are known: they hear a tone at 1,500 Hz, and nothing else."""
+"""Hand-made classifiers whose explanations are known: they detect a tone at 1,500 Hz, and nothing else."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ SLOPE = 200.0
 def planted_tone(noise: float = 0.001, seed: int = 0) -> np.ndarray:
     """A window of faint noise with a burst of the tone in it: float32 `[samples]`."""
     seconds = np.arange(round(WINDOW_S * RATE)) / RATE
-    is_tone = np.clip(np.minimum(seconds - FROM_S, TO_S - seconds) / FADE_S, 0, 1)  # a sudden end is a click
+    is_tone = np.clip(np.minimum(seconds - FROM_S, TO_S - seconds) / FADE_S, 0, 1)  # fades avoid a click
     sound = noise * np.random.default_rng(seed).standard_normal(len(seconds))
     return (sound + 0.5 * is_tone * np.sin(2 * math.pi * TONE_HZ * seconds)).astype(np.float32)
 
 
 def loudness_cnn(threshold: float = 1.0) -> SoundPredictor:
-    """Its logit is SLOPE x the mean over cells of max(0, cell - threshold): each cell adds to it by itself.
+    """A CNN whose logit is SLOPE x the mean over cells of max(0, cell - threshold), so cells contribute independently.
 
-    A cell is a normalized log-mel energy; faint noise lies far below the threshold and the tone above.
+    A cell is a normalized log-mel energy; faint noise is far below the threshold, and the tone above it.
     """
     sizes = {"channels": [1], "kernel_sizes": [1], "strides": [1], "pools": [1], "depths": [1]}
     model = SpectrogramCNN(SpectrogramCNNConfig(**sizes, quiet_padding=False, **LABELS.config_settings))
@@ -46,7 +46,7 @@ def loudness_cnn(threshold: float = 1.0) -> SoundPredictor:
         nn.init.constant_(convolution.bias, -threshold)
         head.weight.copy_(torch.tensor([[0.0], [SLOPE]]))
         head.bias.zero_()
-    extractor = ASTFeatureExtractor(num_mel_bins=32, max_length=48, mean=-7.0, std=3.0)  # windows without padding
+    extractor = ASTFeatureExtractor(num_mel_bins=32, max_length=48, mean=-7.0, std=3.0)  # no padding
     return SoundPredictor(model, extractor, usage=USAGE, name="loudness", device="cpu")
 
 
@@ -55,7 +55,7 @@ class FilterConfig(PretrainedConfig):
 
 
 class ToneFilter(PreTrainedModel):
-    """The power that a pair of filters of 10 ms, sine and cosine of the tone, lets through: `[batch, samples]`."""
+    """The power after two filters of 10 ms, sine and cosine of the tone, for waveforms `[batch, samples]`."""
 
     config_class = FilterConfig
     main_input_name = "input_values"
@@ -81,9 +81,9 @@ def tone_filter() -> SoundPredictor:
 
 
 def attending_ast(make=ast_stock) -> SoundPredictor:
-    """An AST all of whose tokens look where bins 12 to 15 of a patch are louder than the four below: at the tone.
+    """An AST whose tokens all attend to patches where bins 12 to 15 are louder than the four below: to the tone.
 
-    That contrast is the first number of a patch's token; keys show it, and all queries ask for it.
+    This contrast is the first number of a patch's token; keys contain it, and all queries match it.
     """
     torch.manual_seed(0)
     model = make(LABELS).eval()
@@ -99,7 +99,7 @@ def attending_ast(make=ast_stock) -> SoundPredictor:
             elif name.endswith("k_proj.weight"):
                 weights.copy_(torch.eye(len(weights)).roll(len(weights) // 2, 0) + torch.eye(len(weights)))
             if name.endswith("q_proj.bias"):
-                weights[:: len(weights) // 2] = 8.0  # the first number of each of two heads
+                weights[:: len(weights) // 2] = 8.0  # the first number in each of the two heads
     return SoundPredictor(model, log_mel(), usage=USAGE, name="attending", device="cpu")
 
 

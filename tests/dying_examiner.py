@@ -1,6 +1,6 @@
-"""An examination that a file ends, as a broken one may do in a C library: what workers of an audit import to do it.
+"""An examination that dies at a certain file, as a C library may do at a broken one; workers of an audit import it.
 
-It is no part of test_audit.py, which takes a worker 4 s to import.
+It is not in test_audit.py because a worker would need 4 s to import that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ examine = workers._examine
 
 
 def examine_or_die(task, **options):
-    """The facts of the task's clips, or the process's end."""
+    """The facts of the task's clips, unless the process dies."""
     if DEADLY & {*task.clips["clip_id"].to_pylist()}:
         os.kill(os.getpid(), signal.SIGKILL)
     return examine(task, **options)

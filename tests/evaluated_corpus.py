@@ -1,4 +1,4 @@
-"""A small labeled corpus of changing sounds, and classifiers of its classes: for the tests of evaluation."""
+"""A small labeled corpus of changing sounds, and classifiers of its classes, for tests of evaluation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROWS = [
 
 
 def write_corpus(folder: Path) -> Path:
-    """Recordings of 0.3 to 2 s beside a table with path, label, group, split and device."""
+    """Recordings of 0.3 to 2 s, and a table with path, label, group, split and device."""
     folder.mkdir(parents=True)
     with (folder / "table.csv").open("w", newline="") as file:
         table = csv.writer(file)
@@ -49,7 +49,7 @@ def write_corpus(folder: Path) -> Path:
 
 
 def recording(number: int) -> bytes:
-    """The bytes of one of them, a WAV file of floats at 16 kHz."""
+    """The bytes of one recording, a WAV file of floats at 16 kHz."""
     file = io.BytesIO()
     sound = changing_sound(DURATIONS_S[number % 4], seed=number)
     soundfile.write(file, sound, 16_000, subtype="FLOAT", format="WAV")
@@ -57,7 +57,7 @@ def recording(number: int) -> bytes:
 
 
 def build_corpus_features(corpus: Path, folder: Path) -> Path:
-    """Its features as the models of LOG_MEL_WINDOWS read them."""
+    """Features of the corpus for models that read LOG_MEL_WINDOWS."""
     clips = [
         Clip(corpus / path, (label,), group, path, split=split, metadata={"device": DEVICES[number % 2]})
         for number, (path, label, group, split) in enumerate(ROWS)
@@ -71,10 +71,10 @@ def build_corpus_features(corpus: Path, folder: Path) -> Path:
 def save_evaluated(
     folder: Path, features: Path, problem_type: str = MULTI_LABEL, names: Sequence[str] | None = None
 ) -> Path:
-    """A classifier of four classes, three of them the corpus's, as training on its features would have saved it.
+    """A classifier of four classes, three of them those of the corpus, saved as after training on its features.
 
     Args:
-        names: of its classes, in place of these.
+        names: other names for its classes.
     """
     if names:
         torch.manual_seed(3)
@@ -93,7 +93,7 @@ def save_evaluated(
 
 
 def as_dataset_files() -> dict[str, bytes]:
-    """The test split as a dataset of the Hub: Parquet with an Audio column."""
+    """The test split as a Hub dataset: Parquet with an Audio column."""
     rows = [(number, row) for number, row in enumerate(ROWS) if row[3] == "test"]
     types = {"audio": Audio(), "label": ClassLabel(names=list(CLASSES)), "speaker_id": Value("string")}
     table = pa.table(
@@ -110,7 +110,7 @@ def as_dataset_files() -> dict[str, bytes]:
 
 
 def nan_weights(folder: Path) -> Path:
-    """Makes a saved model answer with what is no number."""
+    """Makes the logits of a saved model NaN."""
     from safetensors.numpy import load_file, save_file
 
     weights = load_file(folder / "model.safetensors")

@@ -1,4 +1,4 @@
-"""A server of files on 127.0.0.1 that answers ranges, and misbehaves when told to."""
+"""A file server on 127.0.0.1 that supports ranges, and misbehaves on request."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class FileServer:
     """The running server.
 
     Attributes:
-        url: its address, without a slash at the end.
-        files: what it serves, by name.
-        faults: by name, what goes wrong with the next answers, one entry each: ("cut", num_bytes), ("status", code),
-            ("page",), ("slow", seconds_a_chunk), ("stall", num_bytes), ("redirect", url) with a body without an end,
-            ("endless",) without a length, ("long", num_bytes) with a length that is not so.
-        ranges: whether it answers ranges; else it sends whole files, of unknown length.
+        url: its address, without a trailing slash.
+        files: contents by name.
+        faults: by name, faults of the next responses, one entry each: ("cut", num_bytes), ("status", code), ("page",),
+            ("slow", seconds_per_chunk), ("stall", num_bytes), ("redirect", url) with an endless body, ("endless",)
+            without a length, ("long", num_bytes) with a false length.
+        ranges: whether it supports ranges; if not, it sends whole files without a length.
         log: name and Range header of each request.
     """
 
@@ -106,5 +106,5 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(0.3)
             else:
                 self.wfile.write(content)
-        except OSError:  # the client was killed, as some tests want
+        except OSError:  # some tests kill the client
             self.close_connection = True

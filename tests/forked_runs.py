@@ -1,8 +1,8 @@
-"""A script of several runs, whose runs are forks of itself, so that none imports torch again: see forks.py.
+"""Runs a script that starts several runs; these are forks of it, so that none imports torch again: see forks.py.
 
 tests/forked_runs.py SCRIPT.py ARGUMENTS
 
-Of a trial of a search the test split cannot be looked at: whoever does ends it.
+A trial of a search fails if it reads the test split.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Unseen(dict):
-    """Splits of which one must not be read."""
+    """Splits, of which "test" must not be read."""
 
     def __getitem__(self, split):
         assert split != "test", "a trial has read the test split"
@@ -32,7 +32,7 @@ class Unseen(dict):
 
 
 class ForkedRecipe:
-    """A recipe in a fork, with what is used of subprocess.Popen."""
+    """A recipe in a fork, with the used part of the interface of subprocess.Popen."""
 
     def __init__(self, command, stdin=None, stdout=None, stderr=None, env=None, start_new_session=False) -> None:
         recipe = next(word for word in command if word.endswith(".py"))
@@ -70,7 +70,7 @@ class ForkedRecipe:
 
 
 def run(argv: list[str]) -> int:
-    """The recipe's exit code."""
+    """Runs a recipe and returns its exit code."""
     sys.argv = argv
     sys.stdin = os.fdopen(0, "r")
     if "--trial" in argv:
@@ -95,14 +95,14 @@ def run(argv: list[str]) -> int:
 
 
 def launched(command, check, **options):
-    """As accelerate's launcher, which starts one process: tests/test_recipes.py starts that."""
+    """Replaces accelerate's launcher, which starts one process; tests/test_recipes.py tests the real one."""
     assert command[:6] == [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_processes", "1"]
     assert command[6:12] == [*repeated_runs.LAUNCHER_DEFAULTS], "else the launcher warns of what it was not told"
     return subprocess.CompletedProcess(command, ForkedRecipe(command, **options).wait())
 
 
 if __name__ == "__main__":
-    evaluation.write_plots = lambda *_, **__: []  # recipes draw in tests/test_recipes.py
+    evaluation.write_plots = lambda *_, **__: []  # tests/test_recipes.py tests plots
     trial_process.subprocess = type("Forking", (), {**vars(subprocess), "Popen": ForkedRecipe})
     repeated_runs.subprocess = type("Forking", (), {**vars(subprocess), "run": staticmethod(launched)})
     sys.argv[:2] = [str(ROOT / "scripts" / sys.argv[1])]

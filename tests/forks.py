@@ -1,11 +1,11 @@
-"""Processes that need not import torch and its kin again: forks of one that has, with an environment of their own.
+"""Processes that need not import torch again: forks of a process that has, each with its own environment.
 
     with Forks("training_run") as forks:
         process = forks.start(program_or_path, "--flag", env=..., cwd=...)
 
-To import what hf_audio needs takes a process some 6 s of CPU time, and most tests that start processes are about
-something else: a kill, two ranks, a library that must not be there. What is imported reads some variables once
-(HF_HOME, HF_ENDPOINT, PYTHONHASHSEED), so tests about those start a fresh Python.
+Importing the dependencies of hf_audio takes about 6 s of CPU time, and most tests that start processes are about
+something else: a kill, two ranks, a library that must be absent. Some variables (HF_HOME, HF_ENDPOINT, PYTHONHASHSEED)
+are read once at import, so tests of these start a new Python.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-MAX_BYTES = 100_000  # of a request: a program and an environment
-ANSWER_S = 240.0  # the first answer comes when all is imported: 7 s of CPU time, which a busy machine makes long
+MAX_BYTES = 100_000  # maximum size of a request, which holds a program and an environment
+ANSWER_S = 240.0  # the first answer comes after all imports: 7 s of CPU time, much longer on a busy machine
 
 
 class Fork:
-    """A process that runs a program. What it prints goes to files, so that nobody has to read it meanwhile."""
+    """A process that runs a program. Its output goes to files, so that it never waits for a reader."""
 
     def __init__(self, status: int, output: Path, errors: Path) -> None:
         self._status, self._output, self._errors, self._said = status, output, errors, b""
         self.returncode: int | None = None
         if not self._hear(ANSWER_S):
-            raise RuntimeError("the process that should fork has ended, or takes too long to import its modules")
+            raise RuntimeError("the forking process has ended, or takes too long to import its modules")
         pid, _, self._said = self._said.partition(b"\n")
         self.pid = int(pid)
 
     def _hear(self, timeout_s: float) -> bool:
-        """Whether a line has come from the fork that waits for this one: first its number, then how it ended."""
+        """Whether the process that waits for the fork has sent a line: first the process id, then the exit status."""
         if not self._said and select.select([self._status], [], [], timeout_s)[0]:
             self._said = os.read(self._status, 100)
         return b"\n" in self._said
@@ -57,20 +57,20 @@ class Fork:
         return self.returncode
 
     def wait(self, timeout_s: float = 240.0) -> int:
-        """Waits for its end, and kills it where that does not come."""
+        """Waits for its end, and kills it after the timeout."""
         if self.poll(timeout_s) is None:
             self.kill()
             raise AssertionError(f"still running after {timeout_s:g} s: {self.errors[-3000:]}")
         return self.returncode
 
     def kill(self) -> None:
-        """SIGKILL, where it still runs."""
+        """Sends SIGKILL if it still runs."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
     def kill_once(self, has_happened: Callable[[], bool], timeout_s: float = 60.0) -> None:
-        """SIGKILL as soon as something has happened, until which it must run."""
+        """Sends SIGKILL as soon as something has happened; until then the process must run."""
         deadline = time.monotonic() + timeout_s
         try:
             while not has_happened():
@@ -81,7 +81,7 @@ class Fork:
 
     @property
     def output(self) -> str:
-        """What it has printed."""
+        """What it has written to stdout."""
         return self._output.read_text()
 
     @property
@@ -96,9 +96,9 @@ class Forks:
     def __init__(self, *modules: str, without: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
         """
         Args:
-            modules: what programs find imported.
-            without: what no program can import.
-            env: what the modules are imported with.
+            modules: imported before the forks.
+            without: modules that no program can import.
+            env: the environment at import.
         """
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, __file__, str(theirs.fileno()), json.dumps(without), *modules]
@@ -117,7 +117,7 @@ class Forks:
     def start(
         self, program: str | Path, *argv: object, env: Mapping[str, str] | None = None, cwd: Path | None = None
     ) -> Fork:
-        """Starts Python code, or a script where `program` is a path."""
+        """Starts Python code, or a script if `program` is a path."""
         request = {
             **{"program": str(program), "is_path": isinstance(program, Path), "argv": list(map(str, argv))},
             **{"env": dict(os.environ if env is None else env), "cwd": str(cwd or os.getcwd())},
@@ -139,7 +139,7 @@ class Forks:
     def ranks(
         self, number: int, program: str | Path, *argv: object, env: Mapping[str, str] | None = None, **options: Any
     ) -> list[Fork]:
-        """Runs a program in so many processes that find each other, as torchrun starts them; all must end well."""
+        """Runs a program in `number` processes that find each other, like torchrun; all must succeed."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
         place |= {"WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number), "OMP_NUM_THREADS": "1"}
@@ -147,7 +147,7 @@ class Forks:
         ranks = [self.start(program, *argv, env={**(env or os.environ), **place, **own}, **options) for own in here]
         try:
             while any(rank.poll(0.01) is None for rank in ranks) and not any(rank.poll() for rank in ranks):
-                pass  # pytest-timeout ends a wait that is too long
+                pass  # pytest-timeout limits the wait
             failed = next((rank for rank in ranks if rank.poll()), None)
             assert failed is None, failed.errors[-4000:]
         finally:
@@ -157,13 +157,13 @@ class Forks:
 
 
 def next_program(channel: socket.socket) -> dict[str, Any] | None:
-    """Returns in the fork that is to run a program; None where no more will come."""
+    """Returns a program in the fork that must run it, and None in the server when there are no more."""
     started: set[int] = set()
     while True:
         message, descriptors, _, _ = socket.recv_fds(channel, MAX_BYTES, 3)
         started -= {pid for pid in started if os.waitpid(pid, os.WNOHANG) != (0, 0)}
         if not message:
-            for pid in started:  # nothing outlives the tests
+            for pid in started:  # no process outlives the tests
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
             return None
@@ -178,7 +178,7 @@ def next_program(channel: socket.socket) -> dict[str, Any] | None:
 
 
 def _attend(descriptors: list[int]) -> None:
-    """Forks again, and returns there: the first fork waits for the second and tells how it ended."""
+    """Forks again and returns in the second fork; the first one waits for it and reports its exit status."""
     output, errors, status = descriptors
     os.setsid()
     if pid := os.fork():
@@ -198,7 +198,7 @@ def run_here(program: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(program["env"])
     os.chdir(program["cwd"])
-    random.seed()  # else all forks would draw the same
+    random.seed()  # else all forks would draw the same numbers
     source, main = program["program"], types.ModuleType("__main__")
     where, first = "<string>", ""
     if program["is_path"]:
@@ -211,13 +211,13 @@ def run_here(program: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """What `Forks` starts: descriptor of its channel, a JSON list of what must not be there, modules."""
+    """The server that `Forks` starts. Arguments: descriptor of its channel, JSON list of absent modules, modules."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     sys.modules |= dict.fromkeys(json.loads(sys.argv[2]))
     gc.disable()
     for name in sys.argv[3:]:
         importlib.import_module(name)
-    gc.freeze()  # no fork's collector goes through what was imported, or copies its pages by that
+    gc.freeze()  # garbage collection in forks would otherwise visit all imports and copy their memory pages
     gc.enable()
     program = next_program(channel)
     if program is not None:

@@ -1,8 +1,8 @@
-"""Sharded training (FSDP 2) by two processes on the CPU: trains, asks for the finished run again, and compares.
+"""Sharded training (FSDP 2) by two processes on the CPU: trains, starts the finished run again, and compares.
 
     torchrun --nproc_per_node 2 tests/fsdp_run.py FEATURES FOLDER
 
-accelerate shards on accelerators only; here it is told that two processes on the CPU are such.
+accelerate shards on accelerators only; here two processes on the CPU are presented as such.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def main() -> None:
     torch.testing.assert_close(torch.from_numpy(again.predictor().scores(features, "test").logits), scores)
     if trainer.is_world_process_zero():
         torch.save({"scores": scores}, run / "scores.pt")
-    again.accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap = None  # of a state that the next one shares
-    cnn = build_model("cnn-concert", features)  # has no blocks and no input embeddings
+    again.accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap = None  # the next trainer shares this state
+    cnn = build_model("cnn-concert", features)  # a CNN has no blocks and no input embeddings
     assert trainer_of(features, run / "cnn", cnn, {**ARGUMENTS, "max_steps": 1}).train_resumable().global_step == 1
     try:
         trainer_of(features, run / "ema", cnn, ARGUMENTS, optimizing=OptimizingConfig(ema_decay=0.9))

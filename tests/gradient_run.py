@@ -1,9 +1,9 @@
-"""Loss and gradient of one optimizer step, and clip scores, as AudioTrainer has them: run by one process or several.
+"""Loss and gradient of one optimizer step, and clip scores, of AudioTrainer: run by one process or several.
 
     accelerate launch --num_processes N tests/gradient_run.py FOLDER OUT.safetensors
 
-FOLDER holds the feature datasets "single" and "multi", and "sound", waveforms of which features are computed. A step
-always takes the first 8 windows of train, or where windows are augmented, and mixed, the first 16.
+FOLDER contains the feature datasets "single", "multi" and "sound" (waveforms from which features are computed). A step
+always takes the first 8 windows of train, or the first 16 if windows are augmented and mixed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ACCUMULATIONS = (1, 4)
 
 
 class GradientKeeper(TrainerCallback):
-    """Keeps a copy of the gradient that the optimizer is about to use."""
+    """Stores a copy of the gradient just before the optimizer uses it."""
 
     gradient = None
 
@@ -66,8 +66,7 @@ def first_step(
 ) -> dict[str, torch.Tensor]:
     """Loss and gradient of the first step over `size` windows, and the scores before it.
 
-    Scores come first, since an evaluation must not leave the model prepared in such a way that each process trains
-    alone.
+    Scores come first, because an evaluation must not leave the model in a state in which each process trains alone.
     """
     keeper = GradientKeeper()
     with tempfile.TemporaryDirectory() as folder:
@@ -112,7 +111,7 @@ OPTIMIZING = {"layer_decay": 0.5, "unfreeze_epochs": 0.5, "ema_decay": 0.8, "bal
 
 
 def whole_epochs(features, world_size: int, model=None, **optimizing) -> torch.Tensor:
-    """Losses of two epochs in random order, whose last steps have fewer windows than a global batch."""
+    """Losses of two epochs in random order; their last steps have fewer windows than a global batch."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = training_arguments(
             folder,
@@ -170,7 +169,7 @@ def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
 
 
 def check_first_process_decides(rank: int) -> None:
-    """What the first process finds holds in all, and so does what it refuses; the others do not even look."""
+    """The first process decides for all, also when it raises an error; the others do not compute anything."""
     looked = []
 
     def refuse():

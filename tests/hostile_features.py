@@ -1,4 +1,4 @@
-"""A tiny feature dataset as a stranger could have changed it: files and shards edited, put on the tests' Hub."""
+"""A tiny feature dataset as an attacker could change it: files and shards edited, put on the tests' Hub."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hf_audio.gray_images import PNG_SIGNATURE, _png_chunk
 
 
 def edit_json(path: Path, place: str, value: Any) -> None:
-    """Set the field `splits.test.num_clips` of a JSON file; ... removes it."""
+    """Sets a field of a JSON file, such as `splits.test.num_clips`; ... removes it."""
     content = json.loads(path.read_text())
     *folders, name = place.split(".")
     within = content
@@ -39,7 +39,7 @@ def edit_json(path: Path, place: str, value: Any) -> None:
 
 
 def edit_index(folder: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
-    """Change the rows of the index; its columns stay what they are."""
+    """Changes rows of the index, but not its columns."""
     table = pq.read_table(folder / "index.parquet")
     rows = table.to_pylist()
     change(rows)
@@ -56,7 +56,7 @@ def shard_of(folder: Path, split: str = "train") -> Path:
 
 
 def edit_rows(folder: Path, change: Callable[[list[dict[str, Any]]], object], split: str = "train") -> None:
-    """Change the rows of a shard; its columns stay what they are."""
+    """Changes rows of a shard, but not its columns."""
     table = pq.read_table(shard_of(folder, split))
     rows = table.to_pylist()
     change(rows)
@@ -69,12 +69,12 @@ def write_shard(folder: Path, table: pa.Table, split: str = "train", **options: 
 
 
 def first_row(name: str, value: Any) -> Callable[[list[dict[str, Any]]], None]:
-    """Another value in the first row of a shard."""
+    """Changes a value in the first row of a shard."""
     return lambda rows: rows[0].update({name: value})
 
 
 def with_image(make: Callable[[int, int], bytes]) -> Callable[[list[dict[str, Any]]], None]:
-    """Another image in the first row, made for its width and height."""
+    """Replaces the image in the first row by one that is made for its width and height."""
 
     def change(rows: list[dict[str, Any]]) -> None:
         image = Image.open(io.BytesIO(rows[0]["features"]["bytes"]))
@@ -90,7 +90,7 @@ def image(mode: str, kind: str, width: int, height: int) -> bytes:
 
 
 def png(width: int, height: int, *, depth: int = 8, color: int = 0, interlaced: int = 0, before: bytes = b"") -> bytes:
-    """A PNG whose header says whatever is asked for, with chunks `before` its pixels."""
+    """A PNG with any header, and chunks `before` its pixels."""
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlaced)
     pixels = zlib.compress(bytes(1 << 16))
     chunks = _png_chunk(b"IHDR", header), before, _png_chunk(b"IDAT", pixels), _png_chunk(b"IEND", b"")
@@ -106,12 +106,12 @@ def sound(
 
 
 def with_sound(make: Callable[[int], bytes]) -> Callable[[list[dict[str, Any]]], None]:
-    """Another file in the first row, made for its number of samples."""
+    """Replaces the sound in the first row by one that is made for its number of samples."""
     return lambda rows: rows[0].update({"audio": {"bytes": make(rows[0]["num_frames"]), "path": "window.flac"}})
 
 
 def lying_flac(num_samples: int, claimed: int) -> bytes:
-    """FLAC whose header claims another length than it has."""
+    """FLAC with a false length in its header."""
     content = bytearray(sound(num_samples))
     described = int.from_bytes(content[18:26], "big")
     content[18:26] = (described >> 36 << 36 | claimed).to_bytes(8, "big")
@@ -126,7 +126,7 @@ def put_on(hub, repo_id: str, folder: Path, **more: bytes) -> str:
 
 
 def refusal(source: str | Path, **options) -> str:
-    """What is said of a dataset that cannot be used; a streamed one is read to its end."""
+    """The error for a dataset that cannot be used; a streamed one is read to its end."""
     with pytest.raises(InputError) as caught:
         features = load_features(source, **options)
         batches_of(features)

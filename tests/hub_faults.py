@@ -1,4 +1,4 @@
-"""What the tests' Hub remembers of its requests, and what it does wrong on purpose."""
+"""The request log of the tests' Hub, and its deliberate faults."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Request:
-    """A line of the log. `sent` and `received` count bytes of the bodies, `status` is 0 until there is an answer."""
+    """A line of the log. `sent` and `received` count bytes of bodies; `status` is 0 until there is a response."""
 
     origin: str  # "hub" or "storage"
     method: str
@@ -23,7 +23,7 @@ class Request:
 
 
 class RequestLog:
-    """All requests, each written before it is answered, so that a client that has its answer finds it here."""
+    """All requests. Each is logged before its response, so that it is here when the client has the response."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -60,14 +60,16 @@ class Fault:
 
 
 class Faults:
-    """What goes wrong on purpose.
+    """Deliberate faults.
 
     Kinds:
-        a status ("503", "412" ...): this answer instead, with a web page as body, as gateways do; nothing is done.
-        "drop_after": the connection is closed after `after_bytes` of the body, the request's or else the answer's.
+        a status ("503", "412" ...): a response with this status and a web page as body, as from a gateway, instead of
+            the requested action.
+        "drop_after": the connection is closed after `after_bytes` of the body of the request, or of the response if
+            the request has none.
         "reset": the same with a TCP reset.
-        "stall": a pause of `seconds` at that point, then everything goes on.
-        "lost_answer": the request is carried out, but the connection is closed before its answer.
+        "stall": a pause of `seconds` at that point, then the request continues.
+        "lost_answer": the request is carried out, but the connection is closed before the response.
     """
 
     KINDS = ("drop_after", "reset", "stall", "lost_answer")
@@ -88,20 +90,20 @@ class Faults:
         after_bytes: int = 0,
         seconds: float = 5.0,
     ) -> None:
-        """The next `times` requests whose method and path match (regular expressions) fail, after the first `skip`."""
+        """After `skip` matching requests, the next `times` fail; method and path are regular expressions."""
         if kind not in self.KINDS and not kind.isdigit():
             raise ValueError(f"Unknown fault {kind!r}: a status or one of {', '.join(self.KINDS)}")
         self._faults.append(Fault(method, path, kind, skip, times, after_bytes, seconds))
 
     def clear(self) -> None:
-        """Forgets all faults and ends the stalls that are going on."""
+        """Removes all faults and ends current stalls."""
         with self._lock:
             self._faults = []
             wake, self._wake = self._wake, threading.Event()
         wake.set()
 
     def take(self, method: str, path: str) -> Fault | None:
-        """The fault that this request meets, if any."""
+        """The fault for this request, if any."""
         with self._lock:
             for fault in self._faults:
                 if fault.times > 0 and re.fullmatch(fault.method, method) and re.search(fault.path, path):

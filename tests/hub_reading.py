@@ -1,4 +1,4 @@
-"""What the tests' Hub answers to readers: accounts, listings, files."""
+"""Responses of the tests' Hub to readers: accounts, listings, files."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def whoami(connection: HubConnection) -> None:
 
 
 def card_data(readme: bytes) -> dict:
-    """The YAML block at the head of a README.md; ValueError where it is not a mapping."""
-    import yaml  # a dependency of every client; the rest of this server needs none
+    """The YAML block at the start of a README.md; ValueError if it is not a mapping."""
+    import yaml  # a dependency of every client; the rest of this server needs no package
 
     match = re.match(r"\A---\s*\n(.*?)\n---\s*(\n|\Z)", readme.decode(), re.DOTALL)
     try:
@@ -81,7 +81,7 @@ def _blob(file: File) -> dict:
 
 
 def _nodes(repo: Repo, commit: Commit, expand: bool) -> dict[str, dict]:
-    """Every file and folder of a commit by path, as the tree listing shows them."""
+    """Every file and folder of a commit by path, as in a tree listing."""
     nodes: dict[str, dict] = {}
     titles = {past.oid: past for past in repo.history(commit)}
     for path, file in sorted(commit.files.items()):
@@ -167,7 +167,7 @@ def resolve(connection: HubConnection, prefix: str, repo_id: str, revision: str,
     file = commit.files.get(path)
     if file is None:
         error = HubError(404, "Entry not found", "EntryNotFound")
-        error.headers = headers  # clients remember that this commit has no such file
+        error.headers = headers  # clients cache that this commit has no such file
         raise error
     headers["ETag"] = f'"{file.git_oid}"'
     if not file.is_lfs:

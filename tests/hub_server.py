@@ -1,17 +1,17 @@
-"""A Hugging Face Hub on 127.0.0.1 for the tests, made of standard-library parts.
+"""A Hugging Face Hub on 127.0.0.1 for the tests, built on the standard library.
 
-The unmodified client libraries (huggingface_hub, datasets, transformers, peft) run against it. It has two origins, as
-the real one has: the Hub itself, and the storage from which large files come by redirect.
+The unmodified client libraries (huggingface_hub, datasets, transformers, peft) run against it. Like the real Hub it has
+two origins: the Hub itself, and the storage to which requests for large files are redirected.
 
     hub = Hub.start(folder)
     hub.endpoint                                    # for HF_ENDPOINT
     hub.token("alice")                              # for HF_TOKEN
-    hub.create("datasets", "alice/x", private=True) # a repository without HTTP; see hub_storage.Repo
+    hub.create("datasets", "alice/x", private=True) # a repository made without HTTP; see hub_storage.Repo
     hub.faults.add("POST", "/commit/", "503")       # see hub_faults.Faults
     hub.log.bytes_received("PUT")                   # see hub_faults.RequestLog
 
-Alone, for a benchmark or a second process: `python tests/hub_server.py FOLDER` prints its addresses and tokens as
-JSON and serves until its standard input ends.
+On its own, for a benchmark or a second process: `python tests/hub_server.py FOLDER` prints addresses and tokens as JSON
+and serves until standard input ends.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: object, client_address: object) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):  # a client that went away is no mistake of ours
+        if not isinstance(sys.exc_info()[1], OSError):  # a client that disconnected is no error of ours
             self.hub.errors.append(traceback.format_exc())
 
 
@@ -49,9 +49,9 @@ class Hub:
 
     Attributes:
         endpoint, storage_endpoint: addresses of the two origins.
-        faults, log: what goes wrong on purpose, and what was asked.
-        errors: stack traces of this server's own mistakes; a test session should end with none.
-        page_length: entries of a page of a tree listing.
+        faults, log: deliberate faults, and the log of requests.
+        errors: stack traces of this server's own errors; there should be none at the end of a test session.
+        page_length: number of entries per page of a tree listing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -94,7 +94,7 @@ class Hub:
         return self.storage.repos[kind, repo_id]
 
     def signature(self, name: str) -> str:
-        """What makes an address of the storage origin valid: it asks for no token."""
+        """The signature that makes an address of the storage origin valid, which needs no token."""
         return hashlib.sha256(f"{id(self)} {name}".encode()).hexdigest()[:16]
 
     def storage_url(self, path: str) -> str:
@@ -117,7 +117,7 @@ class HubConnection(Connection):
         raise HubError(404, f"This Hub has no page {self.url_path}")
 
     def _address_since(self, parts: dict[str, str]) -> str | None:
-        """Where a page of a repository that was renamed is now."""
+        """The current address of a page of a renamed repository."""
         kind = parts.get("kind") or (parts.get("prefix") or "models").rstrip("/")
         old = unquote(parts.get("repo_id") or "")
         new = self.hub.storage.moved.get((kind, old))
@@ -139,7 +139,7 @@ class HubConnection(Connection):
 
 
 class StorageConnection(Connection):
-    """The origin of large files, as a cloud store behind signed addresses: it wants no token."""
+    """The origin of large files, like cloud storage with signed addresses: it needs no token."""
 
     origin = "storage"
 
@@ -150,7 +150,7 @@ class StorageConnection(Connection):
         if self.command == "PUT":
             _, _, kind, namespace, name, sha256 = path.split("/")
             repo = self.hub.storage.repos.get((kind, f"{namespace}/{name}"))
-            if repo is None:  # a client that was left over from a test that has ended
+            if repo is None:  # a client left over from a finished test
                 raise HubError(404, "Repository not found", "RepoNotFound")
             repo.blobs.add(self.unread, expected_sha256=sha256)
             repo.uploaded.add(sha256)
@@ -160,7 +160,7 @@ class StorageConnection(Connection):
 
 
 def main() -> None:
-    """Serves alone, until standard input ends."""
+    """Serves on its own until standard input ends."""
     hub = Hub.start(Path(sys.argv[1]))
     tokens = {user.name: user.token for user in hub.storage.users.values()}
     print(json.dumps({"endpoint": hub.endpoint, "storage": hub.storage_endpoint, "tokens": tokens}), flush=True)

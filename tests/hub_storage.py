@@ -1,6 +1,6 @@
-"""What the tests' Hub keeps: users, repositories with their commits, and the bytes of every file.
+"""Storage of the tests' Hub: users, repositories with their commits, and the bytes of every file.
 
-`hub_server.py` speaks HTTP and asks this module; nothing here knows of HTTP but the status of a `HubError`.
+`hub_server.py` speaks HTTP and uses this module, which knows nothing of HTTP except for the status of a `HubError`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GIT_ATTRIBUTES = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for 
 
 
 class HubError(Exception):
-    """An answer that refuses: HTTP status, the Hub's X-Error-Code (or None) and X-Error-Message."""
+    """A refusal: HTTP status, the Hub's X-Error-Code (or None) and X-Error-Message."""
 
     def __init__(self, status: int, message: str, code: str | None = None) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class HubError(Exception):
 
 @dataclass(frozen=True)
 class User:
-    """An account; `role` is what its token may do: "read" or "write"."""
+    """An account; `role` is the permission of its token: "read" or "write"."""
 
     name: str
     token: str
@@ -44,17 +44,17 @@ class User:
 
 @dataclass(frozen=True)
 class File:
-    """One version of a file: its content lies in the blob folder under `sha256`."""
+    """One version of a file; its content is in the blob folder under `sha256`."""
 
     size: int
     sha256: str
     git_oid: str
     is_lfs: bool
-    commit_oid: str = ""  # the commit that put it there
+    commit_oid: str = ""  # the commit that added it
 
     @property
     def upload_oid(self) -> str:
-        """What a client compares its own file with: sha256 for LFS, git's sha1 for a regular file."""
+        """The hash with which clients compare their file: sha256 for LFS, git's sha1 for a regular file."""
         return self.sha256 if self.is_lfs else self.git_oid
 
 
@@ -78,12 +78,12 @@ def lfs_pointer(sha256: str, size: int) -> bytes:
 
 
 def goes_to_lfs(path: str, size: int, sample: bytes) -> bool:
-    """The Hub's rule: by .gitattributes, by size, or because it is not text."""
+    """The Hub's rule: because of .gitattributes, by size, or because it is not text."""
     return path.endswith(LFS_SUFFIXES) or size > LFS_FROM_BYTES or b"\0" in sample
 
 
 class Blobs:
-    """Contents by sha256, one file each."""
+    """Contents by sha256, each in one file."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -93,7 +93,7 @@ class Blobs:
         return self.folder / sha256
 
     def add(self, chunks: Iterable[bytes], expected_sha256: str | None = None) -> str:
-        """Stores a content and returns its sha256; a content that is not the expected one leaves nothing behind."""
+        """Stores a content and returns its sha256; if it is not the expected one, nothing is stored."""
         digest = hashlib.sha256()
         handle, name = tempfile.mkstemp(dir=self.folder)
         try:
@@ -112,11 +112,11 @@ class Blobs:
 
 @dataclass
 class Repo:
-    """A repository: branches and tags that name commits.
+    """A repository: branches and tags that point to commits.
 
     Attributes:
         gated: False, "auto" or "manual"; tests may set it, and add user names to `granted`.
-        uploaded: sha256 of LFS contents that were put for this repository, committed or not.
+        uploaded: sha256 of LFS contents that were uploaded for this repository, committed or not.
     """
 
     kind: str
@@ -142,7 +142,7 @@ class Repo:
         return File(len(content), sha256, git_sha1(content), is_lfs=False)
 
     def lfs_file(self, sha256: str) -> File:
-        """The file of an LFS content that was put before."""
+        """The file of an LFS content that was uploaded before."""
         if sha256 not in self.uploaded:
             raise HubError(400, f"LFS object {sha256} was never uploaded")
         size = self.blobs.path(sha256).stat().st_size
@@ -161,8 +161,8 @@ class Repo:
     ) -> Commit:
         """Adds a commit to a branch; tests may call it to fill a repository without HTTP.
 
-        Contents given as bytes become LFS files by the Hub's rule. If `expected_head` is given and the branch has
-        moved on since, the commit is refused with 412, as when two pushes race.
+        Contents given as bytes become LFS files by the Hub's rule. If the branch is no longer at `expected_head`, the
+        commit is refused with 412, as when two pushes race.
         """
         made = {path: self._as_file(path, content) for path, content in contents.items()}
         with self.lock:
@@ -173,7 +173,7 @@ class Repo:
             for path in deleted:
                 if files.pop(path, None) is None:
                     raise HubError(404, "A file with this name doesn't exist", "EntryNotFound")
-            oid = hashlib.sha1(uuid.uuid4().bytes).hexdigest()  # clients cache by it, and tests reuse names
+            oid = hashlib.sha1(uuid.uuid4().bytes).hexdigest()  # clients use it as a cache key, and tests reuse names
             files.update({path: replace(file, commit_oid=oid) for path, file in made.items()})
             date = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             self.branches[branch] = Commit(oid, title, message, author, date, files, parent=head)
@@ -195,7 +195,7 @@ class Repo:
             current = current.parent
 
     def resolve(self, revision: str = "main") -> Commit:
-        """The commit that a branch, a tag or a commit hash names."""
+        """The commit of a branch, a tag or a commit hash."""
         short = revision.removeprefix("refs/heads/").removeprefix("refs/tags/")
         named = self.branches.get(short) or self.tags.get(short)
         if named is not None:
@@ -207,7 +207,7 @@ class Repo:
         raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
 
     def read(self, path: str, revision: str = "main") -> bytes:
-        """Content of a file, for assertions."""
+        """The content of a file, for assertions."""
         return self.blobs.path(self.resolve(revision).files[path].sha256).read_bytes()
 
     def paths(self, revision: str = "main") -> list[str]:
@@ -222,7 +222,7 @@ class Storage:
         self.blobs = Blobs(folder / "blobs")
         self.users: dict[str, User] = {}
         self.repos: dict[tuple[str, str], Repo] = {}
-        self.moved: dict[tuple[str, str], str] = {}  # old names of repositories, which lead to the new ones
+        self.moved: dict[tuple[str, str], str] = {}  # old names of repositories and their new ones
         self.lock = threading.RLock()
 
     def add_user(self, name: str, role: str = "write", orgs: tuple[str, ...] = ()) -> User:
@@ -261,7 +261,7 @@ class Storage:
         repo = self.repos.get((kind, repo_id))
         if repo is not None and (not repo.private or (user is not None and user.owns(repo.namespace))):
             return repo
-        if user is None:  # the Hub does not say whether it is missing or private
+        if user is None:  # the Hub does not reveal whether it is missing or private
             raise HubError(401, "Invalid username or password.", "RepoNotFound")
         raise HubError(404, "Repository not found", "RepoNotFound")
 

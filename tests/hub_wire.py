@@ -1,4 +1,4 @@
-"""One HTTP connection of the tests' Hub: reading, answering, and breaking where a fault says so."""
+"""One HTTP connection of the tests' Hub: reads requests, sends responses, and breaks according to a fault."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROUTES: list[tuple[str, re.Pattern, Callable]] = []
 
 
 def route(method: str, pattern: str) -> Callable:
-    """Enters a function (connection, repo id and other named parts of the path) for a path of the API."""
+    """Registers a function (connection, repo id and other named parts of the path) for a path of the API."""
     places = {
         "{kind}": f"(?P<kind>{'|'.join(KINDS)})",
         "{prefix}": r"(?P<prefix>datasets/|spaces/|)",
@@ -40,14 +40,14 @@ def route(method: str, pattern: str) -> Callable:
 
 
 class _CutError(Exception):
-    """Ends the connection where it stands."""
+    """Ends the connection immediately."""
 
 
 class Connection(BaseHTTPRequestHandler):
-    """Base of both origins: a subclass brings `dispatch`, which answers or raises HubError."""
+    """Base of both origins: subclasses implement `dispatch`, which responds or raises HubError."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else every small answer waits 40 ms for the client's acknowledgement
+    disable_nagle_algorithm = True  # else every small response waits 40 ms for the client's acknowledgement
     origin = ""
 
     def dispatch(self) -> None:
@@ -73,7 +73,7 @@ class Connection(BaseHTTPRequestHandler):
             self._serve_or_refuse()
         except _CutError:
             self.close_connection = True
-        except OSError:  # the client went away
+        except OSError:  # the client disconnected
             self.close_connection = True
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = serve  # noqa: N815 - http.server's names
@@ -91,7 +91,7 @@ class Connection(BaseHTTPRequestHandler):
             self.answer_json({"error": error.message}, error.status, headers | getattr(error, "headers", {}))
         except (_CutError, OSError):
             raise
-        except Exception:  # a fault of this server: tests look at hub.errors
+        except Exception:  # an error of this server: tests check hub.errors
             self.hub.errors.append(traceback.format_exc())
             self.answer_json({"error": traceback.format_exc()}, 500)
 
@@ -102,7 +102,7 @@ class Connection(BaseHTTPRequestHandler):
     # Faults
 
     def _passing(self, count: int) -> int:
-        """How many of `count` bytes may pass now; where the fault is due, it strikes."""
+        """How many of `count` bytes may be transferred now; triggers the fault when it is due."""
         fault = self.fault
         if fault is None or fault.kind == "lost_answer":
             return count
@@ -115,7 +115,7 @@ class Connection(BaseHTTPRequestHandler):
         self._cut(reset=fault.kind == "reset")
 
     def _cut(self, reset: bool = False) -> None:
-        if reset:  # no lingering: the kernel sends RST when the last reference closes
+        if reset:  # without lingering, the kernel sends RST when the last reference is closed
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.rfile.close()
             self.connection.close()
@@ -126,7 +126,7 @@ class Connection(BaseHTTPRequestHandler):
     # Reading
 
     def _chunks(self) -> Iterator[bytes]:
-        """The request's body, with a length or chunked."""
+        """The body of the request, with a length or chunked."""
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
             while size := int(self.rfile.readline().split(b";")[0], 16):
                 yield from self._read(size)
@@ -139,7 +139,7 @@ class Connection(BaseHTTPRequestHandler):
         while size > 0:
             chunk = self.rfile.read(self._passing(min(size, CHUNK_BYTES)))
             if not chunk:
-                raise _CutError  # the client stopped in the middle
+                raise _CutError  # the client stopped within the body
             size -= len(chunk)
             self.passed += len(chunk)
             self.entry.received += len(chunk)
@@ -169,7 +169,7 @@ class Connection(BaseHTTPRequestHandler):
         self.answer(status, json.dumps(content).encode(), headers, "application/json; charset=utf-8")
 
     def answer_file(self, path: Path, headers: dict[str, str]) -> None:
-        """200, or 206 with the range that was asked for, or 416."""
+        """Responds with 200, or with 206 and the requested range, or with 416."""
         size = path.stat().st_size
         headers = {"Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"} | headers
         start, stop, status = 0, size, 200
@@ -208,15 +208,15 @@ class Connection(BaseHTTPRequestHandler):
             chunk = chunk[count:]
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing on the terminal: the log is in `hub.log`."""
+        """Prints nothing: the log is in `hub.log`."""
 
     def finish(self) -> None:
-        with contextlib.suppress(OSError, ValueError):  # a reset connection is closed already
+        with contextlib.suppress(OSError, ValueError):  # a reset connection is already closed
             super().finish()
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """(start, stop) of a Range header, None where it cannot be met."""
+    """(start, stop) of a Range header; None if it cannot be satisfied."""
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip())
     if match is None or match.groups() == ("", ""):
         return None

@@ -1,4 +1,4 @@
-"""What the tests' Hub answers to writers: repositories, uploads, commits, references."""
+"""Responses of the tests' Hub to writers: repositories, uploads, commits, references."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _asked_repo(connection: HubConnection, body: dict) -> tuple[str, str]:
-    """(kind, repo id) of a create or delete request; the user's own namespace where it names none."""
+    """(kind, repo id) of a create or delete request; the default namespace is the user's own."""
     user = connection.user
     namespace = body.get("organization") or (user.name if user else "")
     connection.hub.storage.check_may_write(namespace, user)
@@ -113,7 +113,7 @@ def lfs_verify(connection: HubConnection, prefix: str, repo_id: str) -> None:
 @route("POST", "/api/{kind}/{repo_id}/commit/{revision}")
 def commit(connection: HubConnection, kind: str, repo_id: str, revision: str) -> None:
     repo = connection.writable(kind, repo_id)
-    head = repo.resolve(revision)  # what this commit builds upon: the branch must still be there at the end
+    head = repo.resolve(revision)  # the parent of this commit: the branch must still be there at the end
     header: dict = {}
     contents: dict[str, File] = {}
     deleted: list[str] = []

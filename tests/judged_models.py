@@ -1,4 +1,4 @@
-"""What models of a known skill say of clips that nobody recorded: scores for tests of what is made of scores."""
+"""Synthetic scores of models with a known skill, for tests of code that uses scores."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def judged_model(
     unknown_share: float = 0.0,
     seed: int = 0,
 ) -> JudgedClips:
-    """Two thirds of the clips are of the test split, the others of validation; targets hang on the seed of all models
-    alike, answers on the name too. Column "device" is of two values, in one of which the model is worse."""
+    """Two thirds of the clips are in the test split, the others in validation. Targets depend on the seed only, scores
+    also on the name. Column "device" has two values; the model is worse for one of them."""
     random = np.random.default_rng(seed)
     num_classes, labels = len(classes), LabelSpace(classes, task)
     if task == SINGLE_LABEL:

@@ -5,10 +5,10 @@ To add a model, add an entry to CASES:
     ModelCase("name", function, windows=((frames, bins), ...), extractor=function)
 
 The first function makes a small instance, `make(labels, **settings)`: settings are those of the head in HEADS, empty
-for "linear". It sets no seed (its caller does) and leaves all dropout at 0, for results are compared. `windows` are
+for "linear". It sets no seed (its caller does) and leaves all dropout at 0, because results are compared. `windows` are
 shapes of one window, without the batch: the usual one first, then shorter, longer and odd ones. The second function
-makes the extractor that is published with the model. A check that does not suit the model is named in `exempt`, with
-the reason. Which models take adapters, and which checkpoint their gradients, the models themselves say.
+makes the extractor that is published with the model. Checks that do not apply to the model are listed in `exempt` with
+the reason. The models themselves state whether they take adapters and whether they checkpoint gradients.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from hf_audio.models.timm_backbone import ParallelTimmClassifier, ParallelTimmCo
 from hf_audio.models.timm_network import TimmClassifierConfig
 from hf_audio.models.transformer_classifier import TransformerClassifier, TransformerClassifierConfig
 
-NAMES = ("violin", "bell", "hum", "organ")  # neither in the order of the alphabet nor in its reverse
+NAMES = ("violin", "bell", "hum", "organ")  # neither in alphabetical order nor in its reverse
 METADATA = {"genre": ["cla", "jaz_blu", "pop_roc"], "drums": ["yes", "no"]}
 HEADS = {
     "linear": {},
@@ -85,7 +85,7 @@ class Instance:
         return LabelSpace(NAMES, self.problem_type)
 
     def model(self, seed: int = 0) -> PreTrainedModel:
-        """The same weights for the same seed, in evaluation mode; it knows how its extractor pads."""
+        """A model in evaluation mode, with equal weights for equal seeds and the padding value of its extractor."""
         torch.manual_seed(seed)
         model = self.case.make(self.labels, **HEADS[self.head]).eval()
         if is_ours(model):
@@ -94,7 +94,7 @@ class Instance:
         return model
 
     def inputs(self, batch: int = 3, window: tuple[int, ...] | None = None, seed: int = 1) -> dict[str, Tensor]:
-        """What the forward pass takes beside labels: windows, and metadata of which some is unknown."""
+        """Inputs of the forward pass without labels: windows, and metadata that is partly unknown."""
         generator = torch.Generator().manual_seed(seed)
         shape = (batch, *(window or self.case.windows[0]))
         inputs = {self.case.input_name: torch.randn(shape, generator=generator)}
@@ -104,24 +104,24 @@ class Instance:
         return inputs
 
     def targets(self, batch: int = 3) -> Tensor:
-        """float32 `[batch, classes]`; every class is somewhere from three windows on."""
+        """float32 `[batch, classes]`; with three windows or more, every class occurs."""
         if self.problem_type == SINGLE_LABEL:
             return torch.eye(len(NAMES))[(torch.arange(batch) * 3) % len(NAMES)]
         return ((torch.arange(batch)[:, None] + torch.arange(len(NAMES))) % 3 == 0).float()
 
     def loss(self, model: PreTrainedModel, inputs: dict[str, Tensor], targets: Tensor) -> Tensor:
-        """As in training: our models are shown the targets, others give logits only."""
+        """The loss as in training: our models get the targets, others return logits only."""
         if is_ours(model):
             return model(**inputs, labels=targets).loss
         return loss_for(self.labels)(model(**inputs).logits, targets)
 
 
 def is_ours(model: PreTrainedModel) -> bool:
-    return isinstance(getattr(model, "module", model), AudioClassifier)  # DDP has the model as its module
+    return isinstance(getattr(model, "module", model), AudioClassifier)  # DDP wraps the model as `module`
 
 
 def task(labels: LabelSpace) -> dict:
-    """What a config of transformers says of the classes."""
+    """The fields of a transformers config about the classes."""
     return {"id2label": labels.id2label, "label2id": labels.label2id, "problem_type": labels.problem_type}
 
 
@@ -239,10 +239,10 @@ def ast_stock(labels: LabelSpace) -> PreTrainedModel:
     return ast_from_scratch(labels, 98, 32, hidden_size=32, num_layers=2, num_heads=2)
 
 
-# Usual, short, long and odd, as `[frames, bins]`; the last is one frame.
+# Usual, short, long and odd windows as `[frames, bins]`; the last one has a single frame.
 LOG_MEL_WINDOWS = ((98, 32), (16, 32), (301, 32), (77, 32), (1, 32))
-MONO_WINDOWS = (*LOG_MEL_WINDOWS, (2, 98, 32))  # a model that makes mono of what it is given
-STEREO_WINDOWS = (*((2, *window) for window in LOG_MEL_WINDOWS), (98, 32))  # mono stands in both channels
+MONO_WINDOWS = (*LOG_MEL_WINDOWS, (2, 98, 32))  # for a model that converts to mono
+STEREO_WINDOWS = (*((2, *window) for window in LOG_MEL_WINDOWS), (98, 32))  # mono is used for both channels
 WAVEFORM_WINDOWS = ((1600,), (400,), (4000,), (1777,), (1,))  # samples
 CLASSICAL_WINDOWS = ((2, 174), (1, 174), (31, 174), (7, 174), (174,))
 WHOLE_IMAGE = {"padding": "a network for images looks at all of its window"}
@@ -278,7 +278,7 @@ CASES = (
     ModelCase("ast_stock_on_mel", ast_stock, ((98, 32),), mel, exempt=STOCK | ATTENDS | {"two_processes": "ast_stock"}),
 )
 _PAIRS = [(case, head) for case in CASES for head in case.heads]
-# Every pair once, every second one with several labels; and every pair with both tasks.
+# INSTANCES has every pair once, every second one multi-label; ALL_TASKS has every pair with both tasks.
 INSTANCES = [
     Instance(case, head, MULTI_LABEL if number % 2 else SINGLE_LABEL) for number, (case, head) in enumerate(_PAIRS)
 ]
@@ -286,5 +286,5 @@ ALL_TASKS = [Instance(case, head, kind) for case, head in _PAIRS for kind in (SI
 
 
 def suited(check: str) -> list[Instance]:
-    """The instances that a check is for."""
+    """The instances to which a check applies."""
     return [instance for instance in INSTANCES if check not in instance.case.exempt]

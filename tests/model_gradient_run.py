@@ -1,4 +1,4 @@
-"""Loss and gradient of every model on one global batch: run by one process or by several, which share the batch.
+"""Loss and gradient of every model on one global batch: run by one process, or by several that share the batch.
 
 accelerate launch --num_processes N tests/model_gradient_run.py OUT.safetensors
 """
@@ -18,13 +18,13 @@ GLOBAL_BATCH = 4
 
 
 def all_gradients(accelerator: Accelerator | None = None) -> dict[str, torch.Tensor]:
-    """`{instance}.loss` and `{instance}.gradient`; without an accelerator those of plain torch."""
+    """`{instance}.loss` and `{instance}.gradient`; without an accelerator, by plain torch."""
     found = {}
     for instance in suited("two_processes"):
         model, inputs = instance.model().train(), instance.inputs(GLOBAL_BATCH)
         targets = instance.targets(GLOBAL_BATCH)
         if accelerator is not None:
-            sync_batch_norms(model)  # as AudioTrainer does
+            sync_batch_norms(model)  # like AudioTrainer
             model = accelerator.prepare(model)
             share = slice(accelerator.process_index, None, accelerator.num_processes)
             inputs, targets = {name: tensor[share] for name, tensor in inputs.items()}, targets[share]

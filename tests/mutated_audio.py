@@ -1,4 +1,4 @@
-"""Small sound files of every common format, and what can happen to their bytes: material to fuzz the decoder with."""
+"""Small audio files of every common format, and mutations of their bytes, for fuzzing the decoder."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ KINDS = {
     "voc": ("VOC", "PCM_U8", 1, 8_000),
     "nist": ("NIST", "PCM_16", 1, 16_000),
 }
-# offset and size of numbers that decide how much is allocated, read or resampled: rates, channels, lengths, block sizes
+# offset and size of fields that decide how much is allocated, read or resampled: rates, channels, lengths, block sizes
 WAV_FIELDS = [(4, 4), (16, 4), (20, 2), (22, 2), (24, 4), (28, 4), (32, 2), (34, 2), (36, 4), (40, 4), (42, 4)]
 FLAC_FIELDS = [(5, 3), (8, 2), (10, 2), (12, 3), (15, 3), (18, 3), (21, 5)]
 FIELDS = {
@@ -64,7 +64,7 @@ DURATION_S = 0.3
 
 @cache
 def original(kind: str) -> bytes:
-    """A good file of that kind: a tone in noise."""
+    """A valid file of this kind: a tone in noise."""
     container, subtype, channels, rate = KINDS[kind]
     time_s = np.arange(round(DURATION_S * rate)) / rate
     noise = 0.02 * np.random.default_rng(0).standard_normal((len(time_s), channels))
@@ -78,7 +78,7 @@ def _fields(kind: str) -> list[tuple[int, int]]:
     return FIELDS[max((name for name in FIELDS if kind.startswith(name)), key=len)]
 
 
-_position = st.one_of(st.integers(0, 120), st.integers(0, 1 << 20))  # most of what can break is near the beginning
+_position = st.one_of(st.integers(0, 120), st.integers(0, 1 << 20))  # most fragile bytes are near the start
 _span = st.one_of(st.integers(1, 16), st.integers(1, 5000))
 _operations = st.one_of(
     st.tuples(st.just("field"), st.integers(0, 15), st.sampled_from(EXTREMES), st.integers(0, (1 << 64) - 1)),
@@ -91,14 +91,14 @@ _operations = st.one_of(
     st.tuples(st.just("fill"), _position, _span, st.sampled_from([0, 0xFF, 0x80, 0x7F])),
     st.tuples(st.just("splice"), _position, st.sampled_from(sorted(KINDS)), _position),
 )
-# a file: what it was, what happened to it in turn, and what it is called
+# a file: its original kind, a sequence of operations, and its suffix
 mutations = st.tuples(
     st.sampled_from(sorted(KINDS)), st.lists(_operations, min_size=1, max_size=4), st.sampled_from([None, *SUFFIXES])
 )
 
 
 def mutated(kind: str, operations: list[tuple]) -> bytes:
-    """The bytes of `original(kind)` after what `mutations` drew."""
+    """The bytes of `original(kind)` after the operations that `mutations` drew."""
     content = bytearray(original(kind))
     for name, *values in operations:
         if not content:
@@ -106,7 +106,7 @@ def mutated(kind: str, operations: list[tuple]) -> bytes:
         if name == "field":
             choice, extreme, number = values
             offset, size = _fields(kind)[choice % len(_fields(kind))]
-            # little-endian in the RIFF family; where that is wrong, most extremes read the same
+            # little-endian in the RIFF family; most extremes are the same in both byte orders
             content[offset : offset + size] = _extreme(extreme, size, kind.startswith(("aiff", "au", "caf")), number)
             continue
         at = values[0] % len(content)
@@ -144,7 +144,7 @@ def _extreme(name: str, size: int, big_endian: bool, number: int) -> bytes:
 
 
 def _with_checksums(content: bytearray) -> bytes:
-    """Ogg pages with the checksums of what they hold now: without, a reader would skip every page that was changed."""
+    """Ogg pages with updated checksums: without them, readers would skip every changed page."""
     at = 0
     while at + 27 <= len(content) and content[at : at + 4] == b"OggS":
         num_segments = content[at + 26]

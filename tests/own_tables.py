@@ -1,4 +1,4 @@
-"""Small folders of recordings with a table beside them, for tests of how tables are understood."""
+"""Small folders of recordings with a table next to them, for tests of how tables are understood."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write(folder: Path, columns: dict[str, list], name: str = "labels.csv", sepa
 
 
 def rows(**columns: list) -> dict[str, list]:
-    """Columns of a plain table of the six recordings, and others."""
+    """Columns of a plain table of the six recordings, and further columns."""
     return {"path": [f"audio/{name}" for name in NAMES], "label": HEARD, **columns}
 
 

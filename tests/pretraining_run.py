@@ -1,4 +1,4 @@
-"""Pretrains a tiny encoder by each objective and writes its losses to FOLDER/outcome.json: run by several processes.
+"""Pretrains a tiny encoder with each objective and writes its losses to FOLDER/outcome.json: run by several processes.
 
 accelerate launch --num_processes N tests/pretraining_run.py FEATURES FOLDER
 """
@@ -19,7 +19,7 @@ GLOBAL_BATCH = 8
 
 
 def pretrainer(features, run_folder: Path, objective: str, world_size: int = 1, seed: int = 0, **arguments):
-    """A trainer for a two-layer encoder, on the CPU, with evaluations by the epoch."""
+    """A trainer for a two-layer encoder on the CPU, with one evaluation per epoch."""
     settings = {
         "use_cpu": True,
         "report_to": "none",

@@ -1,4 +1,4 @@
-"""A program that starts processes of its own, of which none outlives the test."""
+"""Runs a program that starts further processes, none of which outlives the test."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import psutil
 
 
 def run_tree(command: list[str], env: dict[str, str], timeout_s: float, cwd: Path | None = None) -> str:
-    """Runs a launcher to its end and returns what it printed; whatever it printed is said where it fails.
+    """Runs a launcher to its end and returns its output, which is also in the error if it fails.
 
-    Launchers give each worker a session of its own, so that no signal to a group reaches them all. On a time-out, or
-    where the test itself is interrupted, all that came of the launcher are killed one by one.
+    Launchers give each worker its own session, so no signal to a process group reaches them all. After a timeout, or if
+    the test itself is interrupted, all descendants of the launcher are killed one by one.
     """
     together = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen(command, env=env, cwd=cwd, **together)

@@ -1,9 +1,9 @@
-"""What a stranger does with published models: a program without hf_audio, for test_models.py.
+"""Uses published models as a third party does: a program without hf_audio, for test_models.py.
 
     python tests/published_models.py FOLDER
 
-FOLDER holds repos.json (Hub names), inputs.safetensors (`{repo}|{input}`) and sound.npy (one waveform, taken as it is
-at the sampling rate of each model). Logits and the answers of stock pipelines are written beside them.
+FOLDER contains repos.json (Hub names), inputs.safetensors (`{repo}|{input}`) and sound.npy (one waveform, used at the
+sampling rate of each model). Logits and the results of stock pipelines are written to the same folder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-sys.modules["hf_audio"] = None  # an import of it, or of a part of it, fails from here on
+sys.modules["hf_audio"] = None  # importing it, or any part of it, fails from here on
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -23,10 +23,10 @@ from transformers import pipeline  # noqa: E402
 
 
 def heard(repo: str, sound: np.ndarray, inputs: dict[str, torch.Tensor]) -> tuple[list[dict], torch.Tensor]:
-    """Answers of the pipeline, and logits of its model, which it loads by AutoModelForAudioClassification."""
+    """Results of the pipeline, and logits of its model, which it loads with AutoModelForAudioClassification."""
     classifier = pipeline("audio-classification", model=repo, trust_remote_code=True)
     several = classifier.model.config.problem_type == "multi_label_classification"
-    is_old = Version(transformers.__version__) < Version("5.21")  # takes the softmax of several labels
+    is_old = Version(transformers.__version__) < Version("5.21")  # applies softmax to multi-label models
     options = {"function_to_apply": "sigmoid"} if several and is_old else {}
     clip = {"raw": sound, "sampling_rate": classifier.feature_extractor.sampling_rate}
     with torch.no_grad():

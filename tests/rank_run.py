@@ -1,4 +1,4 @@
-"""One process of two whose group gives up after 2 s, of which the first works longer: a target for torchrun.
+"""One of two processes whose group times out after 2 s while the first one works longer: a target for torchrun.
 
 python tests/rank_run.py CORPUS FEATURES
 """
@@ -24,7 +24,7 @@ TIMEOUT_S = 2
 def main() -> None:
     state = PartialState(cpu=True)
     assert state.num_processes == 2
-    _set_pg_timeout(timedelta(seconds=TIMEOUT_S))  # processes that start one after the other must meet before
+    _set_pg_timeout(timedelta(seconds=TIMEOUT_S))  # only now: processes may start at different times
     assert told_by_main(lambda: state.process_index) == 0
     with main_process_first(state):
         if state.is_main_process:

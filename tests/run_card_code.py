@@ -1,9 +1,9 @@
-"""What a reader of cards does, without hf_audio, in whatever environment: runs their code blocks as they are printed.
+"""Runs the code blocks of cards exactly as printed, without hf_audio, in any environment.
 
     python tests/run_card_code.py CARDS_JSON
 
-CARDS_JSON holds {name: {place: [code, ...]}}. What each block prints, and its variables `scores` and `logits`, are
-written to found.json beside it. Nothing but the standard library is imported here.
+CARDS_JSON contains {name: {place: [code, ...]}}. The output of each block and its variables `scores` and `logits` are
+written to found.json next to it. This program imports only the standard library.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def plain(value):
 
 
 def run(code: str) -> dict:
-    """What one block leaves."""
+    """Output and variables of one block."""
     printed, variables = io.StringIO(), {"__name__": "card"}
     try:
         with contextlib.redirect_stdout(printed):

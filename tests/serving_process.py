@@ -1,6 +1,6 @@
-"""A service of tiny models for the tests: in this process behind a real socket, or in one of its own.
+"""A service of tiny models for the tests: in this process with a real socket, or in a separate process.
 
-python tests/serving_process.py ...      what `hf-audio serve ...` does, in a process that a test can stop
+python tests/serving_process.py ...      does what `hf-audio serve ...` does, in a process that a test can stop
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hf_audio.serving.service import Service
 
 @dataclass
 class Running:
-    """A service that answers at `url`."""
+    """A running service at `url`."""
 
     url: str
     service: Service
@@ -33,7 +33,7 @@ class Running:
 
 @contextlib.contextmanager
 def running(*specs: str | Path, token: str | None = None, **limits) -> Iterator[Running]:
-    """Serves models over HTTP while the context lasts."""
+    """Serves models over HTTP within the context."""
     allowance, metrics = Allowance(**limits), Metrics()
     service = Service(load_models([str(spec) for spec in specs], allowance, metrics), allowance, metrics)
     with socket.create_server(("127.0.0.1", 0)) as listening:

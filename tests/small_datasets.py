@@ -1,4 +1,4 @@
-"""Small audio datasets as people publish them: real files, made by `datasets` and by hand."""
+"""Small audio datasets like those on the Hub: real files, made by `datasets` and by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GENRES = ["blues", "jazz", "rock"]
 
 
 def tone(number: int, kind: str = "WAV") -> bytes:
-    """A recording of 0.2 s, each another."""
+    """A recording of 0.2 s, different for each number."""
     time_s = np.arange(1_600) / 8_000
     file = io.BytesIO()
     soundfile.write(file, 0.2 * np.sin(2 * np.pi * (200 + 10 * number) * time_s), 8_000, format=kind)
@@ -31,26 +31,26 @@ def sound(number: int, name: str | None = None) -> dict[str, Any]:
 
 
 def dataset(features: Mapping[str, Any], **columns: Sequence) -> pa.Table:
-    """A dataset with a recording a row, under the names 0.wav, 1.wav ... unless a column `audio` is given."""
+    """A dataset with one recording per row, named 0.wav, 1.wav ... unless a column `audio` is given."""
     number = len(next(iter(columns.values())))
     columns = {"audio": [sound(row) for row in range(number)]} | columns
     return pa.table(columns, Features({"audio": Audio(), **features}).arrow_schema)
 
 
 def parquet(made: pa.Table, first: int = 0, last: int | None = None, rows_a_group: int = 2) -> bytes:
-    """Some rows as the Parquet file that push_to_hub writes."""
+    """Some rows as a Parquet file like those of push_to_hub."""
     file = io.BytesIO()
     pq.write_table(made.slice(first, None if last is None else last - first), file, row_group_size=rows_a_group)
     return file.getvalue()
 
 
 def as_dataset(made: pa.Table) -> Dataset:
-    """The same by the class of `datasets`, to be saved to disk."""
+    """The same as a `datasets.Dataset`, which can be saved to disk."""
     return Dataset(InMemoryTable(made))
 
 
 def gtzan_like(number: int = 12) -> pa.Table:
-    """One split, a ClassLabel, and paths of someone's machine."""
+    """One split, a ClassLabel, and paths of another machine."""
     return dataset(
         {"file": Value("string"), "genre": ClassLabel(names=GENRES)},
         file=[f"/home/ann/.cache/genres/{GENRES[row % 3]}.{row:05d}.wav" for row in range(number)],
@@ -60,7 +60,7 @@ def gtzan_like(number: int = 12) -> pa.Table:
 
 
 def tar(members: Mapping[str, bytes]) -> bytes:
-    """A tar file, its members in their order."""
+    """A tar file with its members in the given order."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as written:
         for name, content in members.items():
@@ -71,7 +71,7 @@ def tar(members: Mapping[str, bytes]) -> bytes:
 
 
 def write(folder: Path, files: Mapping[str, bytes | str]) -> Path:
-    """Files below a folder."""
+    """Writes files below a folder, and returns the folder."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

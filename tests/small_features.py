@@ -1,4 +1,4 @@
-"""A feature dataset of a few seconds of tones, for tests of what comes after building."""
+"""A feature dataset of a few seconds of tones, for tests of the steps after building."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FREE = CorpusCard("Tones", license="CC0 1.0", may_redistribute=True, citation="N
 def build_small_features(
     folder: Path, card: CorpusCard = FREE, broken_clips: int = 0, extractor: WindowExtractor | None = None
 ) -> Path:
-    """Three classes, one a clip; 4 training, 1 validation and 1 test clip of 1.5 s each; windows of 1 s every 0.5 s."""
+    """Three classes, each with 4 training, 1 validation and 1 test clip of 1.5 s; windows of 1 s every 0.5 s."""
     random = np.random.default_rng(0)
     clips = []
     for name, pitch_hz in PITCH_HZ.items():

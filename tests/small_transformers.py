@@ -1,4 +1,4 @@
-"""Audio transformers of transformers so small that a test trains them, in the shapes of the published ones."""
+"""Audio models of transformers that are small enough to train in a test, with the structure of published ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from hf_audio.models.transformer_classifier import TransformerClassifier
 SPEECH = {
     **{"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48},
     **{"conv_dim": [16] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2},
-    **{"classifier_proj_size": 12},  # masks, skipped layers and dropout are those of the published models
+    **{"classifier_proj_size": 12},  # masks, skipped layers and dropout as in published models
 }
 LAYER_NORM = {"feat_extract_norm": "layer", "do_stable_layer_norm": True}
 WHISPER = {
@@ -47,11 +47,11 @@ METADATA = {"genre": ["cla", "jaz_blu"]}
 
 @dataclass(frozen=True)
 class Kind:
-    """A checkpoint, and the windows it is fine-tuned on: shorter ones, where their length is fixed."""
+    """A checkpoint and its windows for fine-tuning, which are shorter than in pretraining if the length is fixed."""
 
     config: dict[str, Any]
     trained_as: type[PreTrainedModel]
-    inputs: tuple[int, ...]  # shape of two windows
+    inputs: tuple[int, ...]  # the shape of two windows
     size: dict[str, int] = field(default_factory=dict)
 
 
@@ -65,31 +65,31 @@ KINDS = {
 }
 
 
-# The kinds that hear waveforms.
+# The kinds that read waveforms.
 WAVEFORM_KINDS = [kind for kind in KINDS if len(KINDS[kind].inputs) == 2]
 
 
 def save_checkpoints(folder: Path) -> dict[str, str]:
-    """A folder of each kind, as such models are published: trained for other tasks, or bare."""
+    """One folder per kind, like published checkpoints: trained for other tasks, or without a head."""
     torch.manual_seed(0)
     for kind, made in KINDS.items():
         model = made.trained_as(AutoConfig.for_model(**made.config))
         with torch.no_grad():
             for weights in model.parameters():
-                weights += 0.02 * torch.randn_like(weights)  # also what starts at zero or one
+                weights += 0.02 * torch.randn_like(weights)  # also weights that start at zero or one
         model.save_pretrained(folder / kind)
     return {kind: str(folder / kind) for kind in KINDS}
 
 
 def files_of(folder, **changes) -> dict[str, bytes]:
-    """The files of a checkpoint, its config with other fields."""
+    """The files of a checkpoint, with changed fields in its config."""
     files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
     files["config.json"] = json.dumps({**json.loads(files["config.json"]), **changes}).encode()
     return files
 
 
 def windows(kind: str, seed: int = 1) -> torch.Tensor:
-    """Two windows as the kind's extractor would give them."""
+    """Two windows like those of the kind's extractor."""
     return torch.randn(KINDS[kind].inputs, generator=torch.Generator().manual_seed(seed))
 
 
@@ -103,13 +103,13 @@ def headed_of(checkpoints, kind, labels=LABELS, **settings):
 
 
 def encoder_of(checkpoints, kind):
-    """The encoder as transformers loads it."""
+    """The encoder loaded by transformers."""
     model = AutoModel.from_pretrained(checkpoints[kind]).eval()
     return model.encoder if kind == "whisper" else model
 
 
 def assert_same_encoder(found, wanted, kind):
-    """All weights are the checkpoint's but those that depend on the window's length, and the mask's embedding."""
+    """All weights are the checkpoint's, except for the mask embedding and those that depend on the window length."""
     resized = {"ast": "embeddings.position_embeddings", "whisper": "embed_positions.weight"}.get(kind)
     found, wanted = found.state_dict(), wanted.state_dict()
     assert found.keys() == wanted.keys() - {"masked_spec_embed"}
@@ -129,6 +129,6 @@ def without_gradient(model) -> list[str]:
 def headed_from_checkpoint(
     name: str, labels: LabelSpace, *, encoder: str = "full", num_frames=None, num_bins=None, **settings
 ) -> TransformerClassifier:
-    """The same as `transformer_from_checkpoint`, but always our class, with a plain linear head too."""
+    """Like `transformer_from_checkpoint`, but always our class, even with a plain linear head."""
     stock = stock_from_checkpoint(name, labels, num_frames=num_frames, num_bins=num_bins)
     return with_head(stock, labels, encoder=encoder, **settings)

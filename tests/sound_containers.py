@@ -1,4 +1,4 @@
-"""Recordings of a folder put into the files that datasets hold them in: Parquet, Arrow and tar."""
+"""Recordings of a folder in the containers of datasets: Parquet, Arrow and tar."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
 def audio_table(contents: Sequence[bytes | None]) -> pa.Table:
-    """As `datasets` writes a column of type Audio, beside another one."""
+    """A table with an Audio column, as written by `datasets`, and another column."""
     rows = [{"bytes": content, "path": f"{number}.wav"} for number, content in enumerate(contents)]
     return pa.table({"number": list(range(len(rows))), "audio": pa.array(rows, AUDIO)})
 
@@ -52,7 +52,7 @@ WRITERS = {"parquet": (parquet_bytes, "audio"), "arrow": (arrow_bytes, "audio"),
 def contained(
     clips: Sequence[Clip], kind: str, clips_a_file: int, **options: int
 ) -> tuple[list[Clip], dict[str, bytes]]:
-    """The same clips with their recordings in containers, and the files of these: their paths are names of these."""
+    """The same clips with their recordings in containers, and the containers by name, which is the clips' path."""
     write, field = WRITERS[kind]
     files, moved = {}, []
     for first in range(0, len(clips), clips_a_file):
@@ -64,12 +64,12 @@ def contained(
 
 
 def placed(clips: Sequence[Clip], root: str) -> list[Clip]:
-    """Clips of containers whose files lie below a folder or an address."""
+    """Clips in containers that are below a folder or an address."""
     return [dataclasses.replace(clip, path=f"{root}/{clip.path}") for clip in clips]
 
 
 def written(files: dict[str, bytes], folder: Path) -> Path:
-    """The files below a folder."""
+    """Writes the files below a folder, and returns the folder."""
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)

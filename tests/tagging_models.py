@@ -1,4 +1,4 @@
-"""Small trained classifiers in folders, and sounds, for the tests of tagging."""
+"""Small classifiers in folders, and sounds, for tests of tagging."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ USAGE = Usage(THRESHOLD, WINDOW_S, HOP_S)
 
 
 def save_classifier(folder: Path, case_name: str, problem_type: str = MULTI_LABEL, usage: Usage | None = USAGE) -> Path:
-    """A model of `model_cases` whose classes differ from window to window, as it is published."""
+    """A published model of `model_cases` whose scores differ from window to window."""
     case = next(case for case in CASES if case.name == case_name)
     torch.manual_seed(3)
     model = case.make(LabelSpace(NAMES, problem_type)).eval()
@@ -35,14 +35,14 @@ def save_classifier(folder: Path, case_name: str, problem_type: str = MULTI_LABE
 
 
 def changing_sound(duration_s: float, seed: int = 7) -> np.ndarray:
-    """Half a second of a tone, noise and a low tone in turn; float32 at 16 kHz."""
+    """A tone, noise and a low tone in turn, half a second each; float32 at 16 kHz."""
     random = np.random.default_rng(seed)
     pieces = [sound(number % 3, 0.5, random) for number in range(int(duration_s * 2) + 1)]
     return np.concatenate(pieces)[: round(duration_s * 16_000)].astype(np.float32)
 
 
 def write_sound(path: Path, duration_s: float, seed: int = 7) -> Path:
-    """The same as a WAV file of floats."""
+    """Writes `changing_sound` as a WAV file of floats."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, changing_sound(duration_s, seed), 16_000, subtype="FLOAT")
     return path

@@ -132,8 +132,8 @@ def test_training_arguments_without_effect_are_refused_even_at_their_default(nam
             "--wave_noise_snr_db would do nothing here: --wave_noise_probability is 0: give it too",
         ),
         (["--mixup_alpha", "-1"], "--mixup_alpha must be a number, 0 or more"),
-        (["--gain_db", "inf"], "--gain_db must be a number, 0 or more, found inf"),
-        (["--equalizer_db", "nan"], "--equalizer_db must be a number, 0 or more, found nan"),
+        (["--gain_db", "inf"], "--gain_db must be a number, between 0 and 100, found inf"),
+        (["--equalizer_db", "nan"], "--equalizer_db must be a number, between 0 and 100, found nan"),
         (
             ["--head", "linear", "--model_options", '{"head": "deep"}'],
             "--head is linear and --model_options also has",

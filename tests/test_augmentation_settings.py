@@ -10,7 +10,7 @@ from augmenting import places
 from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor
 
 from hf_audio import parse_recipe, prepare_features
-from hf_audio.augment import Compose, CutMix, Cutout, Normalization, Roll, augmentation_for
+from hf_audio.augment import Compose, CutMix, Cutout, Mixup, Normalization, Roll, augmentation_for
 from hf_audio.augment.examples import example_augmentations
 from hf_audio.config import AugmentConfig
 from hf_audio.config.augment import FRACTIONS
@@ -72,14 +72,37 @@ def test_settings_become_steps_in_the_physical_order():
             {"mixup_alpha": 1.0, "cutmix_alpha": 1.0, "cutmix_probability": 0.75},
             "--mixup_probability and --cutmix_probability add up to 1.25",
         ),
-        ({"time_roll_s": 3.5}, "--time_roll_s 3.5 is larger than a window, which is 2.98 s long and 128 mel bins"),
-        ({"cutout_s": 0.5, "cutout_bins": 200}, "--cutout_bins 200 is larger than .* high: give at most 128"),
-        ({"frequency_roll_bins": 128}, "--frequency_roll_bins 128 is larger than .* give at most 127"),
+        ({"time_stretch": 1e30}, "--time_stretch must be a number, between 0 and 1, found 1e.30"),
+        ({"gain_db": 1e30}, "--gain_db must be a number, between 0 and 100, found 1e.30"),
+        ({"noise_snr_db": 60.0}, "--noise_snr_db must be a number, between -200 and 50, found 60"),
+        ({"batch_mix_max_windows": 10**5}, "--batch_mix_max_windows must be a number, between 2 and 32"),
+        ({"cutout_rectangles": 10**8}, "--cutout_rectangles must be a number, between 1 and 100"),
+        ({"time_roll_s": 3.5}, "--time_roll_s 3.5 is longer than a window, which has 2.98 s here: give at most 2.98"),
+        ({"cutout_s": 0.5, "cutout_bins": 200}, "--cutout_bins 200 is too much for 128 mel bins: give at most 128"),
+        ({"frequency_roll_bins": 128}, "--frequency_roll_bins 128 is too much for .* give at most 127"),
+        ({"frequency_shift_bins": 128.0}, "--frequency_shift_bins 128 is too much for .* give at most 127"),
+        ({"frequency_mask_bins": 129}, "--frequency_mask_bins 129 is too much for .* give at most 128"),
+        ({"time_mask_s": 0.004}, "--time_mask_s 0.004 changes nothing, since a frame is 0.01 s long"),
+        ({"time_roll_s": 1e-5}, "--time_roll_s 1e-05 changes nothing, since a frame is 0.01 s long"),
     ],
 )
 def test_invalid_settings_are_refused(settings, sentence):
     with pytest.raises(InputError, match=sentence):
         augmentation_for(AugmentConfig(**settings), EXTRACTOR)
+
+
+def test_a_window_that_is_too_short_for_masks_is_told():
+    short = ASTFeatureExtractor(mean=-5.0, std=3.5, max_length=9, num_mel_bins=128)
+    with pytest.raises(InputError, match=r"--time_mask_s 0.25 masks nothing: .* has 9 frames here: give --time_mask"):
+        augmentation_for(AugmentConfig(time_mask_s=0.25), short)
+
+
+def test_a_probability_of_0_is_off_and_no_report_names_it():
+    on = {"mixup_alpha": 1.0, "cutmix_alpha": 1.0, "mixstyle_alpha": 0.3, "image_noise": 0.1}
+    off = dict.fromkeys(("cutmix_probability", "mixstyle_probability", "image_probability"), 0.0)
+    (only,) = augmentation_for(AugmentConfig(**on, **off), EXTRACTOR).steps
+    assert only == Mixup(1.0, probability=0.5)
+    assert augmentation_for(AugmentConfig(**on, **off, mixup_probability=0.0), EXTRACTOR) is None
 
 
 @pytest.mark.parametrize(
@@ -144,6 +167,8 @@ def test_settings_without_effect_are_refused(flags, sentence):
             "--cutmix_shape rectangle is for frequency bands",
         ),
         ("--features spectrogram --normalization clip --filter_augment_db 6", "--filter_augment_db needs the energies"),
+        ("--num_mel_bins 32 --frequency_shift_bins 40", "--frequency_shift_bins 40 is too much for 32 mel bins"),
+        ("--mixup_alpha 1 --mixup_labels union", "--mixup_labels union gives .* give --mixup_labels interpolate"),
     ],
 )
 def test_unsuitable_augmentations_are_refused_before_building(flags, sentence, tmp_path):

@@ -27,7 +27,7 @@ from hf_audio.extractors.compiled_librosa import librosa
 
 USE_WITHOUT_HF_AUDIO = """
 import json, sys
-sys.modules["hf_audio"] = None  # whoever loads a published model does not have it
+sys.modules["hf_audio"] = None  # users of a published model do not have it
 import numpy as np
 from transformers import AutoFeatureExtractor, pipeline
 waveform = np.load(sys.argv[2])

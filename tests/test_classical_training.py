@@ -37,7 +37,7 @@ VALUES = {"output_dir": "runs/tones", "corpus": "folder", "features": "classical
 CUT = ("--window_s", "0.4", "--hop_s", "0.4", "--num_workers", "1")
 USE_CARDS = """
 import json, sys
-sys.modules["hf_audio"] = None  # whoever loads a published model does not have it
+sys.modules["hf_audio"] = None  # users of a published model do not have it
 found = {}
 for name, (code, recording) in json.load(open(sys.argv[1])).items():
     variables, handler = {}, {}

@@ -15,6 +15,8 @@ from process_tree import run_tree
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
+from hf_audio import InputError, parse_recipe
+
 ROOT = Path(__file__).parents[1]
 STAGES = (2, 3)
 
@@ -29,6 +31,12 @@ def test_accelerate_reads_the_configs(stage):
     assert config.distributed_type == "DEEPSPEED" and config.deepspeed_config["zero_stage"] == stage
     assert config.deepspeed_config["zero3_init_flag"] is False, "models are built in full before they are sharded"
     assert bool(config.deepspeed_config.get("zero3_save_16bit_model")) == (stage == 3)
+
+
+def test_without_the_package_it_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "deepspeed", None)
+    with pytest.raises(InputError, match="--deepspeed needs the package deepspeed, which is not installed"):
+        parse_recipe({"output_dir": "runs/x", "corpus": "irmas"}, argv=["--deepspeed", str(config_of(2))])
 
 
 @pytest.mark.parametrize("stage", STAGES)

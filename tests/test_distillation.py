@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from hf_audio import InputError, parse_recipe
 from hf_audio.config import DistillingConfig
+from hf_audio.data.index.columns import with_values
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.loading.features_dataset import load_features
+from hf_audio.data.loading.training_digests import write_training_data
 from hf_audio.losses.distilling import sigmoid_distance, softmax_distance
 from hf_audio.models.saving import save_extractor, save_model
 from hf_audio.predictor import Predictor
@@ -241,11 +244,35 @@ def test_settings_without_effect_are_refused(flags, sentence):
         parse_recipe({"output_dir": "x", "corpus": "irmas"}, argv=flags)
 
 
+def trained_on_another_split(features):
+    """As if two of the five test clips had been in the train split."""
+    clips = features.clips()
+    places = [place for place, split in enumerate(clips["split"].to_pylist()) if split == "test"][:2]
+    splits = ["train" if place in places else "test" for place in range(len(clips))]
+    return SimpleNamespace(clips=lambda: with_values(clips, "split", splits), splits={}, manifest=features.manifest)
+
+
+def test_a_teacher_that_was_trained_on_test_clips_is_told(published_teacher, tiny_features, tmp_path, caplog):
+    teacher = NetworkTeacher.load(str(tmp_path / "teacher"), tiny_features, device="cpu")
+    assert teacher.facts()["seen_clips"] == {"test": 2}
+    assert "/teacher was trained on 2 test clips of this run, or on others of their groups" in caplog.text
+    recipe = parse_recipe(
+        {"output_dir": str(tmp_path / "run"), "model": str(tmp_path / "teacher"), "corpus": "irmas"}, argv=[]
+    )
+    prepare_model(recipe, tiny_features)
+    assert "teacher was trained on 2 test clips" in caplog.messages[-1] and "--model" in caplog.messages[-1]
+    caplog.clear()
+    write_training_data(tmp_path / "teacher", tiny_features)
+    of_the_same_split = NetworkTeacher.load(str(tmp_path / "teacher"), tiny_features, device="cpu")
+    assert "seen_clips" not in of_the_same_split.facts() and not caplog.text
+
+
 @pytest.fixture
 def published_teacher(hub, tiny_features, tmp_path):
     """A teacher on the Hub, with a license."""
     save_model(teacher_of(tiny_features).model, tmp_path / "teacher")
     save_extractor(tiny_features.extractor, tmp_path / "teacher")
+    write_training_data(tmp_path / "teacher", trained_on_another_split(tiny_features))
     files = {path.name: path.read_bytes() for path in (tmp_path / "teacher").iterdir()}
     card = b"---\nlicense: cc-by-nc-4.0\n---\n# A teacher\n"
     return hub.create("models", "bob/teacher", {**files, "README.md": card})
@@ -274,6 +301,8 @@ def test_a_run_reports_its_teacher_and_resumes_only_with_the_same(published_teac
     card = (tmp_path / "run" / "README.md").read_text()
     assert "distillation weight 0.75 |" in card
     assert "[bob/teacher]" in card and commit in card and "cc-by-nc-4.0" in card
+    assert "The teacher was trained on 2 of the test clips, or on others of their groups" in report["notes"][-1]
+    assert report["notes"][-1] in card
     assert json.loads((tmp_path / "run" / "checkpoints" / "run.json").read_text())["distillation"] == said
 
     published_teacher.commit({"README.md": b"---\nlicense: mit\n---\n"})

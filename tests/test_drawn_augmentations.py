@@ -10,12 +10,13 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from PIL import Image
 from waveforms import RATE, tone, white
 
-from hf_audio.augment.examples import example_augmentations
+from hf_audio.augment.examples import example_augmentations, example_patch_dropouts
 from hf_audio.augment.waveform import example_waveform_augmentations
 from hf_audio.errors import InputError
 from hf_audio.figures.augmentations import made_up_sound
@@ -40,12 +41,16 @@ def test_a_page_shows_and_plays_every_augmentation_of_a_recording(tmp_path, monk
         for row in re.findall(r"<tr><td>.*?</tr>", written)
         for name in re.findall("<td>(.*?)</td>", row)[:1]
     }
-    assert set(example_waveform_augmentations()) | set(example_augmentations()) <= set(rows)
+    of_all = (example_waveform_augmentations(), example_augmentations(), example_patch_dropouts())
+    assert set().union(*of_all) <= set(rows)
     pictures = {name: re.search('image/png;base64,([^"]+)', row)[1] for name, row in rows.items()}
     with Image.open(io.BytesIO(base64.b64decode(pictures["original"]))) as picture:
         assert picture.size == (98, 128)
     assert pictures["noise"] != pictures["original"] != pictures["mp3"]
     assert pictures["polarity"] == pictures["original"]
+    with Image.open(io.BytesIO(base64.b64decode(pictures["half of the columns"]))) as picture:
+        blank = [(np.asarray(picture)[:, 16 * column : 16 * (column + 1)] == 255).all() for column in range(6)]
+    assert sum(blank) == 3 and "--patch_dropout_time 0.5" in rows["half of the columns"]
     for name in ("original", "speed", "effect reverse"):
         flac = base64.b64decode(re.search('audio/flac;base64,([^"]+)', rows[name])[1])
         sound, rate = soundfile.read(io.BytesIO(flac))

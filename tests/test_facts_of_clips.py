@@ -53,7 +53,7 @@ def built(index, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def folder(built, tmp_path) -> Path:
-    return Path(shutil.copytree(built, tmp_path / "stranger"))
+    return Path(shutil.copytree(built, tmp_path / "received"))
 
 
 def build(index: pa.Table, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Several corpora trained on at once: what is joined, what is kept apart, and what is said of it."""
+"""Training on several corpora at once: what is joined, what stays separate, and what reports say about it."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ def folder(root: Path, *labels: str, count: int = 8) -> Path:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> list[str]:
-    """Folders of the same files: bell and flute in both, tuba and harp in one each."""
+    """Two folders with the same recordings: bell and flute are in both, tuba and harp in one each."""
     root = tmp_path_factory.mktemp("two")
     return [str(folder(root / "home", "bell", "flute", "tuba")), str(folder(root / "hall", "bell", "flute", "harp"))]
 
@@ -61,7 +61,7 @@ def part(name: str, space: LabelSpace, card: CorpusCard = CARD, **metadata: obje
 
 
 class TestJoining:
-    def test_classes_are_joined_and_all_else_kept_apart(self, two):
+    def test_classes_are_joined_and_everything_else_stays_separate(self, two):
         found, said = told(DataConfig(data_dir=two))
         assert found.labels == LabelSpace(("bell", "flute", "harp", "tuba"), SINGLE_LABEL)
         clips = found.clips.to_pylist()
@@ -69,17 +69,17 @@ class TestJoining:
         assert {clip["clip_id"] for clip in clips} >= {"home/bell/0.wav", "hall/bell/0.wav"}
         for clip in clips:
             assert clip["clip_id"].startswith(f"{clip['corpus']}/") and clip["group"].startswith(f"{clip['corpus']}/")
-        for split in ("train", "validation", "test"):  # each corpus is tested on
+        for split in ("train", "validation", "test"):  # every corpus has test clips
             assert names_in(of_split(found.clips, split)["corpus"]) == ["hall", "home"]
         assert "Joined 2 corpora: home 24 clips (50%), hall 24 clips (50%)." in said
-        assert "Classes in each of them: bell, flute. Only in home: tuba. Only in hall: harp." in said
+        assert "bell, flute. Only in home: tuba. Only in hall: harp." in said
         assert (
             "may be recognized by how the other was recorded" in said
             and "Of hall: Read class folders: 24 clips" in said
         )
         assert "Joined 2 corpora" in found.card.understood and found.card.name == "home + hall"
 
-    def test_recordings_in_two_corpora_and_two_splits_are_told(self, two, tmp_path):
+    def test_recordings_in_two_corpora_and_two_splits_are_reported(self, two, tmp_path):
         def table(name: str, root: str, first_test: int) -> str:
             rows = [f"{root}/{label}/{n}.wav,{label},{'train' if n % 4 < first_test else 'test'}" for label in
                     ("bell", "flute") for n in range(8)]  # fmt: skip
@@ -87,34 +87,34 @@ class TestJoining:
             return str(tmp_path / name)
 
         home = table("home.csv", two[0], 2)
-        for other in (two[1], two[0]):  # the same bytes, and the same files
+        for other in (two[1], two[0]):  # equal content in other files, then the same files
             joined, said = told(DataConfig(data_dir=[home, table("hall.csv", other, 3)], validation_fraction=0))
-            assert not joined.card.groups_known, "no report and no card says that groups are kept apart"
+            assert not joined.card.groups_known, "no report or card may claim that splits share no group"
             assert "4 recordings" in joined.card.protocol
             assert "4 recordings are in two corpora and in two splits (first home/" in said
             assert "12 recordings are in two corpora, and count twice." in said
-            assert "Copies with another format, level or cut were not searched for: hf-audio leaks" in said
+            assert "hf-audio leaks" in said
         others = folder(tmp_path / "others", "bell", "flute")
         for path in others.rglob("*.wav"):
             path.write_bytes(path.read_bytes() + b"another tag")
         _, said = told(DataConfig(data_dir=[home, str(others)]))
         assert "are in two corpora" not in said and "were not searched for" in said
 
-    def test_each_corpus_is_split_as_it_is_by_itself(self, two):
+    def test_each_corpus_is_split_as_it_would_be_alone(self, two):
         both = corpus_clips(DataConfig(data_dir=two)).clips
         alone = corpus_clips(DataConfig(data_dir=two[0])).clips
         of_home = both.filter(pc.equal(both["corpus"], "home"))
         assert of_home["split"].to_pylist() == alone["split"].to_pylist()
         assert [name.removeprefix("home/") for name in of_home["clip_id"].to_pylist()] == alone["clip_id"].to_pylist()
 
-    def test_nothing_is_known_of_classes_that_a_corpus_lacks(self):
+    def test_classes_that_a_corpus_lacks_are_unknown(self):
         one, other = LabelSpace(("dog", "rain"), SINGLE_LABEL), LabelSpace(("dog", "voice"), MULTI_LABEL)
         joined = join([part("a", one), part("b", other)])
         assert joined.labels == LabelSpace(("dog", "rain", "voice"), MULTI_LABEL)
         unknown = {row["corpus"]: row["unknown"] for row in joined.clips.to_pylist()}
         assert unknown == {"a": ["voice"], "b": ["rain"]} and "they do not count there" in joined.told
 
-    def test_negatives_are_of_their_corpus(self, two, tmp_path):
+    def test_negatives_name_their_own_corpus(self, two, tmp_path):
         root = str(TREES["esc50"](tmp_path / "esc50"))
         settings = {"negatives": "esc50", "negatives_dir": root, "several_labels": True}
         clips = corpus_clips(DataConfig(data_dir=two, **settings)).clips
@@ -129,7 +129,7 @@ class TestJoining:
         assert clips["take"].type == pa.float64() and clips["corpus"].to_pylist() == ["a", "a", "b", "b"]
         assert clips["metadata_corpus"].to_pylist() == ["old", "old", None, None]
 
-    def test_names_that_differ_by_case_only(self, tmp_path, two):
+    def test_class_names_that_differ_only_in_case(self, tmp_path, two):
         other = str(folder(tmp_path / "other", "Bell", "oboe"))
         message = refusal(data_dir=[two[0], other])
         assert "Classes 'Bell' of other and 'bell' of home differ only in case" in message and "--label_map" in message
@@ -137,7 +137,7 @@ class TestJoining:
         found = corpus_clips(DataConfig(data_dir=[two[0], other], label_map=str(tmp_path / "map.yaml")))
         assert found.labels.names == ("bell", "flute", "oboe", "tuba")
 
-    def test_folders_of_one_name(self, tmp_path):
+    def test_folders_with_the_same_name(self, tmp_path):
         dirs = [str(folder(tmp_path / name / "audio", "x", "y")) for name in "ab"]
         assert list(each_corpus(DataConfig(data_dir=dirs))) == ["audio", "audio-2"]
         assert names_in(corpus_clips(DataConfig(data_dir=dirs)).clips["corpus"]) == ["audio", "audio-2"]
@@ -148,7 +148,7 @@ class TestLabelMap:
         (tmp_path / "map.yaml").write_text(text)
         return DataConfig(label_map=str(tmp_path / "map.yaml"), **settings)
 
-    def test_for_all_corpora_and_for_one(self, tmp_path, two):
+    def test_a_map_for_all_corpora_and_one_for_each(self, tmp_path, two):
         text = "bell: metal\ntuba: null\nhall:\n  harp: strings\n  bell: bells\n"
         found, said = told(self.with_map(tmp_path, text, data_dir=two))
         assert found.labels.names == ("bells", "flute", "metal", "strings") and len(found.clips) == 40
@@ -160,7 +160,7 @@ class TestLabelMap:
         assert found.labels.names == ("struck", "blown") and "By the label map" in said
         assert found.labels.counts(found.clips["labels"]).tolist() == [8, 16]
 
-    def test_what_is_known_of_one_is_known_of_both(self, tmp_path):
+    def test_a_label_known_for_one_class_is_known_for_the_merged_class(self, tmp_path):
         root = str(TREES["openmic"](tmp_path / "openmic"))
         text = "flute: wind\ntrumpet: wind\n"
         found = corpus_clips(self.with_map(tmp_path, text, corpus="openmic", data_dir=root))
@@ -181,13 +181,13 @@ class TestLabelMap:
             ("- bell\n", "map.yaml"),
         ],
     )
-    def test_maps_that_name_what_is_not_there(self, tmp_path, two, text, message):
+    def test_bad_maps_are_one_sentence(self, tmp_path, two, text, message):
         with pytest.raises(InputError, match=message):
             corpus_clips(self.with_map(tmp_path, text, data_dir=two))
 
 
 class TestSettings:
-    def test_those_that_do_not_belong_together(self, two):
+    def test_lists_of_different_lengths(self, two):
         for settings in (
             {"corpus": ["esc50", "irmas"], "data_dir": two[0]},
             {"corpus": ["a", "b", "c"], "data_dir": two},
@@ -201,11 +201,11 @@ class TestSettings:
         assert refusal(data_dir=[two[0], str(tmp_path / "no")]).startswith("Of no: ")
         assert "Of esc50: " in refusal(corpus=["folder", "esc50"], data_dir=[two[0], str(tmp_path)])
 
-    def test_a_list_of_one_is_none(self):
+    def test_a_list_of_one_is_a_single_corpus(self):
         data = DataConfig(corpus=["esc50"], data_dir=["x"])
         assert (data.corpus, data.data_dir, data.num_corpora) == ("esc50", "x", 1) and DataConfig().corpus == "folder"
 
-    def test_reports_name_them_and_no_path(self, two, monkeypatch):
+    def test_reports_name_the_corpora_and_no_path(self, two, monkeypatch):
         values = {"output_dir": "runs/x", "window_s": 0.5}
         recipe = hf_audio.parse_recipe(values, argv=["--data_dir", *two])
         assert reported_settings(recipe)["corpus"]["data_dir"] == ["home", "hall"]
@@ -213,11 +213,11 @@ class TestSettings:
 
 
 class TestLicenses:
-    def test_each_is_asked_for(self):
+    def test_every_corpus_has_a_card(self):
         cards = corpora_of(DataConfig(corpus=["esc50", "irmas"], data_dir=["a", "b"]))
         assert [card.name for card in cards] == ["ESC-50", "IRMAS"]
 
-    def test_the_card_of_all_stands_for_each(self):
+    def test_the_joined_card_has_the_license_of_every_corpus(self):
         closed = CorpusCard("Guarded", license="CC BY-NC-SA 3.0", may_redistribute=False)
         space = LabelSpace(("x", "y"), SINGLE_LABEL)
         card = join([part("a", space), part("b", space, closed)]).card
@@ -245,7 +245,7 @@ def test_features_of_several_corpora(tmp_path, two):
         [features.labels.indices(names)[0] for names in of_test["labels"].to_pylist()]
     ]
     is_home = np.array(of_test["corpus"].to_pylist()) == "home"
-    logits = np.where(is_home[:, None], targets, np.roll(targets, 1, axis=1)) * 10.0  # right at home, wrong in the hall
+    logits = np.where(is_home[:, None], targets, np.roll(targets, 1, axis=1)) * 10.0  # right in "home", wrong in "hall"
     scores = ClipScores(np.array([clip_key(name) for name in of_test["clip_id"].to_pylist()]), logits, targets)
     found = scores_by_corpus(scores, features)
     assert {name: (its["num_clips"], its["accuracy"]) for name, its in found.items()} == {
@@ -259,7 +259,7 @@ def test_features_of_several_corpora(tmp_path, two):
 
 
 class TestDatasets:
-    """Datasets on the Hub, and one beside a folder of this machine."""
+    """Datasets on the Hub, and one joined with a local folder."""
 
     @pytest.fixture
     def pushed(self, hub, token, two, tmp_path, monkeypatch) -> list[str]:
@@ -282,7 +282,7 @@ class TestDatasets:
         assert {row["corpus"] for row in features.splits["train"]} == set(pushed)
         assert reported_settings(recipe)["corpus"]["dataset"] == pushed
 
-    def test_one_beside_a_folder_gives_the_features_of_both_folders(self, pushed, two, tmp_path):
+    def test_a_dataset_and_a_folder_give_the_features_of_two_folders(self, pushed, two, tmp_path):
         mixed = DataConfig(dataset=[pushed[0], two[1]], num_workers=1)
         clips = corpus_clips(mixed).clips
         assert names_in(clips["corpus"]) == ["alice/home", "hall"]

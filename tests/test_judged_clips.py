@@ -1,4 +1,4 @@
-"""What a model said of some clips: parts of it, groups, and answers that are no numbers."""
+"""A model's scores of clips: subsets, groups, and scores that are not finite."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def judged(logits: np.ndarray, clip_of_window: list[int], groups: list[str], spl
     return JudgedClips("tiny", labels, clips, targets, logits, np.array(clip_of_window), np.arange(float(len(logits))))
 
 
-def test_a_split_has_its_clips_and_their_windows_alone() -> None:
+def test_a_split_has_only_its_own_clips_and_windows() -> None:
     logits = np.arange(12, dtype=np.float32).reshape(6, 2)
     whole = judged(logits, [0, 0, 1, 2, 2, 3], ["x", "y", "x", "z"], ["test", "train", "test", "train"])
     test = whole.of_split("test")
@@ -38,7 +38,7 @@ def test_a_split_has_its_clips_and_their_windows_alone() -> None:
     assert test.num_groups == 1 and not whole.take(np.array([0, 1])).groups_known
 
 
-def test_an_answer_that_is_no_number_is_refused() -> None:
+def test_a_score_that_is_not_finite_is_refused() -> None:
     logits = np.zeros((3, 2), dtype=np.float32)
     logits[2, 1] = np.nan
     with pytest.raises(InputError, match=r"1 of 3 windows, the first in clip 1: its training diverged"):

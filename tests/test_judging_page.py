@@ -1,4 +1,4 @@
-"""The page of a report, opened in a real Chromium: it sorts, plays, needs no network, and runs no stranger's script."""
+"""The HTML page of a report in a real Chromium: it sorts, plays sound, needs no network and runs no foreign script."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ROBUSTNESS = {
     ],
     "left_out": {"mono": "the model hears one channel"},
 }
-# What a visitor does, and what he finds. What is asked of the browser is written where --dump-dom shows it.
+# A visitor's clicks, and what the page then shows. The results are written into the page, where --dump-dom shows them.
 VISIT = """<script>
 const found = {title: document.title, errors: []};
 addEventListener("error", event => found.errors.push(String(event.message || event.target.src)), true);
@@ -85,7 +85,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict[str, Recording], Path]:
-    """A report of two models, recordings of the clips, and the folder that they lie in."""
+    """A report of two models, the clips' recordings, and the folder that holds them."""
     folder = tmp_path_factory.mktemp("a folder & <b>")
     models = [judged_model(name, 90, CLASSES, skill=skill) for name, skill in (("good", 2.0), (HOSTILE, 0.5))]
     unknown = {"good": judged_model("good", 30, CLASSES, skill=0.0, seed=1)}
@@ -108,7 +108,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict[str, Re
 
 
 def visit(chromium: str, page: Path) -> dict:
-    """What VISIT finds on a page, in a browser that reaches nothing beyond the machine."""
+    """What VISIT finds on a page, in a browser without a network."""
     copy = page.with_name("visited.html")
     copy.write_text(page.read_text().replace("</body>", VISIT + "</body>"))
     profile = page.parent / "profile"
@@ -122,12 +122,12 @@ def visit(chromium: str, page: Path) -> dict:
 
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A speck in place of each plot: these take most of the time that a page takes."""
+    """Replaces each plot by a tiny image: plots take most of the time needed to write a page."""
     speck = gray_png(np.zeros((2, 2), dtype=np.uint8))
     monkeypatch.setattr("hf_audio.judging.page_cells.png", lambda figure: speck)
 
 
-def test_a_browser_sorts_and_plays_and_nothing_of_a_stranger_runs(chromium, judged):
+def test_a_browser_sorts_and_plays_and_runs_no_foreign_script(chromium, judged):
     report, recordings, folder = judged
     page = write_page(folder, report, recordings)
     found = visit(chromium, page)
@@ -136,7 +136,7 @@ def test_a_browser_sorts_and_plays_and_nothing_of_a_stranger_runs(chromium, judg
     assert rising == sorted(rising) != falling == sorted(falling, reverse=True)
     assert found["pairs"] and all(found["pairs"])
     assert len(found["plots"]) > 15 and all(complete and width > 300 for complete, width in found["plots"])
-    assert found["seconds"] == pytest.approx(1.0, abs=0.01)  # a stretch of it is played
+    assert found["seconds"] == pytest.approx(1.0, abs=0.01)  # the length of the whole file, of which a part is played
     assert 'src="tone%20%231.wav#t=0.25,0.75"' in page.read_text() and str(folder) not in page.read_text()
     assert [one for one in found["resources"] if not one.startswith(("file:", "data:"))] == []
     assert page.stat().st_size < 4 << 20
@@ -144,7 +144,7 @@ def test_a_browser_sorts_and_plays_and_nothing_of_a_stranger_runs(chromium, judg
     assert "No recording is changed by white noise 10 dB SNR." in page.read_text()
 
 
-def test_a_page_that_is_sent_plays_what_is_in_it(chromium, judged, tmp_path, no_plots):
+def test_a_page_with_embedded_sounds_plays_them(chromium, judged, tmp_path, no_plots):
     report, recordings, _ = judged
     page = write_page(tmp_path, report, recordings, embed_sounds=True)
     found = visit(chromium, page)
@@ -154,7 +154,7 @@ def test_a_page_that_is_sent_plays_what_is_in_it(chromium, judged, tmp_path, no_
     assert "tone" not in page.read_text()
 
 
-def test_a_page_is_the_same_of_the_report_that_was_written_down(judged, tmp_path, no_plots):
+def test_a_stored_report_gives_the_same_page(judged, tmp_path, no_plots):
     report, _, _ = judged
     write_json(tmp_path / "report.json", report)
     of_memory = write_page(tmp_path, report).read_text()
@@ -165,7 +165,7 @@ def test_a_page_is_the_same_of_the_report_that_was_written_down(judged, tmp_path
 
 
 def addresses(page: str) -> list[str]:
-    """All that elements of a page lead to."""
+    """All addresses in a page's src and href attributes."""
     found: list[str] = []
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attributes: found.extend(
@@ -176,7 +176,7 @@ def addresses(page: str) -> list[str]:
     return found
 
 
-def test_a_page_says_in_words_what_it_is_about(tmp_path, no_plots):
+def test_a_page_explains_itself_in_words(tmp_path, no_plots):
     models = [judged_model("net", 60, task=SINGLE_LABEL)]
     report = judge(models, split="test", data={"name": "Songs"}, num_draws=100, risk=0.4)
     report["models"]["net"]["weights"] = {"flat": 0.25, "deep": 0.75}
@@ -185,13 +185,13 @@ def test_a_page_says_in_words_what_it_is_about(tmp_path, no_plots):
     assert "<title>Evaluation of net on Songs (test)</title>" in text
     assert f"<strong>accuracy {interval['value']:.3f}</strong>" in text
     assert f"{100 * interval['value']:.0f} of 100 clips are classified correctly" in text
-    assert f"The 95% confidence interval is {interval['low']:.3f} to {interval['high']:.3f}:" in text
+    assert f"95% confidence interval is {interval['low']:.3f} to {interval['high']:.3f}" in text
     assert f"scores {report['baseline']['metrics']['accuracy']:.3f}" in text
     for heading in ("Confusions", "Calibration and confidence", "Slices of the data", "Clip length"):
         assert f">{heading}</h3>" in text
     assert "device" in text and "phone" in text
     assert f"from {report['data']['num_groups']} groups (recordings" in text and "(deep 75%, flat 25%)." in text
-    assert "The confidence was chosen on validation for at most 40.0% wrong predictions; there, it answers" in text
+    assert "for at most 40.0% wrong predictions" in text
 
 
 def test_a_page_counts_groups_only_where_they_are_known(tmp_path, no_plots):
@@ -200,13 +200,13 @@ def test_a_page_counts_groups_only_where_they_are_known(tmp_path, no_plots):
     assert " groups (recordings" not in text and "resampling clips" in text
 
 
-def test_seconds_are_written_as_numbers():
+def test_axis_labels_of_seconds_are_plain_numbers():
     rows = [{"seconds": seconds, "metrics": {"accuracy": SCORE}} for seconds in (10.0, 20.0, 30.0)]
     (axes,) = plot_lengths({"joined": rows}, "accuracy").axes
     assert [one.get_text() for one in axes.get_xticklabels()] == ["10", "20", "30"]
     assert not axes.get_xticks(minor=True).size
 
 
-def test_excerpts_of_recordings_that_nobody_has_are_refused(judged, tmp_path):
+def test_excerpts_without_recordings_are_refused(judged, tmp_path):
     with pytest.raises(InputError, match="Excerpts need recordings"):
         write_page(tmp_path, judged[0], embed_sounds=True)

@@ -1,4 +1,4 @@
-"""Curves and confusion of each class: equal to scikit-learn's, thin, and blind to what is unknown."""
+"""Curves and confusion per class: equal to scikit-learn's, with few points, and without unknown labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def scores_and_targets(num_clips: int, seed: int = 0) -> tuple[np.ndarray, np.nd
     return 1 / (1 + np.exp(-random.normal(size=targets.shape) * 2 - 3 * targets + 1)), targets
 
 
-def test_thin_curves_are_those_of_scikit_learn():
+def test_thinned_curves_are_those_of_scikit_learn():
     probabilities, targets = scores_and_targets(20_000)
     found = curves(probabilities, targets, MULTI)
     for index, name in enumerate("abc"):
@@ -35,7 +35,7 @@ def test_thin_curves_are_those_of_scikit_learn():
     assert np.array(found["micro"]["roc"])[[0, -1]].tolist() == [[0, 0], [1, 1]]
 
 
-def test_curves_count_only_what_is_known_and_have_none_without_positives():
+def test_curves_count_known_labels_and_a_class_without_positives_has_none():
     probabilities, targets = scores_and_targets(300)
     targets[:, 2] = 0
     partial = targets.copy()
@@ -61,12 +61,12 @@ def test_one_label_per_clip_gives_the_confusion_matrix_and_its_largest_mistakes(
     assert pairs[0]["clip_ids"] == ["clip 2"] and pairs[0]["share"] == 0.5
 
 
-def test_several_labels_are_confused_where_one_is_heard_in_place_of_another():
+def test_several_labels_are_confused_where_one_is_decided_instead_of_another():
     targets = np.array([[1, 0, 0], [1, 0, 1], [1, np.nan, 0], [1, 0, 0]], dtype=np.float32)
     decisions = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0], [0, 0, 0]], dtype=np.int8)
     found = confusion(decisions, targets, MULTI)
     shares = np.array(found["counts"]) / np.maximum(found["clips"], 1)
     assert np.allclose(shares, np.nan_to_num(confusion_shares(targets, decisions)))
     pairs = confused_pairs(np.zeros((4, 3)), decisions, targets, MULTI, list("wxyz"))
-    # in x nothing was missed, in y nobody knows of b, in z nothing was heard instead
+    # in x nothing was missed, in y b is unknown, in z nothing was decided instead
     assert pairs == [{"true": "a", "decided": "b", "num": 1, "share": 0.25, "clip_ids": ["w"]}]

@@ -1,4 +1,4 @@
-"""The report of judging: its numbers are those of the metrics, its thresholds come from validation, and it refuses."""
+"""Reports: numbers equal those of the metrics, thresholds come from validation, and bad input is refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_report_has_the_numbers_of_the_metrics(task, unknown_share):
     json.dumps(report, allow_nan=False)
 
 
-def test_thresholds_come_from_validation_else_from_the_model_and_it_is_said():
+def test_thresholds_come_from_validation_or_the_model_and_the_report_says_which():
     model = judged_model()
     alone = model.of_split("test")
     own = report_of(alone, own_thresholds={"model": 0.3})["models"]["model"]
@@ -59,7 +59,7 @@ def test_thresholds_come_from_validation_else_from_the_model_and_it_is_said():
         report_of(alone, risk=0.1)
 
 
-def test_a_model_says_that_it_does_not_know_by_a_confidence_from_validation():
+def test_a_model_abstains_below_a_confidence_chosen_on_validation():
     found = report_of(judged_model(num_clips=300, skill=1.0, task=SINGLE_LABEL), coverage=0.5)["models"]["model"]
     answered = found["answered"]
     assert answered["asked_coverage"] == 0.5 and 0.3 < answered["coverage"] < 0.7
@@ -67,19 +67,19 @@ def test_a_model_says_that_it_does_not_know_by_a_confidence_from_validation():
     assert found["scaled"]["calibration"]["num"] == found["calibration"]["num"] == 200
 
 
-def test_scores_that_are_no_probabilities_are_not_said_to_be_calibrated():
+def test_calibration_is_not_reported_of_scores_that_are_no_probabilities():
     found = report_of(judged_model(), aggregation="sum_normalized")["models"]["model"]
     assert found["calibration"] is None and "sum_normalized" in found["scaled"]["reason"]
 
 
-def test_an_aggregation_is_told_what_validation_says():
+def test_settings_of_an_aggregation_are_fitted_on_validation():
     model = judged_model(windows_each=4)
     told = report_of(model, aggregation="attention")["models"]["model"]["aggregation_told"]
     assert told == fitted_settings("attention", model.of_split("validation")) and told["sharpness"] >= 0
     assert report_of(model.of_split("test"), aggregation="attention")["models"]["model"]["aggregation_told"] == {}
 
 
-def test_a_confidence_is_that_of_all_intervals():
+def test_the_confidence_level_applies_to_all_intervals():
     narrow, wide = (report_of(judged_model(), confidence=one)["models"]["model"] for one in (0.8, 0.95))
     for find in (
         lambda facts: facts["metrics"]["f1_micro"],
@@ -97,7 +97,7 @@ def test_several_models_are_compared_and_the_better_one_is_named():
     assert report_of(judged_model())["comparison"] is None
 
 
-def test_clips_of_unknown_groups_are_drawn_one_by_one_and_it_is_said():
+def test_without_groups_clips_are_resampled_and_the_report_says_so():
     report = report_of(judged_model(clips_each_group=1))
     assert report["data"]["drawn_by"] == "clip" and "resampling clips" in report["notes"][0]
     assert report["models"]["model"]["worst_groups"] == []
@@ -107,7 +107,7 @@ def test_clips_of_unknown_groups_are_drawn_one_by_one_and_it_is_said():
     assert single["models"]["model"]["metrics"]["f1_micro"]["low"] is None
 
 
-def test_a_class_that_no_clip_has_is_none_and_named():
+def test_a_class_without_clips_has_no_score_and_is_named():
     model = judged_model(classes=("cello", "flute", "kazoo"))
     targets = model.targets.copy()
     targets[:, 2] = 0
@@ -117,7 +117,7 @@ def test_a_class_that_no_clip_has_is_none_and_named():
     json.dumps(report, allow_nan=False)
 
 
-def test_what_cannot_be_judged_is_refused_in_a_sentence():
+def test_what_cannot_be_evaluated_is_one_sentence():
     model = judged_model()
     other = dataclasses.replace(judged_model("other"), clips=model.clips.slice(0))
     fewer = judged_model("fewer").take(np.arange(60))

@@ -1,4 +1,4 @@
-"""A kind of feature is one module: the four that are there, and a toy that this file adds and takes to its end."""
+"""A kind of feature is one module: the four that exist, and a toy that this file adds and takes as far as a run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FRAME_S, FLOOR = 0.05, 1e-6
 PACKAGE = Path(__file__).parents[1] / "hf_audio"
 
 
-# The module that a new kind costs: what is published, what makes windows, and the kind itself
+# The one module of a new kind: the published extractor, what makes windows, and the kind itself
 
 
 class LoudnessExtractor(SequenceFeatureExtractor):
@@ -147,7 +147,7 @@ class Loudness(Kind):
         return ("loudness_db",)
 
 
-# The one test of it
+# Its one test
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def loudness(monkeypatch) -> Kind:
     return kind
 
 
-def test_a_new_kind_costs_one_module(loudness, tmp_path):
+def test_a_new_kind_needs_one_module(loudness, tmp_path):
     extractor = window_extractor(FeatureConfig(features="loudness", sample_rate=8000))
     assert extractor == LoudnessFrames(8000)
     with pytest.raises(InputError, match="--num_mel_bins is for fbank or spectrogram features and these are loudness"):
@@ -199,11 +199,11 @@ def test_a_row_of_a_kind_that_breaks_its_rules_is_refused(loudness, tmp_path, mo
         load_features(broken)
 
 
-# The rules that make it so
+# The rules that make this possible
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_kind_is_found_by_what_is_at_hand(name):
+def test_a_kind_is_found_by_name_parameters_and_extractor(name):
     kind = KINDS[name]
     extractor: WindowExtractor = kind.extractor()
     assert name == kind.name and kind_of(extractor.parameters) is kind is kind_named(name)
@@ -213,7 +213,7 @@ def test_a_kind_is_found_by_what_is_at_hand(name):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_limits_are_of_the_parameters_that_manifests_hold(name):
+def test_every_parameter_in_a_manifest_has_a_limit(name):
     parameters = KINDS[name].extractor().parameters
     assert parameters.keys() - {"kind"} == KINDS[name].limits.keys()
 
@@ -224,15 +224,15 @@ def test_extractors_of_models_read_waveforms_and_unknown_kinds_are_named():
         kind_of({"kind": "fbanks"})
 
 
-def test_nothing_tells_kinds_apart_by_their_names():
+def test_no_code_branches_on_the_name_of_a_kind():
     names = "|".join(KINDS)
     branch = re.compile(rf"kind(\.name)?\s*(==|!=|in|not in)\s*[(\[]?[\"']({names})|[\"']({names})[\"']\s*(==|!=)")
     files = [path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".md") and path.parent.name != "kinds"]
     assert [path.name for path in files if branch.search(path.read_text())] == []
 
 
-def test_the_formula_of_normalization_stands_once():
-    """What makes inputs of stored values asks `normalized`; published extractors, which stand alone, have their own."""
+def test_the_normalization_formula_is_written_once():
+    """Stored values become inputs through `normalized`; published extractors stand alone and have their own copy."""
 
     def is_formula(node: ast.AST) -> bool:
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("sub", "sub_", "subtract"):

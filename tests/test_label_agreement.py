@@ -1,4 +1,4 @@
-"""Agreement of two label sets: by hand, against scikit-learn, with partial labels, and from the command line."""
+"""Agreement of two label sets: worked by hand, against scikit-learn, with partial labels, from the command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hf_audio.stored_scores import write_scores
 ROOT = Path(__file__).parents[1]
 
 
-def test_by_hand():
+def test_a_case_worked_by_hand():
     a = {"1": ClipLabels(("x",)), "2": ClipLabels(("x", "y")), "3": ClipLabels(()), "4": ClipLabels(("y",))}
     b = {"1": ClipLabels(("x",)), "2": ClipLabels(("y",)), "3": ClipLabels(()), "5": ClipLabels(("y",))}
     found = label_agreement(a, b)
@@ -34,13 +34,13 @@ def test_partial_labels_are_left_out_of_the_counts():
     a = {"1": ClipLabels(("x",), ("y",)), "2": ClipLabels(("y",), ("x",)), "3": ClipLabels((), is_left_out=True)}
     b = {"1": ClipLabels(("y",)), "2": ClipLabels(("x", "y"), ()), "3": ClipLabels(("y",))}
     found = label_agreement(a, b)
-    assert (found.num_clips, found.num_only_b) == (2, 1), "what one set leaves out is not in it"
+    assert (found.num_clips, found.num_only_b) == (2, 1), "clips that one set lacks do not count"
     assert found.per_class["x"].known == 1 and found.per_class["y"].known == 1
     assert found.any_right == 0.5 and found.all_right == 0.5 and found.hamming_distance == 0.5
     assert found.per_class["x"].precision is None and found.per_class["y"].kappa is None
 
 
-def test_as_scikit_learn_counts():
+def test_kappa_is_that_of_scikit_learn():
     random = np.random.default_rng(0)
     true, other = (random.random((200, 4)) < 0.4 for _ in range(2))
     other = np.where(random.random(true.shape) < 0.8, true, other)
@@ -57,7 +57,7 @@ def test_as_scikit_learn_counts():
         assert one.recall == pytest.approx(metrics.recall_score(*pair))
 
 
-def test_nothing_in_common():
+def test_label_sets_without_a_common_clip():
     with pytest.raises(InputError, match="no clip in common: 'a' is in the first, 'b' in the second"):
         label_agreement({"a": ClipLabels(("x",))}, {"b": ClipLabels(("x",))})
 

@@ -1,4 +1,4 @@
-"""One label that is two sounds: told apart by another corpus, written as corrections, built and trained with."""
+"""One label for two sounds: separated with another corpus, written as corrections, then built and trained on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUICK = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to"
 
 
 def timbre(kind: str, seed: int, level: float = 0.2) -> np.ndarray:
-    """Half a second of a tone of any pitch, with few or many harmonics, in noise."""
+    """Half a second of a tone of random pitch, with few or many harmonics, in noise."""
     random = np.random.default_rng(seed)
     time_s = np.arange(SAMPLE_RATE // 2) / SAMPLE_RATE
     pitch_hz = random.uniform(180, 320)
@@ -57,7 +57,7 @@ def reference(tmp_path_factory) -> Path:
 
 
 def guitars(folder: Path, column: str) -> tuple[Path, dict[str, str]]:
-    """A corpus where both kinds are called guitar, and which is which."""
+    """A corpus in which both kinds are called guitar, and the true kind of each clip."""
     rows, kinds = [], {}
     for number in range(90):
         kind = ("soft", "bright", "drum")[number % 3]
@@ -101,15 +101,15 @@ def test_split_rebuild_and_train(column, reference, tmp_path, monkeypatch):
     assert find_label_errors(trained, network="run").num_checked > 30
     counts = trained.manifest["splits"]["train"]
     if column == "label":
-        assert counts["num_clips"] < features.manifest["splits"]["train"]["num_clips"], "the others are left out"
+        assert counts["num_clips"] < features.manifest["splits"]["train"]["num_clips"], "all other clips are excluded"
     else:
         assert counts["num_clips"] == features.manifest["splits"]["train"]["num_clips"]
         assert counts["known_counts"]["drum"] == counts["num_clips"] > counts["known_counts"]["electric guitar"]
-        assert any(row["unknown"] for row in trained.splits["train"]), "the others are unknown for both"
+        assert any(row["unknown"] for row in trained.splits["train"]), "for all other clips both kinds are unknown"
     assert "of them test" in (tmp_path / "run" / "README.md").read_text()
 
 
-def test_what_was_unknown_of_the_label_is_unknown_of_its_kinds(reference, tmp_path):
+def test_where_the_label_is_unknown_its_kinds_are_unknown(reference, tmp_path):
     guitars(tmp_path, "labels")
     drums = [line.split(",")[0] for line in (tmp_path / "labels.csv").read_text().splitlines() if ",drum," in line]
     rows = "".join(f"{name},drum,guitar\n" for name in drums[:5])
@@ -137,7 +137,7 @@ def test_from_the_command_line(reference, tmp_path, monkeypatch, capsys):
     assert Path("new/overrides.csv").is_file() and Path("new/overrides.png").is_file()
 
 
-def test_what_cannot_be_split(reference, tmp_path):
+def test_labels_that_cannot_be_split(reference, tmp_path):
     folder, _ = guitars(tmp_path, "label")
     features, other = load_features(folder), load_features(reference)
     with pytest.raises(InputError, match="Unknown label 'guitarr': did you mean 'guitar'"):

@@ -1,4 +1,4 @@
-"""Planted label errors are found, shown, and put right by what is written for --label_overrides."""
+"""Planted label errors are found, shown, and corrected by the table that is written for --label_overrides."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NAMES = sorted(PITCH_HZ)
 
 
 def tone(names, seed: int) -> np.ndarray:
-    """Half a second of the named classes' tones at pitches of their own, in noise."""
+    """Half a second of the named classes' tones, each at its own pitch, in noise."""
     random = np.random.default_rng(seed)
     time_s = np.arange(SAMPLE_RATE // 2) / SAMPLE_RATE
     tones = [np.sin(2 * np.pi * PITCH_HZ[name] * random.uniform(0.8, 1.25) * time_s) for name in names]
@@ -52,13 +52,13 @@ def tone(names, seed: int) -> np.ndarray:
 
 
 def flipped(names: tuple[str, ...], random: np.random.Generator) -> tuple[str, ...]:
-    """One of several labels turned round: dropped, or one that is not heard added."""
+    """One of several labels inverted: removed if present, added if absent."""
     name = NAMES[random.integers(len(NAMES))]
     return tuple(sorted({*names} ^ {name}))
 
 
 def build(folder: Path, column: str) -> tuple[Path, dict[str, tuple[str, ...]], set[str]]:
-    """Features of clips of which a tenth is labeled wrong, the truth, and which are wrong."""
+    """Features of clips, a tenth of them labeled wrong; the true labels; and the ids of the wrong clips."""
     random = np.random.default_rng(1)
     corpus, rows, truth, wrong = folder / "my corpus", [], {}, set()
     planted = random.choice(NUM_CLIPS, NUM_CLIPS // 10, replace=False)
@@ -112,7 +112,7 @@ def test_planted_errors_are_found(request, corpus, hold_out, least_precision, le
     assert all(error.confidence > error.quality for error in found.errors)
 
 
-def test_planting_turns_known_labels_only():
+def test_planting_changes_known_labels_only():
     targets = np.eye(4, dtype=np.float32)[np.arange(200) % 4]
     planted, turned = plant(targets, 0.1, is_multi_label=False)
     assert len(planted) == 20 and (turned.sum(axis=1) == 1).all()
@@ -126,23 +126,23 @@ def test_planting_turns_known_labels_only():
 
 
 @pytest.mark.parametrize("corpus", ["one_label", "several_labels"])
-def test_how_far_a_search_can_be_trusted(request, corpus):
-    """A tenth is wrong already and counts against precision: of 16 more that are planted, most are found."""
+def test_planted_errors_measure_precision_and_recall(request, corpus):
+    """A tenth is already wrong and counts against precision; of 16 more planted errors, most are found."""
     features = load_features(request.getfixturevalue(corpus)[0])
     draw, again, other = find_planted_errors(features, 0.1, seeds=(0, 0, 1))
     assert draw.num_planted == 16 and draw.recall > 0.6 and 0.3 < draw.precision < 0.9
     assert draw.num_found == len(draw.found.errors)
-    assert draw == again != other, "one draw does not hang on another"
+    assert draw == again != other, "one draw does not depend on another"
     with pytest.raises(InputError, match=r"--plant 0\.7 must be above 0 and at most 0\.5"):
         find_planted_errors(features, 0.7)
 
 
-def test_what_is_written_can_be_looked_at_and_trained_with(one_label, tmp_path):
+def test_the_written_page_and_table_can_be_used(one_label, tmp_path):
     folder, truth, wrong = one_label
     features = load_features(folder)
     found = find_label_errors(features)
     checked = {clip_id for split in ("train", "validation") for clip_id in features.splits[split]["clip_id"]}
-    assert found.num_checked == len(checked), "test labels stay as given unless they are asked for"
+    assert found.num_checked == len(checked), "test labels are checked only on request"
     corpus = folder.parent / "my corpus"
     out = tmp_path / "out"
     num_sure = write_label_errors(found, features, out, data_dir=corpus, min_confidence=0.6, num_plots=3)
@@ -174,7 +174,7 @@ def test_what_is_written_can_be_looked_at_and_trained_with(one_label, tmp_path):
     assert len(still_wrong) < 0.3 * len(wrong & checked)
 
 
-def test_what_is_decided_on_the_page_trains(one_label, browser, tmp_path):
+def test_decisions_on_the_page_are_trained_with(one_label, browser, tmp_path):
     folder, _, _ = one_label
     features = load_features(folder)
     found = find_label_errors(features)
@@ -182,7 +182,7 @@ def test_what_is_decided_on_the_page_trains(one_label, browser, tmp_path):
     page = browser.open(tmp_path / "index.html")
     page.press(" ")
     page.until("document.querySelector('#sounds audio').duration === 0.5")
-    page.press("g")  # the first is right after all
+    page.press("g")  # the first clip is right after all
     page.value("find('#surely').value = '0.6'")
     page.click("#accept-all")
     page.click("#download")
@@ -197,7 +197,7 @@ def test_what_is_decided_on_the_page_trains(one_label, browser, tmp_path):
     page.close()
 
 
-def test_the_page_plays_the_file_of_the_clip_or_none(tmp_path):
+def test_the_page_plays_the_clips_own_file_or_none(tmp_path):
     files = ("a#1.wav", "a.wav", "x/b.wav", "y/b.wav", "c.wav")
     for name in files:
         (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -214,7 +214,7 @@ def test_the_page_plays_the_file_of_the_clip_or_none(tmp_path):
         sound_addresses(rows, tmp_path / "gone", tmp_path)
 
 
-def test_predictions_of_runs_judge_what_they_tested_on(one_label, tmp_path):
+def test_predictions_of_runs_check_the_clips_they_tested_on(one_label, tmp_path):
     folder, truth, wrong = one_label
     features = load_features(folder)
     ids = np.array(list(dict.fromkeys(features.splits["test"]["clip_id"])))
@@ -240,7 +240,7 @@ def test_predictions_of_runs_judge_what_they_tested_on(one_label, tmp_path):
         find_label_errors(features, predictions=tables)
 
 
-def test_a_class_of_one_group_cannot_be_judged(tmp_path):
+def test_a_class_with_one_group_cannot_be_checked(tmp_path):
     corpus = tmp_path / "corpus"
     rows = ["path,label,group,split"]
     for number in range(40):
@@ -255,7 +255,7 @@ def test_a_class_of_one_group_cannot_be_judged(tmp_path):
     assert not any(error.given == ("lonely",) for error in found.errors)
 
 
-def test_before_and_after(one_label, tmp_path):
+def test_scores_before_and_after_corrections(one_label, tmp_path):
     folder, truth, wrong = one_label
     features = load_features(folder)
     test = set(features.splits["test"]["clip_id"])
@@ -275,11 +275,11 @@ def test_before_and_after(one_label, tmp_path):
     assert compared["harmful"].difference < -0.3 and not compared["harmful"].is_noise
     assert "worse beyond noise" in compared["harmful"].as_text()
     assert compared["right"].is_noise and abs(compared["right"].difference) < 0.1, (
-        "few errors do a linear model no harm"
+        "few errors do not harm a linear model"
     )
 
     kept = read_clip_labels(without_test_clips(tmp_path / "right.csv", features, tmp_path / "train.csv"))
-    assert set(kept) == wrong - test, "so that test labels stay as given in a recipe too"
+    assert set(kept) == wrong - test, "in a recipe too, test labels stay as they are"
     (tmp_path / "new.csv").write_text("clip_id,label\nö 000.wav,gong\nö 001.wav,gong\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"has new classes .gong.*cannot be compared"):
         compare_overrides(features, tmp_path / "new.csv")
@@ -288,8 +288,8 @@ def test_before_and_after(one_label, tmp_path):
 
 
 @pytest.mark.parametrize("problem_type", ["single_label_classification", "multi_label_classification"])
-def test_predictions_that_know_nothing_agree_with_nothing(problem_type):
-    """Of many classes a clip has few: who says that there is none is right of nearly all."""
+def test_random_predictions_do_not_agree_with_the_labels(problem_type):
+    """A clip has few of many classes, so always answering "absent" is nearly always right and must not count."""
     random, labels = np.random.default_rng(0), LabelSpace(tuple(f"c{number}" for number in range(30)), problem_type)
     targets = np.eye(30, dtype=np.float32)[random.integers(30, size=200)]
     clips = ClipTable([{"clip_id": str(n), "group": str(n), "split": "train"} for n in range(200)], targets)

@@ -1,4 +1,4 @@
-"""Corrections of labels: how they are read, what they do to clips, classes and the card, and what is refused."""
+"""Corrections of labels: how they are read, how they change clips, classes and the card, and what is refused."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def test_several_labels_none_and_unknown(tmp_path):
         ("clip_id,label\na,b\na,c\n", "line 3: clip 'a' appears twice"),
     ],
 )
-def test_tables_that_are_none(tmp_path, text, sentence):
+def test_tables_that_cannot_be_read(tmp_path, text, sentence):
     path = table(tmp_path, text) if text is not None else tmp_path / "overrides.csv"
     with pytest.raises(InputError, match=sentence):
         read_clip_labels(path)
 
 
-def test_what_is_unknown_stays_so_unless_said(tmp_path):
+def test_unknown_labels_stay_unknown_unless_the_table_says_otherwise(tmp_path):
     text = "clip_id,labels\na/2.wav,guitar;voice\na/3.wav,guitar;voice\n"
     clips = correct_labels(index_of(BAND), BAND_LABELS, table(tmp_path, text)).clips
     clips = list(rows_of(clips))
@@ -88,7 +88,7 @@ def test_what_is_unknown_stays_so_unless_said(tmp_path):
     assert [one.split for one in clips] == [one.split for one in BAND]
 
 
-def test_new_classes_go_behind_and_empty_ones_go(tmp_path, caplog):
+def test_new_classes_come_last_and_empty_classes_are_removed(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     text = """clip_id,labels,unknown
 a/2.wav,flute;acoustic,voice
@@ -99,12 +99,12 @@ a/4.wav,electric;voice,
 """
     corrected = correct_labels(index_of(BAND), BAND_LABELS, table(tmp_path, text))
     assert corrected.labels == LabelSpace(("voice", "flute", "acoustic", "electric"), MULTI)
-    assert corrected.clips["unknown"][0].as_py() == [], "nothing can be unknown of a class that is gone"
+    assert corrected.clips["unknown"][0].as_py() == [], "a class that was removed cannot be unknown"
     assert corrected.note == "Labels of 5 clips corrected (1 of them test)."
     assert "new classes: acoustic, electric" in caplog.text and "No clips are left of guitar" in caplog.text
 
 
-def test_clips_are_left_out_and_rows_that_change_nothing_do_not_count(tmp_path):
+def test_clips_are_excluded_and_rows_that_change_nothing_do_not_count(tmp_path):
     text = "clip_id,label\n1.wav,oboe\n2.wav,tuba\n4.wav,-\n"
     corrected = correct_labels(index_of(ORCHESTRA), ORCHESTRA_LABELS, table(tmp_path, text))
     assert [(one.clip_id, one.labels[0]) for one in rows_of(corrected.clips)] == [
@@ -130,7 +130,7 @@ def test_clips_are_left_out_and_rows_that_change_nothing_do_not_count(tmp_path):
         ("clip_id,label,unknown\n1.wav,oboe,tuba\n", "1 labels and unknown classes, but every clip"),
     ],
 )
-def test_what_is_refused(tmp_path, text, sentence):
+def test_bad_corrections_are_refused(tmp_path, text, sentence):
     with pytest.raises(InputError, match=sentence):
         correct_labels(index_of(ORCHESTRA), ORCHESTRA_LABELS, table(tmp_path, text))
 
@@ -144,7 +144,7 @@ def recordings(tmp_path_factory) -> Path:
     return root
 
 
-def test_splits_stay_and_the_card_says_so(recordings, tmp_path):
+def test_splits_stay_the_same_and_the_card_names_the_corrections(recordings, tmp_path):
     before = corpus_clips(DataConfig(data_dir=str(recordings)))
     train = [one.clip_id for one in rows_of(before.clips) if one.split == "train" and one.labels == ("bell",)]
     test = next(one.clip_id for one in rows_of(before.clips) if one.split == "test" and one.labels == ("flute",))
@@ -163,10 +163,10 @@ def test_splits_stay_and_the_card_says_so(recordings, tmp_path):
     assert manifest["splits"]["train"]["label_counts"]["gong"] == 2
     with pytest.raises(InputError, match=r"another build, which differs in: .*clip labels"):
         build_corpus_features(DataConfig(data_dir=str(recordings), num_workers=1), folder)
-    assert read_clip_labels(folder)[test].labels == ("tuba",), "a dataset's own index is such a table too"
+    assert read_clip_labels(folder)[test].labels == ("tuba",), "a dataset's own index can be read as such a table"
 
 
-def test_partial_labels_of_a_corpus_with_an_order_of_its_own(tmp_path):
+def test_partial_labels_of_a_corpus_with_its_own_class_order(tmp_path):
     root = openmic_tree(tmp_path / "openmic")
     before = corpus_clips(DataConfig(corpus="openmic", data_dir=str(root)))
     flutes = [one for one in rows_of(before.clips) if "flute" in one.labels]

@@ -22,7 +22,7 @@ def test_problem_type_follows_the_labels():
     )
     assert LabelSpace.of_clips(index_of([clip("b"), clip("a", "b")])).is_multi_label
     assert LabelSpace.of_clips(index_of([clip("b"), clip()])).is_multi_label, (
-        "a clip without labels is a multi-label answer"
+        "a clip without labels makes the task multi-label"
     )
     assert LabelSpace.of_clips(
         index_of([clip("b"), clip("a")]), problem_type="multi_label_classification"
@@ -45,6 +45,6 @@ def test_probabilities_are_those_of_stock_pipelines():
     np.testing.assert_allclose(multi, torch.from_numpy(logits).sigmoid().numpy(), atol=1e-12)
 
 
-def test_two_classes_of_one_name_are_refused():
+def test_two_classes_with_the_same_name_are_refused():
     with pytest.raises(InputError, match="appears twice"):
         LabelSpace(("a", "a"), "single_label_classification")

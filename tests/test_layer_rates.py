@@ -1,4 +1,4 @@
-"""Which layer learns at which rate and from when on: layer-wise decay, the head's rate, gradual unfreezing."""
+"""Learning rates per layer, and when layers start to learn: layer-wise decay, head rate, gradual unfreezing."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from hf_audio.models import build_model
 from hf_audio.models.layer_groups import layer_groups
 from hf_audio.training.layer_plan import plan_layers
 
-STEPS = 10  # of an epoch: 38 windows in batches of 4
-# the embeddings, or what is first, and the first of the layers behind it
+STEPS = 10  # per epoch: 38 windows in batches of 4
+# the first parameter (of the embeddings, if there are any) and the first one of the layers after them
 FIRST = {
     "ast_stock": ("audio_spectrogram_transformer.embeddings.cls_token", "layers.0.attention.q_proj.weight"),
     "ast": ("backbone.embeddings.patch_embeddings.projection.weight", "backbone.layers.0.layernorm_before.weight"),
@@ -39,7 +39,7 @@ FIRST = {
 
 
 @pytest.mark.parametrize("case", [one for one in CASES if one.name in FIRST], ids=lambda case: case.name)
-def test_every_parameter_is_in_one_layer_and_layers_are_in_their_order(case):
+def test_every_parameter_is_in_one_layer_and_layers_are_in_order(case):
     model = Instance(case, case.heads[0], SINGLE_LABEL).model()
     groups = layer_groups(model)
     names = [name for group in groups for name in group.parameters]
@@ -50,7 +50,7 @@ def test_every_parameter_is_in_one_layer_and_layers_are_in_their_order(case):
     assert len(groups) > 2 and groups[-1].name == "head"
 
 
-def test_a_norm_belongs_where_it_is_used():
+def test_a_norm_belongs_to_the_layer_that_uses_it():
     from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
 
     sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8}
@@ -58,11 +58,11 @@ def test_a_norm_belongs_where_it_is_used():
         config = Wav2Vec2Config(**sizes, do_stable_layer_norm=stable, conv_dim=[8] * 7, num_conv_pos_embedding_groups=2)
         groups = layer_groups(Wav2Vec2ForSequenceClassification(config))
         (found,) = [place for place, one in enumerate(groups) if "wav2vec2.encoder.layer_norm.weight" in one.parameters]
-        assert found == wanted, "before the first layer, or behind the last one"
+        assert found == wanted, "before the first layer, or after the last one"
 
 
 class Rates(TrainerCallback):
-    """Keeps the rate and the decay of each parameter, by its name, and which have a gradient, at each step."""
+    """Records each parameter's learning rate and weight decay by name, and at each step which ones have a gradient."""
 
     def __init__(self):
         self.rates, self.decays, self.learning = [], {}, []
@@ -88,7 +88,7 @@ def test_each_layer_learns_at_the_rate_of_the_formula(tiny_features, tmp_path, c
         found = [value for name, value in rates.items() if part in name and ("classifier" in name) == (rate == 1e-2)]
         assert found and found == pytest.approx([rate] * len(found)), part
     assert len(rates) == len(list(trainer.model.named_parameters()))
-    assert trainer.state.log_history[0]["learning_rate"] == 1e-2, "the head's is what is logged"
+    assert trainer.state.log_history[0]["learning_rate"] == 1e-2, "the logged rate is the head's"
     for name, decay in watched.decays.items():
         assert decay == (0.0 if "bias" in name or "norm" in name else 0.1), name
     training = trainer.facts()["training"]
@@ -105,7 +105,7 @@ def test_adapters_learn_at_the_rate_of_their_layer(tiny_features, tmp_path):
     assert all("lora_" in name for name in plan[1].parameters)
 
 
-def test_layers_that_are_told_apart_for_nothing_are_refused(tiny_features):
+def test_layer_decay_with_a_single_trained_layer_is_refused(tiny_features):
     model = tiny_model(tiny_features)
     assert plan_layers(model, 1.0, OptimizingConfig()) == []
     model.audio_spectrogram_transformer.requires_grad_(False)
@@ -114,7 +114,7 @@ def test_layers_that_are_told_apart_for_nothing_are_refused(tiny_features):
 
 
 def unfreezing(features, folder, watched=None, **arguments):
-    """Layers are unfrozen after 0.5, 1 and 1.5 epochs: at step 5, 10 and 15 of 20."""
+    """A trainer that unfreezes layers after 0.5, 1 and 1.5 epochs: at steps 5, 10 and 15 of 20."""
     arguments = {"num_train_epochs": 2, "save_strategy": "steps", "save_steps": 6, "eval_strategy": "no", **arguments}
     return trainer_of(
         features,
@@ -126,7 +126,7 @@ def unfreezing(features, folder, watched=None, **arguments):
     )
 
 
-def test_layers_are_unfrozen_from_the_head_down_in_a_resumed_run_too(tiny_features, tmp_path, capsys):
+def test_layers_are_unfrozen_from_the_head_down_also_in_a_resumed_run(tiny_features, tmp_path, capsys):
     watched, again = Rates(), Rates()
     whole = unfreezing(tiny_features, tmp_path / "whole", watched)
     assert "layer 2" in (told := capsys.readouterr().out) and "after epoch 1.5" in told
@@ -134,7 +134,7 @@ def test_layers_are_unfrozen_from_the_head_down_in_a_resumed_run_too(tiny_featur
     parts = ("classifier", "layers.1.", "layers.0.", "embeddings")
     found = [[any(part in name for name in step) for part in parts] for step in watched.learning]
     assert found == [[step >= first for first in (0, 5, 10, 15)] for step in range(2 * STEPS)]
-    assert all(one.requires_grad for one in whole.model.parameters()), "as it was"
+    assert all(one.requires_grad for one in whole.model.parameters()), "all are unfrozen at the end"
     shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
     for step in (12, 18, 20):
         shutil.rmtree(tmp_path / f"resumed/checkpoints/checkpoint-{step}")
@@ -144,7 +144,7 @@ def test_layers_are_unfrozen_from_the_head_down_in_a_resumed_run_too(tiny_featur
     assert_same_weights(whole.model.state_dict(), resumed.model.state_dict())
 
 
-def test_layers_that_never_learn_are_told_and_norms_of_frozen_ones_rest(tiny_features, tmp_path, capsys):
+def test_layers_never_unfrozen_are_reported_and_their_norms_keep_their_statistics(tiny_features, tmp_path, capsys):
     options = {"channels": [8, 8], "kernel_sizes": [3, 3], "strides": [2, 2], "pools": [2, 2], "depths": [1, 1]}
     model = build_model("cnn", tiny_features, options=options)
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Leak reports: windows that overlap across splits are found, other recordings are not; accuracy inflates."""
+"""Leak reports: overlapping windows in two splits are found, different recordings are not; inflated accuracy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CLASSES = {"bell": 2400.0, "flute": 800.0}
 
 
 def sound(seed: int, pitch_hz: float, duration_s: float) -> np.ndarray:
-    """Notes of random length and loudness at about one pitch, in noise: no two recordings have the same course."""
+    """Notes of random length and loudness near one pitch, in noise: no two recordings have the same envelope."""
     random, count = np.random.default_rng(seed), round(duration_s * RATE)
     notes = count // 800 + 1
     level = np.repeat(random.uniform(0.02, 0.3, notes), random.integers(800, 4000, notes))[:count]
@@ -52,8 +52,8 @@ def split_of(number: int) -> str:
     return "test" if number % 4 in (1, 2) else "train"
 
 
-def cut_and_dealt(clips: list[Clip], duration_s: float, window_s: float, hop_s: float) -> list[Clip]:
-    """What must not be: every window a clip of its own with a group of its own, dealt to splits at random."""
+def cut_and_split_at_random(clips: list[Clip], duration_s: float, window_s: float, hop_s: float) -> list[Clip]:
+    """A leaky split: every window is a clip with its own group, assigned to a split at random."""
     random, pieces = np.random.default_rng(0), []
     for clip in clips:
         for start_s in np.arange(0, duration_s - window_s + 0.001, hop_s).round(3).tolist():
@@ -93,8 +93,8 @@ def honest(files, tmp_path_factory) -> Path:
     [KaldiFbank(), Waveform(), Spectrogram(sample_rate=RATE, num_mel_bins=64, channels=("mel", "left"))],
     ids=["fbank", "waveform", "spectrogram"],
 )
-def test_windows_of_5_s_every_second_dealt_at_random_are_found(files, tmp_path, extractor):
-    pieces = cut_and_dealt(files, 12.0, 5.0, 1.0)
+def test_overlapping_windows_split_at_random_are_found(files, tmp_path, extractor):
+    pieces = cut_and_split_at_random(files, 12.0, 5.0, 1.0)
     folder = build(pieces, tmp_path / "features", 5.0, 5.0, extractor)
     report = leak_report(folder)
     start_of = {clip.clip_id: (Path(clip.path).name, clip.start_s) for clip in pieces}
@@ -106,7 +106,7 @@ def test_windows_of_5_s_every_second_dealt_at_random_are_found(files, tmp_path, 
         assert file_a == file_b, f"{leak} are different recordings"
         assert abs(leak.shift_s - (start_b - start_a)) < 0.1
         assert (leak.split_a, leak.split_b) == ("train", "test") and leak.same_labels and not leak.same_group
-    assert any(abs(leak.shift_s) >= 3 for leak in report.leaks), "an overlap of two fifths is enough"
+    assert any(abs(leak.shift_s) >= 3 for leak in report.leaks), "an overlap of 40 % is enough"
 
 
 def test_different_recordings_are_not_flagged_and_known_overlaps_calibrate(honest):
@@ -117,7 +117,7 @@ def test_different_recordings_are_not_flagged_and_known_overlaps_calibrate(hones
     assert "100.0% are above it" in report.about_threshold()
 
 
-def test_a_copy_at_another_level_and_offset_is_written_down_with_plots(files, tmp_path, forks):
+def test_a_copy_at_another_level_and_offset_is_reported_with_plots(files, tmp_path, forks):
     copy = tmp_path / "copy <of> | 1.wav"
     samples, rate = soundfile.read(files[0].path)
     soundfile.write(copy, 0.3 * samples[round(0.613 * rate) :], rate)
@@ -143,7 +143,7 @@ def test_a_copy_at_another_level_and_offset_is_written_down_with_plots(files, tm
 
 
 def test_copies_in_two_joined_corpora_are_found_in_their_features(tmp_path):
-    """One is trained on at home, the other, quieter and packed by Vorbis, tested on in the hall."""
+    """The original is a training clip of "home"; a quieter copy, as Vorbis, is a test clip of "hall"."""
     for place, first in (("home", 0), ("hall", 100)):
         lines = ["path,label,split"]
         for clip in recordings(tmp_path / place, 12, 3.0):
@@ -169,7 +169,7 @@ def test_vectors_without_time_find_copies(files, tmp_path):
     folder = build(clips, tmp_path / "features", 1.5, 1.5, ClassicalFeatures())
     report = leak_report(folder, tmp_path / "leaks")
     assert {(leak.clip_a, leak.clip_b) for leak in report.leaks} == {("0.wav", "copy")}
-    assert "img" in (tmp_path / "leaks" / "report.html").read_text()  # of the style only
+    assert "img" in (tmp_path / "leaks" / "report.html").read_text()  # in the style sheet only
 
 
 def test_one_split_cannot_leak(honest):
@@ -178,7 +178,7 @@ def test_one_split_cannot_leak(honest):
         leak_report(dataclasses.replace(features, splits={"train": features.splits["train"]}))
 
 
-def test_stillness_is_not_compared():
+def test_silence_is_not_compared():
     windows = [np.full((200, 32), -15.0), np.full((200, 32), -15.0), np.random.default_rng(0).normal(size=(200, 32))]
     sketches = sketch_windows(windows, 3, 200, 100.0)
     pairs = Pairs(np.array([0, 0, 2]), np.array([1, 2, 2]), np.zeros(3, dtype=int))
@@ -195,11 +195,11 @@ def test_the_threshold_grows_with_the_number_of_pairs_and_a_few_duplicates_do_no
 
 
 def test_a_leaky_split_inflates_accuracy(tmp_path):
-    """Speakers with a voice of their own, each saying both words: a random split recognizes the voices."""
+    """Each speaker has a distinct voice and says both words, so a random split rewards recognizing the voices."""
     random, clips = np.random.default_rng(0), []
     for speaker in range(10):
         for number, word in enumerate(("yes", "no")):
-            pitch_hz = 300.0 * 1.25 ** random.uniform(0, 10)  # which of them is higher says nothing
+            pitch_hz = 300.0 * 1.25 ** random.uniform(0, 10)  # independent of the word
             path = tmp_path / f"{speaker}_{word}.wav"
             soundfile.write(path, sound(100 * speaker + number, pitch_hz, 4.0), RATE)
             split = "test" if speaker in (3, 7) else "train"
@@ -215,7 +215,7 @@ def test_a_leaky_split_inflates_accuracy(tmp_path):
     assert "| random windows |" in table.as_markdown() and "drawn 3 times" in said
 
 
-def test_a_streamed_dataset_is_reported_alike(files, tmp_path):
+def test_a_streamed_dataset_gets_the_same_report(files, tmp_path):
     clips = [dataclasses.replace(clip, split=split_of(number), end_s=4.0) for number, clip in enumerate(files)]
     clips.append(dataclasses.replace(clips[0], clip_id="copy", group="copy", split="test"))
     folder = build(clips, tmp_path / "features", 1.0, 0.5)
@@ -230,7 +230,7 @@ def test_a_streamed_dataset_is_reported_alike(files, tmp_path):
 
 
 @pytest.mark.parametrize("streaming", [False, True], ids=["local", "streamed"])
-def test_both_ways_with_several_labels_of_more_windows_than_are_learnt_from(files, tmp_path, monkeypatch, streaming):
+def test_both_ways_with_several_labels_and_more_windows_than_the_limit(files, tmp_path, monkeypatch, streaming):
     both = [dataclasses.replace(clip, labels=tuple(CLASSES)[: 1 + number % 2]) for number, clip in enumerate(files)]
     both[0] = dataclasses.replace(both[0], labels=(), unknown=("flute",))
     clips = [dataclasses.replace(clip, split=split_of(number), end_s=4.0) for number, clip in enumerate(both)]
@@ -246,7 +246,7 @@ def test_both_ways_with_several_labels_of_more_windows_than_are_learnt_from(file
     assert all(0 <= score <= 1 for ways in part.scores.values() for found in ways.values() for score in found)
 
 
-def test_real_recordings_of_different_sources_are_told_apart(shared_data, tmp_path):
+def test_real_recordings_of_different_sources_are_not_flagged(shared_data, tmp_path):
     with open(shared_data / "esc10" / "labels.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["label"] in ("baby_cry", "dog_bark", "rain")]
     wanted = [row for row in rows if row["split"] in ("fold3", "fold5")]
@@ -262,5 +262,5 @@ def test_real_recordings_of_different_sources_are_told_apart(shared_data, tmp_pa
     ]
     report = leak_report(build(clips, tmp_path / "features", 2.0, 0.5))
     assert report.known_found > 0.95
-    # One cry in two sounds of one uploader, as their plots show
+    # The same cry is in two recordings of one uploader, as their plots show
     assert [{leak.clip_a[15:-4], leak.clip_b[15:-4]} for leak in report.clip_pairs()] == [{"5-151085-A", "3-151080-A"}]

@@ -1,4 +1,4 @@
-"""`hf-audio listen` on a recording in real time: the rolling window is heard as a window of the file is."""
+"""`hf-audio listen` on a recording in real time: a rolling window gets the scores of the same window of the file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_file_in_real_time(model, recording, capsys):
 
 
 @pytest.mark.parametrize("duration_s", [0.06, 0.25])
-def test_the_end_of_a_file_is_heard_within_a_hop_too(model, tmp_path, duration_s):
+def test_an_end_shorter_than_a_hop_is_classified_too(model, tmp_path, duration_s):
     samples = sound(0, duration_s, np.random.default_rng(0))
     soundfile.write(tmp_path / "a.wav", soxr.resample(samples, 16_000, RATE), RATE, subtype="FLOAT")
     tagger = hf_audio.load(model)
@@ -78,7 +78,7 @@ def test_bars_are_drawn_over_each_other_on_a_terminal(monkeypatch):
     assert written[1].startswith("\x1b[3A")
 
 
-def test_what_cannot_be_heard_is_one_sentence(model, tmp_path, monkeypatch):
+def test_what_cannot_be_listened_to_is_one_sentence(model, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"none\.wav cannot be tagged \(missing\)"):
         listen_command.main(["--model", model, "--file", "none.wav"])
     with pytest.raises(InputError, match="remove one of the two flags"):
@@ -94,8 +94,8 @@ def test_what_cannot_be_heard_is_one_sentence(model, tmp_path, monkeypatch):
         listen_command.main(["--model", model])
 
 
-def test_the_microphone_is_heard_at_its_own_rate(model, monkeypatch, capsys):
-    """A stand-in for sounddevice, which needs a sound card."""
+def test_the_microphone_is_read_at_its_own_rate(model, monkeypatch, capsys):
+    """With a fake sounddevice: the real one needs a sound card."""
 
     class Stream:
         def __init__(self, rate, blocksize, device, channels, dtype):

@@ -1,4 +1,4 @@
-"""Recordings of any length: decoded in pieces and cut in stretches, with the windows and bytes of the whole."""
+"""Recordings of any length, decoded in pieces: the windows and bytes are those of the recording read whole."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write(path: Path, seconds: float, seed: int = 0) -> Path:
 
 @pytest.fixture
 def in_pieces(monkeypatch):
-    """Everything is a long recording."""
+    """Makes every recording count as long."""
 
     def make() -> None:
         monkeypatch.setattr(audio, "WHOLE_S", 0.0)
@@ -52,7 +52,7 @@ def in_pieces(monkeypatch):
 
 @pytest.mark.parametrize("stereo", [False, True])
 @pytest.mark.parametrize("sample_rate", [16_000, 44_100, 48_000])
-def test_pieces_are_the_samples_of_the_whole(tmp_path, in_pieces, sample_rate, stereo):
+def test_pieces_have_the_samples_of_the_whole_recording(tmp_path, in_pieces, sample_rate, stereo):
     path = write(tmp_path / "noise.wav", 3.3)
     whole = read_audio(path, sample_rate, 0.2, 3.1, stereo=stereo)
     assert [piece.shape for piece in read_pieces(path, sample_rate, 0.2, 3.1, stereo=stereo)] == [whole.shape]
@@ -64,7 +64,7 @@ def test_pieces_are_the_samples_of_the_whole(tmp_path, in_pieces, sample_rate, s
 
 @pytest.mark.parametrize(("size", "hop"), [(30, 30), (30, 10), (30, 7), (30, 50), (200, 90), (999, 500)])
 @pytest.mark.parametrize("num_windows", [1, 4])
-def test_stretches_have_the_windows_of_the_whole_and_none_twice(size, hop, num_windows):
+def test_pieces_give_each_window_of_the_whole_recording_once(size, hop, num_windows):
     for length in [*range(1, 160), 400, 1000]:
         whole = np.arange(length)
         pieces = np.array_split(whole, range(13, length, 13))
@@ -102,8 +102,8 @@ def test_features_of_pieces_are_those_of_the_whole(tmp_path, in_pieces, kind, wi
 
 
 @pytest.mark.parametrize("written", [True, False], ids=["rows written", "rows waiting"])
-def test_what_turns_out_unusable_at_its_end_leaves_no_rows(tmp_path, in_pieces, monkeypatch, written):
-    """Overflowing samples, a file that breaks off and one that is silent as mono, behind the first of their windows."""
+def test_a_recording_that_turns_out_unusable_late_leaves_no_rows(tmp_path, in_pieces, monkeypatch, written):
+    """Overflowing samples, a truncated file and one that is silent as mono: each fails only after its first windows."""
     in_pieces()
     if written:
         monkeypatch.setattr(shard_writing, "ROW_GROUP_BYTES", 20_000)
@@ -130,7 +130,7 @@ def test_what_turns_out_unusable_at_its_end_leaves_no_rows(tmp_path, in_pieces, 
     assert not list(folder.rglob("*.tmp"))
 
 
-def test_a_recording_longer_than_is_held_at_once_is_built(tmp_path, in_pieces, monkeypatch):
+def test_a_recording_too_long_for_memory_is_built(tmp_path, in_pieces, monkeypatch):
     clips = clips_of(tmp_path / "wav")
     monkeypatch.setattr(audio, "MAX_SAMPLES", FILE_RATE)
     with pytest.raises(AudioError, match="too long"):

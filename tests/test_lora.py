@@ -55,7 +55,7 @@ def base(tmp_path_factory):
 
 
 def trained(base, **options):
-    """A LoRA model whose adapters and head have moved away from where they started."""
+    """A LoRA model whose adapters and head have moved away from their initial values."""
     torch.manual_seed(1)
     model = add_lora(ast_from_checkpoint(base, LABELS, FRAMES, BINS), RANK, **options)
     with torch.no_grad():
@@ -84,14 +84,14 @@ def test_only_adapters_and_head_are_trained(base):
     assert sum("lora_" in name for name, _ in every.named_parameters()) == LAYERS * 6 * 2
 
 
-def test_an_adapter_reloads_on_its_base_with_equal_logits(base, tmp_path):
+def test_an_adapter_loaded_on_its_base_has_equal_logits(base, tmp_path):
     model, features = trained(base), torch.randn(2, FRAMES, BINS)
     save_adapter(model, tmp_path / "adapter")
-    merged_model(model).save_pretrained(tmp_path)  # the run folder: merged at the root, adapter beside
+    merged_model(model).save_pretrained(tmp_path)  # merged weights at the root, the adapter below
 
     config = AutoConfig.from_pretrained(tmp_path)
     fresh = AutoModelForAudioClassification.from_pretrained(base, config=config, ignore_mismatched_sizes=True)
-    assert not fresh.audio_spectrogram_transformer.embeddings.position_embeddings.any()  # why the adapter carries them
+    assert not fresh.audio_spectrogram_transformer.embeddings.position_embeddings.any()  # the adapter has them
     reloaded = PeftModel.from_pretrained(fresh, str(tmp_path), subfolder="adapter").eval()
     torch.testing.assert_close(logits(reloaded, features), logits(model, features), rtol=0, atol=1e-6)
 
@@ -100,7 +100,7 @@ def test_an_adapter_reloads_on_its_base_with_equal_logits(base, tmp_path):
     assert merged.config.id2label == LABELS.id2label
 
 
-def test_merging_leaves_the_model_in_training_as_it_was(base):
+def test_merging_does_not_change_the_model_in_training(base):
     model, features = trained(base), torch.randn(2, FRAMES, BINS)
     before = logits(model, features)
     assert not is_lora(merged_model(model)) and is_lora(model)
@@ -111,7 +111,7 @@ def test_an_adapter_is_small_and_names_no_path_of_this_machine(base, tmp_path, h
     model = trained(base)
     model.save_pretrained(tmp_path / "as-a-checkpoint")
     save_adapter(model, tmp_path)
-    assert hub.log.requests == []  # saving asks no Hub
+    assert hub.log.requests == []  # saving sends no request to the Hub
     shutil.rmtree(tmp_path / "as-a-checkpoint")
     assert ModelCard.load(tmp_path / "README.md").data.library_name == "peft"
     config = json.loads((tmp_path / "adapter_config.json").read_text())
@@ -158,7 +158,7 @@ def transformer(checkpoints, kind, settings):
 
 
 def moved(model, step=0.3):
-    """The adapted model after some training, as far as it can tell."""
+    """The adapted model with its trainable weights moved, as if it had been trained."""
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -176,7 +176,7 @@ def said(model, inputs):
 @pytest.mark.parametrize("settings", CLASSES.values(), ids=CLASSES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_adapter_and_the_whole_head_get_a_gradient(checkpoints, kind, settings, targets):
-    """Through checkpointed layers; WavLM's attention would never hear an adapter, and so has none."""
+    """Through checkpointed layers. WavLM's attention never calls its projections, so it gets no adapter."""
     model = moved(add_lora(transformer(checkpoints, kind, settings), RANK, targets=targets), 0.05).train()
     model.gradient_checkpointing_enable({"use_reentrant": False})
     model(windows(kind)).logits.square().sum().backward()
@@ -187,13 +187,13 @@ def test_every_adapter_and_the_whole_head_get_a_gradient(checkpoints, kind, sett
     assert len(adapters) >= 2 * 2 * 2
     assert not any("_proj." in name for name in adapters) or kind != "wavlm"
     heads = {name.split(".")[2] for name in trained_names - adapters}
-    is_plain = bool(settings) or kind == "ast"  # the other stock classes have a projection in front, new as well
+    is_plain = bool(settings) or kind == "ast"  # the other stock classes have a projection before it, which is new too
     assert heads == ({"classifier"} if is_plain else {"classifier", "projector"})
 
 
 @pytest.mark.parametrize("settings", CLASSES.values(), ids=CLASSES)
 @pytest.mark.parametrize("kind", ["wav2vec2", "wavlm", "whisper", "ast"])
-def test_the_card_s_lines_put_an_adapter_on_its_base(checkpoints, kind, settings, tmp_path, monkeypatch):
+def test_the_code_on_the_card_puts_an_adapter_on_its_base(checkpoints, kind, settings, tmp_path, monkeypatch):
     model = moved(add_lora(transformer(checkpoints, kind, settings), RANK))
     expected = said(model, windows(kind))
     save_adapter(model, tmp_path / "adapter")
@@ -202,12 +202,12 @@ def test_the_card_s_lines_put_an_adapter_on_its_base(checkpoints, kind, settings
     merged.save_pretrained(tmp_path)
     alone = AutoModelForAudioClassification.from_pretrained(tmp_path)
     torch.testing.assert_close(said(alone, windows(kind)), expected, rtol=1e-5, atol=1e-5)
-    monkeypatch.chdir(Path(checkpoints[kind]).parent)  # the card has the base's name alone
+    monkeypatch.chdir(Path(checkpoints[kind]).parent)  # the card has only the base's folder name
     torch.testing.assert_close(said(from_card(tmp_path), windows(kind)), expected, rtol=0, atol=1e-6)
 
 
 def from_card(repo) -> PeftModel:
-    """The model that the lines on an adapter's card make."""
+    """The model that the code on an adapter's card gives."""
     card = (repo / "adapter" / "README.md").read_text()
     names = {}
     exec(card.split("```python")[1].split("```")[0].replace("REPO", str(repo)), names)
@@ -226,7 +226,7 @@ def test_an_adapter_of_our_own_checkpoint(checkpoints, tmp_path, monkeypatch):
     torch.testing.assert_close(reloaded, said(model, windows("hubert")), rtol=0, atol=1e-6)
 
 
-def test_an_adapter_carries_the_statistics_of_batch_norms(tmp_path):
+def test_an_adapter_includes_the_statistics_of_batch_norms(tmp_path):
     settings = {"channels": [4, 8], "kernel_sizes": [3, 3], "strides": [1, 1], "pools": [2, 2], "depths": [1, 1]}
     config = SpectrogramCNNConfig(**settings, norm="batch", id2label=LABELS.id2label, label2id=LABELS.label2id)
     SpectrogramCNN(config).save_pretrained(tmp_path / "base")
@@ -242,7 +242,7 @@ def test_an_adapter_carries_the_statistics_of_batch_norms(tmp_path):
     torch.testing.assert_close(said(merged_model(model), features), said(model, features), rtol=1e-5, atol=1e-5)
 
 
-def test_targets_are_what_a_model_has(checkpoints):
+def test_targets_are_modules_that_the_model_has(checkpoints):
     stock = {kind: transformer(checkpoints, kind, {}) for kind in ("wav2vec2", "wavlm", "whisper", "ast")}
     assert {kind: target_names(model) for kind, model in stock.items()} == {
         "wav2vec2": ["q_proj", "v_proj"],

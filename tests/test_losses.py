@@ -46,20 +46,20 @@ def test_binary_cross_entropy_weighs_positive_terms(batch):
 
 @pytest.mark.parametrize("labels", [SINGLE, MULTI], ids=["single", "multi"])
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weighted"])
-def test_the_mean_of_equal_parts_is_the_mean_of_the_whole(batch, labels, weights):
-    """What accumulation and several processes rely on. torch's own weighted mean over class indices breaks it."""
+def test_the_mean_loss_of_equal_parts_is_the_loss_of_the_batch(batch, labels, weights):
+    """Accumulation and several processes rely on it. torch's own weighted mean over class indices breaks it."""
     logits, targets = batch[labels.problem_type]
     loss = loss_for(labels, weights)
     parts = [loss(*part) for part in zip(logits.split(4), targets.split(4), strict=True)]
     torch.testing.assert_close(torch.stack(parts).mean(), loss(logits, targets))
 
 
-def test_bf16_logits_are_scored_in_float32(batch):
+def test_the_loss_of_bf16_logits_is_float32(batch):
     logits, targets = batch[MULTI_LABEL]
     assert loss_for(MULTI, WEIGHTS)(logits.bfloat16(), targets).dtype == torch.float32
 
 
-def test_smoothing_keeps_a_distribution_where_there_is_one(batch):
+def test_smoothed_single_label_targets_still_sum_to_1(batch):
     torch.testing.assert_close(smooth_targets(batch[SINGLE_LABEL][1], 0.1, SINGLE).sum(1), torch.ones(12))
     assert smooth_targets(batch[MULTI_LABEL][1], 0.1, MULTI).unique().tolist() == pytest.approx([0.05, 0.95])
 
@@ -72,7 +72,7 @@ def test_single_label_weights_are_1_on_average_over_samples():
 
 def test_multi_label_weights_balance_positives_and_negatives():
     weights = class_weights_from_counts(np.array([50, 20, 1]), 100, MULTI)
-    assert weights == pytest.approx([1, 4, 20])  # the last one capped
+    assert weights == pytest.approx([1, 4, 20])  # the last one is capped
 
 
 def test_bad_weights_are_one_sentence():
@@ -86,7 +86,7 @@ FOCAL, ASYMMETRIC = LossConfig(loss="focal", focal_gamma=1.5), LossConfig(loss="
 
 
 def plain_losses(settings, labels, logits, targets, weights):
-    """The same losses as formulas of probabilities, in NumPy's float64."""
+    """The same losses, written as formulas of probabilities, in NumPy float64."""
     logits, targets = logits.numpy().astype(np.float64), targets.numpy().astype(np.float64)
     weights = np.ones(len(labels)) if weights is None else weights
     if not labels.is_multi_label:
@@ -111,7 +111,7 @@ def plain_losses(settings, labels, logits, targets, weights):
 )
 def test_focusing_losses_are_those_of_the_papers(batch, settings, labels, weights):
     logits, targets = batch[labels.problem_type]
-    targets = 0.8 * targets + 0.2 * targets.roll(1, 0)  # as mixup leaves them
+    targets = 0.8 * targets + 0.2 * targets.roll(1, 0)  # as after mixup
     if labels.is_multi_label:
         targets[2, 1], logits[2, 1] = torch.nan, torch.inf
     losses = TaskLoss(labels, settings, class_weights=weights)
@@ -131,7 +131,7 @@ def test_focal_loss_of_independent_classes_is_torchvisions(batch):
 
 
 @pytest.mark.parametrize("labels", [SINGLE, MULTI], ids=["single", "multi"])
-def test_without_gamma_a_focal_loss_is_cross_entropy_and_gradients_are_its_own(batch, labels):
+def test_a_focal_loss_with_gamma_0_is_cross_entropy_and_gradcheck_passes(batch, labels):
     logits, targets = batch[labels.problem_type]
     none = LossConfig(loss="focal", focal_gamma=0.0)
     expected = loss_for(labels, WEIGHTS)(logits, targets)
@@ -142,10 +142,12 @@ def test_without_gamma_a_focal_loss_is_cross_entropy_and_gradients_are_its_own(b
 
 
 @pytest.mark.parametrize("size", [60.0, 20.0, -60.0])
-def test_sure_answers_have_finite_losses_and_gradients(size):
-    mild = LossConfig(loss="focal", focal_gamma=0.5)  # its power has no slope at 0
+def test_confident_logits_have_finite_losses_and_gradients(size):
+    mild = LossConfig(loss="focal", focal_gamma=0.5)  # a power below 1 has an infinite slope at 0
     mild_asymmetric = LossConfig(loss="asymmetric", positive_gamma=0.5, negative_gamma=0.5)
+    tiny_margin = LossConfig(loss="asymmetric", negative_margin=1e-9)
     for settings, labels in (
+        (tiny_margin, MULTI),
         *((FOCAL, SINGLE), (FOCAL, MULTI), (ASYMMETRIC, MULTI)),
         *((mild, SINGLE), (mild, MULTI), (mild_asymmetric, MULTI)),
     ):
@@ -155,7 +157,7 @@ def test_sure_answers_have_finite_losses_and_gradients(size):
         assert loss.isfinite() and logits.grad.isfinite().all()
 
 
-def test_effective_weights_are_those_of_the_paper_and_milder():
+def test_effective_weights_are_those_of_the_paper_and_closer_to_1():
     counts = np.array([5000, 500, 50])
     weights = class_weights_from_counts(counts, counts.sum(), SINGLE, "effective")
     expected = np.array([(1 - 0.999) / (1 - 0.999**n) for n in counts])
@@ -172,7 +174,7 @@ def test_logit_adjustment_of_several_labels_adds_the_log_odds_of_each(batch):
     torch.testing.assert_close(losses(logits, targets), TaskLoss(MULTI)(adjusted, targets))
 
 
-def test_losses_that_cannot_be_are_one_sentence():
+def test_bad_loss_settings_are_one_sentence():
     with pytest.raises(InputError, match="--loss asymmetric is for multi-label tasks"):
         loss_for(SINGLE, None, ASYMMETRIC)
     with pytest.raises(InputError, match="Unknown --loss 'focl': did you mean 'focal'"):
@@ -181,7 +183,7 @@ def test_losses_that_cannot_be_are_one_sentence():
         LossConfig(class_weights="ballanced")
 
 
-def test_logit_adjustment_adds_the_log_of_the_frequencies_in_training_alone(batch):
+def test_logit_adjustment_adds_log_frequencies_in_training_only(batch):
     logits, targets = batch[SINGLE_LABEL]
     frequencies = np.array([0.7, 0.2, 0.1])
     losses = TaskLoss(SINGLE, LossConfig(logit_adjustment=0.5), frequencies=frequencies)

@@ -1,4 +1,4 @@
-"""Splits of indexes as large as AudioSet's: drawn in a time that grows with the clips, and still by their classes."""
+"""Splits of indexes as large as AudioSet's: drawn in linear time and still stratified by class."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NUM_CLASSES = 300
 
 @pytest.fixture(scope="module")
 def clips() -> list[Clip]:
-    """12,000 recordings of one to four of 300 classes, of which the rarest has about a hundredth of the commonest."""
+    """12,000 recordings with 1 to 4 of 300 classes; the most frequent class is about 100 times the rarest one."""
     random, names = np.random.default_rng(0), [f"class{number:03d}" for number in range(NUM_CLASSES)]
     weights = 1 / (1 + np.arange(NUM_CLASSES) / 3)
     drawn = random.choice(NUM_CLASSES, (12_000, 4), p=weights / weights.sum())
@@ -31,7 +31,7 @@ def clips() -> list[Clip]:
     ]
 
 
-def test_many_groups_of_several_labels_are_drawn_by_their_classes_at_once(clips):
+def test_many_groups_with_several_labels_are_stratified_quickly(clips):
     labels = LabelSpace.of_clips(index_of(clips), problem_type=MULTI_LABEL)
     assert len(clips) > MANY_GROUPS and len(labels) == NUM_CLASSES
     start_s = time.process_time()
@@ -44,7 +44,7 @@ def test_many_groups_of_several_labels_are_drawn_by_their_classes_at_once(clips)
     assert split == list(rows_of(assign_splits(index_of(clips[:]), labels, test_fraction=0.2, validation_fraction=0.1)))
 
 
-def test_many_groups_are_divided_among_folds_and_chosen_for_a_test_at_once(clips):
+def test_many_groups_are_divided_into_folds_and_a_test_split_quickly(clips):
     labels = LabelSpace.of_clips(index_of(clips), problem_type=MULTI_LABEL)
     start_s = time.process_time()
     folds = Counter(clip.split for clip in list(rows_of(draw_folds(index_of(clips), labels, 5))))
@@ -55,7 +55,7 @@ def test_many_groups_are_divided_among_folds_and_chosen_for_a_test_at_once(clips
     assert time.process_time() - start_s < 15
 
 
-def test_counts_are_of_clips_and_stored_where_there_are_any(clips):
+def test_counts_per_group_are_of_clips_and_stored_sparsely(clips):
     labels = LabelSpace(("a", "b"), MULTI_LABEL)
     some = [Clip(Path("x"), found, group, "") for group, found in (("g2", ("a",)), ("g1", ("b", "b")), ("g2", ("a",)))]
     groups, counts = groups_and_counts(index_of(some), labels)

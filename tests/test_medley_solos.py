@@ -1,4 +1,4 @@
-"""Medley-solos-DB from its true layout."""
+"""Medley-solos-DB in its real layout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADER = "subset,instrument,instrument_id,song_id,uuid4\n"
 
 
 def make_tree(root: Path, folder: str = "audio", suffix: str = ".wav") -> Path:
-    """Two songs of two clips for each instrument and subset; mirdata's folders annotation and audio, or one for all."""
+    """Two songs of two clips per instrument and subset; in mirdata's folders annotation and audio, or in one folder."""
     (root / folder).mkdir(parents=True, exist_ok=True)
     rows, song = [], 0
     for subset in ("test", "training", "validation"):
@@ -59,7 +59,7 @@ def test_one_folder_and_flac(tmp_path, caplog):
     clips = list(rows_of(medley_solos.index(root)))
     assert len(clips) == 95 and Path(clips[0].path).suffix == ".flac"
     assert "is partial: it has 95 of 96 clips" in caplog.text
-    assert caplog.text.count("cannot be read") == 1, "the folders are walked once"
+    assert caplog.text.count("cannot be read") == 1, "the folders are read once"
 
 
 @pytest.mark.parametrize(

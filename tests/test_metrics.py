@@ -1,4 +1,4 @@
-"""Metrics against hand-computed cases and scikit-learn; averaging and thresholds against the obvious slow way."""
+"""Metrics against hand-computed cases and scikit-learn; averaging and thresholds against a plain loop."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ THREE = LabelSpace(("bell", "hiss", "hum"), MULTI_LABEL)
 def random_case(seed: int, num_clips: int = 80, num_classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     targets = (random.random((num_clips, num_classes)) < 0.3).astype(np.float32)
-    scores = np.clip(0.4 * targets + 0.6 * random.random(targets.shape), 0, 1).round(2)  # rounded: with ties
+    scores = np.clip(0.4 * targets + 0.6 * random.random(targets.shape), 0, 1).round(2)  # rounding makes ties
     return scores, targets
 
 
@@ -58,7 +58,7 @@ def test_averaging_many_windows_equals_a_loop():
         assert target.tolist() == target_of[key].tolist()
 
 
-def test_averaging_refuses_what_cannot_be_right():
+def test_averaging_refuses_inconsistent_input():
     with pytest.raises(InputError, match="different labels"):
         average_per_clip(np.zeros((2, 2)), np.eye(2), np.array([1, 1]))
     with pytest.raises(InputError, match="3 window logits, 2 targets and 3 clip keys"):
@@ -66,7 +66,7 @@ def test_averaging_refuses_what_cannot_be_right():
 
 
 def test_hand_computed_decisions():
-    # bell: tp 1 fp 1 fn 1; hiss: tp 1 fp 0 fn 1; hum never occurs and is decided once
+    # bell: tp 1 fp 1 fn 1; hiss: tp 1 fp 0 fn 1; hum never occurs and is predicted once
     decided = [[1, 0, 0], [1, 0, 1], [0, 0, 0], [0, 1, 0]]
     true = [[1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 1, 0]]
     scores = load_metric("decision_scores").compute(predictions=decided, references=true)
@@ -118,7 +118,7 @@ def test_single_label_metrics_decide_by_the_largest_score():
 
 
 @pytest.mark.filterwarnings("error")
-def test_undefined_metrics_are_none_and_left_out_of_averages():
+def test_undefined_metrics_are_none_and_excluded_from_averages():
     scores = np.array([[0.9, 0.2, 0.1], [0.8, 0.7, 0.4], [0.7, 0.1, 0.2]])
     always_and_never = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0]])
     found = classification_metrics(scores, always_and_never, THREE)
@@ -142,13 +142,13 @@ def test_a_single_class_can_be_detected():
     assert found["mean_average_precision"] == found["roc_auc_macro"] == 1.0
 
 
-def test_a_class_that_is_never_decided_scores_zero():
+def test_a_class_that_is_never_predicted_scores_zero():
     found = classification_metrics(np.full((2, 3), 0.1), np.array([[1, 0, 0], [0, 1, 1]]), THREE)
     assert found["per_class"]["bell"]["f1"] == found["per_class"]["bell"]["precision"] == 0.0
     assert found["f1_macro"] == 0.0
 
 
-def test_scores_that_diverged_get_one_sentence():
+def test_scores_that_are_not_finite_get_one_sentence():
     with pytest.raises(InputError, match="not finite"):
         classification_metrics(np.array([[np.nan, 0.1, 0.2]]), np.eye(3)[:1], THREE)
     with pytest.raises(InputError, match=r"\(0, 3\)"):
@@ -160,7 +160,7 @@ def micro_f1(scores: np.ndarray, targets: np.ndarray, threshold: float) -> float
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_threshold_is_the_best_of_all(seed):
+def test_no_other_threshold_has_a_better_f1(seed):
     scores, targets = random_case(seed, num_clips=30)
     threshold = choose_threshold(scores, targets)
     candidates = np.concatenate([np.unique(scores) - 1e-9, np.unique(scores) + 1e-9])
@@ -169,9 +169,9 @@ def test_threshold_is_the_best_of_all(seed):
     assert np.abs(scores - threshold).min() > 1e-6, "it must lie between scores, not on one"
 
 
-def test_threshold_lies_halfway_and_nearest_to_one_half():
+def test_threshold_is_halfway_between_scores_and_nearest_to_one_half():
     assert choose_threshold(np.array([[0.9], [0.2]]), np.array([[1], [0]])) == pytest.approx(0.55)
-    # Both clips positive: every threshold up to 0.8 is perfect; the only place to put it is half of the least score.
+    # Both clips are positive: every threshold up to 0.8 is perfect, and half of the minimum score is taken.
     assert choose_threshold(np.array([[0.9], [0.8]]), np.array([[1], [1]])) == pytest.approx(0.4)
     # Cutting after the first or the second score is equally good (F1 2/3): 0.5 is nearer to the second cut.
     scores, targets = np.array([[0.96, 0.9, 0.3, 0.2]]), np.array([[1, 0, 1, 0]])
@@ -179,16 +179,16 @@ def test_threshold_lies_halfway_and_nearest_to_one_half():
     assert choose_threshold(scores, targets) == pytest.approx(0.25)
 
 
-def test_threshold_of_degenerate_scores():
+def test_threshold_where_all_scores_are_equal():
     assert choose_threshold(np.full((4, 2), 0.3), np.zeros((4, 2))) == 0.5
     same = choose_threshold(np.full((4, 2), 0.3), np.array([[1, 0]] * 4))
-    assert same <= 0.3, "scores that are all equal cannot be told apart, so all are decided"
+    assert same <= 0.3, "equal scores cannot be separated, so all are positive"
     next_to_each_other = np.array([[np.nextafter(0.5, 1)], [0.5]])
     threshold = choose_threshold(next_to_each_other, np.array([[1], [0]]))
     assert ((next_to_each_other >= threshold) == [[True], [False]]).all()
 
 
-def test_validation_metrics_are_numbers_for_a_log():
+def test_validation_metrics_can_be_logged():
     scores, targets = random_case(1)
     targets[:, 2] = 0
     found = validation_metrics(scores, targets, LabelSpace(tuple("abcde"), MULTI_LABEL))
@@ -202,7 +202,7 @@ def test_modules_load_without_the_hub_and_can_be_pushed(name, hub):
     folder = Path(hf_audio.metrics.__file__).parent / name
     load_metric.cache_clear()
     assert "Args" in load_metric(name).inputs_description
-    assert not hub.log.matching(), "loading by path must not ask the Hub"
+    assert not hub.log.matching(), "loading from a path must send no request to the Hub"
     card = metadata_load(folder / "README.md")
     assert {"evaluate", "metric"} <= set(card["tags"]) and card["sdk"]
     from evaluate.loading import get_imports
@@ -210,4 +210,4 @@ def test_modules_load_without_the_hub_and_can_be_pushed(name, hub):
     for kind, library, _, _ in get_imports(str(folder / f"{name}.py")):
         assert kind == "library" and importlib.util.find_spec(library), library
     assert "hf_audio" not in (folder / f"{name}.py").read_text(), "a Space has no hf_audio"
-    assert (folder / "__init__.py").exists(), "without it setuptools leaves the folder out of a wheel"
+    assert (folder / "__init__.py").exists(), "without it setuptools omits the folder from a wheel"

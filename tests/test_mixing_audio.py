@@ -1,4 +1,4 @@
-"""The sound of mixtures: sums at one level, right in every window, at one tempo or pitch; what fails is named."""
+"""The sound of mixtures: sums at one level, correct in every window, matched in tempo or pitch; faults are named."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def test_a_mixture_is_the_sum_of_its_parts_at_the_level_of_the_first(tmp_path):
     parts = parts[0], dataclasses.replace(parts[1], gain_db=-6.0, late=0.25)
     mixed = read_clip(mixture_of(*parts), RATE)
     late = RATE // 4
-    assert np.corrcoef(mixed[:late], one[:late])[0, 1] == pytest.approx(1), "the second has not begun"
+    assert np.corrcoef(mixed[:late], one[:late])[0, 1] == pytest.approx(1), "the second part has not started"
     settled = slice(late + RATE // 50, None)
     expected = one.copy()
     expected[late:] += two[:-late] * 10 ** (-6 / 20) * rms(one) / rms(two[:-late])
     assert np.corrcoef(mixed[settled], expected[settled])[0, 1] == pytest.approx(1, abs=1e-6)
     assert rms(mixed) == pytest.approx(rms(one), rel=1e-3) and len(mixed) == RATE
-    # in windows of 0.4 s it begins 0.1 s late, so that the first of them has it too
+    # in windows of 0.4 s it starts after 0.1 s, so that the first window has it too
     windowed = read_clip(mixture_of(*parts), RATE, window_s=0.4)
     apart = np.abs(windowed / rms(windowed[:1600]) - one / rms(one[:1600])) > 1e-4
     assert not apart[:1600].any() and apart[1800:].mean() > 0.9
 
 
-def test_a_long_part_gives_a_stretch_and_nothing_leaves_full_scale(tmp_path):
+def test_a_long_part_is_cut_and_a_mixture_stays_within_full_scale(tmp_path):
     long, short = noise(1, 5.0, 0.3), noise(2, 1.0, 0.3)
     parts = write(tmp_path / "a.wav", long), write(tmp_path / "b.wav", short)
     skipped = dataclasses.replace(parts[0], skip=0.5), dataclasses.replace(parts[1], gain_db=-80.0)
@@ -92,7 +92,7 @@ def clicks(bpm: float, seconds: float = 5.0) -> np.ndarray:
     return sound
 
 
-def test_tempi_are_brought_together(tmp_path):
+def test_tempos_are_matched(tmp_path):
     parts = write(tmp_path / "a.wav", clicks(100)), write(tmp_path / "b.wav", clicks(120))
     apart, together = (read_clip(mixture_of(*parts, match=match), RATE) for match in ("none", "tempo"))
 
@@ -108,7 +108,7 @@ def test_tempi_are_brought_together(tmp_path):
     assert regularity(together, 110) > 0.5 > 0.4 > regularity(apart, 110)
     assert tempo_bpm(together, RATE) == pytest.approx(110, abs=2)
     assert np.array_equal(together, read_clip(mixture_of(*parts, match="tempo"), RATE))
-    # half and double are one tempo; a steady tone has none; 160 is too far from 110 to be stretched to
+    # half and double count as one tempo; a steady tone has none; tempos that are too far apart are not stretched
     tone = 0.1 * np.sin(np.arange(5 * RATE) * 0.1).astype(np.float32)
     assert speeds([clicks(60), clicks(120)], RATE) == [1.0, 1.0] == speeds([clicks(100), tone], RATE)
     assert speeds([clicks(90), clicks(90), clicks(122)], RATE)[2] == 1.0
@@ -116,7 +116,7 @@ def test_tempi_are_brought_together(tmp_path):
 
 
 def melody(semitone: float) -> np.ndarray:
-    """A scale up and its triad, in a major key so many semitones above C."""
+    """A rising scale and its triad, in the major key that is `semitone` semitones above C."""
     steps = (0, 2, 4, 5, 7, 9, 11, 12, 7, 4, 0)
     tones = []
     for step in steps:
@@ -126,7 +126,7 @@ def melody(semitone: float) -> np.ndarray:
     return np.concatenate(tones).astype(np.float32)
 
 
-def test_keys_and_tunings_are_brought_together(tmp_path):
+def test_keys_and_tunings_are_matched(tmp_path):
     shifts = semitones([melody(0), melody(2), melody(9), melody(0.3)], RATE)
     assert shifts == pytest.approx([0, -2, 3, -0.3], abs=0.06)
     moved = shifted(melody(2), -2, RATE)

@@ -1,4 +1,4 @@
-"""Mixtures as a dataset: planned evenly and without a leak, the same everywhere, and built by one command."""
+"""Mixtures as a dataset: planned evenly and without leakage, the same in every process, built by one command."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def clip(number: int, name: str, group: str | None = None, **facts) -> Clip:
 
 @pytest.fixture
 def clips() -> list[Clip]:
-    """100 bells, 40 drums, 6 flutes and 6 tubas, in groups of two, of two genres; and others to test on."""
+    """Training clips (100 bells, 40 drums, 6 flutes, 6 tubas) in groups of two and two genres; other splits."""
     counts = dict(zip(NAMES, (100, 40, 6, 6), strict=True))
     training = [
         clip(number, name, f"{name}-{number // 2}", metadata={"genre": ("jazz", "folk")[number // 2 % 2], "mic": "x"})
@@ -53,7 +53,7 @@ def parts_of(mixture: Clip, clips: list[Clip]) -> list[Clip]:
     return [by_id[part.clip_id] for part in mixture.parts]
 
 
-def test_a_plan_draws_classes_evenly_and_joins_clips_that_may_go_together(clips):
+def test_a_plan_draws_classes_evenly_and_joins_clips_of_one_genre(clips):
     mixtures = list(
         rows_of(mix_clips(index_of(clips), LABELS, MixingConfig(mix_fraction=2.0, mix_same="genre", mix_labels=3)))
     )
@@ -68,12 +68,12 @@ def test_a_plan_draws_classes_evenly_and_joins_clips_that_may_go_together(clips)
         assert {part.metadata["genre"] for part in parts} == {one.metadata["genre"]} and one.metadata["mic"] == "x"
         assert one.parts[0].late == 0 and all(0 <= part.late <= 0.5 and -6 <= part.gain_db <= 0 for part in one.parts)
     used = Counter(label for one in mixtures for label in one.labels)
-    assert max(used.values()) < 1.1 * min(used.values()), "although there are 100 bells and 6 tubas"
+    assert max(used.values()) < 1.1 * min(used.values()), "classes are even although there are 100 bells and 6 tubas"
     heard = Counter(part.clip_id for one in mixtures for part in one.parts)
     assert len([one for one in clips if one.split == "train" and one.clip_id in heard]) > 120
 
 
-def test_metadata_that_differs_is_unknown_of_a_mixture(clips):
+def test_metadata_in_which_the_parts_differ_is_unknown_for_a_mixture(clips):
     mixtures = list(rows_of(mix_clips(index_of(clips), LABELS, MixingConfig(mix_fraction=1.0))))
     assert {one.metadata.get("genre") for one in mixtures} == {"jazz", "folk", None}
     assert list(rows_of(mix_clips(index_of(clips), LABELS, MixingConfig()))) == []
@@ -106,20 +106,20 @@ def test_the_plan_is_the_same_in_every_process_and_for_any_order_of_the_index(hu
         exec(PLAN, {"ORDER": order, "SEED": seed})
         here, *more = capsys.readouterr().out.split("; ", 1)
         plans += more
-    assert there != here, "strings hash differently in them"
+    assert there != here, "the two processes hash strings differently"
     assert plan == plans[0] != plans[1]
     assert plan.count("clip_id='mix/") == 24
 
 
-def test_partial_labels_join(clips):
+def test_partial_labels_of_the_parts_are_joined(clips):
     one = dataclasses.replace(clip(0, "bell"), unknown=("drum", "tuba"))
     two = dataclasses.replace(clip(1, "drum"), unknown=("flute",))
     (mixture,) = list(rows_of(mix_clips(index_of([one, two]), LABELS, MixingConfig(mix_fraction=0.5))))
     assert mixture.labels == ("bell", "drum"), "in the order of the classes"
-    assert mixture.unknown == ("flute", "tuba"), "one of the parts may have them"
+    assert mixture.unknown == ("flute", "tuba"), "one of the parts might have them"
 
 
-def test_a_part_of_the_test_split_in_a_mixture_is_found():
+def test_a_mixture_with_a_part_of_another_split_is_found():
     parts = tuple(MixPart(group, f"{group}.wav") for group in ("a", "b+c"))
     mixture = dataclasses.replace(clip(9, "bell"), parts=parts, part_groups=("a", "b+c"))
 
@@ -133,7 +133,7 @@ def test_a_part_of_the_test_split_in_a_mixture_is_found():
         check(clip(0, "bell", "a", split="validation"))
 
 
-def test_what_cannot_be_mixed_is_said_in_a_sentence(clips):
+def test_what_cannot_be_mixed_is_one_sentence(clips):
     def fails(words, clips=clips, labels=LABELS, **settings):
         with pytest.raises(InputError, match=words):
             mix_clips(index_of(clips), labels, MixingConfig(**{"mix_fraction": 1.0, **settings}))
@@ -153,7 +153,7 @@ def test_what_cannot_be_mixed_is_said_in_a_sentence(clips):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> tuple[Path, list[Clip]]:
-    """Training clips of four classes, one file of them broken, and clips to test on."""
+    """Training clips of four classes, one of them a broken file, and clips for validation and test."""
     root, found = tmp_path_factory.mktemp("audio"), []
     for place, name in enumerate(NAMES):
         for number, split in enumerate(["train"] * 5 + ["validation", "test"]):
@@ -183,14 +183,14 @@ def test_a_dataset_with_mixtures(small, tmp_path):
             {"clip_id": part.clip_id, "gain_db": part.gain_db, "late": part.late, "skip": part.skip}
             for part in one.parts
         ]
-        assert named[one.clip_id]["parts"] == parts, "and no path of this machine"
+        assert named[one.clip_id]["parts"] == parts, "parts name clips, never a local path"
         assert named[one.clip_id]["part_groups"] == list(one.part_groups) and named[one.clip_id]["match"] == "none"
     excluded = dict(list(csv.reader((folder / "excluded.csv").open()))[1:])
     broken = {one.clip_id for one in mixtures if any(part.clip_id == "bell/003" for part in one.parts)}
     assert broken and excluded.keys() == {"bell/003", *broken}
     assert all(excluded[name].startswith("made of bell/003, which is unreadable") for name in broken)
     facts = features.manifest["splits"]["train"]
-    assert facts["num_clips"] == 2 * 20 - 1 - len(broken) and facts["num_groups"] == 19, "mixtures bring no groups"
+    assert facts["num_clips"] == 2 * 20 - 1 - len(broken) and facts["num_groups"] == 19, "mixtures add no groups"
     labels_of = {one.clip_id: LABELS.indices(one.labels) for one in mixtures}
     windows = [row for row in features.splits["train"] if row["clip_id"] in labels_of]
     assert windows and all(row["labels"] == labels_of[row["clip_id"]] for row in windows)
@@ -214,7 +214,7 @@ def test_a_dataset_with_mixtures(small, tmp_path):
     assert found == {name: counts[index] for index, name in enumerate(NAMES)}
 
 
-def test_another_mixing_is_another_build(small, tmp_path):
+def test_other_mixing_settings_make_another_build(small, tmp_path):
     _, clips = small
     described = [
         describe_build(

@@ -1,4 +1,4 @@
-"""Averaging the weights of trained models: what it is, what it is judged by, and what it refuses."""
+"""Averaging the weights of trained models: the mean, the greedy choice by validation scores, and what is refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CNN = {"channels": [8, 8], "kernel_sizes": [3, 3], "strides": [2, 2], "pools": [
 
 @pytest.fixture(scope="module")
 def runs(tiny_features, tmp_path_factory):
-    """Two runs from the same weights with other orders, and one whose head says the opposite of what it learned."""
+    """Two runs from the same weights with different data orders, and one whose head is negated after training."""
     folder = tmp_path_factory.mktemp("runs")
     for name in ("a", "b"):
         arguments = {"num_train_epochs": 3, "learning_rate": 3e-3, "data_seed": int(name == "b")}
@@ -52,7 +52,7 @@ def test_the_mean_of_the_weights_is_a_run_folder_with_report_and_card(tiny_featu
     assert again.returncode == 2 and "already exists and is not empty" in again.errors
 
 
-def test_a_greedy_choice_takes_in_what_does_no_harm(tiny_features, runs):
+def test_a_greedy_choice_leaves_out_a_harmful_model(tiny_features, runs):
     names = [str(runs / name) for name in ("bad", "a", "b")]
     averaged = average_models(names, tiny_features, greedy=True, device="cpu")
     assert "bad" not in {Path(name).name for name in averaged.averaged}
@@ -64,7 +64,7 @@ def test_a_greedy_choice_takes_in_what_does_no_harm(tiny_features, runs):
     ("name", "options", "norm"),
     [("cnn", CNN, "stages.1.first.norm"), ("test_efficientnet", {}, "backbone.network.bn1")],
 )
-def test_norms_get_the_statistics_of_the_mean(tiny_features, tmp_path, name, options, norm):
+def test_batch_norm_statistics_are_recomputed_for_the_averaged_model(tiny_features, tmp_path, name, options, norm):
     for seed in (0, 1):
         model = build_model(name, tiny_features, options=options, seed=seed)
         arguments = {"max_steps": 2, "eval_strategy": "no", "save_strategy": "no"}

@@ -1,4 +1,4 @@
-"""The model card: metadata that the Hub parses, and code that runs as it is printed."""
+"""The model card: metadata that the Hub parses, and code that runs exactly as printed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REPO = "someone/tiny-sounds"
 
 @pytest.fixture(scope="module", params=[MULTI_LABEL, SINGLE_LABEL])
 def run(request, tmp_path_factory):
-    """A published-to-be run of either task: features, folder, report."""
+    """A run of each task, ready to publish: features, folder, report."""
     root = tmp_path_factory.mktemp("card")
     features = load_features(build_tiny_features(root / "features", request.param))
     arguments = training_arguments(root / "run", report_to="none", use_cpu=True, max_steps=8, learning_rate=3e-3)
@@ -47,7 +47,7 @@ def run(request, tmp_path_factory):
 
 @pytest.fixture
 def recording(tmp_path) -> Path:
-    """1.1 s at 44.1 kHz in stereo: longer than two windows of 0.4 s, with a rest."""
+    """1.1 s at 44.1 kHz in stereo: two windows of 0.4 s and a remainder."""
     random = np.random.default_rng(3)
     samples = np.stack([sound(0, 3.0, random), sound(2, 3.0, random)], axis=1)[: int(44_100 * 1.1)]
     soundfile.write(tmp_path / "recording.wav", samples, 44_100)
@@ -55,14 +55,14 @@ def recording(tmp_path) -> Path:
 
 
 def code_blocks(card: Path, model_id: str, folder: Path, recording: Path) -> list[str]:
-    """The Python code of a card, with the model and the recording where they are."""
+    """The Python code of a card, with the names of the model and the recording replaced by their paths."""
     blocks = re.findall(r"```python\n(.*?)```", card.read_text(), re.S)
     assert all(f'"{model_id}"' in block for block in blocks)
     return [block.replace(model_id, str(folder)).replace("recording.wav", str(recording)) for block in blocks]
 
 
 def execute(code: str) -> tuple[dict, str]:
-    """The variables that the code leaves, and what it prints."""
+    """The variables that the code sets, and what it prints."""
     printed, variables = io.StringIO(), {}
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "model card", "exec"), variables)
@@ -88,10 +88,10 @@ def test_metadata_is_what_the_hub_reads(run):
     assert {result.dataset_split for result in data.eval_results} == {"test"}
     assert {result.dataset_type for result in data.eval_results} == {"someone/tiny-fbank"}
     assert ("micro F1" if features.labels.is_multi_label else "accuracy") in found
-    assert not re.search(r"{{|{%|None|nan", card.text), "the template was not filled"
+    assert not re.search(r"{{|{%|None|nan", card.text), "a placeholder of the template is left"
 
 
-def test_the_text_tells_what_a_reader_needs(run):
+def test_the_text_has_scores_data_and_settings(run):
     features, folder, report = run
     text = write_model_card(folder, report, repo_id=REPO).read_text()
     for row in report["rows"].values():
@@ -105,10 +105,10 @@ def test_the_text_tells_what_a_reader_needs(run):
     assert "As an adapter" not in text
     assert all(name in text for name in features.labels.names)
     assert ("threshold" in text) == features.labels.is_multi_label
-    assert not re.search(r"\n\n\n", text), "empty lines pile up"
+    assert not re.search(r"\n\n\n", text), "there are two empty lines in a row"
 
 
-def test_groups_that_are_not_known_are_not_claimed(run, tmp_path):
+def test_unknown_groups_are_not_claimed(run, tmp_path):
     _, folder, report = run
     assert report["data"]["group_disjoint"] is True
     shutil.copytree(folder, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
@@ -118,7 +118,7 @@ def test_groups_that_are_not_known_are_not_claimed(run, tmp_path):
     assert "is in two splits." not in path.read_text()
 
 
-def test_code_for_samples_equals_the_model(run, recording):
+def test_code_for_one_window_equals_the_model(run, recording):
     features, folder, report = run
     card = write_model_card(folder, report, repo_id=REPO)
     variables, printed = execute(code_blocks(card, REPO, folder, recording)[0])
@@ -132,13 +132,13 @@ def test_code_for_samples_equals_the_model(run, recording):
     assert {score["label"]: score["score"] for score in variables["scores"]} == pytest.approx(wanted, abs=1e-4)
 
 
-# Below one frame, one frame, odd lengths below and above a window, a rest just below and above half a hop, several
+# Below a frame, one frame, odd lengths below and above a window, a remainder just below and above half a hop, several
 LENGTHS = ((160, 16_000), (399, 16_000), (401, 16_000), (2_201, 8_000), (6_399, 16_000), (6_483, 16_000))
 LENGTHS += ((9_639, 16_000), (9_801, 16_000), (30_011, 44_100), (48_510, 44_100), (21_777, 16_000))
 
 
 def test_code_for_long_recordings_equals_the_evaluation(run, tmp_path):
-    """Windows, hop, rest, padding and resampler as in building features, for recordings of every odd length."""
+    """Windows, hop, remainder, padding and resampler are those of feature building, for recordings of odd lengths."""
     features, folder, report = run
     card = write_model_card(folder, report, repo_id=REPO)
     model = AutoModelForAudioClassification.from_pretrained(folder).eval()
@@ -172,8 +172,8 @@ def test_code_for_long_recordings_equals_the_evaluation(run, tmp_path):
         np.testing.assert_allclose(timed.scores, probabilities, atol=1e-4)
 
 
-def test_several_labels_are_scored_one_by_one_at_the_call(run):
-    """transformers before 5.23 ignores a function that is given to the pipeline itself."""
+def test_several_labels_are_scored_by_sigmoid_at_the_call(run):
+    """transformers before 5.23 ignores a function that is passed when the pipeline is made."""
     features, folder, report = run
     text = write_model_card(folder, report, repo_id=REPO).read_text()
     call = 'scores = classifier({"raw": sound, "sampling_rate": 16000}, top_k=3'
@@ -190,10 +190,10 @@ def test_a_card_begins_with_what_to_install(run):
     install = '```\npip install "transformers>=4.48" torch soundfile soxr\n```\n\n```python\n'
     assert install in text
     imported = set(re.findall(r"^(?:import|from) (\w+)", "".join(re.findall(r"```python\n(.*?)```", text, re.S)), re.M))
-    assert imported == {"numpy", "soundfile", "soxr", "torch", "transformers"}  # numpy comes with all of them
+    assert imported == {"numpy", "soundfile", "soxr", "torch", "transformers"}  # numpy is a dependency of the others
 
 
-def test_the_threshold_stands_in_the_models_config(run):
+def test_the_threshold_is_in_the_models_config(run):
     features, folder, report = run
     config = AutoModelForAudioClassification.from_pretrained(folder).config
     threshold = report["results"]["model"]["test"].get("threshold")
@@ -203,7 +203,7 @@ def test_the_threshold_stands_in_the_models_config(run):
 
 
 @pytest.mark.parametrize("run", [MULTI_LABEL], indirect=True)
-def test_code_runs_where_hf_audio_is_not(run, recording, forks_without_hf_audio):
+def test_code_runs_without_hf_audio(run, recording, forks_without_hf_audio):
     """In a process that cannot import hf_audio."""
     _, folder, report = run
     card = write_model_card(folder, report, repo_id=REPO)
@@ -218,7 +218,7 @@ def test_a_local_run_is_named_after_its_folder(run):
     card = ModelCard.load(write_model_card(folder, report))
     assert card.data.model_name == folder.name
     assert f'model="{folder.name}"' in card.text
-    assert str(folder.parent) not in card.text, "a path of this machine"
+    assert str(folder.parent) not in card.text, "the card has a local path"
 
 
 def test_code_for_the_adapter_equals_the_merged_model(run, tmp_path):
@@ -227,7 +227,7 @@ def test_code_for_the_adapter_equals_the_merged_model(run, tmp_path):
     base, folder = tmp_path / "base", tmp_path / "run"
     tiny_model(features, seed=1).save_pretrained(base)
     features.extractor.save_pretrained(base)
-    # As a real checkpoint: another window length and other classes, so that nothing but the adapter can be right
+    # Like a real checkpoint: another window length and other classes, so only the adapter can give the right logits
     size = (3 * features.extractor.max_length, 32)
     ast_from_checkpoint(str(base), features.labels, *size).save_pretrained(base)
     adapted = add_lora(ast_from_checkpoint(str(base), features.labels, features.extractor.max_length, 32), rank=2)
@@ -260,7 +260,7 @@ def test_a_base_model_on_the_hub_is_in_the_metadata(run, hub, tmp_path):
 
 
 def test_weights_of_timm_are_credited(run, hub, tmp_path):
-    """What started from ImageNet was not trained from scratch; its weights have a license and authors."""
+    """A model that started from ImageNet weights was not trained from scratch; they have a license and authors."""
     _, _, report = run
     network = import_timm().create_model("resnet18.a1_in1k", pretrained=False)
     network.pretrained_weights, network.name_or_path = network.pretrained_cfg, ""

@@ -58,12 +58,12 @@ def test_a_linear_head_stays_a_stock_class(checkpoints, kind):
     assert without_gradient(model) == []
 
 
-def test_a_checkpoint_of_these_very_classes_keeps_its_head(checkpoints, tmp_path):
+def test_a_checkpoint_of_the_same_classes_keeps_its_head(checkpoints, tmp_path):
     first = stock_of(checkpoints, "hubert").eval()
     first.save_pretrained(tmp_path)
     again = stock_from_checkpoint(str(tmp_path), LABELS).eval()
     assert torch.equal(logits(again, windows("hubert")), logits(first, windows("hubert")))
-    others = LabelSpace(("bell", "violin", "hum"), MULTI_LABEL)  # as many, in another order
+    others = LabelSpace(("bell", "violin", "hum"), MULTI_LABEL)  # the same number, in another order
     other = stock_from_checkpoint(str(tmp_path), others)
     assert not torch.equal(other.classifier.weight, first.classifier.weight)
     assert torch.equal(other.projector.weight, first.projector.weight)
@@ -71,7 +71,7 @@ def test_a_checkpoint_of_these_very_classes_keeps_its_head(checkpoints, tmp_path
     assert logits(more, windows("hubert")).shape == (2, 4) and more.config.problem_type == SINGLE_LABEL
 
 
-def test_whisper_s_shorter_windows_have_the_first_of_its_positions(checkpoints):
+def test_shorter_windows_for_whisper_use_its_first_position_embeddings(checkpoints):
     long = encoder_of(checkpoints, "whisper").embed_positions.weight
     model = stock_of(checkpoints, "whisper")
     sinusoids = WhisperForConditionalGeneration(AutoConfig.for_model(**WHISPER)).model.encoder.embed_positions.weight
@@ -79,7 +79,7 @@ def test_whisper_s_shorter_windows_have_the_first_of_its_positions(checkpoints):
     assert torch.equal(model.encoder.embed_positions.weight, sinusoids[:50])
 
 
-def test_settings_choose_the_class(checkpoints):
+def test_settings_decide_whether_the_class_is_stock(checkpoints):
     name = checkpoints["wav2vec2"]
     assert not isinstance(transformer_from_checkpoint(name, LABELS), TransformerClassifier)
     assert not isinstance(
@@ -100,7 +100,7 @@ def test_our_own_checkpoints_are_fine_tuned_too(checkpoints, tmp_path):
     assert_same_encoder(other.backbone, model.backbone, "wav2vec2")
 
 
-def test_the_mini_preset_is_stock_and_hears_a_frame_each_20_ms():
+def test_the_mini_preset_is_a_stock_class_with_a_frame_every_20_ms():
     torch.manual_seed(0)
     model = transformer_from_scratch("wav2vec2-mini", LABELS)
     assert type(model).__name__ == "Wav2Vec2ForSequenceClassification"
@@ -117,7 +117,7 @@ def test_the_mini_preset_is_stock_and_hears_a_frame_each_20_ms():
     assert logits(fluffy, inputs).shape == (2, 3) and fluffy.num_parameters() < 150_000
 
 
-def test_a_stock_pipeline_hears_several_labels(checkpoints, tmp_path):
+def test_a_stock_pipeline_gives_several_labels(checkpoints, tmp_path):
     model = stock_of(checkpoints, "wav2vec2").eval()
     model.save_pretrained(tmp_path)
     extractor = Wav2Vec2FeatureExtractor()
@@ -187,7 +187,7 @@ def test_pickled_weights_are_not_loaded(checkpoints, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_what_does_not_fit_is_one_sentence(checkpoints, tmp_path):
+def test_unsuitable_checkpoints_are_one_sentence(checkpoints, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     for call, message in (
         (lambda: stock_from_checkpoint(str(tmp_path), LABELS), "is a bert model, which does not classify audio"),

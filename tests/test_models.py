@@ -1,4 +1,4 @@
-"""The common test: what every model must pass with every head; the models are in model_cases.py."""
+"""The common test: what every model must do with every head; the models are in model_cases.py."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def gradients(model) -> dict[str, torch.Tensor | None]:
     return {name: weights.grad for name, weights in model.named_parameters() if weights.requires_grad}
 
 
-def test_the_table_has_every_head():
+def test_the_cases_cover_every_head():
     assert {head for case in CASES for head in case.heads} == set(HEADS)
     assert len({instance.id for instance in INSTANCES}) == len(INSTANCES) <= 40
 
@@ -76,7 +76,7 @@ def test_a_saved_model_is_the_same(instance, tmp_path):
     loaded = AutoModelForAudioClassification.from_pretrained(tmp_path)
     assert type(loaded) is type(model) and not loaded.training
     torch.testing.assert_close(logits(loaded, inputs), logits(model, inputs), **EQUAL)
-    for kind in ("named_parameters", "named_buffers"):  # buffers that are not saved too
+    for kind in ("named_parameters", "named_buffers"):  # including buffers that are not saved
         ours, theirs = (dict(getattr(one, kind)()) for one in (model, loaded))
         assert ours.keys() == theirs.keys()
         for name in ours:
@@ -91,7 +91,7 @@ def repo_of(instance: Instance) -> str:
 
 @pytest.fixture(scope="module")
 def sound() -> np.ndarray:
-    """1.3 s of a falling tone in noise, at whatever sampling rate a model has."""
+    """1.3 s of a falling tone in noise, taken as being at the model's sampling rate."""
     random, time_s = np.random.default_rng(0), np.arange(20_800) / 16_000
     tone = 0.3 * np.sin(2 * np.pi * (900 - 200 * time_s) * time_s)
     return (tone + 0.02 * random.standard_normal(len(time_s))).astype(np.float32)
@@ -99,7 +99,7 @@ def sound() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def elsewhere(hub, sound, tmp_path_factory, forks_without_hf_audio) -> Path:
-    """All models and their extractors on the Hub, and what a process without hf_audio makes of them."""
+    """Publishes all models with their extractors; returns a folder with the logits of a process without hf_audio."""
     folder, inputs = tmp_path_factory.mktemp("elsewhere"), {}
     for instance in INSTANCES:
         repo = repo_of(instance)
@@ -122,7 +122,7 @@ def test_a_published_model_is_the_same_without_hf_audio(instance, elsewhere):
 
 
 @each(INSTANCES)
-def test_the_stock_pipeline_hears_what_the_model_says(instance, elsewhere, sound):
+def test_the_stock_pipeline_gives_the_scores_of_the_model(instance, elsewhere, sound):
     extractor = instance.case.extractor()
     heard = extractor(sound, sampling_rate=extractor.sampling_rate, return_tensors="pt")
     wanted = instance.labels.probabilities(logits(instance.model(), heard)[0].numpy())
@@ -130,13 +130,13 @@ def test_the_stock_pipeline_hears_what_the_model_says(instance, elsewhere, sound
     assert {one["label"]: one["score"] for one in answers} == pytest.approx(
         dict(zip(NAMES, wanted, strict=True)), abs=1e-5
     )
-    assert np.ptp(wanted) > 1e-4, "equal scores would fit any order of the classes"
+    assert np.ptp(wanted) > 1e-4, "equal scores would fit any class order"
     assert [one["score"] for one in answers] == sorted((one["score"] for one in answers), reverse=True)
 
 
 @each(suited("lora"))
 def test_adapters_are_trained_and_merged(instance):
-    """Where a model says where adapters go; else one sentence says that it takes none."""
+    """If the model names targets for adapters; otherwise one sentence says that it takes none."""
     model, inputs = instance.model(), instance.inputs()
     if is_ours(model) and not model.lora_targets:
         with pytest.raises(InputError, match="LoRA"):
@@ -160,7 +160,7 @@ def test_adapters_are_trained_and_merged(instance):
 
 @each(suited("checkpointing"))
 def test_checkpointed_gradients_are_the_same(instance):
-    """Where a model has checkpointing; else it says that it has none."""
+    """If the model supports checkpointing; otherwise an error says that it does not."""
     plain, inputs, targets = instance.model().train(), instance.inputs(), instance.targets()
     if not plain.supports_gradient_checkpointing:
         with pytest.raises(ValueError, match="checkpointing"):
@@ -226,8 +226,8 @@ def size_of(model, folder: Path) -> tuple[int, int]:
     return sum(weights.numel() for weights in model.parameters()), (folder / "model.safetensors").stat().st_size
 
 
-def test_the_first_seed_s_models_have_its_sizes(tmp_path):
-    """Four classes, stereo windows of 64 mel rows and 431 frames: "105Ko pour le CNN et 41,7Mo pour le LSTM"."""
+def test_file_sizes_are_those_of_the_earlier_system(tmp_path):
+    """105 kB for the CNN, 41.7 MB for the LSTM; four classes, stereo windows of 64 mel bins and 431 frames."""
     labels = task(LabelSpace(("cello", "guitar", "piano", "violin"), SINGLE_LABEL))
     sizes = {"channels": [8, 16, 32, 64], "kernel_sizes": [5, 3, 3, 3], "strides": [2] * 4, "pools": [2, 2, 2, 1]}
     cnn = SpectrogramCNN(SpectrogramCNNConfig(num_channels=2, **sizes, **labels))
@@ -243,8 +243,8 @@ def test_the_first_seed_s_models_have_its_sizes(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_all_maps_of_a_cnn_are_in_the_layout_in_which_cpus_convolve_fastest(channels):
-    """One channel is in both layouts at once, and torch would go on in the slower one."""
+def test_all_stage_outputs_of_a_cnn_are_channels_last(channels):
+    """CPUs convolve fastest in this layout. A single channel fits both, and torch would choose the slower one."""
     sizes = {"channels": [4, 8], "kernel_sizes": [3, 3], "strides": [1, 1], "pools": [2, 2], "depths": [1, 2]}
     model = SpectrogramCNN(SpectrogramCNNConfig(num_channels=channels, norm="batch", **sizes))
     seen = []

@@ -1,4 +1,4 @@
-"""MusicNet from its true layout: segments, their labels, and compositions that are in both official parts."""
+"""MusicNet in its real layout: segments, their labels, and compositions that are in both official parts."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from hf_audio.data.splits.assigning import assign_splits
 PIANO, HARPSICHORD, VIOLIN, VIOLA, CELLO, CONTRABASS, HORN, OBOE, BASSOON, CLARINET, FLUTE = musicnet.INSTRUMENTS
 QUARTET = (VIOLIN, VIOLA, CELLO)
 WINDS = (CLARINET, HORN, BASSOON)
-# How many compositions of the corpus have which instruments.
+# Number of compositions in the corpus per set of instruments.
 COMPOSITIONS = {
     (PIANO,): 59, QUARTET: 24, (PIANO, VIOLIN, CELLO): 5, (PIANO, *QUARTET): 2, (PIANO, *QUARTET, CONTRABASS): 1,
     (PIANO, VIOLIN): 8, (PIANO, CELLO): 3, (PIANO, CLARINET): 1, (VIOLIN,): 3, (CELLO,): 2, (FLUTE,): 1,
     (VIOLIN, HARPSICHORD): 1, (CLARINET, *QUARTET): 1, WINDS: 2, (FLUTE, OBOE, *WINDS): 3, (PIANO, VIOLIN, HORN): 1,
     (CLARINET, CELLO, PIANO): 1, (OBOE, *WINDS): 1, (FLUTE, *WINDS, *QUARTET, CONTRABASS): 1,
 }  # fmt: skip
-# of three test recordings: its composition, which training has too but for the last, and its instruments
+# composition and instruments of three test recordings; the first two compositions are in training too
 TESTED = ((0, (PIANO,)), (60, QUARTET), (500, (PIANO, VIOLIN)))
 METADATA = "id,composer,composition,movement,ensemble,source,transcriber,catalog_name,seconds\n"
 Note = tuple[float, float, int]
 
 
 def write_recording(root: Path, number: int, notes: list[Note], part: str = "train") -> None:
-    """An empty recording and its notes: (start_s, end_s, MIDI program) each."""
+    """An empty recording and its notes, each `(start_s, end_s, MIDI program)`."""
     for kind in ("data", "labels"):
         (root / f"{part}_{kind}").mkdir(parents=True, exist_ok=True)
     rows = [
@@ -40,7 +40,7 @@ def write_recording(root: Path, number: int, notes: list[Note], part: str = "tra
 
 
 def make_tree(root: Path, compositions=COMPOSITIONS, tested=TESTED, duration_s: float = 8.0) -> Path:
-    """One recording a composition, and the test recordings."""
+    """One recording per composition, and the test recordings."""
     numbered = enumerate(programs for programs, count in compositions.items() for _ in range(count))
     rows = []
     for part, recordings in (("train", numbered), ("test", tested)):
@@ -58,12 +58,12 @@ def label_space(clips) -> LabelSpace:
     return LabelSpace.of_clips(index_of(clips), names=names, problem_type=musicnet.CARD.problem_type)
 
 
-def test_segments_are_labeled_with_what_sounds_in_a_tenth_of_them(tmp_path):
+def test_a_segment_has_the_instruments_that_sound_in_a_tenth_of_it(tmp_path):
     write_recording(
         tmp_path, 1,
         [(0.0, 12.0, PIANO), (9.5, 10.4, VIOLIN), (18.0, 18.6, VIOLIN), (18.3, 19.3, VIOLIN), (22.0, 33.0, CELLO)],
     )  # fmt: skip
-    for number in (2, 3, 4):  # instruments of one composition alone would be left out
+    for number in (2, 3, 4):  # instruments of a single composition would be left out
         write_recording(tmp_path, number, [(0.0, 16.0, PIANO), (0.0, 8.0, VIOLIN), (8.0, 16.0, CELLO)])
     clips = {clip.clip_id: clip for clip in list(rows_of(musicnet.index(tmp_path)))}
     found = {name: (clip.start_s, clip.end_s, set(clip.labels)) for name, clip in clips.items() if "/1.wav" in name}
@@ -76,7 +76,7 @@ def test_segments_are_labeled_with_what_sounds_in_a_tenth_of_them(tmp_path):
     assert Path(clips["train_data/2.wav#0-10"].path).is_file() and clips["train_data/2.wav#0-10"].split == "train"
 
 
-def test_official_test_shares_compositions_and_is_respected(tmp_path, caplog):
+def test_the_official_test_split_is_kept_although_it_shares_compositions(tmp_path, caplog):
     clips = list(rows_of(musicnet.index(make_tree(tmp_path))))
     assert "2 compositions of MusicNet's official test split are also in training" in caplog.text
     assert "fewer than 4 compositions with contrabass, harpsichord: left out" in caplog.text

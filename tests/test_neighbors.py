@@ -1,4 +1,4 @@
-"""What neighbors say: planted wrong labels, copies and strays are found, and nothing else is."""
+"""Neighbors in embedding space: planted wrong labels, copies and strays are found, and nothing else is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NUM_CLASSES, NUM_GROUPS, PER_GROUP = 3, 24, 5
 
 
 def planted(random: np.random.Generator) -> tuple[np.ndarray, list[str], list[str], list[str]]:
-    """Clouds of classes, groups as random parts of them: vectors, classes, groups and splits."""
+    """One cloud of vectors per class, divided at random into groups: vectors, classes, groups and splits."""
     group = np.repeat(np.arange(NUM_GROUPS), PER_GROUP)
     kind = group % NUM_CLASSES
     vectors = 12 * np.eye(NUM_CLASSES, 20)[kind] + random.normal(size=(len(group), 20))
@@ -30,7 +30,7 @@ def clips_of(labels: list[str], groups: list[str], splits: list[str]) -> Neighbo
     return NeighborhoodClips([(one,) for one in labels], groups, splits)
 
 
-def test_neighbors_are_the_nearest_and_those_of_other_groups():
+def test_neighbors_are_the_nearest_of_all_clips_and_of_other_groups():
     vectors, _, groups, _ = planted(np.random.default_rng(0))
     numbers = np.array([int(one[1:]) for one in groups])
     of_all, others = nearest(vectors, numbers, 4)
@@ -43,7 +43,7 @@ def test_neighbors_are_the_nearest_and_those_of_other_groups():
     assert (none.places == -1).all() and np.isinf(none.distances).all(), "there is no other group"
 
 
-def test_a_wrong_label_is_seen_and_no_right_one():
+def test_the_wrong_label_and_no_right_one_is_found():
     vectors, labels, groups, splits = planted(np.random.default_rng(1))
     labels[7] = "c2"
     clips = clips_of(labels, groups, splits)
@@ -53,7 +53,7 @@ def test_a_wrong_label_is_seen_and_no_right_one():
     assert [one.clips[0] for one in of_another_class(nothing, nearest(vectors, clips.group_numbers)[1])] == [0, 7]
 
 
-def test_the_same_sound_in_two_splits_comes_before_that_in_one():
+def test_copies_in_two_splits_are_listed_before_copies_in_one():
     vectors, labels, groups, splits = planted(np.random.default_rng(2))
     clips = clips_of(labels, groups, splits)
     assert same_sound(clips, nearest(vectors, clips.group_numbers)[1]) == []
@@ -67,7 +67,7 @@ def test_the_same_sound_in_two_splits_comes_before_that_in_one():
     assert found[1].text.startswith("both in train")
 
 
-def test_a_stray_is_seen_beside_the_group_that_it_belongs_to():
+def test_a_stray_clip_is_found_with_the_group_that_it_belongs_to():
     random = np.random.default_rng(3)
     group = np.repeat(np.arange(8), 6)
     vectors = (8 * random.normal(size=(8, 20))[group] + random.normal(size=(48, 20))).astype(np.float32)
@@ -83,9 +83,9 @@ def test_a_stray_is_seen_beside_the_group_that_it_belongs_to():
 
 
 @pytest.mark.parametrize("scattered", [True, False])
-def test_groups_that_are_their_class_are_not_told_apart_by_more(scattered):
+def test_groups_are_not_distinct_beyond_their_class(scattered):
     vectors, labels, groups, splits = planted(np.random.default_rng(4))
-    if not scattered:  # each class is one group: its neighbors are of it because they are of its class
+    if not scattered:  # each class is one group: neighbors share it because they share the class
         groups = [f"group of {one}" for one in labels]
     clips = clips_of(labels, groups, splits)
     assert groups_told_apart(clips, nearest(vectors, clips.group_numbers)[0]) == []

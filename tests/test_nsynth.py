@@ -1,4 +1,4 @@
-"""NSynth from its true layout, whole and partial, and what is odd about its official split."""
+"""NSynth in its real layout, whole and partial, and the peculiarities of its official split."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hf_audio.corpora import nsynth
 from hf_audio.data.index.table import index_of, rows_of
 from hf_audio.data.splits.assigning import assign_splits
 
-FIRST_INSTRUMENT = {"nsynth-train": 0, "nsynth-valid": 100, "nsynth-test": 100}  # validation and test share theirs
+FIRST_INSTRUMENT = {"nsynth-train": 0, "nsynth-valid": 100, "nsynth-test": 100}  # validation and test share instruments
 
 
 def entry(family: str, instrument: str, pitch: int) -> dict:
-    """All that examples.json says of a note."""
+    """The entry of a note in examples.json."""
     return {
         "note": 1000 + pitch, "note_str": f"{instrument}-{pitch:03d}-075", "instrument": 7,
         "instrument_str": instrument, "pitch": pitch, "velocity": 75, "sample_rate": 16000, "qualities": [0] * 10,
@@ -29,7 +29,7 @@ def entry(family: str, instrument: str, pitch: int) -> dict:
 
 
 def make_tree(root: Path, parts=tuple(nsynth.PARTS), families=nsynth.FAMILIES) -> Path:
-    """Notes of two instruments a family in each part, synth_lead in training only."""
+    """Notes of two instruments per family in each part; synth_lead is in training only."""
     for number, part in enumerate(parts):
         (root / part / "audio").mkdir(parents=True)
         examples = {}
@@ -50,7 +50,7 @@ def test_official_split(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         clips = list(rows_of(nsynth.index(make_tree(tmp_path))))
     assert Counter(clip.split for clip in clips) == {"train": 132, "validation": 40, "test": 40}
-    assert "test split of NSynth has no notes of synth_lead: trained on, but never tested" in caplog.text
+    assert "has no notes of synth_lead" in caplog.text
     assert "validation and test share 20 instruments; training has none of them" in caplog.text
     assert {clip.labels[0] for clip in clips} == set(nsynth.FAMILIES)
     by_id = {clip.clip_id: clip for clip in clips}
@@ -59,7 +59,7 @@ def test_official_split(tmp_path, caplog):
     assert note.metadata == {"source": "acoustic", "pitch": 60, "velocity": 75}
     labels = LabelSpace.of_clips(index_of(clips), nsynth.CARD.label_names, nsynth.CARD.problem_type)
     assert list(rows_of(assign_splits(index_of(clips), labels))) == clips, (
-        "the official split stands, and no group is in two parts"
+        "the official split is kept, and no group is in two parts"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a user does on a GPU, from the command line to a finished run: on the CPU here, by check_gpu.sh on a card."""
+"""A run on a GPU from the command line to its end: tested here on the CPU, on a GPU by scripts/check_gpu.sh."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=GPU)]
 
 
 def run(features, folder: Path, device: str, *flags: str, model: str = "lstm", seen: list | None = None):
-    """A recipe's stages; `seen` gets the dtypes of what its recurrences give in training."""
+    """Runs a recipe's stages; appends to `seen` the dtypes of the recurrent layers' outputs in training."""
     argv = ["--dataset", features.source, "--window_s", "0.4", "--num_mel_bins", "32", "--report_to", "none"]
     argv += ["--model", model, "--max_steps", "3", "--per_device_train_batch_size", "4", "--bf16", *flags]
     argv += ["--use_cpu"] if device == "cpu" else []
@@ -39,11 +39,11 @@ def run(features, folder: Path, device: str, *flags: str, model: str = "lstm", s
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_run_in_bf16_trains_finishes_and_is_taken_up_again(tiny_features, tmp_path, device):
+def test_a_run_in_bf16_finishes_and_is_not_trained_again(tiny_features, tmp_path, device):
     seen: list[torch.dtype] = []
     trainer = run(tiny_features, tmp_path, device, seen=seen)
     assert trainer.model.device.type == device and trainer.facts()["training"]["precision"] == "bf16"
-    assert set(seen) == {torch.float32}, "recurrences lose their gradient in half precision"
+    assert set(seen) == {torch.float32}, "recurrent layers lose their gradient in half precision"
     scores = trainer.predictor().scores(tiny_features, "test").logits
     again = run(tiny_features, tmp_path, device)
     assert again.state.global_step == 3 and again.optimizer is None, "nothing was trained"
@@ -52,10 +52,19 @@ def test_a_run_in_bf16_trains_finishes_and_is_taken_up_again(tiny_features, tmp_
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_workers_can_be_switched_off(tiny_features, tmp_path, device):
-    flags = ("--dataloader_num_workers", "0", "--ema_decay", "0.9", "--layer_decay", "0.8", "--lr_schedule", "step")
+    flags = (
+        "--dataloader_num_workers",
+        "0",
+        "--ema_decay",
+        "0.9",
+        "--layer_decay",
+        "0.8",
+        "--lr_schedule",
+        "exponential",
+    )
     trainer = run(tiny_features, tmp_path, device, *flags, model="cnn-concert")
     settings = trainer.facts()["training"]["settings"]
-    assert (settings["ema_decay"], settings["lr_scheduler_type"], len(settings["layers"])) == (0.9, "step", 5)
+    assert (settings["ema_decay"], settings["lr_scheduler_type"], len(settings["layers"])) == (0.9, "exponential", 5)
     assert trainer.state.global_step == 3 and trainer.args.dataloader_prefetch_factor is None
 
 
@@ -76,7 +85,7 @@ def test_waveforms_are_augmented_on_a_device_as_on_the_cpu(device):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("source", [KaldiFbank(), Spectrogram(16_000, 64, 1024, 256, ("mel", "harmonic", "wavelet"))])
-def test_features_are_computed_there_as_the_extractor_does(source, device):
+def test_features_on_a_device_equal_those_of_the_extractor(source, device):
     extractor = source.to_feature_extractor(source.window_frames(1.0), -30.0, 15.0)
     of_sound = OfSound(KINDS[source.parameters["kind"]], extractor, Waveform().parameters, 1.0)
     sound = 0.1 * torch.randn(2, 16_000, generator=torch.Generator().manual_seed(0))
@@ -90,7 +99,7 @@ def test_features_are_computed_there_as_the_extractor_does(source, device):
         assert frames == source.num_frames(int(length))
 
 
-def test_the_share_of_the_matrix_rate_is_reported(forks):
+def test_the_benchmark_reports_the_share_of_the_matrix_rate(forks):
     options = ("--device", "cpu", "--model", "cnn-concert", "--share", "2", "--steps", "1", "--repeats", "1")
     done = forks.run(ROOT / "scripts/benchmark_training.py", *options, "--compile_backend", "eager")
     assert done.returncode == 0, done.errors
@@ -100,5 +109,5 @@ def test_the_share_of_the_matrix_rate_is_reported(forks):
     assert all(0 < float(line.split()[-6]) < 100 for line in lines), output
 
 
-def test_the_script_that_checks_a_card_is_one_that_bash_reads():
+def test_the_gpu_check_is_a_valid_bash_script():
     subprocess.run(["bash", "-n", ROOT / "scripts/check_gpu.sh"], check=True)

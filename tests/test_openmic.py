@@ -1,4 +1,4 @@
-"""OpenMIC-2018 from its true layout: labels that are present, absent or unknown."""
+"""OpenMIC-2018 in its real layout: labels that are present, absent or unknown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hf_audio.corpora import openmic
 from hf_audio.data.index.table import index_of, rows_of
 from hf_audio.data.splits.assigning import assign_splits
 
-# sample key, split, artist, relevance of the instruments that someone was asked about
+# sample key, split, artist, relevance of the annotated instruments
 CLIPS = [
     ("000046_3840", "train", "4", {"clarinet": 0.17105, "flute": 0.0, "trumpet": 0.9}),
     ("000135_483840", "train", "52", {"flute": 0.5, "voice": 1.0}),
@@ -24,7 +24,7 @@ CLIPS = [
 
 
 def make_tree(root: Path, clips=CLIPS) -> Path:
-    """What openmic-2018-v1.0.0.tgz unpacks to, without VGGish features and single responses."""
+    """The contents of openmic-2018-v1.0.0.tgz without VGGish features and individual responses."""
     base = root / "openmic-2018"
     (base / "partitions").mkdir(parents=True)
     rows = ["sample_key,instrument,relevance,num_responses\n"]
@@ -53,12 +53,12 @@ def test_labels_are_present_absent_or_unknown(tmp_path, caplog):
     assert {clip.split for clip in clips.values()} == {"train", "test"}
 
 
-def test_instruments_that_nothing_could_learn_are_dropped(tmp_path, caplog):
+def test_instruments_without_training_clips_are_dropped(tmp_path, caplog):
     clips = list(rows_of(openmic.index(make_tree(tmp_path))))
     assert "no training clips with accordion" in caplog.text
     names = {name for clip in clips for name in (*clip.labels, *clip.unknown)}
     assert names == {"flute", "trumpet", "voice"}, "the clarinet is in test clips only"
-    assert "audio/000/000308_61440.ogg" not in {clip.clip_id for clip in clips}, "all that was known of it is dropped"
+    assert "audio/000/000308_61440.ogg" not in {clip.clip_id for clip in clips}, "no label of it is left"
 
 
 def test_groups_are_artists_where_the_split_keeps_them_apart(tmp_path):

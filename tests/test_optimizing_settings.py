@@ -1,6 +1,8 @@
-"""Settings of optimizing that would do nothing, or cannot be: one sentence before anything is read."""
+"""Optimization settings that are invalid or would do nothing: one sentence before anything is read."""
 
 from __future__ import annotations
+
+from contextlib import nullcontext
 
 import pytest
 
@@ -29,6 +31,22 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
             "--lr_schedule would do nothing here: training ends bef",
         ),
         (
+            ["--lr_schedule", "exponential", "--lr_decay_factor", "1"],
+            "--lr_decay_factor 1 keeps the rate as it is: give less, or leave out --lr_schedule",
+        ),
+        (
+            ["--head_learning_rate", "0"],
+            "--head_learning_rate must be above 0, found 0: leave it out to train the head",
+        ),
+        (["--swa_epochs", "9", "--num_train_epochs", "8.5"], None),
+        (["--swa_epochs", "10", "--num_train_epochs", "8.5"], "it averages more epochs than --num_train_epochs"),
+        (["--teacher", "a/b", "--head", "arcface"], "--teacher would do nothing here: this --head lowers the logit"),
+        (
+            ["--mixup_alpha", "1", "--per_device_train_batch_size", "1"],
+            "--mixup_alpha takes other windows of the same micro-batch, .* give 2 or more, or --mixup_alpha 0",
+        ),
+        (["--mixup_alpha", "1", "--mixup_probability", "0.5", "--per_device_train_batch_size", "2"], None),
+        (
             ["--teacher", "a/b", "--distillation_weight", "1", "--loss", "focal"],
             "--loss would do nothing here: --distillation_weight 1 learns only from the teacher",
         ),
@@ -46,19 +64,25 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
         (["--balanced_sampling", "full", "--train_sampling_strategy", "sequential"], "sequential draws nothing"),
     ],
 )
-def test_what_would_do_nothing_or_cannot_be_is_one_sentence_before_anything_is_read(argv, sentence):
-    with pytest.raises(InputError, match=sentence):
+def test_invalid_settings_and_those_without_effect_are_one_sentence(argv, sentence):
+    with pytest.raises(InputError, match=sentence) if sentence else nullcontext():
         parse_recipe(VALUES, argv=argv)
 
 
-def test_pretraining_averages_weights_and_takes_nothing_that_is_of_labels_or_heads():
+def test_mixing_set_by_a_recipe_needs_enough_windows():
+    mixing = {**VALUES, "mixstyle_alpha": 0.3, "cutmix_alpha": 1.0, "cutmix_probability": 0.0}
+    with pytest.raises(InputError, match=r"--mixstyle_alpha takes other windows .* or --mixstyle_alpha 0$"):
+        parse_recipe(mixing, argv=["--per_device_train_batch_size", "1"])
+
+
+def test_pretraining_averages_weights_and_refuses_settings_of_labels_and_heads():
     for flags in (["--layer_decay", "0.7"], ["--balanced_sampling", "full"]):
         with pytest.raises(InputError, match=f"{flags[0]} would do nothing here: pretraining"):
             parse_recipe(PRETRAINING, argv=flags)
     assert parse_recipe(PRETRAINING, argv=["--ema_decay", "0.9"]).optimizing.averages
 
 
-def test_a_warm_up_is_for_schedules_of_our_own_too():
+def test_our_own_schedules_have_a_warm_up_too():
     constant = {**VALUES, "lr_scheduler_type": "constant"}
     recipe = parse_recipe(constant, argv=["--lr_schedule", "exponential", "--warmup_steps", "5"])
     assert recipe.optimizing.lr_schedule == "exponential"

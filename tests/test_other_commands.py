@@ -1,4 +1,4 @@
-"""The other commands of hf-audio: --help names what each takes, `embed` and `evaluate` do what they say."""
+"""The other commands of hf-audio: each one's --help, and what `embed` and `evaluate` do."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_help_of_evaluate_has_two_tiers_and_mistakes_are_one_sentence(capsys):
         assert sentence in capsys.readouterr().err
 
 
-def test_recordings_to_embeddings(tmp_path, caplog):
+def test_recordings_are_embedded(tmp_path, caplog):
     model = save_classifier(tmp_path / "model", "cnn")
     path, broken, output = write_sound(tmp_path / "a.wav", 2.3), tmp_path / "b.wav", tmp_path / "found.parquet"
     broken.write_bytes(b"no sound")
@@ -79,9 +79,7 @@ def test_recordings_to_embeddings(tmp_path, caplog):
         embed.main([str(path), "--model", str(model), "--output", str(output)])
 
 
-def test_embedding_is_killed_and_goes_on_with_windows_of_several_recordings_at_once(
-    tmp_path, caplog, monkeypatch, forks
-):
+def test_killed_embedding_resumes_with_batches_over_several_recordings(tmp_path, caplog, monkeypatch, forks):
     model, sounds, output = save_classifier(tmp_path / "model", "cnn"), tmp_path / "sounds", tmp_path / "found.parquet"
     for number in range(120):
         write_sound(sounds / f"{number:03}.wav", 0.4 + 0.1 * (number % 5), seed=number % 3)

@@ -1,4 +1,4 @@
-"""What columns and cells of people's tables mean: groups, splits, stretches, one label or several; read, or named."""
+"""Columns and cells of users' tables: groups, splits, stretches, one label or several; each is read or named."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def folder(tmp_path) -> Path:
         "fsID",
     ],
 )
-def test_columns_that_could_be_groups_are_offered(folder, column):
+def test_columns_that_could_be_groups_are_suggested(folder, column):
     write(folder, rows(**{column: list("aabbcc")}))
     refused(
         folder,
@@ -43,21 +43,21 @@ def test_columns_that_could_be_groups_are_offered(folder, column):
     refused(folder, f"Unknown column of labels.csv 'nobody': expected one of: .*{column}", group_column_name="nobody")
 
 
-def test_numbers_of_what_may_belong_together_are_named(folder):
+def test_numeric_columns_that_could_be_groups_are_named(folder):
     write(folder, rows(dog_id=list("aabbcc"), class_id=[1, 1, 1, 2, 2, 2]))
     assert "column dog_id could be the groups: --group_column_name dog_id" in read(folder)[1].paragraph()
     write(folder, rows(dog_id=list("xxxyyy")))
-    assert "could be the groups" not in read(folder)[1].paragraph()  # it numbers the classes
+    assert "could be the groups" not in read(folder)[1].paragraph()  # the column numbers the classes
 
 
-def test_the_widest_of_several_groups_is_offered_and_one_of_each_file_is_not(folder):
+def test_the_widest_of_several_groups_is_suggested_and_a_column_of_file_names_is_not(folder):
     write(folder, rows(song=list("aabbcd"), artist=list("xxyyyy"), recording=list("uvwxyz")))
     refused(folder, "column artist or song could be it: give --group_column_name artist")
     write(folder, rows(recording=list("uvwxyz")))
     assert "recording" in read(folder)[0][0].metadata
 
 
-def test_speakers_stay_together_where_validation_is_drawn_of_official_training(folder):
+def test_speakers_stay_together_when_validation_is_drawn_from_official_training(folder):
     apart = ["train"] * 4 + ["test"] * 2
     write(folder, rows(speaker=list("aabbcc"), split=apart))
     clips, understanding = read(folder)
@@ -73,7 +73,7 @@ def test_speakers_stay_together_where_validation_is_drawn_of_official_training(f
     assert clips[0].group == "audio/0.wav" and "column speaker could be the groups" in understanding.paragraph()
 
 
-def test_groups_that_keep_nothing_together_or_are_missing_are_named(folder):
+def test_groups_of_single_files_and_missing_groups_are_reported(folder):
     write(folder, rows(group=list("abcdef")))
     assert "has a different group for each file" in read(folder)[1].paragraph()
     write(folder, rows(group=["a", "a", "nan", "b", "b", ""]))
@@ -87,14 +87,14 @@ def test_groups_that_keep_nothing_together_or_are_missing_are_named(folder):
 
 @pytest.mark.parametrize("column", ["fold", "Fold", "folds", "cv_fold", "subset", "partition", "split"])
 @pytest.mark.parametrize("values", [list("123123"), ["1.0", "2.0"] * 3, ["fold1", "fold2"] * 3])
-def test_folds_are_official(folder, column, values):
+def test_columns_of_folds_are_official_splits(folder, column, values):
     write(folder, rows(**{column: values}))
     clips, understanding = read(folder)
     assert [clip.split for clip in clips] == [value.removesuffix(".0") for value in values]
     assert understanding.splits.startswith(f"column {column} (")
 
 
-def test_values_of_splits_have_other_spellings_and_gaps_are_told(folder):
+def test_spellings_of_splits_are_read_and_gaps_are_reported(folder):
     write(folder, rows(subset=["Training", "TRAIN", "valid", "dev", "Testing", "eval"]))
     clips, _ = read(folder)
     assert [clip.split for clip in clips] == ["train", "train", "validation", "validation", "test", "test"]
@@ -113,7 +113,7 @@ def test_a_column_of_splits_may_have_any_name(folder, column):
 
 
 @pytest.mark.parametrize(("column", "values"), [("is_test", "001"), ("IsTrain", ["yes", "no", "no"]), ("isVal", "110")])
-def test_yes_and_no_of_one_split_is_not_passed_over(folder, column, values):
+def test_a_yes_or_no_column_for_one_split_is_not_ignored(folder, column, values):
     columns = {**rows(), column: [*values, *values]}
     write(folder, columns)
     refused(folder, f"no column split, but {column} says yes or no for one split: .* or give --split_column_name none")
@@ -153,7 +153,7 @@ def test_two_columns_of_splits(folder):
         ({"duration": [0.1] * 6}, (0.0, None)),
     ],
 )
-def test_stretches_in_other_words_and_units(folder, columns, expected):
+def test_stretches_with_other_column_names_and_units(folder, columns, expected):
     write(folder, rows(**columns))
     clips, understanding = read(folder)
     assert (clips[0].start_s, clips[0].end_s) == pytest.approx(expected)
@@ -175,19 +175,19 @@ def test_stretches_in_other_words_and_units(folder, columns, expected):
         ({"begin": ["0:01"] * 6}, "line 2: start_s '0:01' is not a number of seconds"),
     ],
 )
-def test_stretches_that_cannot_be_meant_get_one_sentence(folder, columns, sentence):
+def test_impossible_stretches_get_one_sentence(folder, columns, sentence):
     write(folder, rows(**columns))
     refused(folder, sentence)
 
 
-def test_classes_may_be_called_like_what_groups_are(folder):
+def test_class_names_may_be_words_for_groups(folder):
     columns = rows(bird=[1, 1, 1, 0, 0, 0], person=[0, 0, 0, 1, 1, 1], dog=[0] * 5 + [1])
     del columns["label"]
     write(folder, columns)
     assert read(folder)[1].class_counts == {"bird": 3, "dog": 1, "person": 3}
 
 
-def test_numbers_of_classes_beside_their_names(folder):
+def test_a_column_of_class_numbers_next_to_their_names(folder):
     names = {"fname": NAMES, "target": [0, 0, 0, 1, 1, 1], "category": HEARD}
     write(folder, names)
     clips, understanding = read(folder)
@@ -234,7 +234,7 @@ def test_a_column_of_yes_and_no_for_each_class(folder, no, yes):
     ],
 )
 @pytest.mark.parametrize("column", ["labels", "tags", "Genres"])
-def test_several_labels_of_a_cell(folder, written, column):
+def test_several_labels_in_a_cell(folder, written, column):
     plain = written.replace('""', '"')
     single = plain.replace("dog", "cat").replace(", 'pet'", "").replace(" 'pet'", "").replace(', "pet"', "")
     single = single if "[" in plain or "(" in plain or "{" in plain else "cat"
@@ -245,13 +245,13 @@ def test_several_labels_of_a_cell(folder, written, column):
 
 
 @pytest.mark.parametrize("written", ["dog;pet", "dog|pet", "dog,pet", "['dog', 'pet']"])
-def test_several_labels_where_one_is_meant_are_refused_with_the_remedy(folder, written):
+def test_several_labels_in_a_single_label_column_are_refused_with_a_remedy(folder, written):
     write(folder, {"path": rows()["path"], "category": [f'"{written}"', *HEARD[1:]]})
     refused(folder, "line 2: .* looks like several labels, .* rename it to labels or give --label_separator")
     assert read(folder, label_separator="none")[0][0].labels == (written,)
 
 
-def test_names_with_commas_are_one_name_where_nothing_says_otherwise(folder):
+def test_a_name_with_commas_is_one_name_by_default(folder):
     write(folder, rows(label=['"Speech, man"'] * 3 + ['"Laughter, child"'] * 3))
     assert read(folder)[1].class_counts == {"Laughter, child": 3, "Speech, man": 3}
     write(folder, {"path": rows()["path"], "labels": ['"Speech, man;Music"'] * 3 + ["Music"] * 3})
@@ -264,7 +264,7 @@ def test_names_with_commas_are_one_name_where_nothing_says_otherwise(folder):
 
 
 @pytest.mark.parametrize("nothing", ["", "nan", "NaN", "null", "None", "N/A", "<NA>", "NA"])
-def test_a_row_without_a_label_stops_where_one_is_meant(folder, nothing):
+def test_a_row_without_a_label_is_refused_in_a_single_label_column(folder, nothing):
     write(folder, rows(label=["dog", "dog", nothing, "cat", "cat", nothing]))
     refused(folder, rf"line 4: 2 of 6 rows have no label in column 'label' \(found '{nothing}'\)")
     write(folder, rows(label=[nothing] * 6))
@@ -273,7 +273,7 @@ def test_a_row_without_a_label_stops_where_one_is_meant(folder, nothing):
     refused(folder, "no row has a label in column 'labels'")
 
 
-def test_a_class_called_none_stays_one_and_is_named(folder):
+def test_a_class_called_none_is_kept_and_reported(folder):
     write(folder, rows(label=["none"] * 3 + ["cat"] * 3))
     _, understanding = read(folder)
     assert (
@@ -282,6 +282,6 @@ def test_a_class_called_none_stays_one_and_is_named(folder):
     )
 
 
-def test_groups_that_differ_in_spelling_are_named(folder):
+def test_groups_that_differ_in_spelling_are_reported(folder):
     write(folder, rows(group=["Ann", "ann", "Bob", "bob ", "cy", "di"]))
     assert "groups 'Ann' and 'ann', 'Bob' and 'bob' differ only in case" in read(folder)[1].paragraph()

@@ -1,4 +1,4 @@
-"""What a loss learns: optimized and resumed with the model, whatever class that is, and not published."""
+"""Parameters of a loss: optimized and resumed with any class of model, and not published."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOSS = LossConfig(center_weight=0.05, center_learning_rate=0.02, triplet_weight=
 STEPS = {"num_train_epochs": 2, "save_strategy": "steps", "save_steps": 6, "eval_strategy": "no"}
 
 
-def test_centers_are_trained_resumed_to_the_bit_and_not_published(tiny_features, tmp_path):
+def test_centers_are_trained_resumed_exactly_and_not_published(tiny_features, tmp_path):
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
 
     def start(folder):
@@ -35,7 +35,7 @@ def test_centers_are_trained_resumed_to_the_bit_and_not_published(tiny_features,
     trainer.train_resumable()
     centers, group = trainer.objective.own.centers, trainer.optimizer.param_groups[-1]
     assert group["params"] == [centers] and group["initial_lr"] == 0.02 and group["weight_decay"] == 0
-    assert centers.norm(dim=1).min() > 0.01 and group["lr"] < 0.02, "it follows the schedule"
+    assert centers.norm(dim=1).min() > 0.01 and group["lr"] < 0.02, "the learning rate follows the schedule"
 
     shutil.copytree(whole, resumed)
     shutil.rmtree(resumed / "checkpoints" / "checkpoint-10")
@@ -58,7 +58,7 @@ def test_centers_are_trained_resumed_to_the_bit_and_not_published(tiny_features,
         start(resumed).train_resumable()
 
 
-def test_a_compiled_model_trains_as_one_that_is_not(tiny_features, tmp_path):
+def test_a_compiled_model_trains_the_same(tiny_features, tmp_path):
     found = []
     for compiled in (False, True):
         arguments = {"max_steps": 3, "eval_strategy": "no", "save_strategy": "no", "torch_compile": compiled}
@@ -75,11 +75,11 @@ def test_a_compiled_model_trains_as_one_that_is_not(tiny_features, tmp_path):
     [instance for instance in ALL_TASKS if instance.problem_type == SINGLE_LABEL],
     ids=lambda instance: f"{instance.case.name}-{instance.head}",
 )
-def test_the_embedding_of_every_model_is_known_in_training_and_has_no_metadata(instance):
+def test_every_model_gives_its_embedding_in_training_without_metadata(instance):
     model, inputs = instance.model(), instance.inputs()
     tap = EmbeddingTap(model)
     model(**inputs)
-    assert tap.take() is None, "evaluation leaves none"
+    assert tap.take() is None, "there is none in evaluation"
     model.train()(**inputs)
     embedding = tap.take()
     assert embedding.shape == (3, tap.size) and tap.take() is None
@@ -90,7 +90,7 @@ def test_the_embedding_of_every_model_is_known_in_training_and_has_no_metadata(i
         assert model.with_metadata(embedding, inputs["metadata"]).shape[1] == tap.size + sizes
 
 
-def test_the_embedding_of_a_model_with_adapters_and_of_none(tiny_features):
+def test_the_embedding_of_a_model_with_adapters_and_a_model_without_a_head(tiny_features):
     base = tiny_model(tiny_features)
     base.name_or_path = base.config.name_or_path = "someone/base"
     model = add_lora(base, rank=2)
@@ -102,7 +102,7 @@ def test_the_embedding_of_a_model_with_adapters_and_of_none(tiny_features):
         EmbeddingTap(bare)
 
 
-def test_beside_a_sharded_model_nothing_is_learned_which_is_said_before_anything_is_read(monkeypatch):
+def test_a_loss_with_parameters_is_refused_early_for_sharded_models(monkeypatch):
     require_unsharded(False, True)
     argv = ["--center_weight", "0.1"]
     assert parse_recipe({"output_dir": "runs/x"}, argv=argv).loss.center_weight == 0.1

@@ -1,4 +1,4 @@
-"""Tables as people have them: other names, suffixes, forms and paths, beside folders; each is read, or named."""
+"""Users' tables: other column names, suffixes, formats and paths, next to folders; each is read or named."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def folder(tmp_path) -> Path:
     return recordings(tmp_path)
 
 
-def test_a_plain_table_is_understood_as_it_stands(folder):
+def test_a_plain_table_is_understood_without_settings(folder):
     write(folder, rows())
     clips, understanding = read(folder)
     assert [clip.labels[0] for clip in clips] == HEARD and understanding.layout == "the table labels.csv"
@@ -45,7 +45,7 @@ def test_columns_may_have_other_names(folder, path, label):
     assert f"{path} the path" in understanding.layout and f"{label} the class" in understanding.layout
 
 
-def test_other_columns_are_metadata_and_named_and_paths_of_a_machine_are_not_kept(folder):
+def test_other_columns_are_named_metadata_and_local_paths_are_dropped(folder):
     write(
         folder,
         rows(mood=list("abcdef"), origin=["/home/me/x.wav"] * 6, copy=["C:\\x\\a.wav"] * 6, mid=["/m/04rlf"] * 6),
@@ -68,7 +68,7 @@ def test_other_columns_are_metadata_and_named_and_paths_of_a_machine_are_not_kep
         ("c: /", False),
     ],
 )
-def test_paths_of_a_machine_are_seen_inside_of_texts(folder, written, is_path):
+def test_local_paths_inside_of_texts_are_found(folder, written, is_path):
     write(folder, {**rows(), "remark": [written] * 6}, separator="\t", name="labels.tsv")
     assert ("remark" in read(folder)[0][0].metadata) is not is_path
 
@@ -88,7 +88,7 @@ JSON_FORMS = {
 
 
 @pytest.mark.parametrize("form", JSON_FORMS)
-def test_json_in_all_its_forms(folder, form):
+def test_every_form_of_json(folder, form):
     (folder / "labels.json").write_text(json.dumps(JSON_FORMS[form]()))
     clips, _ = read(folder)
     assert [(clip.clip_id, clip.labels[0]) for clip in clips] == [(row["path"], row["label"]) for row in records()]
@@ -106,10 +106,10 @@ def test_suffixes_of_tables(folder, name):
         (folder / name).write_text("\n".join(map(json.dumps, records())))
     clips, understanding = read(folder)
     assert [clip.labels[0] for clip in clips] == HEARD and name in understanding.layout
-    assert read(folder / name)[0] == clips, "the table itself can be given too"
+    assert read(folder / name)[0] == clips, "the path of the table is accepted too"
 
 
-def test_columns_may_stand_apart_by_bars(folder):
+def test_columns_may_be_separated_by_bars(folder):
     write(folder, rows(), "labels.psv", separator="|")
     assert read(folder)[1].layout == "the table labels.psv"
 
@@ -139,7 +139,7 @@ def test_tables_that_cannot_be_read_get_one_sentence(folder, name, content, sent
     refused(folder, sentence)
 
 
-def test_sound_inside_a_table_is_refused(folder):
+def test_audio_inside_a_table_is_refused(folder):
     pq.write_table(
         pa.Table.from_pylist([{"audio": {"bytes": b"x", "path": None}, "label": "dog"}]), folder / "a.parquet"
     )
@@ -148,7 +148,7 @@ def test_sound_inside_a_table_is_refused(folder):
 
 @pytest.mark.parametrize("name", ["meta/labels.csv", "meta/deep/train.tsv", "labels.csv", "audio/metadata.csv"])
 @pytest.mark.parametrize("start", ["audio/", "", "data/audio/", "./audio/", "somewhere/else/audio/"])
-def test_paths_are_found_wherever_the_table_lies(folder, name, start):
+def test_paths_are_found_wherever_the_table_is(folder, name, start):
     columns = {"path": [f"{start}{name}" for name in NAMES], "label": HEARD}
     write(folder, columns, name, "\t" if name.endswith("tsv") else ",")
     clips, understanding = read(folder)
@@ -183,7 +183,7 @@ def test_absolute_paths_are_not_published(folder, prefix):
 
 
 @pytest.mark.parametrize(("in_table", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC")])
-def test_unicode_forms_of_names_are_one(tmp_path, in_table, on_disk):
+def test_unicode_forms_of_names_are_equal(tmp_path, in_table, on_disk):
     names = [f"é ü/ñ{number}.wav" for number in range(4)]
     touch(tmp_path, *(unicodedata.normalize(on_disk, name) for name in names))
     write(tmp_path, {"path": [unicodedata.normalize(in_table, name) for name in names], "label": list("aabb")})
@@ -191,7 +191,7 @@ def test_unicode_forms_of_names_are_one(tmp_path, in_table, on_disk):
     assert len(clips) == 4 and all(Path(clip.path).is_file() for clip in clips)
 
 
-def test_escapes_case_and_missing_suffixes_are_found_and_told(tmp_path):
+def test_escapes_case_and_missing_suffixes_are_resolved_and_reported(tmp_path):
     touch(tmp_path, "my sounds/A 1.WAV", "my sounds/B 2.WAV")
     write(tmp_path, {"path": ["my%20sounds/A%201.WAV", "my%20sounds/B%202.WAV"], "label": ["a", "b"]})
     assert "without % escapes and quotation marks" in read(tmp_path)[1].layout
@@ -204,18 +204,18 @@ def test_escapes_case_and_missing_suffixes_are_found_and_told(tmp_path):
     assert Path(clips[0].path).name == "A 1.WAV" and "id the path" in understanding.layout
 
 
-def test_names_that_lie_in_two_folders_are_not_guessed(folder):
+def test_names_found_in_two_folders_are_not_guessed(folder):
     touch(folder, *(f"audio_16k/{name}" for name in NAMES))
     write(folder, {"path": NAMES, "label": HEARD})
     refused(folder, "are in several folders, .*audio and .*audio_16k; write the folder before each name")
 
 
-def test_files_that_differ_in_a_dropped_folder_only_are_not_mixed_up(folder):
+def test_files_that_differ_only_in_a_missing_folder_are_not_confused(folder):
     write(folder, {"path": [f"{'ab'[n % 2]}/{n // 2}.wav" for n in range(6)], "label": HEARD})
     refused(folder, "names 6 of 6 files that do not exist, first 'a/0.wav' in line 2")
 
 
-def test_recordings_and_files_that_no_row_names_are_named(folder):
+def test_files_without_a_row_are_reported(folder):
     touch(folder, "audio/extra.flac", "more/x.wav")
     write(folder, rows())
     (folder / "notes.md").write_text("notes")
@@ -226,7 +226,7 @@ def test_recordings_and_files_that_no_row_names_are_named(folder):
     assert "1 spreadsheet (save as CSV) (sheet.xlsx)" in told
 
 
-def test_tables_of_one_split_each_are_read_together(folder):
+def test_one_table_per_split_is_read_as_one(folder):
     columns = rows()
     for name, chosen in (("train.csv", slice(0, 4)), ("test.csv", slice(4, 6))):
         write(folder, {key: values[chosen] for key, values in columns.items()}, name)
@@ -244,7 +244,7 @@ def test_tables_of_one_split_each_are_read_together(folder):
     refused(folder, r"has 3 CSV files \(other.csv, test.csv, train.csv\); choose one, e.g. --data_dir")
 
 
-def test_names_of_tables_and_columns_may_hold_brackets(folder):
+def test_names_of_tables_and_columns_may_contain_brackets(folder):
     write(folder, {"Speaker (id)": list("aab"), **{name: some[:3] for name, some in rows().items()}}, "train (new).csv")
     half = {"Speaker (id)": list("ccd"), "clip": [f"audio/{name}" for name in NAMES[3:]], "label": HEARD[3:]}
     write(folder, half, "test (a) (b).csv")
@@ -296,7 +296,7 @@ def test_settings_that_would_do_nothing_are_refused(tmp_path):
     refused(tmp_path, "Unknown --layout 'tables': did you mean 'table'", layout="tables")
 
 
-def test_numbers_of_rows_and_of_tracks_are_no_names_of_files(folder):
+def test_row_and_track_numbers_are_not_taken_for_file_names(folder):
     write(folder, {"": list("012345"), **rows(track=list("012012"))})
     refused(folder, "column track could be it: give --group_column_name track")
     clips, _ = read(folder, group_column_name="track")
@@ -304,13 +304,13 @@ def test_numbers_of_rows_and_of_tracks_are_no_names_of_files(folder):
 
 
 @pytest.mark.parametrize("audio", ["audio/", ""])
-def test_a_spreadsheet_beside_recordings_is_to_be_saved_as_csv(tmp_path, audio):
+def test_a_spreadsheet_next_to_recordings_must_be_saved_as_csv(tmp_path, audio):
     touch(tmp_path, *(audio + name for name in NAMES))
     (tmp_path / "labels.xlsx").write_bytes(b"PK\x03\x04")
     refused(tmp_path, r"labels.xlsx is a spreadsheet, which cannot be read \(save it as CSV .* and without it: ")
 
 
-def test_texts_that_are_no_tables_do_not_stand_in_the_way(tmp_path):
+def test_text_files_that_are_no_tables_are_ignored(tmp_path):
     touch(tmp_path, *(f"audio/{name}" for name in NAMES))
     (tmp_path / "README.txt").write_text("My recordings, made in May.\nThey are, all of them, loud.\n")
     (tmp_path / "package.json").write_text('{"title": "x", "license": "y"}')
@@ -321,7 +321,7 @@ def test_texts_that_are_no_tables_do_not_stand_in_the_way(tmp_path):
     refused(tmp_path, "are not in a class folder and have no label, such as .*0.wav")
 
 
-def test_what_an_audit_writes_is_read_as_it_was(tmp_path):
+def test_the_table_of_an_audit_is_read_back_unchanged(tmp_path):
     touch(tmp_path, "Speech, man/0.wav", "Speech, man/1.wav", "a;b/0.wav", "b/0.wav", "b/ann/1.wav", "a;b/ann/1.wav")
     clips = read(tmp_path)[0]
     write_clips(index_of(clips), tmp_path / "elsewhere" / "usable.csv")
@@ -332,7 +332,7 @@ def test_what_an_audit_writes_is_read_as_it_was(tmp_path):
     assert not understanding.groups_known and "4 rows have none" in understanding.groups
 
 
-def test_names_alone_are_enough_where_folders_are_no_classes(tmp_path):
+def test_file_names_without_folders_suffice_when_folders_are_no_classes(tmp_path):
     names = [f"{number}-{label}.wav" for number, label in enumerate(HEARD)]
     touch(tmp_path, *(f"audio/fold{number % 2}/{name}" for number, name in enumerate(names)))
     write(tmp_path, {"slice_file_name": names, "class": HEARD}, "metadata/all.csv")
@@ -342,7 +342,7 @@ def test_names_alone_are_enough_where_folders_are_no_classes(tmp_path):
     refused(tmp_path, "names 1 of 6 files that do not exist, first '0-dog.wav' in line 2")
 
 
-def test_names_alone_are_not_taken_for_a_table_beside_class_folders(tmp_path):
+def test_a_table_with_file_names_only_is_refused_next_to_class_folders(tmp_path):
     touch(tmp_path, *(f"{label}/{number}.wav" for number, label in enumerate(HEARD)))
     write(tmp_path, {"filename": NAMES, "tempo": [1] * 6, "label": HEARD}, "features.csv")
     refused(tmp_path, "features.csv names 3 of 6 files .* --layout folders .* or --layout table")

@@ -1,4 +1,4 @@
-"""What is published of the project: the wheel holds all of the package, and checks run on the Pythons that it names."""
+"""Packaging: the wheel has the whole package, and the workflow covers the Python versions that setup.cfg names."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def test_the_sdist_has_every_other_file():
     there = {"hf_audio", "LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.cfg"}  # setuptools adds these
     there |= {name for command, *names in lines if command in ("graft", "include") for name in names}
     if not (ROOT / ".git").exists():
-        pytest.skip("this is no checkout")
+        pytest.skip("not a git checkout")
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert {name.split("/")[0] for name in tracked.split("\0") if name} - there == set()
 
 
-def test_the_workflow_runs_on_every_python_that_is_promised():
+def test_the_workflow_runs_on_every_supported_python():
     jobs = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text())["jobs"]
     assert jobs["newest"]["strategy"]["matrix"]["python"] == pythons()
     (lowest,) = (step for step in jobs["lowest"]["steps"] if "setup-python" in step.get("uses", ""))
@@ -67,7 +67,7 @@ def test_the_workflow_runs_on_every_python_that_is_promised():
     assert called and called <= targets
 
 
-def test_the_hooks_are_what_make_lint_runs():
+def test_pre_commit_hooks_cover_make_lint():
     lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
     run = {"-".join(words).rstrip("-") for words in re.findall(r"/bin/(\w+)(?: (check|format)\b)?", lint)}
     repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]

@@ -1,4 +1,4 @@
-"""Padding is known, from the rows of a feature dataset to the model: no value of a sound is taken for it."""
+"""Padding is known from the rows of a feature dataset to the model: no value of a sound is mistaken for it."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def images():
     return images
 
 
-def test_a_time_mask_is_no_padding(images):
-    """It has one value in all bins, as padding has: known padding is quietened, and the mask stays the mean."""
+def test_a_time_mask_is_not_taken_for_padding(images):
+    """A mask has one value in all bins, as padding does: known padding becomes silence, and the mask stays the mean."""
     masked = images.clone()
     masked[:, :, 5:9] = 0.0
     found = quieten_padding(masked, torch.tensor([30, 20]))
@@ -55,8 +55,8 @@ def test_a_time_mask_is_no_padding(images):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_without_num_frames_padding_is_what_the_extractor_pads_with(images, dtype):
-    """At the end, in every bin and channel; a frame like it within a sound is none, nor is one bin of that value."""
+def test_without_num_frames_padding_is_found_by_the_extractors_padding_value(images, dtype):
+    """Only at the end and in every bin and channel: not a frame within a sound, not a single bin of that value."""
     images[0, :, 3:6], images[0, 0, 29, :7], images[1, :, 10] = PADDING, PADDING, PADDING
     two = torch.cat([images, images], dim=1)
     two[0, 1, 29] = PADDING
@@ -81,8 +81,8 @@ def at_rate(sampling_rate: int) -> FeatureExtractionMixin:
         (partial(spectrogram, ["mel"], normalization="clip"), 44),
     ],
 )
-def test_what_an_extractor_pads_with_is_what_its_kind_says(make, wanted):
-    """Half a second of noise that ends in digital silence: that is sound, and what comes behind it is not."""
+def test_the_padding_value_of_an_extractor_is_that_of_its_kind(make, wanted):
+    """Half a second of noise that ends in digital silence, which counts as sound; what follows is padding."""
     extractor = make()
     sound = np.random.default_rng(0).normal(0, 0.1, round(11_025 * 16_000 / 22_050) if make is log_mel else 11_025)
     sound[-4000:] = 0
@@ -91,15 +91,14 @@ def test_what_an_extractor_pads_with_is_what_its_kind_says(make, wanted):
     assert known_frames(heard["input_values"], value).tolist() == [wanted]
 
 
-def test_classical_steps_are_padded_with_what_their_kind_says():
+def test_the_padding_value_of_classical_features_is_that_of_their_kind():
     extractor = classical(num_steps=5)
     steps = torch.from_numpy(extractor.standardize([np.zeros((3, 174)), np.zeros((1, 174))]))
     assert known_frames(steps, kind_of_extractor(extractor).padding_value(extractor)).tolist() == [3, 1]
 
 
 def short_windows(instance: Instance) -> tuple[dict, dict, list[int]]:
-    """Three windows, two of which end early and are padded as their extractor pads; what a batch says of that, and how
-    long they are."""
+    """Three windows, two of them padded as by their extractor; what a batch says about it; and their lengths."""
     case, extractor = instance.case, instance.case.extractor()
     kind = kind_of_extractor(extractor)
     inputs = instance.inputs(3, case.windows[min(2, len(case.windows) - 1)])
@@ -116,8 +115,8 @@ def short_windows(instance: Instance) -> tuple[dict, dict, list[int]]:
 
 
 @pytest.mark.parametrize("instance", INSTANCES, ids=lambda one: one.id)
-def test_padding_changes_no_answer(instance):
-    """Whether a batch says it or the config's value does, and against the same sounds that nobody padded."""
+def test_padding_does_not_change_the_logits(instance):
+    """With num_frames or only the config's padding value, and compared with the same sounds without padding."""
     inputs, told, counts = short_windows(instance)
     model, name = instance.model(), instance.case.input_name
     has_mask = "attention_mask" in told
@@ -136,7 +135,7 @@ def test_padding_changes_no_answer(instance):
 @pytest.mark.parametrize(
     "instance", [one for one in INSTANCES if one.case.exempt == ENDS_IN_SILENCE], ids=lambda one: one.id
 )
-def test_a_cnn_hears_silence_behind_a_sound_whatever_is_there(instance):
+def test_a_cnn_reads_padding_as_silence_whatever_its_values(instance):
     inputs, told, counts = short_windows(instance)
     model = instance.model()
     model.config.padding_value = None
@@ -147,7 +146,7 @@ def test_a_cnn_hears_silence_behind_a_sound_whatever_is_there(instance):
         torch.testing.assert_close(model(**inputs).logits, known, rtol=0, atol=1e-5)
 
 
-def test_the_mean_of_an_ast_is_over_patches_that_hold_sound():
+def test_mean_pooling_of_an_ast_is_over_patches_with_sound():
     torch.manual_seed(0)
     model = ast(LabelSpace(NAMES, SINGLE_LABEL), pooling="mean").eval()
     windows, stride = torch.randn(2, 98, 32), model.backbone.config.time_stride
@@ -160,8 +159,8 @@ def test_the_mean_of_an_ast_is_over_patches_that_hold_sound():
 
 
 @pytest.mark.parametrize("name", ["lstm", "lstm-concert", "cnn"])
-def test_what_a_published_model_says_of_a_short_clip_is_what_its_report_says(features, name):
-    """Its extractor gives a window alone, and a batch of the dataset says what of it is real."""
+def test_a_published_model_scores_a_short_clip_as_its_report_does(features, name):
+    """Its extractor gives only a window, whereas a batch of the dataset has num_frames."""
     usage = Usage(window_s=WINDOW_S, hop_s=WINDOW_S)
     predictor = Predictor(build_model(name, features), features.extractor, usage=usage)
     scores = predictor.window_scores(features, "test")
@@ -176,7 +175,7 @@ def test_what_a_published_model_says_of_a_short_clip_is_what_its_report_says(fea
 
 
 def test_training_tells_the_model_what_is_padding(features, tmp_path):
-    """Of an untrained CNN: with every frame masked the loss is that of the mean in all real frames."""
+    """With every frame masked, an untrained CNN has the loss of windows whose real frames are all the mean."""
     size = {"channels": [4], "kernel_sizes": [3], "strides": [1], "pools": [2], "depths": [1]}
     model = SpectrogramCNN(SpectrogramCNNConfig(**size, **task(features.labels)))
     seen = []
@@ -191,7 +190,7 @@ def test_training_tells_the_model_what_is_padding(features, tmp_path):
     assert all("num_frames" in kwargs for kwargs in seen)
 
 
-def test_batches_know_it_and_only_our_models_are_told(features):
+def test_batches_have_num_frames_and_only_our_models_get_them(features):
     rows = [features.splits["train"][index] for index in range(4)]
     batch = FeatureCollator(features.extractor, features.labels)(rows)
     assert batch["num_frames"].dtype == torch.int64
@@ -202,7 +201,7 @@ def test_batches_know_it_and_only_our_models_are_told(features):
     assert set(model_inputs(torch.nn.Linear(1, 1), batch)) == {"input_values"}
 
 
-def test_augmentation_tells_where_it_moves_the_end_of_a_sound(features):
+def test_augmentation_returns_the_new_length_of_a_sound(features):
     features_of = torch.randn(2, 30, 8)
     warp = Compose((Warp(time_stretch=1.0),), Normalization(-5.0, 3.5))
     draws = warp.draw(places(2))

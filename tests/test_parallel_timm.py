@@ -32,13 +32,13 @@ def test_eleven_instruments_over_four_mobilenets():
     assert class_groups(model.config) == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10]]
 
 
-def test_networks_start_differently():
+def test_networks_have_different_initial_weights():
     model = ParallelTimmClassifier(config())
     first, second, _ = (backbone.network.conv1[0].weight for backbone in model.backbones())
     assert not torch.equal(first, second)
 
 
-def test_each_logit_is_of_its_own_network():
+def test_each_logit_comes_from_its_own_network():
     model = ParallelTimmClassifier(config(combine="predictions", groups=GROUPS)).eval()
     assert model.config.num_backbones == 3
     for index, network in enumerate([0, 2, 1, 0, 2]):  # violin, bell, hum, organ, flute
@@ -75,7 +75,7 @@ def test_saved_and_loaded_with_every_head_and_metadata(head, tmp_path):
     assert {name for name, weights in loaded.named_parameters() if weights.requires_grad} == trained
     found, expected = (one(windows(), metadata=metadata).logits for one in (loaded, model))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
-    assert not torch.equal(expected, model(windows()).logits)  # metadata is heard
+    assert not torch.equal(expected, model(windows()).logits)  # metadata changes the logits
 
 
 def test_arcface_pushes_each_class_by_its_own_target():
@@ -90,7 +90,7 @@ def test_arcface_pushes_each_class_by_its_own_target():
     torch.testing.assert_close(pushed[:, others], plain[:, others], rtol=1e-4, atol=1e-4)
 
 
-def test_compiles_without_a_break():
+def test_compiles_without_a_graph_break():
     model = ParallelTimmClassifier(config(combine="predictions", groups=GROUPS)).eval()
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(input_values=windows()).logits, model(windows()).logits)

@@ -1,6 +1,6 @@
-"""A corpus with partial labels, from its index to its report: what is unknown of a clip is stored, and left out.
+"""A corpus with partial labels, from its index to its report: unknown labels are stored, and do not count.
 
-See test_partial_labels.py for the loss and the scores by hand.
+See test_partial_labels.py for the loss and the scores, worked by hand.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from hf_audio.training.objective import Places
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
-    """An OpenMIC of 24 clips of 0.8 s, each known to have one instrument, some known to lack one or both others."""
+    """An OpenMIC of 24 clips of 0.8 s: one instrument is present; one or both others may be known to be absent."""
     random, clips, sounds = np.random.default_rng(0), [], {}
     for number in range(24):
         kind, key = number % 3, f"{number:06d}_3840"
@@ -83,7 +83,7 @@ def trainer_of(features, folder: Path, model=None, augment=None, **arguments) ->
 # Storage and batches
 
 
-def test_what_is_unknown_is_stored_in_the_rows_and_the_index(corpus, folder, features, tmp_path):
+def test_unknown_labels_are_stored_in_the_rows_and_the_index(corpus, folder, features, tmp_path):
     clips = {clip.clip_id: clip for clip in list(rows_of(openmic.index(corpus)))}
     rows = {row["clip_id"]: row for row in features.clips().to_pylist()}
     assert {name: tuple(row["unknown"]) for name, row in rows.items()} == {
@@ -103,7 +103,7 @@ def test_what_is_unknown_is_stored_in_the_rows_and_the_index(corpus, folder, fea
     assert "Labels are partial: in `index.parquet` and in the rows, the" in write_dataset_card(folder).read_text()
 
 
-def test_a_batch_has_nan_where_nothing_is_known(features):
+def test_targets_in_a_batch_are_nan_where_unknown(features):
     rows = list(features.splits["train"])
     collate = FeatureCollator(features.extractor, features.labels)
     labels = collate(rows)["labels"]
@@ -115,7 +115,7 @@ def test_a_batch_has_nan_where_nothing_is_known(features):
         assert ((target == 0) | (target == 1) | target.isnan()).all()
 
 
-def test_where_labels_are_complete_every_class_is_known_of_every_clip(features):
+def test_without_known_counts_every_label_counts_as_known(features):
     manifest = json.loads(json.dumps(features.manifest))
     for facts in manifest["splits"].values():
         del facts["known_counts"]
@@ -126,7 +126,7 @@ def test_where_labels_are_complete_every_class_is_known_of_every_clip(features):
     assert known.tolist() == [facts["num_clips"]] * 3 and present.tolist() == list(facts["label_counts"].values())
 
 
-def test_a_share_of_training_counts_what_is_known_in_it(features):
+def test_known_counts_of_a_training_share_are_those_of_its_clips(features):
     few = share_of_training(features, 0.4, seed=2)
     kept = set(few.splits["train"]["clip_id"])
     unknown = {row["clip_id"]: row["unknown"] for row in few.splits["train"]}
@@ -136,7 +136,7 @@ def test_a_share_of_training_counts_what_is_known_in_it(features):
     assert present.sum() == len(kept)
 
 
-def test_a_build_knows_what_was_unknown():
+def test_a_build_with_other_unknown_labels_is_another_build():
     clips = [Clip(Path("a.wav"), ("flute",), "a", "a", split="train")]
     partial = [dataclasses.replace(clips[0], unknown=("voice",))]
     complete, described = (describe_build(index_of(some), THREE, {}, 1.0, 1.0) for some in (clips, partial))
@@ -163,7 +163,7 @@ def test_contradictions_get_one_sentence(labels, unknown, sentence):
 # From OpenMIC to a report
 
 
-def test_the_linear_reference_learns_each_class_where_it_is_known(features):
+def test_the_linear_baseline_learns_each_class_from_its_known_labels(features):
     inputs, targets, _ = window_statistics(features, "train")
     assert np.isnan(targets).any() and (np.nansum(targets, axis=0) > 0).all()
     scaler = StandardScaler().fit(inputs)
@@ -178,7 +178,7 @@ def test_the_linear_reference_learns_each_class_where_it_is_known(features):
         np.testing.assert_allclose(found.logits[:, index], wanted, atol=1e-6)
 
 
-def test_openmic_trains_and_is_judged_by_what_is_known(features, tmp_path):
+def test_openmic_is_trained_and_scored_on_known_labels(features, tmp_path):
     augment = Compose((Mixup(10.0, "union", 0.5),), Normalization.of(features.extractor))
     trainer = trainer_of(features, tmp_path, augment=augment, max_steps=2, label_smoothing_factor=0.1)
     state = trainer.train_resumable()
@@ -224,5 +224,5 @@ def test_arcface_gives_unknown_classes_no_margin(features, tmp_path):
     assert loss.isfinite() and all(parameter.grad.isfinite().all() for parameter in model.parameters())
     logits = model(batch["input_values"], labels=batch["labels"].nan_to_num(0.0)).logits
     assert logits.isfinite().all() and not torch.equal(logits, model(batch["input_values"]).logits), (
-        "known ones have it"
+        "known classes have a margin"
     )

@@ -1,4 +1,4 @@
-"""Partial labels: what is unknown of a clip is NaN, and moves neither the loss nor a score nor a plot.
+"""Partial labels: an unknown label is NaN, and changes neither the loss nor a score nor a plot.
 
 See test_partial_corpus.py for a corpus of them, from its index to its report.
 """
@@ -25,8 +25,7 @@ from hf_audio.metrics import average_per_clip, choose_threshold, classification_
 NAN = float("nan")
 NAMES = ("flute", "trumpet", "voice")
 THREE = LabelSpace(NAMES, MULTI_LABEL)
-# Of flute, 3 are known; of trumpet 2, one of them wrong; of voice 1, which is absent. What the scores say of the
-# unknown ones is as wrong as can be.
+# Known: 3 labels of flute, 2 of trumpet, 1 of voice, which is absent. Where labels are unknown, scores are extreme.
 TARGETS = np.array([[1, 0, NAN], [NAN, 1, 0], [0, NAN, NAN], [1, NAN, NAN]])
 SCORES = np.array([[0.6, 0.65, 0.99], [0.99, 0.7, 0.2], [0.8, 0.1, 0.9], [0.3, 0.9, 0.1]])
 
@@ -34,7 +33,7 @@ SCORES = np.array([[0.6, 0.65, 0.99], [0.99, 0.7, 0.2], [0.8, 0.1, 0.9], [0.3, 0
 # Loss and augmentation
 
 
-def test_the_loss_by_hand():
+def test_a_loss_worked_by_hand():
     logits, targets = torch.tensor([[2.0, -1.0, 5.0], [0.5, 3.0, -2.0]]), torch.tensor([[1, NAN, 0], [NAN, NAN, 1]])
     terms = [math.log1p(math.exp(-2)), math.log1p(math.exp(5)), 4 * math.log1p(math.exp(2))]
     weights = np.array([1, 1, 4], dtype=np.float32)
@@ -42,7 +41,7 @@ def test_the_loss_by_hand():
 
 
 @pytest.mark.parametrize("weights", [None, np.array([0.5, 2.0, 9.0], dtype=np.float32)], ids=["plain", "weighted"])
-def test_what_logits_say_of_unknown_classes_moves_nothing(weights):
+def test_logits_of_unknown_classes_change_neither_loss_nor_gradient(weights):
     random = torch.Generator().manual_seed(0)
     targets = (torch.rand(8, 3, generator=random) > 0.5).float()
     unknown = torch.rand(8, 3, generator=random) > 0.5
@@ -58,16 +57,16 @@ def test_what_logits_say_of_unknown_classes_moves_nothing(weights):
     assert all(torch.equal(value, results[0][0]) and torch.equal(grad, results[0][1]) for value, grad in results)
 
 
-def test_micro_batches_of_uneven_knowledge_average_to_the_batch():
+def test_micro_batches_with_uneven_known_labels_average_to_the_batch():
     random = torch.Generator().manual_seed(0)
     logits, targets = torch.randn(12, 3, generator=random), torch.ones(12, 3)
-    targets[:6], targets[7:, 1:], targets[:5] = 0, NAN, NAN  # the first part knows almost nothing
+    targets[:6], targets[7:, 1:], targets[:5] = 0, NAN, NAN  # in the first part almost nothing is known
     loss = loss_for(THREE)
     parts = [loss(*part) for part in zip(logits.split(4), targets.split(4), strict=True)]
     torch.testing.assert_close(torch.stack(parts).mean(), loss(logits, targets))
 
 
-def test_smoothing_keeps_the_unknown():
+def test_smoothing_keeps_unknown_targets_unknown():
     smooth = smooth_targets(torch.tensor([[1, 0, NAN]]), 0.1, THREE)
     torch.testing.assert_close(smooth, torch.tensor([[0.95, 0.05, NAN]]), equal_nan=True)
 
@@ -78,10 +77,10 @@ def test_smoothing_keeps_the_unknown():
         ("interpolate", 0.75, [[0.75, NAN, NAN, 0.25, NAN], [0.25, NAN, NAN, 0.75, NAN]]),
         ("interpolate", 1.0, [[1, 0, NAN, 0, 1], [0, NAN, NAN, 1, NAN]]),
         ("union", 0.75, [[1, NAN, NAN, 1, 1], [1, NAN, NAN, 1, 1]]),
-        ("union", 0.98, [[1, 0, NAN, 0, 1], [0, NAN, NAN, 1, NAN]]),  # the partner cannot be heard
+        ("union", 0.98, [[1, 0, NAN, 0, 1], [0, NAN, NAN, 1, NAN]]),  # the partner is inaudible
     ],
 )
-def test_mixed_labels_are_known_as_far_as_both_are(kind, share, wanted):
+def test_mixed_labels_are_known_where_both_are(kind, share, wanted):
     targets = torch.tensor([[1, 0, NAN, 0, 1], [0, NAN, NAN, 1, NAN]])
     drawn = mixup_numbers(np.full(2, share, dtype=np.float32), np.array([1, 0]))
     _, mixed, _ = augmented(Mixup(1.0, kind), Normalization(0.0, 0.5), torch.randn(2, 7, 4), targets, drawn)
@@ -96,18 +95,18 @@ def test_class_weights_compare_known_negatives_with_positives():
 # Scores
 
 
-def test_metrics_by_hand():
+def test_metrics_worked_by_hand():
     found = classification_metrics(SCORES, TARGETS, THREE, threshold=0.5)
-    # known pairs: 2 hits (clip 0 flute, 1 trumpet), 2 false alarms (0 trumpet, 2 flute), 1 miss (3 flute), 1 silence
+    # known: 2 hits (clip 0 flute, 1 trumpet), 2 false alarms (0 trumpet, 2 flute), 1 miss (3 flute), 1 true negative
     assert found["f1_micro"] == pytest.approx(4 / 7) and found["hamming_loss"] == pytest.approx(3 / 6)
-    assert found["accuracy"] == pytest.approx(1 / 4), "only clip 1 is right in all that is known"
+    assert found["accuracy"] == pytest.approx(1 / 4), "all known labels are right in clip 1 only"
     assert found["f1_samples"] == pytest.approx((2 / 3 + 1 + 0 + 0) / 4)
     flute, trumpet, voice = (found["per_class"][name] for name in NAMES)
     wanted = {"precision": 1 / 2, "recall": 1 / 2, "f1": 1 / 2, "average_precision": 7 / 12, "roc_auc": 0, "support": 2}
     assert flute == pytest.approx(wanted)
     wanted = {"precision": 1 / 2, "recall": 1, "f1": 2 / 3, "average_precision": 1, "roc_auc": 1, "support": 1}
     assert trumpet == pytest.approx(wanted)
-    assert voice == dict.fromkeys(wanted) | {"support": 0}, "known only to be absent"
+    assert voice == dict.fromkeys(wanted) | {"support": 0}, "the only known label is an absence"
     assert found["f1_macro"] == pytest.approx(7 / 12) and found["roc_auc_macro"] == pytest.approx(1 / 2)
     assert found["mean_average_precision"] == pytest.approx((7 / 12 + 1) / 2)
     assert found["lrap"] == pytest.approx((1 / 2 + 1) / 2), "of clip 3 only the flute is known: nothing to rank"
@@ -131,14 +130,14 @@ def test_scores_of_unknown_classes_change_no_metric():
 
 
 @pytest.mark.filterwarnings("error")
-def test_nothing_known_at_all():
+def test_no_known_labels_at_all():
     found = classification_metrics(SCORES, np.full((4, 3), NAN), THREE)
     for name in ("accuracy", "f1_macro", "f1_samples", "hamming_loss", "mean_average_precision", "lrap"):
         assert found[name] is None, name
     assert choose_threshold(SCORES, np.full((4, 3), NAN)) == 0.5
 
 
-def test_windows_of_a_clip_share_what_is_unknown():
+def test_windows_of_a_clip_have_the_same_unknown_labels():
     clips = average_per_clip(
         np.arange(6.0).reshape(3, 2), np.array([[1, NAN], [NAN, 0], [1, NAN]]), np.array([4, 9, 4])
     )
@@ -147,10 +146,10 @@ def test_windows_of_a_clip_share_what_is_unknown():
         average_per_clip(np.zeros((2, 2)), np.array([[1, NAN], [1, 0]]), np.array([1, 1]))
 
 
-def test_images_and_tables_use_what_is_known():
+def test_plots_and_tables_use_known_labels():
     decisions = SCORES >= 0.5
     shares = confusion_shares(TARGETS, decisions)
-    # flute is known in clips 0 and 3, decided in one of them; of those two the trumpet is known in clip 0 alone
+    # flute is present in clips 0 and 3 and decided in one of them; of these two, trumpet is known in clip 0 only
     np.testing.assert_allclose(shares, [[1 / 2, 1, NAN], [NAN, 1, 0], [NAN, NAN, NAN]])
     scores = classification_metrics(SCORES, TARGETS, THREE)
     _, precision_recall = plot_roc_pr(SCORES, TARGETS, scores, "test").axes

@@ -1,4 +1,4 @@
-"""Patch dropout: exactly so many patches stay, with their own positions, in training alone, however a model is run."""
+"""Patch dropout: an exact number of patches stay, with their positions, in training only, however a model is run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLACES = Places(0, 3, range(6))
 
 
 def model_of(stride: int = SIZE, **more) -> ASTForAudioClassification:
-    """Two layers for windows of 4 x 9 patches of 16 x 16, or more of them with a smaller stride."""
+    """Two layers for windows of 4 x 9 patches of 16 x 16, or more patches with a smaller stride."""
     torch.manual_seed(0)
     config = ASTConfig(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, patch_size=SIZE,
@@ -43,7 +43,7 @@ def windows(count: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def embedded(model) -> list[torch.Tensor]:
-    """What the first layer is given at each call from now on."""
+    """A list that collects the first layer's input at each call."""
     seen: list[torch.Tensor] = []
     model.audio_spectrogram_transformer.layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     return seen
@@ -53,7 +53,7 @@ def embedded(model) -> list[torch.Tensor]:
     ("shares", "count"),
     [((0.4, 0.0, 0.0), 22), ((0.0, 0.34, 0.0), 24), ((0.0, 0.0, 0.5), 18), ((0.5, 0.34, 0.25), 9)],
 )
-def test_so_many_patches_stay_with_their_own_positions(shares, count):
+def test_an_exact_number_of_patches_stay_with_their_positions(shares, count):
     model, drop = model_of(), PatchDropout(*shares)
     features, num_frames = windows()
     whole = model.audio_spectrogram_transformer.embeddings(features)
@@ -62,7 +62,7 @@ def test_so_many_patches_stay_with_their_own_positions(shares, count):
     drop.around(model, PLACES, num_frames)(input_values=features)
     kept = drop.kept(drop.draw(PLACES), num_frames)
     assert kept.shape == (6, count) and seen[0].shape == (6, 2 + count, 16)
-    assert len({tuple(row) for row in kept.tolist()}) > 3, "each window its own"
+    assert len({tuple(row) for row in kept.tolist()}) > 3, "windows keep different patches"
     assert (kept.diff(dim=1) > 0).all() and kept.min() >= 0 and kept.max() < ROWS * COLUMNS
     for window, patches in enumerate(kept):
         torch.testing.assert_close(seen[0][window], whole[window, [0, 1, *(2 + patches).tolist()]])
@@ -72,7 +72,7 @@ def test_so_many_patches_stay_with_their_own_positions(shares, count):
         assert {len(one) for one in columns} == {COLUMNS - round(shares[1] * COLUMNS)}
 
 
-def test_any_patch_is_left_out_equally_often():
+def test_every_patch_is_dropped_equally_often():
     drop = PatchDropout(0.25, 0.3, 0.25)
     drop.attach(model_of())
     places = Places(0, 0, range(3000))
@@ -82,7 +82,7 @@ def test_any_patch_is_left_out_equally_often():
 
 
 @pytest.mark.parametrize("count", [1, 5, 8])
-def test_of_a_short_sound_the_share_of_its_padding_is_left_out_and_some_of_it_stays(count):
+def test_short_sounds_keep_some_patches_and_padding_is_dropped_at_the_same_rate(count):
     noise = torch.rand(400, COLUMNS, generator=torch.Generator().manual_seed(0))
     num_sound = torch.arange(400) % (COLUMNS + 1)
     is_sound = torch.arange(COLUMNS) < num_sound[:, None]
@@ -93,7 +93,7 @@ def test_of_a_short_sound_the_share_of_its_padding_is_left_out_and_some_of_it_st
     assert (kept_sound[num_sound > 0] > 0).all()
 
 
-def test_what_is_left_out_hangs_on_the_place_in_the_run_alone():
+def test_dropped_patches_depend_only_on_the_place_in_the_run():
     drop = PatchDropout(0.3, 0.2)
     drop.attach(model_of())
     num_frames = torch.tensor([144, 40, 144, 9, 144, 100])
@@ -104,7 +104,7 @@ def test_what_is_left_out_hangs_on_the_place_in_the_run_alone():
     assert not torch.equal(drop.kept(drop.draw(Places(0, 4, range(6))), num_frames), together)
 
 
-def test_nothing_is_left_out_in_evaluation_nor_where_the_model_is_called_otherwise():
+def test_nothing_is_dropped_in_evaluation_or_in_a_plain_call():
     model, drop = model_of(), PatchDropout(0.5)
     features, num_frames = windows()
     with torch.no_grad():
@@ -124,8 +124,8 @@ def losses_and_gradient(model, drop, run=None):
 
 
 @pytest.mark.parametrize("how", ["checkpointing", "compiled", "own head"])
-def test_however_a_model_is_run_the_gradient_is_the_same(how):
-    """The compiled graph is one, and holds for each step's patches: nothing is compiled again."""
+def test_the_gradient_is_the_same_however_the_model_is_run(how):
+    """There is one compiled graph for the patches of every step: nothing is compiled again."""
     drops = PatchDropout(0.3, 0.25), PatchDropout(0.3, 0.25)
     models = model_of(), model_of()
     if how == "own head":
@@ -156,7 +156,7 @@ def test_however_a_model_is_run_the_gradient_is_the_same(how):
         assert len(graphs) == 1
 
 
-def test_adapters_train_with_fewer_patches_and_merge_into_a_whole_model():
+def test_adapters_are_trained_on_fewer_patches_and_merged():
     model, drop = add_lora(model_of(), 2), PatchDropout(0.4)
     drop.attach(model)
     seen = embedded(model.get_base_model())
@@ -168,7 +168,7 @@ def test_adapters_train_with_fewer_patches_and_merge_into_a_whole_model():
     assert merged(features).logits.shape == (6, 3) and merged.config.to_dict().keys() == model.config.to_dict().keys()
 
 
-def test_a_run_says_what_it_left_out_and_publishes_what_it_would_without(tiny_features, tmp_path):
+def test_a_run_reports_patch_dropout_and_its_model_uses_all_patches(tiny_features, tmp_path):
     config = AugmentConfig(patch_dropout_time=0.5)
     objective = {"patch_dropout": PatchDropout.of(config)}
     arguments = {"max_steps": 2, "save_strategy": "steps", "save_steps": 2, "eval_strategy": "steps", "eval_steps": 2}
@@ -203,7 +203,7 @@ class NoPatches(nn.Module):
         (model_of(), PatchDropout(0, 0, 0.9), "--patch_dropout_frequency 0.9 of 4 drops 4"),
     ],
 )
-def test_what_cannot_be_left_out_is_one_sentence(model, drop, sentence):
+def test_impossible_patch_dropout_is_one_sentence(model, drop, sentence):
     with pytest.raises(InputError, match=sentence):
         drop.attach(model)
 

@@ -1,4 +1,4 @@
-"""Building from recordings in containers: the same bytes as from a folder, read once, in the order of the source."""
+"""Features of recordings in containers: the same bytes as from a folder; each container is read once, in its order."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from hf_audio.kinds import KINDS, WindowExtractor
 from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.preparation.window_lengths import check_window_ahead, default_window_s, longest_clip_s
 
-SMALL = 400_000  # bytes of a piece, in which are 10 of these recordings
+SMALL = 400_000  # bytes of a piece, which holds 10 of these recordings
 
 
 @pytest.fixture(scope="module")
 def in_parquet(tones, tmp_path_factory) -> list[Clip]:
-    moved, files = contained(tone_clips(tones), "parquet", 40)  # in 10 row groups of 330 kB, each a piece
+    moved, files = contained(tone_clips(tones), "parquet", 40)  # 10 row groups of 330 kB, each one piece
     return placed(moved, str(written(files, tmp_path_factory.mktemp("parquet"))))
 
 
@@ -50,7 +50,7 @@ def build_of(clips: list[Clip], folder: Path, extractor: WindowExtractor | None 
 
 
 def build_and_die(clips: list[Clip], folder: Path, renames: int) -> None:
-    """Builds until so many files have their final names, then dies by SIGKILL."""
+    """Builds until `renames` files have their final names, then dies by SIGKILL."""
     pieces.PIECE_BYTES = SMALL
     rename, done = os.replace, 0
 
@@ -70,20 +70,20 @@ def names(folder: Path) -> list[str]:
 
 
 def assert_same(folder: Path, other: Path) -> None:
-    """All files but the plan, which says where the recordings came from."""
+    """All files are equal, except for the plan, which names the source of the recordings."""
     assert names(folder) == names(other)
     _, different, errors = filecmp.cmpfiles(folder, other, set(names(folder)) - {"plan.json"}, shallow=False)
     assert not different and not errors
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "tar"])
-def test_containers_give_the_bytes_that_a_folder_gives(tones, tone_features, tmp_path, kind):
+def test_containers_give_the_same_bytes_as_a_folder(tones, tone_features, tmp_path, kind):
     moved, files = contained(tone_clips(tones), kind, 30)
     clips = placed(moved, str(written(files, tmp_path / "source")))
     assert_same(build_of(clips, tmp_path / "features"), tone_features)
 
 
-def test_beside_files_and_in_any_order(tones, tone_features, in_parquet, tmp_path):
+def test_containers_together_with_files_and_in_any_order(tones, tone_features, in_parquet, tmp_path):
     """Some recordings are files, and the index does not follow the containers."""
     files = tone_clips(tones)
     mixed = [files[row] if row % 3 == 0 else in_parquet[row] for row in range(len(files))]
@@ -123,8 +123,8 @@ def test_worker_processes_and_ranks_change_nothing(tone_features, in_parquet, tm
 
 
 @pytest.mark.parametrize("renames", [1, 2, 3, 12, 22, 23, 35])
-def test_killed_at_any_rename_it_goes_on_to_the_same_result(tone_features, in_parquet, tmp_path, renames):
-    """Renames: 1 description, 2 cuts, 3 to 22 pieces and their notes in turn, 23 plan, then shards as from files."""
+def test_a_build_killed_at_any_rename_resumes_to_the_same_result(tone_features, in_parquet, tmp_path, renames):
+    """Renames: 1 description, 2 cuts, 3 to 22 pieces with their notes, 23 plan, then shards as from files."""
     process = multiprocessing.get_context("fork").Process(
         target=build_and_die, args=(in_parquet, tmp_path / "f", renames)
     )
@@ -147,8 +147,8 @@ def test_killed_at_any_rename_it_goes_on_to_the_same_result(tone_features, in_pa
     assert_same(tmp_path / "f", tone_features)
 
 
-def test_what_cannot_be_used_is_named_and_left_out(tones, tmp_path):
-    """A null, text in place of sound, silence, and a row that is not there, as from a folder that lacks the files."""
+def test_unusable_rows_are_named_and_excluded(tones, tmp_path):
+    """A null, text instead of sound, silence, and a missing row: as from a folder with such files."""
     clips = tone_clips(tones)
     contents: list[bytes | None] = [Path(clip.path).read_bytes() for clip in clips]
     silence = io.BytesIO()
@@ -191,7 +191,7 @@ def test_every_kind_of_features_and_stretches(tones, in_parquet, tmp_path, kind)
 
 
 def test_a_long_recording_is_decoded_in_pieces_from_bytes_too(tmp_path):
-    """Two of five minutes and a half, of which one falls silent into nothing: it is left out, with what was made."""
+    """Two recordings of 5.5 minutes; one of them becomes unusable late and is excluded with all of its windows."""
     time_s = np.arange(330 * 2000) / 2000
     clips = []
     for number in range(4):
@@ -215,7 +215,7 @@ def test_a_long_recording_is_decoded_in_pieces_from_bytes_too(tmp_path):
     assert "1.wav,non-finite samples" in (of_pieces / "excluded.csv").read_text()
 
 
-# What is damaged, or asks for too much
+# Damaged or oversized containers
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_long_recording_is_decoded_in_pieces_from_bytes_too(tmp_path):
         ("name.tar", lambda whole: _tar_with_long_name(), "a header of 2,000,000 bytes"),
     ],
 )
-def test_a_damaged_container_is_told_in_one_sentence(tones, tmp_path, name, content, reason):
+def test_a_damaged_container_is_one_sentence(tones, tmp_path, name, content, reason):
     clips = tone_clips(tones)
     path = tmp_path / name
     path.write_bytes(content([Path(clip.path).read_bytes() for clip in clips]))
@@ -243,19 +243,19 @@ def test_a_damaged_container_is_told_in_one_sentence(tones, tmp_path, name, cont
 
 
 def _with_hole(parquet: bytes) -> bytes:
-    """In the header of the first page of the third row group or so."""
+    """Zeros from about the header of the first page of the third row group on."""
     return parquet[:900_000] + bytes(300_000) + parquet[1_200_000:]
 
 
 def _tar_with_long_name() -> bytes:
     header = bytearray(tar_bytes([b"sound"])[:512])
-    header[156:157] = b"x"  # the kind: an extended header, which holds the name of the next member
+    header[156:157] = b"x"  # the type: an extended header, which holds the name of the next member
     header[124:136] = b"%011o\0" % 2_000_000
     header[148:156] = b"%06o\0 " % (sum(header[:148]) + sum(header[156:512]) + 8 * 32)
     return bytes(header) + bytes(2_000_000)
 
 
-def test_a_container_of_another_column_or_kind(tones, in_parquet, tmp_path):
+def test_a_container_without_the_column_or_of_an_unknown_format(tones, in_parquet, tmp_path):
     other = [dataclasses.replace(clip, audio_field="sound") for clip in in_parquet]
     with pytest.raises(InputError, match="has no audio column 'sound'; its columns are number, audio"):
         build_of(other, tmp_path / "features")
@@ -264,7 +264,7 @@ def test_a_container_of_another_column_or_kind(tones, in_parquet, tmp_path):
         build_of(strange, tmp_path / "strange")
 
 
-def test_what_needs_files_says_so(in_parquet):
+def test_settings_that_need_files_say_so(in_parquet):
     clips = index_of(in_parquet)
     labels = LabelSpace(LABELS.names, MULTI_LABEL)
     sentence = "recordings that are files on this machine, but .* are in train-00000.parquet and similar"
@@ -274,7 +274,7 @@ def test_what_needs_files_says_so(in_parquet):
         longest_clip_s(clips)
 
 
-def test_rows_with_paths_alone_are_told_before_anything_is_built(tmp_path):
+def test_rows_with_paths_only_are_refused_before_anything_is_built(tmp_path):
     clips = [Clip(str(tmp_path / "a.tone"), ("high",), "g", f"{row}", split="train") for row in range(3)]
     table = pa.table({"audio": [{"bytes": None, "path": f"{row}.wav"} for row in range(3)]})
     pq.write_table(table, tmp_path / "a.parquet")
@@ -284,11 +284,13 @@ def test_rows_with_paths_alone_are_told_before_anything_is_built(tmp_path):
         default_window_s(index_of(held))
 
 
-def test_a_window_that_no_clip_fills_is_told_before_anything_is_built(in_parquet, monkeypatch, caplog):
+def test_a_window_longer_than_every_clip_is_refused_before_anything_is_built(in_parquet, monkeypatch, caplog):
     with pytest.raises(InputError, match=r"The window of 9 s is longer than every clip: .* try --window_s"):
         check_window_ahead(index_of(in_parquet), 9.0)
     listed = [dataclasses.replace(clip, end_s=0.5) for clip in in_parquet]
-    monkeypatch.setattr("hf_audio.preparation.window_lengths.sampled", lambda *_: pytest.fail("no header says more"))
+    monkeypatch.setattr(
+        "hf_audio.preparation.window_lengths.sampled", lambda *_: pytest.fail("headers have no more information")
+    )
     with pytest.raises(InputError, match=r"the longest is 0\.50 s"):
         check_window_ahead(index_of(listed), 9.0)
     monkeypatch.undo()
@@ -300,5 +302,5 @@ def test_a_window_that_no_clip_fills_is_told_before_anything_is_built(in_parquet
     assert not caplog.text
 
 
-def test_the_default_window_comes_from_where_containers_begin(in_parquet):
+def test_the_default_window_is_found_from_the_start_of_each_container(in_parquet):
     assert default_window_s(index_of(in_parquet)) == 1.3

@@ -1,4 +1,4 @@
-"""Building from recordings on the Hub, over HTTP: each byte asked for once, through breaks, to a folder's bytes."""
+"""Features of recordings on the Hub, over HTTP: each byte is requested once, faults are survived, bytes are equal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def containers(tones) -> tuple[list[Clip], dict[str, bytes]]:
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch):
-    monkeypatch.setattr(pieces, "PIECE_BYTES", 700_000)  # of 17 recordings
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 700_000)  # 17 recordings
     monkeypatch.setattr(hub_files, "BLOCK_BYTES", 200_000)
 
 
@@ -50,15 +50,15 @@ def assert_same(folder: Path, other: Path) -> None:
     assert not different and not errors
 
 
-def test_each_byte_is_asked_for_once(hub, tone_features, containers, tmp_path):
+def test_each_byte_is_requested_once(hub, tone_features, containers, tmp_path):
     clips = on_hub(hub, *containers)
     folder = build_of(clips, tmp_path / "features")
     assert_same(folder, tone_features)
     num_bytes = sum(map(len, containers[1].values()))
-    footers = 8 << 16  # of two files to cut them into pieces, and of each of their pieces
+    footers = 8 << 16  # of two files for cutting them, and of each of their pieces
     assert num_bytes - (1 << 17) < hub.log.bytes_sent("GET") < num_bytes + footers
     hub.log.clear()
-    assert build_of(clips, folder) == folder and not hub.log.requests, "a finished dataset is not looked at again"
+    assert build_of(clips, folder) == folder and not hub.log.requests, "a finished dataset needs no request"
 
 
 @pytest.mark.parametrize("kind", ["tar", "file"])
@@ -67,7 +67,7 @@ def test_tars_and_files(hub, tones, tone_features, tmp_path, kind, monkeypatch):
     if kind == "tar":
         clips, files = contained(clips, "tar", 40)
     else:
-        monkeypatch.setattr(hub_files, "MAX_HELD_BYTES", 1000)  # so that they lie in temporary files
+        monkeypatch.setattr(hub_files, "MAX_HELD_BYTES", 1000)  # so temporary files are used
         files = {f"audio/{Path(clip.path).name}": Path(clip.path).read_bytes() for clip in clips}
         clips = [dataclasses.replace(clip, path=f"audio/{Path(clip.path).name}") for clip in clips]
     clips = on_hub(hub, clips, files)
@@ -75,7 +75,7 @@ def test_tars_and_files(hub, tones, tone_features, tmp_path, kind, monkeypatch):
     assert_same(build_of(clips, tmp_path / "features"), tone_features)
 
 
-def test_a_file_that_is_missing_is_left_out(hub, tones, tmp_path):
+def test_a_missing_file_is_excluded(hub, tones, tmp_path):
     clips = tone_clips(tones)
     files = {Path(clip.path).name: Path(clip.path).read_bytes() for clip in clips[1:]}
     clips = on_hub(hub, [dataclasses.replace(clip, path=Path(clip.path).name) for clip in clips], files)
@@ -91,24 +91,24 @@ def test_a_file_that_is_missing_is_left_out(hub, tones, tmp_path):
         ("reset", {"skip": 8, "after_bytes": 9}),
     ],
 )
-def test_breaks_in_the_middle_of_a_file(hub, tone_features, containers, tmp_path, kind, options):
+def test_a_connection_that_breaks_within_a_file(hub, tone_features, containers, tmp_path, kind, options):
     clips = on_hub(hub, *containers)
-    hub.faults.add("GET", r"/[0-9a-f]{64}", kind, times=2, **options)  # of the storage, which large files come from
+    hub.faults.add("GET", r"/[0-9a-f]{64}", kind, times=2, **options)  # on the storage origin, which serves large files
     assert_same(build_of(clips, tmp_path / "features"), tone_features)
-    assert hub.faults.take("GET", f"/{64 * '0'}") is None, "it happened"
+    assert hub.faults.take("GET", f"/{64 * '0'}") is None, "the fault did not occur"
 
 
-def test_a_stall_in_the_middle_of_a_file(hub, tone_features, containers, tmp_path, monkeypatch):
+def test_a_connection_that_stalls_within_a_file(hub, tone_features, containers, tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
     clips = on_hub(hub, *containers)
     hub.faults.add("GET", r"/[0-9a-f]{64}", "stall", skip=6, after_bytes=5000, seconds=30)
     assert_same(build_of(clips, tmp_path / "features"), tone_features)
-    assert hub.faults.take("GET", f"/{64 * '0'}") is None, "it happened"
+    assert hub.faults.take("GET", f"/{64 * '0'}") is None, "the fault did not occur"
 
 
-def test_a_hub_that_stays_away_is_told_and_what_is_done_is_kept(hub, tone_features, containers, tmp_path, monkeypatch):
+def test_an_unavailable_hub_is_reported_and_pieces_are_kept(hub, tone_features, containers, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
     clips = on_hub(hub, *containers)
@@ -124,8 +124,8 @@ def test_a_hub_that_stays_away_is_told_and_what_is_done_is_kept(hub, tone_featur
     assert hub.log.bytes_sent("GET") < 0.8 * sum(map(len, containers[1].values()))
 
 
-def test_a_commit_that_moves_while_building(hub, tone_features, containers, tmp_path, monkeypatch):
-    """Its own commit is read to the end; the same command at the new commit is told how to go on."""
+def test_a_new_commit_during_the_build(hub, tone_features, containers, tmp_path, monkeypatch):
+    """A build reads its own commit to the end; the same command at the new commit is told how to continue."""
     clips = on_hub(hub, *containers)
     old = hub.repo("datasets", REPO).resolve().oid
     build_piece, calls = pieces.PieceBuilder.build, []

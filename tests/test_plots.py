@@ -1,4 +1,4 @@
-"""Plots are drawn for the tasks that occur, and the matrix under them holds the right numbers."""
+"""Plots are drawn for every task, and the confusion matrix has the right numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HISTORY = [{"loss": 1.0 / (1 + step), "step": step, "epoch": step / 4} for step 
 
 
 def scored_clips(num_classes: int, problem_type: str, num_clips: int = 60):
-    """Probabilities, decisions, targets, labels and scores; the last of several-label classes never occurs."""
+    """Probabilities, decisions, targets, labels and scores; in multi-label tasks the last class never occurs."""
     random = np.random.default_rng(0)
     names = tuple(f"a class with a rather long name, $ and | {index}" for index in range(num_classes))
     labels = LabelSpace(names, problem_type)
@@ -63,7 +63,7 @@ def test_all_plots_are_drawn(tmp_path, num_classes, problem_type):
         )
     expected = ["training.png", "f1_per_class.png", "confusion.png", "roc_pr.png"]
     assert names == [name for name in expected if num_classes > 1 or name != "roc_pr.png"]
-    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == sorted(names), "something else was left"
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == sorted(names), "the folder has other files"
     for name in names:
         with Image.open(tmp_path / "plots" / name) as plot:
             assert 400 < plot.width < 2000 and 150 < plot.height < 2200, (name, plot.size)
@@ -78,7 +78,7 @@ def test_bars_show_the_f1_of_each_class_best_first():
     assert "no clips" in [text.get_text() for text in axes.texts]
 
 
-def test_curves_of_training_come_from_the_log():
+def test_training_curves_come_from_the_log():
     loss, scores = plot_training(HISTORY, ("accuracy",), best_step=8).axes
     lines = {line.get_label(): line for line in loss.lines}
     assert lines["train"].get_xdata().tolist() == list(range(1, 9))

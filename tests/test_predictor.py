@@ -1,4 +1,4 @@
-"""The Predictor: scores, embeddings and timed logits of one trained network, by its own extractor, on any features."""
+"""The Predictor: scores, embeddings and timed logits of one trained network with its own extractor, on any features."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from hf_audio.models.usage import Usage, write_usage
 from hf_audio.predictor import Predictor
 from hf_audio.windows import SampleWindows, cut_windows
 
-# Below one frame, a frame, odd lengths below and above a window, a rest just below and just above half a hop, several
+# Below a frame, one frame, odd lengths below and above a window, a remainder just below and above half a hop, several
 LENGTHS_S = (0.01, 0.0249375, 0.025, 0.0373, 0.2, 0.39, 0.4, 0.4001, 0.5985, 0.6, 0.6051, 0.8, 1.0049, 1.13, 2.7777)
 
 
@@ -71,7 +71,7 @@ def test_bf16_is_close_and_gives_float32(predictor, tiny_features):
 
 
 def test_features_are_normalized_by_the_models_statistics(predictor, tiny_features):
-    """Features of another dataset have its statistics; the sound is the same, and so must be the answer."""
+    """Another dataset's features have other statistics; the sound is the same, and so must the scores be."""
     others = dataclasses.replace(tiny_features, extractor=copy.deepcopy(tiny_features.extractor))
     others.extractor.mean, others.extractor.std = 3.0, 0.5
     own = predictor.window_scores(tiny_features, "test").logits
@@ -81,14 +81,14 @@ def test_features_are_normalized_by_the_models_statistics(predictor, tiny_featur
     )
 
 
-def test_classes_in_another_order_are_put_in_that_order(predictor, tiny_features):
+def test_scores_follow_the_class_order_of_the_features(predictor, tiny_features):
     turned = LabelSpace(CLASSES[::-1], SINGLE_LABEL)
     others = dataclasses.replace(tiny_features, labels=turned, extractor=copy.deepcopy(tiny_features.extractor))
     own, found = (predictor.window_scores(one, "test").logits for one in (tiny_features, others))
     np.testing.assert_array_equal(found, own[:, ::-1])
 
 
-def test_what_the_model_cannot_judge_is_one_sentence(predictor, tiny_features):
+def test_features_that_do_not_fit_the_model_are_one_sentence(predictor, tiny_features):
     with pytest.raises(InputError, match="Unknown split 'tset': did you mean 'test'"):
         predictor.embeddings(tiny_features, "tset")
     extractor = copy.deepcopy(tiny_features.extractor)
@@ -108,7 +108,7 @@ def test_what_the_model_cannot_judge_is_one_sentence(predictor, tiny_features):
         predictor.scores(tiny_features, "tets")
 
 
-def test_a_published_model_says_how_it_is_used(predictor, tiny_features, tmp_path):
+def test_a_published_model_stores_how_it_is_used(predictor, tiny_features, tmp_path):
     save_model(predictor.model, tmp_path)
     save_extractor(predictor.extractor, tmp_path)
     write_usage(tmp_path, Usage(0.3125, WINDOW_S, WINDOW_S))
@@ -125,7 +125,7 @@ def test_a_published_model_says_how_it_is_used(predictor, tiny_features, tmp_pat
         Predictor.load(str(tmp_path))
 
 
-def test_a_model_without_a_trained_head_is_not_asked(tiny_features, tmp_path):
+def test_a_model_without_a_trained_head_is_refused(tiny_features, tmp_path):
     model = tiny_model(tiny_features)
     save_extractor(tiny_features.extractor, tmp_path)
     weights = {name: value for name, value in model.state_dict().items() if not name.startswith("classifier.dense")}
@@ -140,7 +140,7 @@ def test_a_model_without_a_trained_head_is_not_asked(tiny_features, tmp_path):
 
 
 @pytest.mark.parametrize("duration_s", LENGTHS_S)
-def test_a_sound_is_heard_as_its_stored_features_are(predictor, duration_s):
+def test_a_sound_has_the_logits_of_its_stored_features(predictor, duration_s):
     """Windows cut from frames, as features are built, and from samples: the same logits at the same times."""
     samples = long_sound()[: round(duration_s * 16_000)]
     found = predictor.waveform(samples, 16_000)
@@ -178,12 +178,12 @@ def test_other_rates_and_channels(predictor):
     ("samples", "rate"),
     [([], 16_000), ([0, 1], 16_000), ([[[0.1]]], 16_000), ([np.nan], 16_000), ([0.1, 0.2], 0), ([0.1], float("nan"))],
 )
-def test_what_is_no_sound_is_one_sentence(predictor, samples, rate):
+def test_bad_waveforms_are_one_sentence(predictor, samples, rate):
     with pytest.raises(InputError, match=r"A so?a?[um].* (must be finite floats|must be above 0 Hz)"):
         predictor.waveform(np.array(samples), rate)
 
 
-def test_a_model_that_does_not_say_its_windows_is_not_guessed_at(predictor):
+def test_windows_of_a_model_are_not_guessed(predictor):
     unknown = Predictor(predictor.model, predictor.extractor, name="someone/model")
     with pytest.raises(InputError, match=r"someone/model does not say how long its windows are"):
         unknown.waveform(np.zeros(16_000, np.float32), 16_000)
@@ -193,7 +193,7 @@ HEARD = [case for case in CASES if not case.name.startswith("feature_")]  # libr
 
 
 @pytest.mark.parametrize("case", HEARD, ids=lambda case: case.name)
-def test_every_model_hears_a_sound(case):
+def test_every_model_classifies_a_waveform(case):
     instance = Instance(case, case.heads[0], MULTI_LABEL)
     predictor = Predictor(instance.model(), case.extractor(), usage=Usage(window_s=0.5, hop_s=0.25))
     found = predictor.waveform(long_sound()[:20_001], 16_000)
@@ -205,7 +205,7 @@ def test_every_model_hears_a_sound(case):
 
 
 @pytest.mark.parametrize("kind", ["fbank", "spectrogram", "waveform"])
-def test_windows_in_samples_are_those_that_features_are_built_of(kind):
+def test_windows_in_samples_are_those_of_feature_building(kind):
     extractor = {
         "fbank": KaldiFbank(),
         "spectrogram": Spectrogram(16_000, n_fft=512, num_mel_bins=32),
@@ -222,7 +222,7 @@ def test_windows_in_samples_are_those_that_features_are_built_of(kind):
             assert len(rule.cut(sound)) == len(starts_s)
 
 
-def test_short_sounds_are_padded_and_rests_of_a_frame_cut():
+def test_short_sounds_are_padded_and_partial_frames_cut():
     rule = SampleWindows(window=880, hop=480, shortest=400, step=160)
     assert [rule.length(count) for count in (1, 400, 559, 560, 900)] == [400, 400, 400, 560, 880]
     (short,) = rule.cut(np.ones((2, 100), np.float32))
@@ -232,7 +232,7 @@ def test_short_sounds_are_padded_and_rests_of_a_frame_cut():
 
 
 def test_waveform_models_on_stored_features(tmp_path):
-    """Wav2Vec2's own extractor normalizes each window by itself, from stored sound as from a sound that is given."""
+    """Wav2Vec2's own extractor normalizes each window on its own, for stored sound and for a given waveform alike."""
     case = next(case for case in CASES if case.name == "wav2vec2")
     labels = LabelSpace(CLASSES, MULTI_LABEL)
     features = load_features(build_tiny_features(tmp_path / "sound", MULTI_LABEL, extractor=Waveform()))

@@ -1,4 +1,4 @@
-"""From settings to a feature dataset: negatives of another corpus, random splits, and what the card says of them."""
+"""From settings to a feature dataset: negatives of another corpus, random splits, and the card's text about them."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def gtzan(tmp_path_factory):
     return TREES["gtzan"](tmp_path_factory.mktemp("gtzan"))
 
 
-def test_noises_train_as_clips_without_any_instrument(irmas, esc50, tmp_path):
+def test_negatives_are_training_clips_without_any_instrument(irmas, esc50, tmp_path):
     alone = corpus_clips(DataConfig(corpus="irmas", data_dir=str(irmas)))
     data = DataConfig(
         corpus="irmas", data_dir=str(irmas), negatives="esc50", negatives_dir=str(esc50), num_workers=1, clip_s=1.0
     )
     prepared = corpus_clips(data)
-    assert prepared.labels == alone.labels, "noises bring no class with them"
+    assert prepared.labels == alone.labels, "negatives add no class"
     noises = [clip for clip in rows_of(prepared.clips) if clip.clip_id.startswith("esc50/")]
     assert noises and len(prepared.clips) == len(alone.clips) + len(noises)
     assert {(clip.labels, clip.unknown, clip.split) for clip in noises} == {((), (), "train")}
@@ -65,8 +65,8 @@ def test_clips_without_a_class_need_a_corpus_with_several_labels(gtzan, esc50):
         corpus_clips(data)
 
 
-def test_noises_do_not_decide_the_window(irmas, esc50):
-    """ESC-50's clips are longer than IRMAS's; so are these, cut to be."""
+def test_negatives_do_not_decide_the_window(irmas, esc50):
+    """ESC-50's clips are longer than IRMAS's, and so are these after cutting."""
     data = DataConfig(corpus="irmas", data_dir=str(irmas), negatives="esc50", negatives_dir=str(esc50))
     clips = rows_of(corpus_clips(data).clips)
     clips = [dataclasses.replace(clip, end_s=None if clip.labels else 4.0) for clip in clips]
@@ -82,12 +82,12 @@ def test_noises_do_not_decide_the_window(irmas, esc50):
         ({"clip_s": 0.0}, "--clip_s must be above 0, found 0"),
     ],
 )
-def test_settings_that_would_do_nothing_or_harm_are_refused(irmas, settings, sentence):
+def test_useless_and_harmful_settings_are_refused(irmas, settings, sentence):
     with pytest.raises(InputError, match=sentence):
         corpus_clips(DataConfig(corpus="irmas", data_dir=str(irmas), **settings))
 
 
-def test_the_card_says_what_is_tested_on(irmas, esc50):
+def test_the_card_names_the_test_data(irmas, esc50):
     data = DataConfig(corpus="esc50", data_dir=str(esc50), fold="2")
     assert corpus_clips(data).card.protocol.endswith("mean accuracy over the folds. Tested on fold 2 only.")
     groups = sorted({clip.group for clip in rows_of(corpus_clips(data).clips)})[::4]
@@ -97,7 +97,7 @@ def test_the_card_says_what_is_tested_on(irmas, esc50):
     assert "NO official" not in corpus_clips(DataConfig(corpus="irmas", data_dir=str(irmas))).card.protocol
 
 
-def test_clips_of_one_class_are_mixed_where_several_may_apply(gtzan, esc50):
+def test_clips_with_one_class_are_mixed_when_several_labels_are_allowed(gtzan, esc50):
     one_class = DataConfig(corpus="gtzan", data_dir=str(gtzan))
     with pytest.raises(InputError, match="this task is single-label: add --several_labels"):
         corpus_clips(one_class, MixingConfig(mix_fraction=0.5))
@@ -110,7 +110,7 @@ def test_clips_of_one_class_are_mixed_where_several_may_apply(gtzan, esc50):
     assert "as a multi-label task" in found.card.protocol
 
 
-def test_a_random_split_takes_all_tracks_and_is_marked(gtzan, tmp_path):
+def test_a_random_split_uses_all_tracks_and_is_marked(gtzan, tmp_path):
     official = corpus_clips(DataConfig(corpus="gtzan", data_dir=str(gtzan)))
     drawn = corpus_clips(DataConfig(corpus="gtzan", data_dir=str(gtzan), split="random", test_fraction=0.3))
     assert "RANDOM SPLIT" in drawn.card.protocol and "RANDOM" not in official.card.protocol
@@ -124,7 +124,7 @@ def test_a_random_split_takes_all_tracks_and_is_marked(gtzan, tmp_path):
     assert all(groups) and sum(map(len, groups)) == len(set.union(*groups))
 
 
-def test_splits_that_do_not_fit_together(gtzan, esc50):
+def test_contradictory_split_settings(gtzan, esc50):
     with pytest.raises(InputError, match="Unknown --split 'rnadom': did you mean 'random'"):
         corpus_clips(DataConfig(corpus="gtzan", data_dir=str(gtzan), split="rnadom"))
     with pytest.raises(InputError, match="--fold 1 is an official fold: leave it out"):
@@ -144,7 +144,7 @@ def test_whole_clips_are_one_window_each(tmp_path):
     assert features.manifest["window_s"] == 0.63
 
 
-def test_headers_are_read_once_in_a_build_and_again_where_a_file_was_replaced(tmp_path, monkeypatch):
+def test_headers_are_read_once_per_build_and_again_for_replaced_files(tmp_path, monkeypatch):
     paths = [tmp_path / "tones" / "ab"[number % 2] / f"{number}.wav" for number in range(12)]
     for number, path in enumerate(paths):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,13 +152,13 @@ def test_headers_are_read_once_in_a_build_and_again_where_a_file_was_replaced(tm
     probed, probe = Counter(), lengths.probe
     monkeypatch.setattr(lengths, "probe", lambda path: (probed.update([path]), probe(path))[1])
     data = DataConfig(data_dir=str(tmp_path / "tones"), num_workers=1)
-    build_corpus_features(data, tmp_path / "features")  # which chooses the window and looks for low rates as well
+    build_corpus_features(data, tmp_path / "features")  # also chooses the window and looks for low sampling rates
     assert probed == dict.fromkeys(map(str, paths), 1)
     soundfile.write(paths[0], np.full(8000, 0.1), 8000)
     assert lengths.header_of(str(paths[0])).sample_rate == 8000
 
 
-def test_metadata_that_no_clip_has_is_said_before_features_are_built(irmas, tmp_path):
+def test_unknown_metadata_is_refused_before_features_are_built(irmas, tmp_path):
     data = DataConfig(corpus="irmas", data_dir=str(irmas), num_workers=1)
     with pytest.raises(InputError, match="Unknown metadata field 'drum': did you mean 'drums'"):
         build_corpus_features(data, tmp_path / "features", metadata=["drum"])

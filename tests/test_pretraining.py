@@ -1,4 +1,4 @@
-"""Pretraining: what is hidden and moved, what is scored, and a checkpoint that fine-tuning starts from."""
+"""Pretraining: hidden and moved patches, the losses, and the checkpoint that fine-tuning starts from."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from hf_audio.training import AudioTrainer, training_arguments
 from hf_audio.training.pretraining import Pretraining, PretrainingCollator, window_noise
 
 ROOT = Path(__file__).parents[1]
-FRAMES, BINS = 170, 64  # 10 patches along time, 4 along frequency; the last 10 frames fill no patch
-NUM_FRAMES = torch.tensor([170, 160, 145, 100, 17, 3])  # real ones of each window: in 10, 10, 10, 7, 2 and 1 columns
+FRAMES, BINS = 170, 64  # 10 x 4 patches (time x frequency); the last 10 frames fill no patch
+NUM_FRAMES = torch.tensor([170, 160, 145, 100, 17, 3])  # they reach into 10, 10, 10, 7, 2 and 1 columns of patches
 NUM_REAL = torch.tensor([40, 40, 40, 28, 8, 4])
 CLASSES = LabelSpace(("a", "b"), SINGLE_LABEL)
 
@@ -55,12 +55,12 @@ def features(tmp_path_factory):
     return load_features(build_tiny_features(tmp_path_factory.mktemp("pretraining") / "features", MULTI_LABEL))
 
 
-def test_patches_are_the_encoders_own():
-    """Cut by hand and multiplied with its weights, they are what its convolution gives, in its order."""
+def test_patches_are_those_of_the_encoder():
+    """Patches cut by hand and multiplied with the encoder's weights equal the output of its convolution, in order."""
     model = a_model("masked")
     values = a_batch(model)["input_values"]
     projection = model.encoder.embeddings.patch_embeddings.projection
-    weights = projection.weight[:, 0].transpose(1, 2).flatten(1)  # its images have frequency first, patches here time
+    weights = projection.weight[:, 0].transpose(1, 2).flatten(1)  # frequency first; our patches have time first
     by_hand = model.patches_of(values) @ weights.T + projection.bias
     torch.testing.assert_close(by_hand, model.encoder.embeddings.patch_embeddings(values), rtol=1e-4, atol=1e-4)
     whole = values[:, :160, :64]
@@ -68,7 +68,7 @@ def test_patches_are_the_encoders_own():
 
 
 @pytest.mark.parametrize("fraction", [0.75, 0.5, 0.3])
-def test_the_asked_share_of_real_patches_is_hidden_and_the_encoder_sees_the_others_only(fraction):
+def test_a_share_of_the_real_patches_is_hidden_from_the_encoder(fraction):
     model = a_model("masked", mask_fraction=fraction)
     batch = a_batch(model)
     tokens, drawn = [], []
@@ -77,13 +77,13 @@ def test_the_asked_share_of_real_patches_is_hidden_and_the_encoder_sees_the_othe
     batch["input_values"].requires_grad_(True)
     losses = model(**batch).losses
     (gradient,) = torch.autograd.grad(drawn[0].sum(), batch["input_values"], retain_graph=True)
-    seen = model.patches_of(gradient).abs().sum(dim=-1) > 0  # what the decoder's drawing hangs on
+    seen = model.patches_of(gradient).abs().sum(dim=-1) > 0  # the patches that the decoder's output depends on
     real = torch.arange(10).repeat(4)[None] * 16 < NUM_FRAMES[:, None]
     assert real.sum(dim=1).tolist() == NUM_REAL.tolist()
     num_hidden = torch.tensor([int(fraction * count + 0.5) for count in NUM_REAL.tolist()])
     assert seen.sum(dim=1).tolist() == (NUM_REAL - num_hidden).tolist()
-    assert not (seen & ~real).any(), "padding is not looked at"
-    assert tokens == [2 + 40 - int(fraction * 40 + 0.5)], "really fewer tokens"
+    assert not (seen & ~real).any(), "padding has no influence"
+    assert tokens == [2 + 40 - int(fraction * 40 + 0.5)], "the encoder gets fewer tokens"
 
     target = model.patches_of(batch["input_values"].detach())
     target = (target - target.mean(-1, keepdim=True)) / target.std(-1, keepdim=True)
@@ -92,7 +92,7 @@ def test_the_asked_share_of_real_patches_is_hidden_and_the_encoder_sees_the_othe
     torch.testing.assert_close(losses, torch.stack(expected), rtol=1e-3, atol=1e-3)
 
 
-def test_each_window_hides_its_own_patches_and_the_noise_alone_decides():
+def test_each_window_hides_other_patches_which_depend_on_the_noise_only():
     model = a_model("masked")
     batch = a_batch(model)
     with torch.no_grad():
@@ -110,7 +110,7 @@ def test_shuffled_patches_are_where_the_labels_say():
     real = model.is_real(NUM_FRAMES)
     shuffled, moved = model.shuffle(batch["input_values"], real, batch["noise"])
     before, after = model.patches_of(batch["input_values"]), model.patches_of(shuffled)
-    assert moved.sum(dim=1).tolist() == [6, 6, 6, 4, 2, 2]  # 15 %, and never one alone
+    assert moved.sum(dim=1).tolist() == [6, 6, 6, 4, 2, 2]  # 15 %, but never a single one
     for window in range(len(NUM_FRAMES)):
         for patch in range(model.num_patches):
             origins = (before[window] == after[window, patch]).all(dim=-1).nonzero()[:, 0].tolist()
@@ -120,13 +120,13 @@ def test_shuffled_patches_are_where_the_labels_say():
                 assert origins != [] and (patch not in origins) == bool(moved[window, patch])
                 assert outputs.targets[window, patch] == moved[window, patch]
                 assert all(real[window, origin] for origin in origins)
-        torch.testing.assert_close(before[window].sum(), after[window].sum(), rtol=1e-3, atol=1e-2)  # none is lost
+        torch.testing.assert_close(before[window].sum(), after[window].sum(), rtol=1e-3, atol=1e-2)  # no patch is lost
     errors = functional.binary_cross_entropy_with_logits(outputs.logits, moved.float(), reduction="none")
     expected = torch.stack([error[scored].mean() for error, scored in zip(errors, real, strict=True)])
     torch.testing.assert_close(outputs.losses, expected)
 
     silence = torch.full_like(batch["input_values"], -1.278)
-    assert not model.shuffle(silence, real, batch["noise"])[1].any(), "nobody could tell"
+    assert not model.shuffle(silence, real, batch["noise"])[1].any(), "equal patches cannot be told apart"
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -138,7 +138,7 @@ def test_gradients_reach_every_weight(objective):
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_it_compiles_without_breaks_checkpoints_gradients_and_survives_saving(objective, tmp_path):
+def test_models_compile_checkpoint_gradients_and_can_be_saved(objective, tmp_path):
     model = a_model(objective)
     batch = a_batch(model)
     expected = model(**batch).losses
@@ -159,7 +159,7 @@ def test_it_compiles_without_breaks_checkpoints_gradients_and_survives_saving(ob
     torch.testing.assert_close(*gradients)
 
 
-def test_numbers_are_those_of_the_window_and_the_step():
+def test_noise_depends_on_the_window_and_the_step():
     keys = [2**62 + 5, 7, 11, 2**63 - 1]
     together = window_noise(keys, 40, 0, 3)
     assert together.dtype == torch.float32 and together.min() >= 0 and together.max() < 1
@@ -169,22 +169,22 @@ def test_numbers_are_those_of_the_window_and_the_step():
     assert len({tuple(row) for row in together.tolist()}) == 4
 
 
-def test_the_collator_knows_padding_and_each_window(features):
+def test_batches_have_num_frames_and_a_key_per_window(features):
     rows = list(features.splits["train"])
     batch = PretrainingCollator(features.extractor, features.labels)(rows)
     assert batch["num_frames"].tolist() == [row["num_frames"] for row in rows] and len(set(batch["num_frames"])) > 1
-    assert len(set(batch["window_keys"])) == len(rows), "windows of one clip differ"
+    assert len(set(batch["window_keys"])) == len(rows), "windows of one clip have different keys"
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_the_loss_goes_down_and_a_resumed_run_is_as_an_undisturbed_one(features, tmp_path, objective):
-    """With accumulation and a checkpoint in the middle of an epoch."""
+def test_the_loss_decreases_and_a_resumed_run_equals_an_uninterrupted_one(features, tmp_path, objective):
+    """With gradient accumulation and a checkpoint in the middle of an epoch."""
     every = {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 18, "save_steps": 18}
     arguments = {**every, "max_steps": 54, "gradient_accumulation_steps": 2, "per_device_train_batch_size": 4}
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     trainer = pretrainer(features, whole, objective, report_to="tensorboard", save_total_limit=None, **arguments)
     untrained = trainer.evaluate()["eval_loss"]
-    assert trainer.evaluate()["eval_loss"] == untrained, "every evaluation asks the same"
+    assert trainer.evaluate()["eval_loss"] == untrained, "every evaluation hides the same patches"
     trainer.train_resumable()
     losses = losses_of(trainer)
     assert losses["eval_loss"][-1] < 0.9 * untrained
@@ -197,7 +197,7 @@ def test_the_loss_goes_down_and_a_resumed_run_is_as_an_undisturbed_one(features,
     for step in (36, 54):
         shutil.rmtree(resumed / "checkpoints" / f"checkpoint-{step}")
     again = pretrainer(features, resumed, objective, save_total_limit=None, **arguments)
-    torch.manual_seed(99)  # a process that did something else before
+    torch.manual_seed(99)  # as in a process that used random numbers before
     again.train_resumable()
     assert again.state.global_step == 54 and losses_of(again)["loss"] == losses["loss"]
     assert (whole / "model.safetensors").read_bytes() == (resumed / "model.safetensors").read_bytes()
@@ -206,7 +206,7 @@ def test_the_loss_goes_down_and_a_resumed_run_is_as_an_undisturbed_one(features,
         pretrainer(features, resumed, another, **arguments).train_resumable()
 
 
-def test_the_run_folder_is_a_checkpoint_to_fine_tune(features, tmp_path):
+def test_the_run_folder_is_a_checkpoint_for_fine_tuning(features, tmp_path):
     trainer = pretrainer(features, tmp_path, "masked", max_steps=4)
     trainer.train_resumable()
     trained = trainer.model.encoder.state_dict()
@@ -233,7 +233,7 @@ def test_the_run_folder_is_a_checkpoint_to_fine_tune(features, tmp_path):
 
 
 def test_two_processes_train_as_one(features, tmp_path, forks):
-    """The same losses and gradients, so each drew what one process would have drawn for its windows."""
+    """The losses and gradients are equal, so each process drew for its windows what one process would have drawn."""
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
     forks.ranks(2, ROOT / "tests" / "pretraining_run.py", features.source, tmp_path, env=environment)
     two = json.loads((tmp_path / "outcome.json").read_text())
@@ -248,19 +248,19 @@ def test_two_processes_train_as_one(features, tmp_path, forks):
             assert two[objective][name] == pytest.approx(value, rel=1e-3), name
 
 
-def test_a_sine_for_each_place():
+def test_every_patch_has_its_own_sine_position():
     positions = sine_positions(3, 5, 16)
     assert positions.shape == (15, 16) and len({tuple(row) for row in positions.tolist()}) == 15
     assert torch.equal(positions[2, :8], positions[4, :8]) and torch.equal(positions[1, 8:], positions[11, 8:])
 
 
-def test_shares_round_to_the_nearest():
+def test_hidden_shares_are_rounded_to_the_nearest():
     counts = torch.arange(1, 2000)
     for fraction in (0.15, 0.5, 0.75):
         hidden = share_of(fraction, counts)
         assert (hidden - fraction * counts).abs().max() <= 0.5 + 1e-4
         visible = counts - hidden
-        assert (visible.diff() >= 0).all(), "shorter windows never have more to see"
+        assert (visible.diff() >= 0).all(), "a shorter window never has more visible patches"
 
 
 def test_balanced_scores_of_moved_patches(features):
@@ -280,12 +280,12 @@ def test_balanced_scores_of_moved_patches(features):
         ("masked", {"mask_fraction": 0.9}, "--mask_fraction 0.9 leaves none of a window's 4 patches visible"),
     ],
 )
-def test_settings_that_cannot_be(features, objective, settings, sentence):
+def test_bad_pretraining_settings(features, objective, settings, sentence):
     with pytest.raises(InputError, match=sentence):
         pretraining_model(tiny_model(features), objective, **settings)
 
 
-def test_what_cannot_be_pretrained(features, tmp_path):
+def test_models_and_features_that_cannot_be_pretrained(features, tmp_path):
     overlapping = ast_from_scratch(CLASSES, FRAMES, BINS, hidden_size=32, num_layers=1, num_heads=2, stride=10)
     with pytest.raises(InputError, match="Pretraining needs patches that do not overlap: stride 16, found 10"):
         pretraining_model(overlapping)
@@ -301,10 +301,10 @@ def test_what_cannot_be_pretrained(features, tmp_path):
         parse_recipe({"output_dir": "runs/x"}, argv=["--objective", "masked"])
 
 
-def test_the_recipe_pretrains_publishes_and_another_fine_tunes_on_few_labels(
+def test_a_recipe_pretrains_and_publishes_and_another_fine_tunes_on_few_labels(
     features, hub, token, tmp_path, monkeypatch, capsys
 ):
-    """A shuffled objective from the command line; then a fine-tuning recipe's stages on a fifth of the groups."""
+    """The shuffled objective from the command line; then a fine-tuning recipe's stages on a fifth of the groups."""
     job = ["--dataset", features.source, "--window_s", "0.4", "--num_mel_bins", "32", "--report_to", "none"]
     job += ["--max_steps", "2", "--model", "ast-mini", "--per_device_train_batch_size", "4"]
     publish = ["--push_to_hub", "--hub_model_id", "alice/pretrained", "--objective", "shuffled"]
@@ -314,7 +314,7 @@ def test_the_recipe_pretrains_publishes_and_another_fine_tunes_on_few_labels(
     out = capsys.readouterr().out
     stages = ["Features: fbank at 16,000 Hz in windows of 0.4 s", "Model: AST", "Training: ", "Published model: http"]
     places = [out.index(stage) for stage in stages]
-    assert places == sorted(places), "each stage says what it decided, in its turn"
+    assert places == sorted(places), "each stage reports what it decided, in order"
     published = hub.repo("models", "alice/pretrained")
     assert {"config.json", "model.safetensors", "preprocessor_config.json", "README.md"} <= set(published.paths())
     card = ModelCard(published.read("README.md").decode())

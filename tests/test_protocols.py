@@ -1,4 +1,4 @@
-"""A protocol lends its name to its own corpus and split alone; numbers are of the official lists."""
+"""A protocol applies to its own corpus and split only; the counts are those of the official lists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hf_audio.metrics import METRIC_NAMES
 
 
 def data_of(corpus, clip_ids: Sequence[str], names: Sequence[str], split: str = "test") -> EvaluationData:
-    """Clips of which a protocol asks names and split alone."""
+    """Clips with only the names and the split that a protocol checks."""
     number = len(clip_ids)
     clips = pa.table({"clip_id": list(clip_ids), "split": [split] * number})
     labels = LabelSpace(tuple(names), corpus.CARD.problem_type or "single_label_classification")
@@ -48,7 +48,7 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_the_official_split_is_recognized_and_nothing_else(name):
+def test_only_the_official_split_is_recognized(name):
     protocol, data = protocol_named(name), WHOLE[name]
     require_protocol(protocol, data, data.labels, len(data.clips))
     assert protocol.metric in METRIC_NAMES and protocol.aggregation in AGGREGATIONS
@@ -65,7 +65,7 @@ def test_the_official_split_is_recognized_and_nothing_else(name):
         require_protocol(protocol, data, fewer, len(clips))
 
 
-def test_reasons_say_what_is_otherwise():
+def test_refusals_name_the_difference():
     def reason(name: str, data: EvaluationData) -> str:
         with pytest.raises(InputError) as refused:
             require_protocol(protocol_named(name), data, data.labels, len(data.clips))

@@ -1,4 +1,4 @@
-"""Pseudo-labels: which answers are sure enough, how they travel to training as probabilities, and never to a score."""
+"""Pseudo-labels: which predictions are confident enough; they are training targets (probabilities), never scored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ONE, SEVERAL = LabelSpace(("high", "low"), SINGLE_LABEL), LabelSpace(("high", "l
 
 @pytest.fixture
 def recordings(tmp_path) -> Path:
-    """Labelled ones in data/, others in more/."""
+    """Labeled ones in data/, others in more/."""
     for number, name in enumerate(("high", "low")):
         for take in range(6):
             write_sound(tmp_path / "data" / name / f"{take}.wav", 0.4, take, [900.0 - 600.0 * number], 16_000)
@@ -40,7 +40,7 @@ def table(recordings: Path, rows: list[PseudoLabel], labels: LabelSpace = ONE) -
     return path
 
 
-def test_probabilities_travel_to_training_alone(recordings):
+def test_probabilities_are_targets_in_training_only(recordings):
     said = [PseudoLabel("a/0.wav", 0.97, ("high",), (), (0.97, 0.03)), PseudoLabel("a/1.wav", 1, ("low",), (), (0, 1))]
     data = DataConfig(
         data_dir=str(recordings / "data"),
@@ -77,7 +77,7 @@ def test_probabilities_travel_to_training_alone(recordings):
         Classification(moved)
 
 
-def test_of_several_labels_those_that_are_not_sure_stay_unknown(recordings):
+def test_uncertain_labels_of_several_stay_unknown(recordings):
     probabilities = np.array([[0.95, 0.02, 0.5], [0.6, 0.3, 0.1], [0.95, 0.93, 0.01]])
     found = confident_labels(["a/0.wav", "a/1.wav", "a/2.wav"], probabilities, SEVERAL, 0.9)
     assert [(one.path, one.labels, one.unknown, one.confidence) for one in found] == [
@@ -92,7 +92,7 @@ def test_of_several_labels_those_that_are_not_sure_stay_unknown(recordings):
         target_of({**row, "soft label: high": 3.0}, SEVERAL)
 
 
-def test_sure_answers_are_counted_and_compared():
+def test_confident_predictions_are_counted_and_compared():
     one = confident_labels(["x", "y"], np.array([[0.91, 0.09], [0.6, 0.4]]), ONE, 0.9)
     assert [(found.path, found.labels) for found in one] == [("x", ("high",))]
     probabilities, given = np.array([[0.95, 0.05], [0.05, 0.95], [0.6, 0.4]]), np.array([[1, 0], [1, 0], [0, 1]]) > 0
@@ -123,7 +123,7 @@ def test_sure_answers_are_counted_and_compared():
         ({"confidence": float("nan")}, "'nan' is not a probability"),
     ],
 )
-def test_a_table_that_cannot_be_is_one_sentence(recordings, change, sentence):
+def test_a_bad_table_is_one_sentence(recordings, change, sentence):
     good = PseudoLabel("a/0.wav", 0.97, ("high",), (), (0.97, 0.03))
     with pytest.raises(InputError, match=sentence):
         read_pseudo_labels(table(recordings, [good._replace(**change)]), recordings / "more", ONE)
@@ -135,7 +135,7 @@ def test_a_table_that_cannot_be_is_one_sentence(recordings, change, sentence):
         read_pseudo_labels(table(recordings, []), recordings / "more", ONE)
 
 
-def test_both_flags_belong_together_and_are_for_training(recordings):
+def test_both_flags_are_needed_and_only_for_training(recordings):
     with pytest.raises(InputError, match="--pseudo_labels TABLE and --pseudo_labels_dir FOLDER belong together"):
         parse_recipe({"output_dir": "x", "corpus": "folder"}, argv=["--pseudo_labels", "a.csv"])
     data = DataConfig(data_dir=str(recordings / "data"), pseudo_labels="a.csv", pseudo_labels_dir="more")

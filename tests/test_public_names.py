@@ -1,4 +1,4 @@
-"""What `hf_audio.NAME` gives is what editors and type checkers are told by `__init__.pyi`."""
+"""The public names of hf_audio are those that `__init__.pyi` declares to editors and type checkers."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def test_the_stub_has_all_public_names():
 
 
 @pytest.mark.parametrize("name", hf_audio.__all__)
-def test_a_name_is_what_its_module_has(name):
+def test_a_public_name_is_the_object_in_its_module(name):
     assert getattr(hf_audio, name) is getattr(importlib.import_module(f"hf_audio.{HOMES[name]}"), name)
 
 
-def test_another_name_is_an_error_that_says_it():
+def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'hf_audio' has no attribute 'train'"):
         _ = hf_audio.train
 
 
-def test_the_package_is_imported_without_what_it_needs_later():
+def test_importing_the_package_imports_no_heavy_library():
     code = "import sys, hf_audio; print(sorted({'torch', 'numpy', 'datasets', 'transformers'} & sys.modules.keys()))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"

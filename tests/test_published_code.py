@@ -1,4 +1,4 @@
-"""The Python files that are published with models load by the rules of old transformers too, which reads text."""
+"""The Python files published with models can be loaded by old transformers too, which finds imports by regex."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "hf_audio"
 FILES = [path for folder in ("models", "extractors") for path in sorted((ROOT / folder).glob("*.py"))]
-# As transformers 4.48 finds imports, in docstrings too
+# How transformers 4.48 finds imports, even in docstrings
 RELATIVE = (r"^\s*import\s+\.(\S+)\s*$", r"^\s*from\s+\.(\S+)\s+import")
 ABSOLUTE = (r"^\s*import\s+(\S+)\s*$", r"^\s*from\s+(\S+)\s+import")
 
@@ -20,7 +20,7 @@ def found(patterns: tuple[str, ...], path: Path) -> set[str]:
 
 
 def all_relative(path: Path) -> set[str]:
-    """Files that one needs, and those that they need."""
+    """All files that a file imports, directly or through others."""
     needed, new = set(), found(RELATIVE, path)
     while new:
         needed |= new
@@ -29,19 +29,19 @@ def all_relative(path: Path) -> set[str]:
 
 
 MAIN_FILES = [path for path in FILES if "register_for_auto_class" in path.read_text()]
-# What a config's class lives in is a main file too
+# The module of a config's class is a main file too
 MAIN_FILES += [ROOT / "models" / "timm_network.py"]
 
 
 @pytest.mark.parametrize("path", MAIN_FILES, ids=lambda path: path.stem)
 def test_a_main_file_names_every_file_that_it_needs(path):
-    """Of a folder on disk, transformers 4 copies the files that the main file names, and not those that they name."""
+    """From a local folder, transformers 4 copies the files that the main file imports, but no further ones."""
     assert found(RELATIVE, path) == all_relative(path)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_no_docstring_reads_like_an_import(path):
-    """It would be taken for a package that the reader must install."""
+    """transformers would take it for a package that the user must install."""
     real = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

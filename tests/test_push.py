@@ -1,4 +1,4 @@
-"""Pushing over bad lines, resuming, and refusals, against the tests' own Hub with the unmodified client library."""
+"""Pushing over faulty connections, resuming, and refusals: the unmodified client against the tests' own Hub."""
 
 import hashlib
 import json
@@ -43,7 +43,7 @@ def closed_features(features):
 
 @pytest.fixture
 def model(tmp_path):
-    """A run folder as training leaves it; its weights are several large files, as bytes are counted below."""
+    """A run folder after training; its weights are several large files, because tests count bytes."""
     folder = tmp_path / "run"
     for path in (
         "checkpoints/checkpoint-5/optimizer.pt",
@@ -68,14 +68,14 @@ def test_features_arrive_whole_and_stream(hub, token, features):
     repo = hub.repo("datasets", "alice/tones")
     assert not repo.private
     files = {path.relative_to(features).as_posix() for path in features.rglob("*") if path.is_file()}
-    files = sorted(files - {"plan.json"})  # of the build, for itself
+    files = sorted(files - {"plan.json"})  # only the build needs it
     assert repo.paths() == files and all(repo.read(path) == (features / path).read_bytes() for path in files)
     assert 'load_dataset("alice/tones"' in repo.read("README.md").decode()
     row = next(iter(datasets.load_dataset("alice/tones", split="test", streaming=True)))
     assert row["features"].size == (98, 128) and row["clip_id"].endswith("/5")
 
 
-def test_a_second_push_replaces_what_an_earlier_one_left(hub, token, features):
+def test_a_second_push_replaces_the_files_of_the_first(hub, token, features):
     repo = hub.create("datasets", "alice/more-shards", {"data/train-00001-of-00002.parquet": b"old", "mine.txt": b"-"})
     push_features(features, "alice/more-shards")
     assert "data/train-00001-of-00002.parquet" not in repo.paths() and "mine.txt" in repo.paths()
@@ -86,7 +86,7 @@ def test_features_go_to_a_branch(hub, token, features):
     push_features(features, "acme/branches", revision="next")
     repo = hub.repo("datasets", "acme/branches")
     assert "manifest.json" in repo.paths("next") and repo.paths("main") == []
-    push_features(features, "acme/branches", revision="next")  # the branch may be there already
+    push_features(features, "acme/branches", revision="next")  # the branch may already exist
 
 
 def test_a_card_that_was_edited_is_kept(hub, token, features):
@@ -96,7 +96,7 @@ def test_a_card_that_was_edited_is_kept(hub, token, features):
     assert hub.repo("datasets", "alice/edited").read("README.md") == expected
 
 
-def test_a_model_leaves_behind_what_only_resumes_training(hub, token, model):
+def test_a_model_is_pushed_without_files_for_resuming(hub, token, model):
     repo = hub.create(
         "models", "alice/run", {"adapter_config.json": b"{}", "model.safetensors": b"old", "my.txt": b"-"}
     )
@@ -106,7 +106,7 @@ def test_a_model_leaves_behind_what_only_resumes_training(hub, token, model):
 
 
 class TestFaults:
-    """Each of these stops the client library by itself; a push goes on."""
+    """Each of these faults stops the plain client library; a push survives it."""
 
     @pytest.mark.parametrize(
         ("method", "path", "kind"),
@@ -127,21 +127,24 @@ class TestFaults:
         name = f"alice/{tmp_path.name}"
         hub.faults.add(method, path, kind, times=2, after_bytes=100 if kind == "drop_after" else 0)
         push_model(model, name)
-        assert hub.log.matching(method, path)[0].status in (0, int(kind) if kind.isdigit() else 0)  # it did strike
+        assert hub.log.matching(method, path)[0].status in (
+            0,
+            int(kind) if kind.isdigit() else 0,
+        )  # it did occur
         assert len(hub.repo("models", name).paths()) == 3 + NUM_SHARDS
-        assert len(hub.log.matching("PUT")) == NUM_SHARDS  # the weights went over the line once
+        assert len(hub.log.matching("PUT")) == NUM_SHARDS  # the weights were sent once
         titles = [commit.title for commit in hub.repo("models", name).history(hub.repo("models", name).resolve())]
         assert titles == ["Upload model", "initial commit"]
 
     @pytest.mark.parametrize("kind", ["reset", "drop_after", "503"])
-    def test_an_upload_that_breaks_is_taken_up_again(self, hub, token, model, kind):
+    def test_a_broken_upload_is_repeated(self, hub, token, model, kind):
         name = f"alice/upload-{kind.replace('_', '-')}"
         hub.faults.add("PUT", "/upload/", kind, after_bytes=1000)
         push_model(model, name)
         assert len(hub.log.matching("PUT")) == NUM_SHARDS + 1
         assert hub.repo("models", name).read("config.json") == b"{}"
 
-    def test_a_hub_that_goes_silent(self, hub, token, model, monkeypatch):
+    def test_a_hub_that_stops_answering(self, hub, token, model, monkeypatch):
         monkeypatch.setattr(publishing_hub, "TIMEOUT_S", 0.5)
         for path in ("/whoami", "/commit/"):
             hub.faults.add("GET|POST", path, "stall", seconds=60)
@@ -150,7 +153,7 @@ class TestFaults:
         assert get_session().timeout.read is None  # the library's session is as it was
 
     def test_two_pushes_that_race(self, hub, token, model, features):
-        """The first commit is held up until the other has landed on its branch: refused with 412, tried again."""
+        """The first commit waits until the other is on the branch: it is refused with 412 and tried again."""
         hub.create("models", "alice/race")
         hub.faults.add("POST", "/commit/", "stall", after_bytes=1, seconds=60)
         first = threading.Thread(target=push_model, args=(model, "alice/race"))
@@ -186,7 +189,7 @@ class TestResuming:
         push_model(model, "alice/twice")
         assert hub.log.bytes_received("PUT") == 5000
 
-    def test_after_a_refused_upload_only_the_missing_is_sent(self, hub, token, model):
+    def test_after_a_refused_upload_only_missing_files_are_sent(self, hub, token, model):
         hub.faults.add("PUT", "/upload/", "400", skip=1)
         with pytest.raises(Exception, match=r"model-0000\d-of-00004\.safetensors"):
             push_model(model, "alice/refused")
@@ -196,8 +199,8 @@ class TestResuming:
         push_model(model, "alice/refused")
         assert hub.log.bytes_received("PUT") == (NUM_SHARDS - arrived) * SHARD_BYTES < NUM_SHARDS * SHARD_BYTES
 
-    def test_after_a_kill_only_the_missing_is_sent(self, hub, token, model, forks):
-        """The last upload hangs until the process is dead."""
+    def test_after_a_kill_only_missing_files_are_sent(self, hub, token, model, forks):
+        """The last upload stalls until the process is killed."""
         hub.faults.add("PUT", "/upload/", "stall", skip=NUM_SHARDS - 1, after_bytes=1, seconds=60)
         code = "import sys; from hf_audio.publishing.push import push_model; push_model(sys.argv[1], 'alice/killed')"
 
@@ -205,14 +208,14 @@ class TestResuming:
             return len(getattr(hub.storage.repos.get(("models", "alice/killed")), "uploaded", ()))
 
         forks.start(code, model).kill_once(lambda: num_uploaded() == NUM_SHARDS - 1)
-        assert hub.repo("models", "alice/killed").paths() == []  # nobody sees half a model
+        assert hub.repo("models", "alice/killed").paths() == []  # no half model is visible
         hub.log.clear()
         push_model(model, "alice/killed")
         assert hub.log.bytes_received("PUT") == SHARD_BYTES
         assert "config.json" in hub.repo("models", "alice/killed").paths()
 
-    def test_a_large_dataset_goes_in_parts_of_which_a_killed_push_keeps_the_finished(self, hub, token, features, forks):
-        """The first part is committed; the commit of the second hangs until the process is dead."""
+    def test_a_killed_push_of_a_large_dataset_keeps_finished_parts(self, hub, token, features, forks):
+        """The first part is committed; the commit of the second one stalls until the process is killed."""
         data = sorted((features / "data").glob("*.parquet"))
         assert len(data) > 2
         hub.faults.add("POST", "/commit/", "stall", skip=1, seconds=60)
@@ -222,21 +225,21 @@ class TestResuming:
         )
         forks.start(code, features).kill_once(lambda: len(hub.log.matching("POST", "/commit/")) == 2)
         arrived = hub.repo("datasets", "alice/parts").paths()
-        assert arrived == [f"data/{data[0].name}"]  # and no manifest: nobody takes it for whole
+        assert arrived == [f"data/{data[0].name}"]  # without a manifest it does not count as complete
         hub.log.clear()
         assert forks.run(code, features).returncode == 0
-        for number, path in enumerate(data):  # the second part's file had arrived too, if not its commit
+        for number, path in enumerate(data):  # the second part's file had arrived too, though not its commit
             sent = hub.log.matching("PUT", hashlib.sha256(path.read_bytes()).hexdigest())
             assert bool(sent) == (number >= 2)
         assert "manifest.json" in hub.repo("datasets", "alice/parts").paths()
-        assert len(hub.log.matching("POST", "/commit/")) == len(data)  # one part each but the first, then the rest
+        assert len(hub.log.matching("POST", "/commit/")) == len(data)  # one per part after the first, then the rest
         assert datasets.load_dataset("alice/parts", split="train").num_rows
 
 
 class TestLicense:
-    """A corpus that may not be redistributed goes to a private repository, or the user says its license's name."""
+    """A corpus that must not be redistributed goes to a private repository, or the user names its license."""
 
-    def test_public_is_refused_with_both_ways_out(self, hub, token, closed_features):
+    def test_a_public_push_is_refused_with_both_remedies(self, hub, token, closed_features):
         for options in ({}, {"private": False}, {"public_license": "MIT"}, {"public_license": ""}):
             with pytest.raises(InputError) as error:
                 push_features(closed_features, "alice/closed", **options)
@@ -246,7 +249,7 @@ class TestLicense:
         assert "not 'MIT'" not in message and ("datasets", "alice/closed") not in hub.storage.repos
         assert not (closed_features / "README.md").exists()
 
-    def test_private_is_pushed(self, hub, token, closed_features):
+    def test_a_private_push_is_allowed(self, hub, token, closed_features):
         push_features(closed_features, "alice/closed-private", private=True)
         assert hub.repo("datasets", "alice/closed-private").private
         push_features(closed_features, "alice/closed-private")  # it exists and is private
@@ -267,7 +270,7 @@ class TestLicense:
 
 
 class TestRefusals:
-    """One clear sentence each, and at once: nothing of this gets better by trying again."""
+    """Each is one clear sentence, without retries: trying again would not help."""
 
     @pytest.fixture(autouse=True)
     def once(self, hub):
@@ -301,7 +304,7 @@ class TestRefusals:
         with pytest.raises(InputError, match=r"is read-only.*with write permission at"):
             push_model(model, "reader/x", token=hub.token("reader"))
 
-    def test_a_name_that_cannot_be(self, hub, token, model):
+    def test_an_invalid_repository_name(self, hub, token, model):
         for name in ("alice/with space", "a/b/c"):
             hub.log.clear()
             with pytest.raises(InputError, match="is not a valid repository name"):

@@ -1,4 +1,4 @@
-"""Datasets that are pushed again, with other labels or without what cannot be used: read where they lie."""
+"""Datasets that are pushed again with other labels or without unusable clips, read where they are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CARD = b"---\nlicense: cc-by-4.0\npretty_name: Genres\n---\n"
 
 
 def of_the_hub(hub, name="alice/genres", **options):
-    """12 recordings in two files, the last of which is no sound."""
+    """12 recordings in two files; the last recording is no audio."""
     made = gtzan_like().to_pylist()
     made[11]["audio"]["bytes"] = b"no sound"
     made = pa.Table.from_pylist(made, gtzan_like().schema)
@@ -30,7 +30,7 @@ def of_the_hub(hub, name="alice/genres", **options):
     return hub.create("datasets", name, files, **options)
 
 
-def test_a_dataset_of_the_hub_with_better_labels_is_another(hub, token, tmp_path, monkeypatch):
+def test_a_hub_dataset_with_corrected_labels_is_pushed_as_another(hub, token, tmp_path, monkeypatch):
     commit = of_the_hub(hub).resolve().oid
     monkeypatch.setattr(plan, "SHARD_BYTES", 20_000)
     table = write(tmp_path, {"better.csv": "clip_id,label\nblues.00000.wav,rock\n"}) / "better.csv"
@@ -39,7 +39,7 @@ def test_a_dataset_of_the_hub_with_better_labels_is_another(hub, token, tmp_path
     repo = hub.repo("datasets", "alice/better")
     assert 3 <= len([path for path in repo.paths() if path.startswith("data/")]) <= 7
     rows = load("alice/better", split="train")
-    assert rows["clip_id"] == [f"{GENRES[row % 3]}.{row:05d}.wav" for row in range(11)], "in the order of the source"
+    assert rows["clip_id"] == [f"{GENRES[row % 3]}.{row:05d}.wav" for row in range(11)], "the order of the source"
     names = rows.features["label"].names
     assert [names[label] for label in rows["label"]] == ["rock", *(GENRES[row % 3] for row in range(1, 11))]
     assert all(row["audio"]["path"].endswith(".flac") for row in rows)
@@ -54,7 +54,7 @@ def test_a_dataset_of_the_hub_with_better_labels_is_another(hub, token, tmp_path
         share(*given)
 
 
-def test_the_same_features_come_of_what_was_pushed_again(tmp_path):
+def test_a_dataset_pushed_again_has_the_same_clips(tmp_path):
     random = np.random.default_rng(0)
     sounds = [{"bytes": flac(random.uniform(-0.5, 0.5, 8_000)), "path": f"{row}.flac"} for row in range(8)]
     columns = {"label": [row % 2 for row in range(8)], "speaker": [f"s{row // 2}" for row in range(8)]}
@@ -70,7 +70,7 @@ def test_the_same_features_come_of_what_was_pushed_again(tmp_path):
     assert first.clips.select(columns).sort_by("clip_id").equals(second.clips.select(columns).sort_by("clip_id"))
     assert first.labels.names == ("low", "high") == second.labels.names
     stored = {row["clip_id"]: row["audio"]["bytes"] for its in load(tmp_path / "second").values() for row in its}
-    assert stored == {sound["path"]: sound["bytes"] for sound in sounds}, "FLAC stays what it is"
+    assert stored == {sound["path"]: sound["bytes"] for sound in sounds}, "FLAC bytes are copied"
 
 
 def flac(samples):

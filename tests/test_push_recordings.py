@@ -1,4 +1,4 @@
-"""Recordings pushed as a dataset to the tests' own Hub, and read by `datasets` alone."""
+"""Recordings pushed as a dataset to the tests' own Hub, and read with `datasets` only."""
 
 import csv
 import io
@@ -48,7 +48,7 @@ def load(name: str | Path, **options) -> datasets.DatasetDict:
 
 @pytest.fixture(scope="module")
 def speakers(tmp_path_factory) -> Path:
-    """Two words of four speakers with an official split, as FLAC, WAV and MP3; metadata; and a file that is none."""
+    """Two words by four speakers with an official split, as FLAC, WAV and MP3; metadata; a file that is no audio."""
     root = tmp_path_factory.mktemp("speakers")
     rows = [["path", "label", "group", "split", "age", "room"]]
     for number, word in enumerate(("yes", "no")):
@@ -65,12 +65,12 @@ def speakers(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def many(tmp_path, monkeypatch) -> Path:
-    """24 recordings, in shards of a few."""
+    """24 recordings, and shards that hold only a few."""
     monkeypatch.setattr(plan, "SHARD_BYTES", 300_000)
     return TREES["folder"](tmp_path / "many")
 
 
-def test_recordings_arrive_with_all_that_is_known_of_them(hub, token, speakers):
+def test_recordings_arrive_with_all_their_metadata(hub, token, speakers):
     url = share("--data_dir", speakers, "--hub_dataset_id", "words", "--license", "cc-by-4.0")
     assert url == f"{hub.endpoint}/datasets/alice/words"
     repo = hub.repo("datasets", "alice/words")
@@ -109,7 +109,7 @@ def test_recordings_arrive_with_all_that_is_known_of_them(hub, token, speakers):
     assert "| `audio` | the audio file: FLAC, MP3; 22,050 Hz |" in card.text
 
 
-def test_it_is_read_where_hf_audio_is_not(hub, token, speakers, forks_without_hf_audio, tmp_path):
+def test_the_dataset_is_read_without_hf_audio(hub, token, speakers, forks_without_hf_audio, tmp_path):
     share("--data_dir", speakers, "--hub_dataset_id", "alice/alone")
     card = hub.repo("datasets", "alice/alone").read("README.md").decode()
     lines = card.partition("```python\n")[2].partition("```")[0]
@@ -163,7 +163,7 @@ def test_partial_labels_have_a_mask(tmp_path):
     assert "`mask` is true for each class that was annotated" in (tmp_path / "out/README.md").read_text()
 
 
-def test_what_lies_here_is_bounded_unless_it_is_to_be_kept(hub, token, many, tmp_path, monkeypatch):
+def test_few_shards_are_on_the_disk_at_once_unless_they_are_kept(hub, token, many, tmp_path, monkeypatch):
     monkeypatch.setattr("hf_audio.publishing.recordings.COMMIT_BYTES", 1)
     most, written = 0, shards.RecordingShards.build
 
@@ -206,7 +206,7 @@ def test_the_script(tmp_path, many, monkeypatch, capsys):
     assert "--hub_dataset_id" in (shown := capsys.readouterr().out) and "--audio_format" in shown
 
 
-def test_nothing_of_this_machine_leaves(hub, token, speakers, tmp_path):
+def test_nothing_about_this_machine_is_published(hub, token, speakers, tmp_path):
     share("--data_dir", speakers, "--hub_dataset_id", "alice/clean", "--hub_token", token, "--output_dir", "kept")
     repo = hub.repo("datasets", "alice/clean")
     for path in repo.paths():
@@ -226,7 +226,7 @@ def test_a_token_in_a_table_is_not_published(tmp_path):
         share("--data_dir", tmp_path / "in", "--output_dir", tmp_path / "out")
 
 
-def test_strangers_names_stay_words(tmp_path):
+def test_markup_in_names_is_escaped(tmp_path):
     name = "<script>|`x`\n# Head".replace("\n", " ")
     for label in (name.replace("/", ""), "b"):
         for number in range(2):

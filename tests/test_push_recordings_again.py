@@ -1,4 +1,4 @@
-"""Uploads of recordings that break, are killed, are refused, and are begun again."""
+"""Uploads of recordings that break, are killed, are refused, and are started again."""
 
 from pathlib import Path
 
@@ -25,8 +25,8 @@ class TestResuming:
         )
         return forks.start(code, "--data_dir", many, "--hub_dataset_id", "alice/killed", "--num_workers", "2")
 
-    def test_after_a_kill_only_the_missing_is_built_and_sent(self, hub, token, many, forks, monkeypatch):
-        """Two shards are committed, the commit of the third hangs until the process is dead."""
+    def test_after_a_kill_only_missing_shards_are_built_and_sent(self, hub, token, many, forks, monkeypatch):
+        """Two shards are committed; the commit of the third one stalls until the process is killed."""
         hub.faults.add("POST", "/commit/", "stall", skip=3, seconds=60)
         self.run(forks, many).kill_once(lambda: len(hub.log.matching("POST", "/commit/")) == 4)
         arrived = [path for path in hub.repo("datasets", "alice/killed").paths() if path.startswith("data/")]
@@ -39,7 +39,7 @@ class TestResuming:
         share("--data_dir", many, "--hub_dataset_id", "alice/killed")
         repo = hub.repo("datasets", "alice/killed")
         total = [path for path in repo.paths() if path.startswith("data/")]
-        assert len(hub.log.matching("PUT")) == len(total) - 3  # the third had arrived, if not its commit
+        assert len(hub.log.matching("PUT")) == len(total) - 3  # the third had arrived, though not its commit
         assert sorted(load("alice/killed", split="train")["clip_id"]) == sorted(
             f"{path.parent.name}/{path.name}" for path in many.rglob("*.wav")
         )
@@ -50,7 +50,7 @@ class TestResuming:
         share("--data_dir", many, "--hub_dataset_id", "alice/killed")
         assert not hub.log.matching("PUT") and not hub.log.matching("POST", "/commit/")
 
-    def test_what_the_hub_lost_is_sent_again(self, hub, token, many):
+    def test_files_that_the_hub_lost_are_sent_again(self, hub, token, many):
         share("--data_dir", many, "--hub_dataset_id", "alice/lost")
         repo = hub.repo("datasets", "alice/lost")
         before = {path: repo.read(path) for path in repo.paths()}
@@ -69,7 +69,7 @@ class TestResuming:
         with pytest.raises(InputError, match="differs in: audio_format was 'flac' and now is 'original'"):
             share("--data_dir", many, "--hub_dataset_id", "alice/other", "--audio_format", "original")
 
-    def test_a_second_version_takes_the_place_of_the_first(self, hub, token, many, tmp_path, monkeypatch):
+    def test_a_second_version_replaces_the_first(self, hub, token, many, tmp_path, monkeypatch):
         share("--data_dir", many, "--hub_dataset_id", "alice/version", "--output_dir", tmp_path / "first")
         (many / "bell/0.wav").unlink()
         monkeypatch.setattr(plan, "SHARD_BYTES", 1 << 30)
@@ -92,7 +92,7 @@ class TestFaults:
 
 
 class TestRefusals:
-    """Before anything is read: the folder with the recordings is not even there."""
+    """Before anything is read: the folder of recordings does not even exist."""
 
     def refusal(self, *argv: object) -> str:
         with pytest.raises(InputError) as error:
@@ -115,7 +115,7 @@ class TestRefusals:
         assert "ESC-50 is under" in self.refusal("--corpus", "esc50", *own, *out, "--license", "mit")
         assert "Unknown flag '--fold'" in self.refusal(*own, *out, "--fold", "1")
 
-    def test_what_cannot_be(self, hub, token, speakers, tmp_path):
+    def test_bad_settings(self, hub, token, speakers, tmp_path):
         own = ("--data_dir", speakers, "--output_dir", tmp_path / "out")
         assert "Unknown --audio_format 'mp3': expected one of: flac, original" in self.refusal(
             *own, "--audio_format", "mp3"

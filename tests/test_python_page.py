@@ -1,4 +1,4 @@
-"""docs/python.md: its snippets run as they are printed, one behind the other, as a reader would."""
+"""docs/python.md: its snippets run exactly as printed, one after the other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 
 
 def write_recordings(folder: Path) -> None:
-    """Two recordings of a second on each of six days in each of three classes."""
+    """Three classes, each with two recordings of one second on each of six days."""
     random = np.random.default_rng(0)
     for name, pitch_hz in PITCHES_HZ.items():
         for day in DAYS:
@@ -28,7 +28,7 @@ def write_recordings(folder: Path) -> None:
                 )
 
 
-def test_every_snippet_runs_as_it_is_printed(forks, hub, token, tmp_path):
+def test_every_snippet_runs_as_printed(forks, hub, token, tmp_path):
     write_recordings(tmp_path / "recordings")
     snippets = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     assert len(snippets) >= 9

@@ -1,4 +1,4 @@
-"""Settings: layers, typos, help, and errors that end a program with one sentence."""
+"""Settings: order of sources, typos, help, and errors that end a program with one sentence."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ ROOT = Path(__file__).parents[1]
 VALUES = {"output_dir": "runs/x", "corpus": "irmas", "window_s": 3.0, "learning_rate": 1e-4, "mixup_alpha": 0.3}
 
 
-def test_layers_recipe_demo_yaml_command_line(tmp_path):
+def test_recipe_demo_file_and_command_line_override_in_this_order(tmp_path):
     config = tmp_path / "mine.yaml"
     config.write_text("learning_rate: 1e-3\nmixup_alpha: 0.1\n")
     demo = {"corpus": "general_midi", "learning_rate": 5e-4}
     assert parse_recipe(VALUES, demo, argv=[]).data.corpus == "irmas"
     recipe = parse_recipe(VALUES, demo, argv=["--demo", "--config", str(config), "--mixup_alpha", "0.2"])
-    assert recipe.data.corpus == "general_midi", "demo wins over the recipe"
-    assert recipe.training.learning_rate == 1e-3, "the file wins over the demo"
-    assert recipe.augment.mixup_alpha == 0.2, "the command line wins over the file"
+    assert recipe.data.corpus == "general_midi", "the demo overrides the recipe"
+    assert recipe.training.learning_rate == 1e-3, "the file overrides the demo"
+    assert recipe.augment.mixup_alpha == 0.2, "the command line overrides the file"
     assert recipe.features.window_s == 3.0
 
 
@@ -58,7 +58,7 @@ def test_publishing_is_not_left_to_trainer():
         (["--config", "nowhere.yaml"], "--config nowhere.yaml cannot be read: No such file"),
     ],
 )
-def test_typos_name_the_nearest_flag(argv, sentence):
+def test_mistakes_on_the_command_line_are_one_sentence(argv, sentence):
     with pytest.raises(InputError, match=sentence):
         parse_recipe(VALUES, argv=argv)
 
@@ -91,24 +91,24 @@ def run(recipe: str, *argv: str, **environment: str) -> subprocess.CompletedProc
     )
 
 
-def test_help_teaches(forks):
+def test_help_shows_common_flags_and_help_all_the_rest(forks):
     result = forks.run(ROOT / "recipes" / "ast_folder.py", "--help")
     assert result.returncode == 0, result.errors
     assert "usage: accelerate launch recipes/ast_folder.py [--flag" in result.output
     assert "--window_s" in result.output and "[ast-mini]" in result.output
     flags = re.findall(r"^  (--\w+)", result.output, re.MULTILINE)
-    assert 25 <= len(flags) <= 45 and "--mixup_alpha" in flags, "what people use, and what this recipe gives a value"
+    assert 25 <= len(flags) <= 45 and "--mixup_alpha" in flags, "common flags, and those this recipe sets"
     assert "--deepspeed" not in flags and "--wave_gain_db" not in flags, "rare flags only with --help_all"
-    assert "--freeze {none,backbone,convolutional}" in result.output, "choices are shown as choices"
+    assert "--freeze {none,backbone,convolutional}" in result.output, "choices are listed"
     assert re.search(r"augmentation \(\d+ more with --help_all\):", result.output)
     everything = forks.run(ROOT / "recipes" / "ast_folder.py", "--help_all").output
     assert "--deepspeed" in everything and "--wave_gain_db" in everything and len(everything) > 3 * len(result.output)
-    assert "--demo" not in re.findall(r"^  (--\w+)", everything, re.MULTILINE), "this recipe has none"
+    assert "--demo" not in re.findall(r"^  (--\w+)", everything, re.MULTILINE), "this recipe has no demo"
     assert "features once they are built; model, card and report when the run ends" in " ".join(everything.split())
 
 
-def test_choices_are_what_there_is():
-    """Settings cannot import what they name, so that both are compared here."""
+def test_choices_of_settings_are_complete():
+    """Settings cannot import the code that they name, so the two are compared here."""
     from hf_audio.augment import cutmix, filter_augment
     from hf_audio.classical_models.training import DEFAULTS
     from hf_audio.config.setting import choices_of
@@ -126,7 +126,7 @@ def test_choices_are_what_there_is():
 
 @pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("[a-z]*.py")), ids=lambda path: path.stem)
 def test_help_of_a_script_shows_its_commands(script, monkeypatch, capsys):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # benchmarks set it where it is not set, and would leave it behind
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # benchmarks set it if it is unset, and it would stay set
     monkeypatch.syspath_prepend(script.parent)
     monkeypatch.setattr(sys, "argv", [script.name, "--help"])
     with pytest.raises(SystemExit) as end:
@@ -148,4 +148,4 @@ def test_a_broken_torchaudio_is_one_sentence(tmp_path):
     assert result.returncode == 2
     assert "do not work together (libc10_cuda.so" in result.stderr
     assert 'pip install "torch>=2.13,<2.16"' in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1, "one sentence, no stack trace"
+    assert len(result.stderr.strip().splitlines()) == 1, "one sentence without a stack trace"

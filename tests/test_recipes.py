@@ -1,4 +1,4 @@
-"""Recipes from end to end, as users launch them: two steps each, on small recordings, over a real Hub."""
+"""Recipes from end to end, launched as users do: two steps each, on small recordings, over HTTP with a Hub."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def launch(script: str, *argv: str, env: dict[str, str], cwd: Path, config: str 
     """Runs `accelerate launch SCRIPT` on the CPU, and returns what it printed."""
     how = ("--config_file", str(ROOT / "recipes" / "accelerate" / config)) if config else ("--num_processes", "1")
     command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *how, str(ROOT / script), *argv]
-    on_cpu = {"ACCELERATE_USE_CPU": "true"} if torch.accelerator.is_available() else {}  # else they must find out
+    on_cpu = {"ACCELERATE_USE_CPU": "true"} if torch.accelerator.is_available() else {}  # else they detect it
     return run_tree(command, {**env, **on_cpu}, timeout_s=280, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
 def irmas_tree(tmp_path_factory) -> Path:
-    """IRMAS in its true layout: 11 class folders of 3 s clips, test excerpts with a .txt beside each."""
+    """IRMAS in its real layout: 11 class folders of 3 s clips, and test excerpts, each with a .txt file."""
     return corpus_trees.irmas_tree(tmp_path_factory.mktemp("IRMAS"))
 
 
 @pytest.fixture
 def checkpoint(hub, tmp_path) -> str:
-    """A small AST with the real checkpoint's grid, head size and name on the tests' Hub."""
+    """A small AST on the tests' Hub with the real checkpoint's patch grid, head size and name."""
     config = ASTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, num_labels=527)
     ASTForAudioClassification(config).save_pretrained(tmp_path / "checkpoint")
     ASTFeatureExtractor().save_pretrained(tmp_path / "checkpoint")
@@ -64,17 +64,17 @@ print(json.dumps({"scores": {one["label"]: one["score"] for one in answers}, "sh
 """
 
 
-def test_irmas_from_recordings_over_the_hub_to_a_pipeline(
+def test_irmas_from_recordings_through_the_hub_to_a_pipeline(
     irmas_tree, checkpoint, hub, hub_env, tmp_path, forks, forks_without_hf_audio
 ):
-    """The main job: build and push, train, publish; stream, train adapters, publish; load elsewhere."""
+    """The whole way: build and push, train, publish; stream, train adapters, publish; load without hf_audio."""
     names = ("--hub_model_id", "alice/ast-irmas", "--hub_dataset_id", "alice/irmas-fbank")
     job = ("--data_dir", str(irmas_tree), "--output_dir", str(tmp_path / "run"), *names, *QUICK)
     refused = forks.run(ROOT / "recipes" / "ast_irmas.py", *job, "--push_to_hub", env=hub_env, cwd=tmp_path)
     assert refused.returncode == 2
-    assert "CC BY-NC-SA 3.0" in refused.errors, "IRMAS must not go public by mistake"
+    assert "CC BY-NC-SA 3.0" in refused.errors, "IRMAS must not become public by mistake"
     assert "--hub_private_repo" in refused.errors
-    assert not (tmp_path / "run" / "features").exists(), "the license is looked at before any work is done"
+    assert not (tmp_path / "run" / "features").exists(), "the license is checked before any work is done"
 
     in_words = ("--push_to_hub", "--hub_private_repo", "true")
     printed = launch("recipes/ast_irmas.py", *job, *in_words, env=hub_env, cwd=tmp_path)
@@ -84,7 +84,7 @@ def test_irmas_from_recordings_over_the_hub_to_a_pipeline(
     assert hub.repo("datasets", "alice/irmas-fbank").private and hub.repo("models", "alice/ast-irmas").private
     card = ModelCard(hub.repo("models", "alice/ast-irmas").read("README.md").decode())
     assert card.data.base_model == CHECKPOINT and card.data.datasets == ["alice/irmas-fbank"]
-    assert card.data.eval_results, "the Hub shows results from the card's model-index"
+    assert card.data.eval_results, "the Hub shows results of the card's model-index"
 
     hub.log.clear()
     streamed = ("--dataset", "alice/irmas-fbank", "--output_dir", str(tmp_path / "lora"), "--lora_rank", "4", *QUICK)
@@ -96,7 +96,7 @@ def test_irmas_from_recordings_over_the_hub_to_a_pipeline(
     adapter = set(hub.repo("models", "alice/ast-irmas-lora").paths())
     assert {"adapter/adapter_model.safetensors", "adapter/adapter_config.json", "model.safetensors"} <= adapter
 
-    excerpt = irmas_tree / "IRMAS-TestingData-Part1" / "Part1" / "(00) a song-0.wav"  # one window long
+    excerpt = irmas_tree / "IRMAS-TestingData-Part1" / "Part1" / "(00) a song-0.wav"  # as long as one window
     for model, run in (("alice/ast-irmas", "run"), ("alice/ast-irmas-lora", "lora")):
         result = forks_without_hf_audio.run(RELOAD, model, "alice/irmas-fbank", excerpt, env=hub_env, cwd=tmp_path)
         assert result.returncode == 0, result.errors[-3000:]
@@ -106,7 +106,7 @@ def test_irmas_from_recordings_over_the_hub_to_a_pipeline(
         clip = next(place for place, clip_id in enumerate(stored.clip_ids) if clip_id.endswith("a song-0.wav"))
         scored = dict(zip(stored.labels.names, stored.probabilities[clip], strict=True))
         for code in INSTRUMENTS:
-            assert loaded["scores"][code] == pytest.approx(scored[code], abs=0.01), "right labels and scores"
+            assert loaded["scores"][code] == pytest.approx(scored[code], abs=0.01), "scores of the report"
 
     said = {"what it says": "".join((refused.errors, printed, adapted.output, adapted.errors)).encode()}
     for suffix in ("README.md", "report.json", "handler.py", "run.json", "clips.parquet", "optimizer.pt"):
@@ -141,7 +141,7 @@ def test_own_recordings_with_two_processes(folder_of_recordings, hub_env, tmp_pa
         "plots/roc_pr.png",
     ):
         assert (tmp_path / "run" / name).stat().st_size > 500
-    assert str(tmp_path) not in (tmp_path / "run" / "README.md").read_text() + json.dumps(report), "no path of ours"
+    assert str(tmp_path) not in (tmp_path / "run" / "README.md").read_text() + json.dumps(report), "no local path"
     reloaded = ASTForAudioClassification.from_pretrained(tmp_path / "run")
     assert list(reloaded.config.id2label.values()) == ["bell", "flute", "tuba"]
 
@@ -152,7 +152,7 @@ def test_own_recordings_with_two_processes(folder_of_recordings, hub_env, tmp_pa
     one, two = ({path.name: path.read_bytes() for path in folder.rglob("*.*")} for folder in folders)
     made_of_them = {name for name in one if name.endswith((".md", ".png"))}
     assert one.keys() - made_of_them == two.keys() - made_of_them and len(one.keys() - made_of_them) > 5
-    assert all(one[name] == two[name] for name in one.keys() - made_of_them), "two processes build the features of one"
+    assert all(one[name] == two[name] for name in one.keys() - made_of_them), "two processes build the same"
     assert "load_dataset" in one["README.md"].decode()
 
 
@@ -193,7 +193,7 @@ def features_of_64_bins(folder_of_recordings, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_parses(recipe, monkeypatch):
-    """Its values are known settings, its docstring says how to launch it and what to expect, and nothing runs."""
+    """Its values are known settings, its docstring has the command and what to expect; importing it runs nothing."""
     from hf_audio import parse_recipe
 
     content = runpy.run_path(str(recipe), run_name="imported")

@@ -1,4 +1,4 @@
-"""Recordings that were pushed as a dataset: the same clips and the same features as from the files that they were."""
+"""Recordings that were pushed as a dataset have the same clips and the same features as the original files."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from hf_audio.preparation import build_corpus_features, corpus_clips
 
 pytestmark = pytest.mark.timeout(90)
 RATE = 22_050
-# corpus: the share of it that is validated on, and what else its split needs
+# settings that the split of each corpus needs
 SPLITS = {
     "own": {},
     "esc50": {"fold": "fold2"},
@@ -24,7 +24,7 @@ SPLITS = {
 
 
 def own_tree(root: Path) -> Path:
-    """Two words of six speakers without splits, as FLAC, MP3 and WAV of 16 and 24 bits; stretches, and metadata."""
+    """Two words by six speakers without splits, as FLAC, MP3 and WAV of 16 and 24 bits; stretches and metadata."""
     rows = ["path,label,group,start_s,end_s,age"]
     for number, word in enumerate(("yes", "no")):
         for speaker in range(6):
@@ -44,7 +44,7 @@ def trees(tmp_path_factory):
 
 @pytest.fixture(params=SPLITS)
 def both(request, trees, tmp_path, monkeypatch, hub, token):
-    """Settings that read the files, and settings that read what was pushed of them."""
+    """Settings that read the files, and settings that read the dataset that was pushed."""
     monkeypatch.chdir(tmp_path)
     name, split = request.param, SPLITS[request.param]
     corpus = "folder" if name == "own" else name
@@ -72,6 +72,6 @@ def test_the_same_clips_and_features(both, tmp_path):
         rows = [pq.read_table(sorted(folder.glob(f"data/{split}-*.parquet"))) for folder in folders]
         rows = [one.sort_by([("clip_id", "ascending"), ("start_s", "ascending")]) for one in rows]
         assert len(rows[0]) and rows[0].column("clip_id").equals(rows[1].column("clip_id"))
-        # stretches begin at 0 in files of their own
+        # start_s differs: a stretch pushed as its own file begins at 0
         for column in set(rows[0].column_names) & {"features", "offset", "scale", "labels", "unknown", "num_frames"}:
             assert rows[0][column].equals(rows[1][column]), column

@@ -19,7 +19,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=GPU)]
 
 
 def pair(cell: str, bidirectional: bool, dropout: float = 0.0, device: str = "cpu") -> tuple[Recurrence, nn.RNNBase]:
-    """Ours and torch's own, with the same weights."""
+    """Our layer and torch's, with the same weights."""
     torch.manual_seed(0)
     ours = Recurrence(cell, INPUTS, HIDDEN, 2, dropout, bidirectional)
     kind = nn.LSTM if cell == "lstm" else nn.GRU
@@ -41,7 +41,7 @@ def results(layer, inputs: torch.Tensor, module: nn.Module | None = None) -> lis
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("cell", "bidirectional"), KINDS)
-def test_it_is_torch_s_layer(cell, bidirectional, device):
+def test_outputs_and_gradients_are_those_of_torch(cell, bidirectional, device):
     ours, theirs = pair(cell, bidirectional, device=device)
     inputs = torch.randn(3, STEPS, INPUTS, device=device)
     torch.testing.assert_close(results(ours, inputs), results(theirs, inputs), rtol=0, atol=0)
@@ -53,7 +53,7 @@ def test_it_is_torch_s_layer(cell, bidirectional, device):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("cell", "bidirectional"), KINDS)
 def test_compiled_it_gives_the_same_outputs_and_gradients(cell, bidirectional, device):
-    """With a backend that traces the backward pass too, as the default one does; any length with one graph."""
+    """With a backend that, like the default one, traces the backward pass too; one graph serves all lengths."""
     torch._dynamo.reset()
     ours, _ = pair(cell, bidirectional, device=device)
     graphs = CompileCounterWithBackend("aot_eager")
@@ -64,7 +64,7 @@ def test_compiled_it_gives_the_same_outputs_and_gradients(cell, bidirectional, d
     assert graphs.frame_count <= 2, "one for the first length, one for all others"
 
 
-def test_the_operator_keeps_what_torch_asks_of_operators():
+def test_the_operator_meets_the_rules_of_torch_opcheck():
     from torch.library import opcheck
 
     ours, _ = pair("lstm", True)
@@ -75,10 +75,10 @@ def test_the_operator_keeps_what_torch_asks_of_operators():
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_under_autocast_it_computes_in_float32(cell):
-    """Outputs and gradients are those of float32 to the last digits; in half precision long sequences lose them."""
+    """Outputs and gradients are those of float32 up to rounding; half precision would lose them in long sequences."""
     torch._dynamo.reset()
     ours, _ = pair(cell, True)
-    half = torch.randn(3, STEPS, INPUTS).bfloat16()  # what a layer in front of it gives under autocast
+    half = torch.randn(3, STEPS, INPUTS).bfloat16()  # the output of an earlier layer under autocast
     wanted = results(ours, half.float())
     for layer in (ours, torch.compile(ours, fullgraph=True, backend="aot_eager")):
         found = results(lambda inputs, layer=layer: in_autocast(layer, inputs), half.float(), ours)
@@ -86,7 +86,7 @@ def test_under_autocast_it_computes_in_float32(cell):
         torch.testing.assert_close(found, wanted)
     with torch.autocast("cpu", torch.bfloat16), Types() as seen:
         ours(half)
-    assert seen.types == {torch.float32}, "what its kernels are given"
+    assert seen.types == {torch.float32}, "its kernels get float32"
 
 
 def in_autocast(layer, inputs: torch.Tensor) -> torch.Tensor:
@@ -95,7 +95,7 @@ def in_autocast(layer, inputs: torch.Tensor) -> torch.Tensor:
 
 
 class Types(TorchDispatchMode):
-    """Collects the types of floats that matrix products and recurrent kernels are given."""
+    """Collects the floating-point types of the inputs of matrix products and recurrent kernels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,12 +118,12 @@ def test_dropout_is_between_layers_and_in_training_only():
         ours.eval()
         assert torch.equal(layer(inputs), layer(inputs))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # torch warns of a dropout that has no place
+        warnings.simplefilter("error")  # torch warns of dropout that has no effect
         assert Recurrence("lstm", INPUTS, HIDDEN, 1, 0.5).dropout == 0
 
 
 def test_last_outputs_have_read_everything():
-    """Each direction's last output depends on the step that it reads first."""
+    """The last output of each direction depends on the step that the direction reads first."""
     ours, theirs = pair("lstm", True)
     inputs = torch.randn(3, STEPS, INPUTS)
     states = theirs(inputs)[1][0]  # [layers * directions, batch, hidden]
@@ -133,7 +133,7 @@ def test_last_outputs_have_read_everything():
 
 
 def test_a_copy_with_other_weights_uses_them():
-    """As transformers loads a checkpoint: by putting other parameters in the place of the first ones."""
+    """transformers loads a checkpoint like this: it replaces the initial parameters by others."""
     ours, _ = pair("lstm", False)
     other, inputs = copy.deepcopy(ours), torch.randn(3, STEPS, INPUTS)
     for name, weights in list(other.named_parameters()):
@@ -143,7 +143,7 @@ def test_a_copy_with_other_weights_uses_them():
     assert torch.equal(other(inputs), ours(inputs))
 
 
-def test_additive_attention_is_the_mean_by_its_own_weights():
+def test_additive_attention_is_a_weighted_mean():
     torch.manual_seed(0)
     attention, outputs = AdditiveAttention(HIDDEN, 4), torch.randn(2, STEPS, HIDDEN)
     for window, found in zip(outputs, attention(outputs), strict=True):

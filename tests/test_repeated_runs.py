@@ -1,4 +1,4 @@
-"""What decides a run's scores is found wherever it comes from: flags, recordings, tables, weights, launcher, recipe."""
+"""All that can change a run's scores is compared: flags, recordings, tables, weights, launcher and recipe."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def runs_of(recordings: Path, *flags: str, **options) -> RepeatedRuns:
 
 
 def changed(before: dict, runs: RepeatedRuns, *flags: str) -> list[str]:
-    """Names of the facts that are others than before."""
+    """Names of the facts that have changed."""
     return [one.split(" was ")[0] for one in differences(before, runs.decides(flags))]
 
 
-def test_what_decides_is_found_wherever_it_comes_from(recordings, tmp_path, monkeypatch):
+def test_everything_that_can_change_the_scores_is_compared(recordings, tmp_path, monkeypatch):
     table, model = tmp_path / "o.csv", tmp_path / "model"
     table.write_text("clip_id,label\nhigh/0.wav,low\n")
     model.mkdir()
@@ -45,7 +45,7 @@ def test_what_decides_is_found_wherever_it_comes_from(recordings, tmp_path, monk
 
     assert changed(before, runs_of(recordings), *flags) == []
     same = ("--features_dir", "elsewhere", "--num_workers", "1", "--logging_steps", "3", "--report_to", "none")
-    assert changed(before, runs_of(recordings), *flags, *same) == [], "where and how fast decides nothing"
+    assert changed(before, runs_of(recordings), *flags, *same) == [], "place and speed do not change the scores"
     assert changed(before, runs_of(recordings), *flags, "--weight_decay", "0.3") == ["weight_decay"]
     assert changed(before, runs_of(recordings), *flags, "--validation_fraction", "0.3") == ["validation_fraction"]
     table.write_text("clip_id,label\nhigh/1.wav,low\n")
@@ -55,12 +55,12 @@ def test_what_decides_is_found_wherever_it_comes_from(recordings, tmp_path, monk
     assert changed(before, runs_of(recordings), *flags) == ["model"]
     (model / "model.safetensors").write_bytes(b"weights")
     write_sound(recordings / "high" / "0.wav", 0.2, 7, [500.0], 16_000)
-    assert changed(before, runs_of(recordings), *flags) == ["recordings"], "replaced in place, by as many bytes"
+    assert changed(before, runs_of(recordings), *flags) == ["recordings"], "a file replaced by one of the same size"
     write_sound(recordings / "high" / "9.wav", 0.2, 7, [500.0], 16_000)
     assert {"clips", "groups", "labels"} <= set(changed(before, runs_of(recordings), *flags))
 
 
-def test_the_launcher_the_recipe_and_this_package_decide_too(recordings, tmp_path, monkeypatch):
+def test_the_launcher_the_recipe_and_hf_audio_itself_are_compared_too(recordings, tmp_path, monkeypatch):
     before = runs_of(recordings).decides([])
     config = str(ROOT / "recipes" / "accelerate" / "two_cpu.yaml")
     assert changed(before, runs_of(recordings, config_file=config)) == ["processes"]
@@ -71,8 +71,8 @@ def test_the_launcher_the_recipe_and_this_package_decide_too(recordings, tmp_pat
     assert changed(before, runs_of(recordings)) == ["hf_audio"]
 
 
-def test_negatives_decide_too(recordings, tmp_path):
-    """Another folder of noises under the same name of a corpus."""
+def test_negatives_are_compared_too(recordings, tmp_path):
+    """A changed folder of noises under the same corpus name."""
     write_sound(tmp_path / "noise" / "a" / "0.wav", 0.2, 1, [100.0], 16_000)
     flags = ["--negatives", "folder", "--negatives_dir", str(tmp_path / "noise"), "--several_labels"]
     before = runs_of(recordings, *flags).decides([])
@@ -81,7 +81,7 @@ def test_negatives_decide_too(recordings, tmp_path):
     assert {"clips of negatives", "recordings of negatives"} <= set(found) and "clips" not in found
 
 
-def test_a_run_that_failed_is_gone_on_with_by_the_same_settings_alone(recordings, tmp_path, monkeypatch):
+def test_a_failed_run_is_resumed_with_the_same_settings_only(recordings, tmp_path, monkeypatch):
     started = []
 
     def run(self, what, folder, flags):

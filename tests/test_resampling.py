@@ -1,4 +1,4 @@
-"""The resampler: what is published resamples as training did, and a report says how much another one would change."""
+"""The resampler: published code resamples as training did, and reports say how much another resampler would change."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CARD = CorpusCard("low", "CC0", may_redistribute=True)
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory) -> pa.Table:
-    """21 recordings at 8 kHz, of the test split all but one."""
+    """21 recordings at 8 kHz, except for one of the test split."""
     folder, random = tmp_path_factory.mktemp("recordings"), np.random.default_rng(0)
     clips = []
     for number in range(21):
@@ -60,7 +60,7 @@ def trainer(features, folder) -> AudioTrainer:
 
 
 class HearsImages(torch.nn.Module):
-    """Decides by the bands above 4.5 kHz alone, of which an 8 kHz recording has none but a resampler's images."""
+    """Decides by the bands above 4.5 kHz only, where an 8 kHz recording has nothing but a resampler's images."""
 
     def __init__(self, border: float) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def test_the_manifest_counts_the_recordings_by_their_own_rates(features):
 
 
 @pytest.mark.parametrize("rates", [{"eight": 1}, {"8000": 0}, {"8000": "1"}, {"1": 3}, [8000], {"9" * 5000: 1}])
-def test_a_strangers_source_rates_are_checked(features, tmp_path, rates):
+def test_source_rates_in_a_manifest_are_checked(features, tmp_path, rates):
     manifest = json.loads((features.index.parent / "manifest.json").read_text())
     manifest["splits"]["test"]["source_rates"] = rates
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
@@ -93,24 +93,24 @@ def test_a_strangers_source_rates_are_checked(features, tmp_path, rates):
         read_manifest(tmp_path / "manifest.json")
 
 
-def test_answers_that_hang_on_the_resampler_are_counted(features, clips):
-    """A model that sees nothing but what the resamplers leave above the recordings' band tells them apart."""
+def test_predictions_that_depend_on_the_resampler_are_counted(features, clips):
+    """A model that sees only what resamplers leave above the recordings' band depends on the resampler."""
     facts = resampling_facts(hearing(HearsImages(-0.2), features), features, "test", lambda: clips, 0.5)
     assert facts["source_rates"] == {"8000": 8, "16000": 1}
-    assert facts["num_clips"] == 8 and facts["num_other_answers"] == 6  # all but the low hums
+    assert facts["num_clips"] == 8 and facts["num_other_answers"] == 6  # all except the low hums
     deaf = hearing(HearsImages(-99.0), features)
     assert resampling_facts(deaf, features, "test", lambda: clips, 0.5)["num_other_answers"] == 0
 
 
 @pytest.mark.parametrize("kind", ["parquet", "tar"])
-def test_recordings_in_containers_are_heard_where_these_begin(features, clips, tmp_path, kind):
+def test_recordings_in_containers_are_read_from_their_start(features, clips, tmp_path, kind):
     moved, files = contained(list(rows_of(clips)), kind, 40)
     index = index_of(placed(moved, str(written(files, tmp_path))))
     facts = resampling_facts(hearing(HearsImages(-0.2), features), features, "test", lambda: index, 0.5)
-    assert facts["num_clips"] == 8 and facts["num_other_answers"] == 6, "as of the files that are in them"
+    assert facts["num_clips"] == 8 and facts["num_other_answers"] == 6, "the same as for files"
 
 
-def test_report_and_card_say_how_much_the_resampler_matters(features, clips, tmp_path):
+def test_report_and_card_say_how_much_another_resampler_changes(features, clips, tmp_path):
     report = evaluate_model(trainer(features, tmp_path), features, tmp_path, recordings=lambda: clips)
     assert report["resampling"]["num_clips"] == 8
     assert any(note.startswith("8 of 9 test recordings have a sample rate below") for note in report["notes"])
@@ -119,17 +119,17 @@ def test_report_and_card_say_how_much_the_resampler_matters(features, clips, tmp
     assert f"Of 8 test recordings that are not at 16000 Hz, {changed or 'none'} got a different prediction" in text
 
 
-def test_without_recordings_it_is_said_that_nothing_was_measured(features, tmp_path):
+def test_without_recordings_the_report_says_that_nothing_was_measured(features, tmp_path):
     report = evaluate_model(trainer(features, tmp_path), features, tmp_path)
     assert report["resampling"]["num_clips"] == 0 and report["resampling"]["num_other_answers"] is None
     assert "was not measured" in write_model_card(tmp_path, report).read_text()
 
 
-def test_nothing_is_said_where_no_recording_was_resampled(tmp_path):
+def test_without_resampled_recordings_there_is_no_note(tmp_path):
     features = load_features(build_tiny_features(tmp_path / "features", SINGLE_LABEL))
 
     def never():
-        raise AssertionError("recordings were asked for")
+        raise AssertionError("recordings were read")
 
     report = evaluate_model(trainer(features, tmp_path), features, tmp_path, recordings=never)
     assert report["resampling"] is None
@@ -137,13 +137,13 @@ def test_nothing_is_said_where_no_recording_was_resampled(tmp_path):
     assert "not measured" not in text and "different prediction" not in text
 
 
-def test_a_few_low_rates_are_no_note():
+def test_a_few_low_rates_give_no_note():
     assert low_rates_note({"8000": 2, "44100": 3}, 16_000, "test") == []
     assert low_rates_note({}, 16_000, "test") == []
     assert "most often 11,025 Hz" in low_rates_note({"8000": 2, "11025": 3}, 16_000, "test")[0]
 
 
-def test_rates_between_which_a_filter_would_fill_the_memory_are_left_out(features, clips, tmp_path):
+def test_pairs_of_rates_that_need_a_huge_filter_are_left_out(features, clips, tmp_path):
     path = tmp_path / "odd.wav"
     soundfile.write(path, 0.1 * np.random.default_rng(0).normal(size=44_101), 44_101)
     odd = replace(list(rows_of(clips))[12], path=str(path))

@@ -1,4 +1,4 @@
-"""Runs that are taken up again: after a kill, in another folder, with adapters; and those that must not be."""
+"""Resumed runs: after a kill, in another folder, with adapters; and runs that must not be resumed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from hf_audio.models import build_model
 from hf_audio.training.checkpoints import MARKER, delete_incomplete, is_complete, mark_complete, newest_complete
 
 TESTS = Path(__file__).parent
-STEPS = 10  # of an epoch: 38 windows in batches of 4
+STEPS = 10  # per epoch: 38 windows in batches of 4
 
 
 def interrupted(run, step):
-    """Makes a run look as if it had been killed before it reached a step."""
+    """Removes what a run wrote from a step on, as if it had been killed before."""
     for path in (run / "checkpoints").glob("checkpoint-*"):
         if int(path.name.split("-")[1]) >= step:
             shutil.rmtree(path)
@@ -50,7 +50,7 @@ def test_early_stopping_keeps_the_best_epoch_and_a_finished_run_is_not_trained_a
     assert_same_weights(weights_of(tmp_path), best)
     last = weights_of(tmp_path / "checkpoints" / f"checkpoint-{4 * STEPS}")
     layer = "audio_spectrogram_transformer.layers.1.mlp.fc2.weight"
-    assert not torch.equal(best[layer], last[layer])  # a deep layer too was trained, saved and loaded
+    assert not torch.equal(best[layer], last[layer])  # inner layers were trained, saved and loaded too
 
     moved = tmp_path.with_name("moved")
     shutil.move(tmp_path, moved)
@@ -69,8 +69,8 @@ def shards(tiny_folders, tmp_path_factory):
 
 
 @pytest.mark.parametrize("streaming", [False, True], ids=["local", "streamed"])
-def test_a_resumed_run_has_the_same_random_numbers(shards, tmp_path, streaming):
-    """In the middle of an epoch, with dropout, mixup and early stopping's count; what was trained on is not read."""
+def test_a_resumed_run_draws_the_same_random_numbers(shards, tmp_path, streaming):
+    """In the middle of an epoch, with dropout, mixup and early stopping; windows already trained on are not read."""
     tiny_features, read = load_features(shards, streaming=streaming), []
     augment = Compose((Mixup(0.4),), Normalization.of(tiny_features.extractor))
     steps = {"save_steps": 6, "eval_steps": 6, "save_strategy": "steps", "eval_strategy": "steps"}
@@ -89,7 +89,7 @@ def test_a_resumed_run_has_the_same_random_numbers(shards, tmp_path, streaming):
     interrupted(resumed, 10)
     assert newest_complete(resumed / "checkpoints").name == "checkpoint-6"
     again = start(resumed)
-    torch.manual_seed(99)  # a process that did something else before
+    torch.manual_seed(99)  # as in a process that used random numbers before
     read.clear()
     again.train_resumable()
     assert again.state.global_step == 10
@@ -97,7 +97,7 @@ def test_a_resumed_run_has_the_same_random_numbers(shards, tmp_path, streaming):
     assert_same_weights(trainer.model.state_dict(), again.model.state_dict())
 
 
-def test_a_stream_that_is_divided_otherwise_in_the_middle_of_an_epoch_is_told(shards, tmp_path, caplog):
+def test_a_stream_divided_differently_within_an_epoch_is_reported(shards, tmp_path, caplog):
     features, steps = load_features(shards, streaming=True), {"save_strategy": "steps", "eval_strategy": "no"}
 
     def go_on(last, **division):
@@ -110,7 +110,7 @@ def test_a_stream_that_is_divided_otherwise_in_the_middle_of_an_epoch_is_told(sh
     assert go_on(0, gradient_accumulation_steps=2) == go_on(4, gradient_accumulation_steps=2) == []
     (told,) = go_on(4, per_device_train_batch_size=8)
     assert re.search(r"started by 1 process\S* with 1 worker\S* .* batches of 4\b", told)
-    assert go_on(6, per_device_train_batch_size=8) == [], "a whole epoch"
+    assert go_on(6, per_device_train_batch_size=8) == [], "at the end of an epoch it makes no difference"
 
 
 def test_a_lora_run_publishes_both_forms_and_resumes(tiny_features, tmp_path):
@@ -144,10 +144,10 @@ def test_a_lora_run_publishes_both_forms_and_resumes(tiny_features, tmp_path):
     trainable = [{n for n, p in t.model.named_parameters() if p.requires_grad} for t in (trainer, again)]
     assert trainable[0] == trainable[1] and not any("embeddings" in name for name in trainable[1])
     assert_same_weights(trainer.model.state_dict(), again.model.state_dict())
-    assert any(p.abs().sum() > 0 for n, p in again.model.named_parameters() if "lora_B" in n)  # they had gradients
+    assert any(p.abs().sum() > 0 for n, p in again.model.named_parameters() if "lora_B" in n)  # they were trained
 
 
-def test_another_run_in_the_folder_is_named_and_only_overwritten_on_demand(tiny_features, tmp_path):
+def test_another_run_in_the_folder_is_reported_and_overwritten_only_on_request(tiny_features, tmp_path):
     trainer_of(tiny_features, tmp_path, arguments={"max_steps": 2}).train_resumable()
     arguments = {"max_steps": 2, "learning_rate": 0.5}
     with pytest.raises(
@@ -163,16 +163,16 @@ def test_another_run_in_the_folder_is_named_and_only_overwritten_on_demand(tiny_
         trainer_of(tiny_features, tmp_path, arguments=arguments, objective={"augment": augment}).train_resumable()
 
 
-def test_only_whole_checkpoints_count(tmp_path):
+def test_only_complete_checkpoints_count(tmp_path):
     for step in (5, 10, 20, 100):
         folder = tmp_path / f"checkpoint-{step}"
         (folder / "part").mkdir(parents=True)
         (folder / "weights").write_bytes(b"x" * step)
         (folder / "part" / "state").write_bytes(b"y")
         mark_complete(folder)
-    (tmp_path / "checkpoint-100" / MARKER).unlink()  # killed while it was written
-    (tmp_path / "checkpoint-20" / "part" / "state").unlink()  # killed while it was deleted
-    (tmp_path / "checkpoint-10" / "weights").write_bytes(b"x")  # a disk that was full
+    (tmp_path / "checkpoint-100" / MARKER).unlink()  # killed while writing it
+    (tmp_path / "checkpoint-20" / "part" / "state").unlink()  # killed while deleting it
+    (tmp_path / "checkpoint-10" / "weights").write_bytes(b"x")  # the disk was full
     assert [is_complete(tmp_path / f"checkpoint-{step}") for step in (5, 10, 20, 100)] == [True, False, False, False]
     assert newest_complete(tmp_path).name == "checkpoint-5"
     delete_incomplete(tmp_path)
@@ -196,8 +196,8 @@ KILLED = [
 
 
 @pytest.mark.parametrize(("flags", "arguments", "kills"), KILLED)
-def test_a_run_that_is_killed_ends_as_an_undisturbed_one(shards, tmp_path, forks, flags, arguments, kills):
-    """SIGKILL as soon as a checkpoint's folder appears, when its files are being written, then the same command."""
+def test_a_killed_run_ends_as_an_uninterrupted_one(shards, tmp_path, forks, flags, arguments, kills):
+    """SIGKILL as soon as a checkpoint's folder appears, while its files are written; then the same command again."""
     undisturbed = start_run(forks, shards, tmp_path / "undisturbed", *flags, **arguments)
     killed = tmp_path / "killed"
     for step in kills:

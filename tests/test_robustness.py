@@ -1,4 +1,4 @@
-"""A model's scores on recordings as they are and in worse states: by its own predictor, in batches over clips."""
+"""A model's scores on clean and degraded recordings: with its own predictor, in batches over clips."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def predictors(tmp_path_factory) -> dict[str, SoundPredictor]:
         ("wav2vec2_convolutions", MULTI_LABEL),
     )
     return {
-        f"{name} {task}": told_apart(
+        f"{name} {task}": with_distinct_scores(
             SoundPredictor.load(str(save_classifier(folder / f"{name}-{task}", name, task)), device="cpu")
         )
         for name, task in cases
     }
 
 
-def told_apart(predictor: SoundPredictor) -> SoundPredictor:
-    """With a last layer whose answers differ from sound to sound, each class as high as the others on average."""
+def with_distinct_scores(predictor: SoundPredictor) -> SoundPredictor:
+    """Changes the last layer so that scores differ between sounds and all classes are equally frequent on average."""
     logits = np.concatenate([predictor.waveform(changing_sound(2.0, seed), 16_000).logits for seed in range(4)])
     last = [layer for layer in predictor.model.modules() if getattr(layer, "out_features", 0) == logits.shape[1]][-1]
     with torch.no_grad():
@@ -50,7 +50,7 @@ def told_apart(predictor: SoundPredictor) -> SoundPredictor:
 
 
 def recorded(predictor: SoundPredictor, count: int = 12) -> list[Recorded]:
-    """Sounds of other lengths and rates, with what the model says of them as the truth, but of every sixth."""
+    """Sounds of different lengths and rates; the model's predictions are the labels, except for every sixth sound."""
     found = []
     for number in range(count):
         sound = changing_sound((0.3, 0.9, 1.6)[number % 3], seed=number)
@@ -66,7 +66,7 @@ def recorded(predictor: SoundPredictor, count: int = 12) -> list[Recorded]:
 @pytest.mark.parametrize(
     "name", ["cnn " + SINGLE_LABEL, "stereo_cnn " + SINGLE_LABEL, "wav2vec2_convolutions " + MULTI_LABEL]
 )
-def test_windows_of_many_clips_are_answered_as_one_by_one(predictors, name):
+def test_batches_over_clips_have_the_logits_of_single_clips(predictors, name):
     predictor = predictors[name]
     sounds = [predictor.heard(one.samples, one.sample_rate) for one in recorded(predictor)]
     windows = [window for sound in sounds for window in predictor.windows.cut(sound)]
@@ -79,7 +79,7 @@ def test_windows_of_many_clips_are_answered_as_one_by_one(predictors, name):
 
 
 @pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL])
-def test_the_table_has_the_scores_that_waveforms_have(predictors, task):
+def test_the_table_has_the_scores_of_degraded_waveforms(predictors, task):
     predictor = predictors[f"cnn {task}"]
     clips = recorded(predictor)
     table = robustness(predictor, iter(clips), degradations=DEGRADED, num_draws=100)
@@ -119,7 +119,7 @@ def test_the_table_has_the_scores_that_waveforms_have(predictors, task):
     assert any(note.startswith("Gain 12 dB cuts off") for note in notes_of(table))
 
 
-def test_the_same_seed_gives_the_same_table_whatever_the_blocks_and_another_one_other_noise(predictors, monkeypatch):
+def test_a_seed_gives_the_same_noise_for_any_block_size(predictors, monkeypatch):
     predictor = predictors["cnn " + SINGLE_LABEL]
     clips = recorded(predictor)
     said = []
@@ -145,7 +145,7 @@ def _noting(said_of, said: list):
     return noted
 
 
-def test_other_classes_need_to_be_mapped_and_what_was_not_tried_is_said(predictors):
+def test_other_classes_must_be_mapped_and_skipped_conditions_are_reported(predictors):
     predictor = predictors["cnn " + SINGLE_LABEL]
     two = LabelSpace(("bell", "rest"), SINGLE_LABEL)
     clips = [one._replace(target=np.float32([one.target[1], 1 - one.target[1]])) for one in recorded(predictor, 6)]
@@ -162,7 +162,7 @@ def test_other_classes_need_to_be_mapped_and_what_was_not_tried_is_said(predicto
     assert notes_of(table)[0].startswith("Not tested: sample_rate 22050 Hz, because the model reads sound at 16,000 Hz")
 
 
-def test_an_answer_that_is_no_number_is_refused(predictors, monkeypatch):
+def test_scores_that_are_not_finite_are_refused(predictors, monkeypatch):
     predictor = predictors["cnn " + SINGLE_LABEL]
     monkeypatch.setattr(predictor, "_logits", lambda batch: torch.full((len(batch["input_values"]), 4), torch.nan))
     with pytest.raises(InputError, match="no finite scores"):

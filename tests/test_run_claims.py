@@ -1,4 +1,4 @@
-"""A run is what it says: what decides it is compared, what was trained is reported, what is kept is the best."""
+"""Claims of a run: its settings are compared, what was trained is reported, and the best weights are kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ONE_EPOCH = {"num_train_epochs": 1, "per_device_train_batch_size": 16}
 
 @pytest.fixture(scope="module")
 def finished(tiny_features, tmp_path_factory):
-    """The folder of a run that has come to its end, and how many weights it trained."""
+    """The folder of a finished run, and the number of weights it trained."""
     folder = tmp_path_factory.mktemp("finished")
     trainer = trainer_of(tiny_features, folder, arguments=ONE_EPOCH)
     trainer.train_resumable()
@@ -34,7 +34,7 @@ def frozen(features):
     return model
 
 
-def test_a_finished_run_says_what_it_trained_also_when_asked_for_again(tiny_features, finished):
+def test_a_finished_run_reports_the_same_facts_when_started_again(tiny_features, finished):
     folder, num_weights = finished
     again = trainer_of(tiny_features, folder, arguments=ONE_EPOCH)
     again.train_resumable()
@@ -46,7 +46,7 @@ def test_a_finished_run_says_what_it_trained_also_when_asked_for_again(tiny_feat
     assert facts["training"]["windows_per_step"] == 16 and facts["training"]["precision"] == "fp32"
 
 
-def test_a_checkpoint_that_another_machine_does_not_see_is_one_sentence(finished, tmp_path):
+def test_a_checkpoint_invisible_to_another_machine_is_one_sentence(finished, tmp_path):
     wait_until_seen(finished[0] / "checkpoints" / "checkpoint-3", timeout_s=0)
     with pytest.raises(InputError, match="resumes from checkpoint-3 and this one does not see it: give an"):
         wait_until_seen(tmp_path / "checkpoint-3", timeout_s=0)
@@ -80,12 +80,12 @@ def test_a_frozen_backbone_is_another_run(tiny_features, finished):
         trainer.train_resumable()
 
 
-def test_how_a_step_is_divided_and_where_it_runs_make_no_other_run(tiny_features, finished):
+def test_micro_batches_and_logging_make_no_other_run(tiny_features, finished):
     machine = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "logging_steps": 7}
     assert trainer_of(tiny_features, finished[0], arguments={**ONE_EPOCH, **machine}).train_resumable().global_step == 3
 
 
-def test_smoothing_that_would_not_act_is_refused(tiny_features, tmp_path):
+def test_smoothing_without_effect_is_refused(tiny_features, tmp_path):
     with pytest.raises(InputError, match=r"label_smoothing_factor 0\.1 is not used: give Classification"):
         trainer_of(tiny_features, tmp_path, arguments={"label_smoothing_factor": 0.1})
 
@@ -104,7 +104,7 @@ STEPS = {"eval_strategy": "steps", "save_strategy": "steps"}
         ({"metric_for_best_model": "f1"}, "--metric_for_best_model f1 is not computed: give one of loss, acc"),
     ],
 )
-def test_weights_that_nobody_scored_are_not_kept(tiny_features, tmp_path, arguments, sentence):
+def test_keeping_the_best_weights_needs_scores(tiny_features, tmp_path, arguments, sentence):
     with pytest.raises(InputError, match=sentence):
         trainer_of(tiny_features, tmp_path, arguments=arguments)
 
@@ -122,12 +122,12 @@ def test_weights_that_nobody_scored_are_not_kept(tiny_features, tmp_path, argume
         ("--dataloader_num_workers 0 --dataloader_persistent_workers true", "give --dataloader_num_workers too"),
     ],
 )
-def test_on_the_command_line_before_anything_is_built(argv, sentence):
+def test_bad_flags_are_refused_before_anything_is_built(argv, sentence):
     with pytest.raises(InputError, match=sentence):
         parse_recipe(VALUES, argv=argv.split())
 
 
-def test_the_best_is_kept_where_only_the_best_are_saved(tiny_features, tmp_path):
+def test_the_best_weights_are_kept_with_save_strategy_best(tiny_features, tmp_path):
     arguments = {"num_train_epochs": 3, "save_strategy": "best", "per_device_train_batch_size": 16}
     trainer = trainer_of(tiny_features, tmp_path, arguments=arguments)
     state = trainer.train_resumable()
@@ -135,14 +135,14 @@ def test_the_best_is_kept_where_only_the_best_are_saved(tiny_features, tmp_path)
     assert trainer.facts()["training"]["best_step"] == state.best_global_step
 
 
-def test_a_metric_that_this_split_does_not_have_is_one_sentence(tiny_features, tmp_path):
+def test_a_metric_undefined_on_the_validation_split_is_one_sentence(tiny_features, tmp_path):
     trainer = trainer_of(tiny_features, tmp_path, arguments={**ONE_EPOCH, "metric_for_best_model": "roc_auc_macro"})
     trainer.compute_metrics = lambda _: {"loss": 1.0, "accuracy": 0.5}
     with pytest.raises(InputError, match="roc_auc_macro is undefined on this validation split: give one of loss, acc"):
         trainer.train_resumable()
 
 
-def test_class_weights_are_computed_where_they_are_asked_for(tiny_features, tmp_path, monkeypatch):
+def test_class_weights_are_computed_on_request_only(tiny_features, tmp_path, monkeypatch):
     from hf_audio import prepare_model, train_model
     from hf_audio.training import classification
 
@@ -172,7 +172,7 @@ def test_class_weights_are_computed_where_they_are_asked_for(tiny_features, tmp_
         ("--several_labels --center_weight 0.1", "are for single-label tasks"),
     ],
 )
-def test_a_loss_that_cannot_be_is_refused_before_features_are_built(tmp_path, flags, sentence):
+def test_an_invalid_loss_is_refused_before_features_are_built(tmp_path, flags, sentence):
     for label in ("hiss", "hum"):
         (tmp_path / "sounds" / label).mkdir(parents=True)
         for number in range(3):

@@ -1,19 +1,22 @@
-"""config.yaml of a run: all settings, which --config takes back, and nothing that is not for others to see."""
+"""config.yaml of a run: all settings, accepted by --config, and nothing private."""
 
 from __future__ import annotations
 
 import dataclasses
 import runpy
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
 from hf_audio import InputError, parse_recipe
+from hf_audio.config.reported import REPORTED_FLAGS, reported_command
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.publishing.contents import EXPECTED_LOCAL, model_in
 from hf_audio.run_config import CONFIG_FILE, run_config, write_run_config
 from hf_audio.stages import settled_loss
+from hf_audio.training.argument_roles import DECISIVE_ARGUMENTS
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 APART = {"run", "hub", "training", "chosen", "given", "named", "resolved"}
@@ -35,7 +38,7 @@ def written(recipe, folder: Path) -> Path:
 
 
 def same(one, two) -> None:
-    """Two recipes that train and evaluate the same."""
+    """Asserts that two recipes train and evaluate the same."""
     assert run_config(one) == run_config(two)
     for field in dataclasses.fields(one):
         if field.name not in APART:
@@ -47,7 +50,7 @@ MULTI, SINGLE = (LabelSpace(("a", "b"), kind) for kind in (MULTI_LABEL, SINGLE_L
 
 @pytest.mark.parametrize("recipe", FLAGS)
 def test_a_config_gives_the_same_settings_again(recipe, tmp_path):
-    """Of a recipe, of its demo, and with flags of all kinds; the file of the demo needs no --demo."""
+    """For a recipe, its demo, and flags of all kinds; the file of the demo needs no --demo."""
     values = runpy.run_path(str(RECIPES / f"{recipe}.py"), run_name="imported")
     demo = values.get("DEMO")
     for flags in ([], ["--demo"] if demo else [], FLAGS[recipe]):
@@ -60,20 +63,20 @@ def test_a_config_gives_the_same_settings_again(recipe, tmp_path):
         same(first, parse_recipe(values["VALUES"], demo, argv=["--config", str(path)]))
 
 
-def test_it_can_be_read(tmp_path):
+def test_the_file_is_readable(tmp_path):
     recipe = parse_recipe(
         {"output_dir": "runs/x", "window_s": 3.0}, argv=["--num_train_epochs", "2", "--freeze", "none"]
     )
     text = written(recipe, tmp_path / "x").read_text()
     assert text.startswith("# All settings of this run. To resume it")
     given, _, of_recipe = text.partition("recipe:\n")
-    assert given.split("\n\n")[1].splitlines() == ["freeze: none", "num_train_epochs: 2.0"], "what was asked for first"
+    assert given.split("\n\n")[1].splitlines() == ["freeze: none", "num_train_epochs: 2.0"], "flags come first"
     assert "  output_dir: runs/x\n" in of_recipe and "  window_s: 3.0\n" in of_recipe
-    assert "lora_alpha" not in text and "mixup_probability" not in text, "what does nothing"
-    assert "dataloader_num_workers" not in text and "use_cpu" not in text, "what the machine decides"
+    assert "lora_alpha" not in text and "mixup_probability" not in text, "settings without effect are left out"
+    assert "dataloader_num_workers" not in text and "use_cpu" not in text, "settings of the machine are left out"
 
 
-def test_what_is_asked_for_at_its_top_must_act_and_what_stands_below_recipe_may_wait(tmp_path):
+def test_settings_at_the_top_must_act_and_those_below_recipe_need_not(tmp_path):
     (tmp_path / "c.yaml").write_text("mixup_labels: union\n")
     with pytest.raises(InputError, match="--mixup_labels would do nothing here: mixup is off"):
         parse_recipe({"output_dir": "x"}, argv=["--config", str(tmp_path / "c.yaml")])
@@ -91,21 +94,31 @@ def test_what_is_asked_for_at_its_top_must_act_and_what_stands_below_recipe_may_
         parse_recipe({"output_dir": "x"}, {}, argv=["--config", str(tmp_path / "c.yaml")])
 
 
-def test_no_token_is_written_and_nothing_of_it_is_published(tmp_path):
+def test_the_file_holds_no_token_and_is_not_published(tmp_path):
     token = "hf_" + "a1" * 17
     recipe = parse_recipe({"output_dir": "x"}, argv=["--push_to_hub", "--hub_model_id", "me/x", "--hub_token", token])
     text = written(recipe, tmp_path / "x").read_text()
     assert token not in text and "hub_" not in text and "push_to_hub" not in text
     assert token not in repr(recipe)
     assert CONFIG_FILE not in model_in(tmp_path / "x") and EXPECTED_LOCAL.fullmatch(CONFIG_FILE), (
-        "it stays here, without a warning"
+        "it is not pushed, without a warning"
     )
     recipe = parse_recipe({"output_dir": "x"}, argv=["--data_dir", f"/data/{token}"])
     with pytest.raises(InputError, match="holds a Hugging Face token"):
         written(recipe, tmp_path / "y")
 
 
-def test_a_recipes_own_logit_adjustment_waits_for_clips_of_one_class_and_the_config_says_what_acted(tmp_path):
+def test_a_reported_command_has_every_decisive_flag():
+    assert set(DECISIVE_ARGUMENTS) <= set(REPORTED_FLAGS)
+    argv = ["--lr_scheduler_type", "cosine_with_min_lr", "--lr_scheduler_kwargs", '{"min_lr": 1e-05}']
+    argv += ["--dataloader_drop_last", "--eval_delay", "2.0"]
+    values = {"output_dir": "runs/x", "corpus": "irmas"}
+    command = shlex.split(reported_command(parse_recipe(values, argv=argv), "cnn_folder.py"))[3:]
+    assert sorted(command) == sorted(argv)
+    assert shlex.split(reported_command(parse_recipe(values, argv=command), "cnn_folder.py"))[3:] == command
+
+
+def test_a_recipes_logit_adjustment_acts_only_in_single_label_tasks(tmp_path):
     for given, labels, acts in (("", MULTI, 0.0), ("0.5", MULTI, 0.5), ("", SINGLE, 1.0)):
         argv = ["--output_dir", str(tmp_path), *(["--logit_adjustment", given] if given else [])]
         recipe = parse_recipe({"corpus": "folder", "logit_adjustment": 1.0}, argv=[*argv, "--data_dir", str(tmp_path)])
@@ -113,7 +126,7 @@ def test_a_recipes_own_logit_adjustment_waits_for_clips_of_one_class_and_the_con
         assert run_config(recipe).get("logit_adjustment", 0.0) == acts
 
 
-def test_what_a_user_gives_for_rare_classes_replaces_what_the_recipe_sets(tmp_path):
+def test_flags_for_rare_classes_replace_settings_of_the_recipe(tmp_path):
     values = {"output_dir": str(tmp_path), "data_dir": str(tmp_path), "corpus": "folder", "logit_adjustment": 1.0}
     assert parse_recipe(values, argv=[]).loss.logit_adjustment == 1
     recipe = parse_recipe(values, argv=["--class_weights", "balanced"])

@@ -1,4 +1,4 @@
-"""A model on data: stored features and recordings give the same answers, of folders, tables and the Hub."""
+"""Scores of a model: stored features and recordings give the same, from folders, tables and the Hub."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def features(corpus) -> Path:
 
 @pytest.fixture(scope="module")
 def model(corpus, features) -> Path:
-    """Of several labels at a time, with a class more than the corpus."""
+    """A multi-label model that has one class more than the corpus."""
     return save_evaluated(corpus.parent / "cnn", features)
 
 
-def test_recordings_are_heard_as_their_stored_features_are_read(corpus, features, model):
+def test_recordings_have_the_scores_of_their_stored_features(corpus, features, model):
     predictor = load_model(str(model))
-    assert features_data(features).name == features.parent.name, "of RUN/features: the run's name"
+    assert features_data(features).name == features.parent.name, "features of a run have the run's name"
     stored = score(predictor, features_data(features).chosen("test"))
     heard = score(predictor, recordings_data(DataConfig(data_dir=str(corpus))).chosen("test"))
     for one in (stored.judged, heard.judged):
@@ -61,12 +61,14 @@ def test_recordings_are_heard_as_their_stored_features_are_read(corpus, features
     for name in ("clip_id", "group", "split", "device"):
         assert stored.judged.clips[name].to_pylist() == heard.judged.clips[name].take(order).to_pylist()
     heard_s = heard.judged.clips["duration_s"].take(order)
-    np.testing.assert_allclose(stored.judged.clips["duration_s"], heard_s, atol=HOP_S / 2)  # as far as windows reach
+    np.testing.assert_allclose(
+        stored.judged.clips["duration_s"], heard_s, atol=HOP_S / 2
+    )  # features: to the last window
     assert sorted(set(heard.judged.clips["duration_s"].to_pylist())) == [0.3, 0.5, 1.1, 2.0]
     np.testing.assert_array_equal(stored.judged.targets, heard.judged.targets[order])
     for row, other in enumerate(order):
         here, there = stored.judged.clip_of_window == row, heard.judged.clip_of_window == other
-        # 8 bits of a pixel are what they differ by
+        # they differ by the quantization to 8 bits
         np.testing.assert_allclose(stored.judged.window_logits[here], heard.judged.window_logits[there], atol=0.05)
         np.testing.assert_allclose(stored.judged.window_starts_s[here], heard.judged.window_starts_s[there], atol=1e-5)
     assert stored.threshold == THRESHOLD and stored.facts["window_s"] == heard.facts["window_s"] == WINDOW_S
@@ -80,7 +82,7 @@ def test_recordings_are_heard_as_their_stored_features_are_read(corpus, features
     np.testing.assert_allclose(found, alone.logits[:, places], atol=1e-4)
 
 
-def test_the_same_classes_are_scored_as_a_report_scores_them(features, tmp_path):
+def test_a_model_of_the_same_classes_has_the_scores_of_its_report(features, tmp_path):
     predictor = load_model(str(save_evaluated(tmp_path / "one", features, SINGLE_LABEL)))
     data = features_data(features).chosen("test")
     judged = score(predictor, data).judged.of_split("test")
@@ -98,7 +100,7 @@ def test_the_same_classes_are_scored_as_a_report_scores_them(features, tmp_path)
     assert classification_metrics(judged.labels.probabilities(mean), judged.targets, judged.labels) == wanted
 
 
-def test_models_and_recordings_of_the_hub(hub, token, model, corpus):
+def test_models_and_recordings_on_the_hub(hub, token, model, corpus):
     files = {path.name: path.read_bytes() for path in model.iterdir() if path.is_file()}
     hub.create("models", "alice/cnn", files, private=True)
     hub.create("datasets", "alice/sounds", as_dataset_files(), private=True)
@@ -116,8 +118,8 @@ def test_models_and_recordings_of_the_hub(hub, token, model, corpus):
     np.testing.assert_array_equal(np.sort(found.judged.window_logits, axis=0), np.sort(own.window_logits, axis=0))
 
 
-def test_a_stock_model_of_somebody_else_with_names_of_audioset(corpus, tmp_path):
-    """As transformers saves it: no windows in its config, and nothing of ours."""
+def test_a_third_party_stock_model_with_audioset_class_names(corpus, tmp_path):
+    """Saved by transformers: its config has no window length, and nothing else of ours."""
     case = next(case for case in CASES if case.name == "ast_stock")
     model = case.make(LabelSpace(("Violin, fiddle", "Bell", "Hum", "Music"), MULTI_LABEL)).eval()
     model.save_pretrained(tmp_path / "stock")
@@ -128,7 +130,7 @@ def test_a_stock_model_of_somebody_else_with_names_of_audioset(corpus, tmp_path)
     assert found.told[-1].startswith("stock does not specify the windows") and "0.995 s" in found.told[-1]
 
 
-def test_what_cannot_be_decoded_is_left_out_and_said(corpus, model, tmp_path):
+def test_undecodable_recordings_are_left_out_and_reported(corpus, model, tmp_path):
     copy = shutil.copytree(corpus, tmp_path / "corpus")
     (copy / "bell-7.wav").write_bytes(b"RIFF nothing")
     found = score(load_model(str(model)), recordings_data(DataConfig(data_dir=str(copy))).chosen("test"))
@@ -136,7 +138,7 @@ def test_what_cannot_be_decoded_is_left_out_and_said(corpus, model, tmp_path):
     assert any("1 of 18 clips cannot be read, bell-7.wav (unreadable" in told for told in found.told)
 
 
-def test_windows_of_another_length_can_be_heard(corpus, features, model):
+def test_windows_may_have_another_length(corpus, features, model):
     predictor = load_model(str(model))
     data = recordings_data(DataConfig(data_dir=str(corpus))).chosen("test")
     few, many = (score(predictor, data, window_s=0.5, hop_s=hop_s) for hop_s in (0.5, 0.1))
@@ -169,19 +171,19 @@ def test_several_models_have_the_same_clips_and_classes(features, model, tmp_pat
         unique_names(["x/m", "x/m"])
 
 
-def test_models_of_one_name_are_told_apart_by_the_folders_above_them():
+def test_models_with_the_same_name_are_distinguished_by_their_parent_folders():
     found = unique_names(["x/a/run", "y/a/run", "alice/run", "b/other"])
     assert list(found.values()) == ["x/a/run", "y/a/run", "alice/run", "b/other"]
     with pytest.raises(InputError, match="run was given twice"):
         unique_names(["x/run", "x/../x/run"])
 
 
-def test_judged_clips_are_stored_and_read_again(features, model, tmp_path):
+def test_scored_clips_are_stored_and_read_again(features, model, tmp_path):
     scored = score(load_model(str(model)), features_data(features).chosen("test"))
     write_judged(tmp_path / "cnn", scored, "test")
     (again, split) = read_judged(tmp_path / "cnn")
     assert split == "test" and again.judged.name == "cnn" and again.judged.labels == scored.judged.labels
-    assert again.judged.clips.equals(scored.judged.clips), "metadata and durations too"
+    assert again.judged.clips.equals(scored.judged.clips), "metadata and durations are stored too"
     for name in ("targets", "window_logits", "clip_of_window", "window_starts_s"):
         np.testing.assert_array_equal(getattr(again.judged, name), getattr(scored.judged, name))
     windows = tmp_path / "cnn" / "scores" / "windows.parquet"
@@ -200,7 +202,7 @@ class TestBadInput:
         with pytest.raises(InputError, match=r"None of the 18 clips can be evaluated, .* are not finite"):
             score(predictor, recordings_data(DataConfig(data_dir=str(corpus))).chosen("test"))
 
-    def test_one_class_alone(self, corpus, tmp_path):
+    def test_clips_of_a_single_class(self, corpus, tmp_path):
         only = tmp_path / "only"
         (only / "bell").mkdir(parents=True)
         for path, label, *_ in ROWS[:3]:
@@ -208,7 +210,7 @@ class TestBadInput:
         with pytest.raises(InputError, match=r"All 3 clips of only \(all\) have the same class, 'bell'"):
             recordings_data(DataConfig(data_dir=str(only))).chosen()
 
-    def test_splits_that_are_not_there(self, features):
+    def test_splits_that_do_not_exist(self, features):
         with pytest.raises(InputError, match="Unknown split 'tset': did you mean 'test'"):
             features_data(features).chosen("tset")
         without = dataclasses.replace(features_data(features), clips=with_split(features_data(features).clips, None))

@@ -1,4 +1,4 @@
-"""What is searched and how it is drawn: files of spaces, what they refuse, samplers, the best, and figures of it."""
+"""Search spaces: their files, what is refused, samplers, pruners, and figures of a search."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hf_audio.searching.trials import Trial, always_fail, best_of
 
 ROOT = Path(__file__).parents[1]
 EITHER = "kind:\n  either:\n    plain: {}\n    focal: {loss: focal, focal_gamma: {low: 0.5, high: 4}}\n"
-LADDERS = "a: {low: 0.1, high: 0.9, step: 0.1}\nb: {low: 1, high: 2}\n"  # as floats go, 0.1 + 2 * 0.1 is not 0.3
+LADDERS = "a: {low: 0.1, high: 0.9, step: 0.1}\nb: {low: 1, high: 2}\n"  # in floating point, 0.1 + 2 * 0.1 is not 0.3
 MIXED = "a: [1, 2, 1e-4]\nb: {low: 1, high: 3}\nc: [[1, 2], [3]]\n"
 
 
@@ -31,7 +31,7 @@ def space_of(text: str, tmp_path: Path) -> Space:
     return read_space(tmp_path / "space.yaml")
 
 
-def test_a_space_says_which_flags_a_trial_has(tmp_path):
+def test_a_space_turns_values_into_flags(tmp_path):
     space = space_of(MIXED + EITHER + "model_options: {dropout: [0.1], hidden_size: [8]}\n", tmp_path)
     assert space.size is None and space_of(MIXED, tmp_path).size == 18
     flags = space.flags(
@@ -50,7 +50,7 @@ def test_a_space_says_which_flags_a_trial_has(tmp_path):
     ]
     for params in ({"a": 3}, {"b": 9}, {"b": "2; rm"}, {"output_dir": "/"}, {"a": True}):
         with pytest.raises(InputError, match="which the space does not"):
-            space.flags(params)  # of a journal that someone else wrote
+            space.flags(params)  # from a journal that someone else wrote
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_a_space_says_which_flags_a_trial_has(tmp_path):
         ("a: &x [1]\nb: *x", "has an alias"),
     ],
 )
-def test_a_space_that_is_none_is_refused_with_what_is_expected(tmp_path, text, message):
+def test_a_bad_space_is_refused_with_what_is_expected(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         space_of(text, tmp_path)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "spaces").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_shipped_space_is_of_its_recipe(path):
+def test_every_shipped_space_fits_its_recipe(path):
     name = "svm_gtzan" if path.stem in ("svm", "boosting") else "rnn_gtzan"
     values = runpy.run_path(str(ROOT / "recipes" / f"{name}.py"))["VALUES"]
     space = read_space(path)
@@ -98,10 +98,10 @@ RANGES = "x: {low: 1e-3, high: 1.0, log: true}\ny: {low: -1.0, high: 1.0}\n"
 
 
 @pytest.mark.parametrize(("sampler", "number", "least"), [("tpe", 24, -0.2), ("cmaes", 30, -0.05), ("random", 8, -9)])
-def test_samplers_find_the_place_and_repeat_nothing_when_they_go_on(tmp_path, sampler, number, least):
+def test_samplers_find_the_maximum_and_repeat_nothing_after_resuming(tmp_path, sampler, number, least):
     space, journal = space_of(RANGES, tmp_path), str(tmp_path / "journal.log")
     for index in range(number):
-        if index % 6 == 0:  # another process, as after a kill
+        if index % 6 == 0:  # a new process, as after a kill
             study = Study(journal, "s", space, [True], sampler=sampler)
         trial = study.ask()
         study.complete(trial.number, [score(trial.params)])
@@ -114,7 +114,7 @@ def test_samplers_find_the_place_and_repeat_nothing_when_they_go_on(tmp_path, sa
 
 @pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
 @pytest.mark.parametrize("text", [MIXED, LADDERS], ids=["lists", "ladders"])
-def test_every_combination_is_tried_once_by_two_that_share_a_journal(tmp_path, sampler, text):
+def test_two_searches_with_a_shared_journal_try_every_combination_once(tmp_path, sampler, text):
     space, journal = space_of(text, tmp_path), str(tmp_path / "journal.log")
     studies = [Study(journal, "s", space, [True], sampler=sampler) for _ in range(2)]
     for index in range(18):
@@ -123,31 +123,31 @@ def test_every_combination_is_tried_once_by_two_that_share_a_journal(tmp_path, s
             studies[index % 2].fail(trial.number, "crashed")
         else:
             studies[index % 2].complete(trial.number, [float(trial.params["b"])])
-    assert studies[0].ask() is studies[1].ask() is None, "all were tried"
+    assert studies[0].ask() is studies[1].ask() is None, "all combinations were tried"
     assert len({one.key for one in studies[0].trials() if one.is_tried}) == 18
 
 
-def test_two_that_draw_the_same_at_once_do_not_both_try_it(tmp_path):
+def test_two_searches_that_draw_the_same_at_once_do_not_both_try_it(tmp_path):
     space, journal = space_of("a: [1]\n", tmp_path), str(tmp_path / "journal.log")
     one, other = Study(journal, "s", space, [True]), Study(journal, "s", space, [True])
     begun = one._study.ask()
     draws = threading.Timer(0.5, lambda: begun.suggest_categorical("a", [1]))
     draws.start()
-    assert other.ask() is None, "the first of them has it"
+    assert other.ask() is None, "the first search has it"
     draws.join()
 
 
-def test_what_a_killed_process_left_is_mended_and_a_lost_trial_is_tried_anew(tmp_path):
+def test_a_journal_is_repaired_after_a_kill_and_a_lost_trial_is_repeated(tmp_path):
     space, journal = space_of(RANGES, tmp_path), tmp_path / "journal.log"
     lost = Study(str(journal), "s", space, [True]).ask()
     with journal.open("a") as file:
-        file.write('{"op_code": 4, "stu')  # killed while it wrote
+        file.write('{"op_code": 4, "stu')  # killed while writing
     study = Study(str(journal), "s", space, [True])
     study.again(lost)
     again = study.ask()
     assert again.params == lost.params and again.number != lost.number
     study.complete(again.number, [1.0])
-    study.complete(again.number, [2.0])  # said twice: the first counts
+    study.complete(again.number, [2.0])  # reported twice: the first counts
     assert [one.is_tried for one in study.trials()] == [False, True] and study.trials()[1].values == (1.0,)
     half = study._study.ask()
     half.suggest_float("x", 1e-3, 1.0, log=True)  # killed before y was drawn
@@ -163,7 +163,7 @@ def test_what_a_killed_process_left_is_mended_and_a_lost_trial_is_tried_anew(tmp
     assert "secret" not in str(caught.value)
 
 
-def test_a_database_and_several_objectives_give_a_front(tmp_path):
+def test_a_database_with_several_objectives_gives_a_pareto_front(tmp_path):
     space = space_of(RANGES, tmp_path)
     study = Study(f"sqlite:///{tmp_path}/s.db", "s", space, [True, False], sampler="nsga2", population=4)
     for _ in range(9):
@@ -189,7 +189,7 @@ def test_a_database_and_several_objectives_give_a_front(tmp_path):
 
 
 @pytest.mark.parametrize(("pruner", "ended"), [("median", 3), ("halving", 1), ("hyperband", 1), ("none", None)])
-def test_pruners_end_what_is_worse_than_others_were(tmp_path, pruner, ended):
+def test_pruners_stop_trials_that_are_worse_than_others(tmp_path, pruner, ended):
     study = Study(str(tmp_path / "j"), "s", space_of(RANGES, tmp_path), [True], pruner=pruner, resources=(1, 9))
     for number in range(12):
         trial = study.ask()
@@ -213,7 +213,7 @@ def test_figures_show_every_trial_of_any_space(tmp_path):
     assert titles == ["a", "b", "c", "kind", "focal_gamma"]
     assert len(panels[1].collections[0].get_offsets()) == len(complete)
     lines = plots.parallel_coordinates(trials, space, "accuracy", True).axes[0].lines
-    assert len(lines) == len(complete) + 5, "and an axis for each setting"
+    assert len(lines) == len(complete) + 5, "one line per trial and one axis per setting"
     assert len(plots.history(trials, "accuracy", True).axes[0].collections) == 2
     assert plots.contour(trials, space, ["b", "a"], "accuracy").axes[0].get_xlabel() == "b"
     assert plots.contour(trials, space, ["b", "kind.focal.focal_gamma"], "accuracy") is None
@@ -221,12 +221,12 @@ def test_figures_show_every_trial_of_any_space(tmp_path):
     equal = [Trial(number, "complete", (0.4,), trials[number].params) for number in range(3)]
     assert all(float(tick).is_integer() for tick in plots.history(equal, "accuracy", True).axes[0].get_xticks())
     bar = plots.parallel_coordinates(equal, space, "accuracy", True).axes[1]
-    assert bar.get_ylim() == pytest.approx((0.38, 0.42)), "equal scores have a bar to read"
+    assert bar.get_ylim() == pytest.approx((0.38, 0.42)), "the color bar has a range even for equal scores"
 
 
 @pytest.fixture
 def refused(tmp_path, monkeypatch):
-    """What scripts/tune.py says of a command line."""
+    """Returns the error of scripts/tune.py for a command line."""
 
     def say(space: str, *flags: str, recipe: str = "cnn_folder") -> str:
         (tmp_path / "space.yaml").write_text(space)
@@ -272,7 +272,7 @@ def refused(tmp_path, monkeypatch):
         ("loss: [focal, asymmetric]", ("--data_dir", ".", "--validation_fraction", "0.3"), "with loss asymmetric: "),
     ],
 )
-def test_what_cannot_be_is_refused_before_the_first_trial(refused, tmp_path, space, flags, message):
+def test_bad_commands_are_refused_before_the_first_trial(refused, tmp_path, space, flags, message):
     assert message in refused(space, *flags)
     assert not (tmp_path / "found").exists()
 
@@ -286,7 +286,7 @@ def test_trials_of_classical_models_have_no_epochs(refused):
     assert "only applies to --classical_model boosting" in refused("boosting_leaves: [4]", recipe="svm_gtzan")
 
 
-def test_a_torn_or_repeated_line_of_a_trial_is_no_score(tmp_path):
+def test_incomplete_and_repeated_lines_of_a_trial_are_no_scores(tmp_path):
     from hf_audio.searching.trial_process import TrialProcess
 
     lines = [{"step": 3, "main": "accuracy", "scores": {"accuracy": 0.5}}, {"step": 3, "scores": {}}, {"step": "x"}]
@@ -296,10 +296,10 @@ def test_a_torn_or_repeated_line_of_a_trial_is_no_score(tmp_path):
         with (tmp_path / "trial.jsonl").open("a") as file:
             file.write('ores": {"accuracy": 1}}\n')
         assert [(number, said["step"]) for number, said in process.new_scores()] == [(2, 6)]
-    assert process.poll() is not None, "its standard input was closed"
+    assert process.poll() is not None, "the trial ends when its standard input is closed"
 
 
-def test_trials_that_fail_for_one_reason_end_a_search_that_has_no_score():
+def test_a_search_without_scores_ends_if_all_trials_fail_for_one_reason():
     failed = [Trial(number, "failed", (), {}) for number in range(5)]
     alike = [f"The window of 3 s is longer than every clip ({number:05}.log)" for number in range(5)]
     assert always_fail(failed, alike) and not always_fail(failed[:4], alike[:4])

@@ -1,4 +1,4 @@
-"""scripts/tune.py as people use it: killed and gone on with, with others beside it, pruned, over folds, cheap first."""
+"""scripts/tune.py as users run it: killed and resumed, in parallel, pruned, over folds, with cheap trials first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL = ("--model", "cnn-concert", "--per_device_train_batch_size", "4", "--num_
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory) -> Path:
-    """Eighteen tones, of which four are for validation and four for test."""
+    """Eighteen tones, four of them for validation and four for test."""
     folder, rows = tmp_path_factory.mktemp("tones"), ["path,label,group,split"]
     for number, name in enumerate(("high", "low")):
         for take in range(9):
@@ -36,7 +36,7 @@ def recordings(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def tune(forks, recordings, tmp_path):
-    """Starts a search in a process of its own."""
+    """Starts a search in its own process."""
 
     def start(space: str, *flags: str, recipe: Path = RECIPE):
         (tmp_path / "space.yaml").write_text(space)
@@ -63,7 +63,7 @@ def until(holds, process) -> None:
         assert process.poll(0.02) is None, process.output + process.errors
 
 
-def test_a_search_goes_on_after_kills_beside_another_process_and_no_trial_is_run_twice(tune, tmp_path):
+def test_a_killed_search_resumes_in_parallel_and_runs_no_trial_twice(tune, tmp_path):
     space = "learning_rate: {low: 1e-4, high: 1e-2, log: true}\nloss: [focal, cross_entropy]\n"
     job = (space, "--trials", "4", "--pruner", "none", "--num_train_epochs", "3", *SMALL)
     trials = tmp_path / "found" / "trials"
@@ -71,12 +71,12 @@ def test_a_search_goes_on_after_kills_beside_another_process_and_no_trial_is_run
     until(lambda: list(trials.glob("00000/checkpoints/checkpoint-*/complete.json")), first)
     orphans = children_of(first.pid)
     first.kill()
-    assert orphans and not psutil.wait_procs(orphans, timeout=20)[1], "a trial ends with its search"
+    assert orphans and not psutil.wait_procs(orphans, timeout=20)[1], "a trial must end with its search"
 
     second, third = tune(*job), tune(*job)
     found: list[psutil.Process] = []
     until(lambda: found.extend(children_of(second.pid) + children_of(third.pid)) or found, second)
-    found[0].kill()  # as the system does where memory runs out
+    found[0].kill()  # as the system does when memory runs out
     assert (second.wait(), third.wait()) == (0, 0), second.errors + third.errors
 
     rows = rows_of(tmp_path)
@@ -87,13 +87,13 @@ def test_a_search_goes_on_after_kills_beside_another_process_and_no_trial_is_run
     assert "SIGKILL, which the system sends when memory runs out" in failed["reason"]
     said = first.output + second.output + third.output
     assert all(said.count(f"Trial {number}: learning_rate") == 1 + (number == "0") for number in "0123")
-    assert len(list((tmp_path / "found" / "features").glob("*/manifest.json"))) == 1, "built once"
+    assert len(list((tmp_path / "found" / "features").glob("*/manifest.json"))) == 1, "features are built once"
 
     scores = {row["trial"]: float(row["score"]) for row in rows if row["state"] == "complete"}
     best = max(scores, key=lambda number: (scores[number], -int(number)))
     reports = {path.parent.name: json.loads(path.read_text()) for path in trials.glob("*/report.json")}
     assert all(list(one["results"]["model"]) == ["validation"] for one in reports.values())
-    assert {path.parent.name for path in trials.glob("*/checkpoints")} == {f"{int(best):05d}"}, "of the best alone"
+    assert {path.parent.name for path in trials.glob("*/checkpoints")} == {f"{int(best):05d}"}, "only of the best"
     report = json.loads((tmp_path / "found" / "best" / "report.json").read_text())
     assert report["evaluated_split"] == "test" and "best of 4 trials" in report["notes"][0]
     assert report["results"]["model"]["validation"]["accuracy"] == pytest.approx(scores[best])
@@ -113,11 +113,11 @@ def test_a_search_goes_on_after_kills_beside_another_process_and_no_trial_is_run
     assert other.wait() == 2 and "num_train_epochs was 3.0 and now is 9.0" in other.errors
 
 
-def test_what_does_worse_than_others_did_is_ended_while_it_is_trained(tune, tmp_path):
+def test_a_trial_worse_than_others_is_stopped_during_training(tune, tmp_path):
     text = "weight_decay: {low: 0.0, high: 0.5}\n"
     (tmp_path / "space.yaml").write_text(text)
     others = Study(str(tmp_path / "journal.log"), "cnn_folder", read_space(tmp_path / "space.yaml"), [True])
-    for _ in range(5):  # of another machine, better than any can be
+    for _ in range(5):  # trials of another machine with impossibly good scores
         trial = others.ask()
         for epoch in range(1, 51):
             others.report(trial.number, epoch, 1.5)
@@ -130,7 +130,7 @@ def test_what_does_worse_than_others_did_is_ended_while_it_is_trained(tune, tmp_
     assert {path.name for path in (tmp_path / "found" / "trials" / "00005").iterdir()} == {"trial.jsonl"}
 
 
-def test_folds_are_searched_by_their_mean_and_all_are_tested(tune, tmp_path):
+def test_a_search_over_folds_uses_their_mean_and_tests_on_all(tune, tmp_path):
     steps, drawn = ("--max_steps", "2", *SMALL), ("--split", "random", "--validation_fraction", "0.4")
     search = tune("weight_decay: [0.0, 0.1]\n", "--num_folds", "2", *drawn, "--trials", "1", *steps)
     assert search.wait() == 0, search.errors
@@ -145,7 +145,7 @@ def test_folds_are_searched_by_their_mean_and_all_are_tested(tune, tmp_path):
     assert (tmp_path / "found" / "best" / "fold-2" / "report.json").exists()
 
 
-def test_shares_of_the_training_clips_are_tried_before_all_and_the_last_counts(tune, tmp_path):
+def test_trials_train_on_growing_shares_of_the_clips_and_the_last_score_counts(tune, tmp_path):
     search = tune("weight_decay: [0.1]\n", "--fidelity", "train_fraction", "--no_final", "--max_steps", "2", *SMALL)
     assert search.wait() == 0, search.errors
     (row,) = rows_of(tmp_path)
@@ -154,5 +154,5 @@ def test_shares_of_the_training_clips_are_tried_before_all_and_the_last_counts(t
     assert names == ["fraction-1-of-9", "fraction-3-of-9", "fraction-9-of-9"]
     report = json.loads((folder / names[-1] / "report.json").read_text())
     assert float(row["score"]) == report["results"]["model"]["validation"]["accuracy"]
-    assert row["evaluations"] == "2", "after a ninth and a third it might have been ended"
+    assert row["evaluations"] == "2", "it could have been stopped after 1/9 and 1/3"
     assert len(list((tmp_path / "found" / "features").glob("*/manifest.json"))) == 1

@@ -1,4 +1,4 @@
-"""Archives that mean harm: what they hold is bounded, and nothing is written where it should not be."""
+"""Malicious archives: sizes are bounded, and nothing is written outside of the folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hf_audio.corpora._archives import COLUMNS, FILE_LIST, damaged_files, unpack
 from hf_audio.data.tables import csv_text
 
 pytest.importorskip("pooch")
-SMALL = 1_000.0  # bytes that there should be
+SMALL = 1_000.0  # expected bytes
 TERABYTE = 10**12
 
 # Archives
@@ -43,7 +43,7 @@ def member(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, **pax: str) 
 
 
 def old_sparse(size: int) -> bytes:
-    """A GNU sparse file that is one hole."""
+    """A GNU sparse file that is a single hole."""
     header = bytearray(member("a/x.wav", 0, tarfile.GNUTYPE_SPARSE).tobuf(tarfile.GNU_FORMAT))
     header[386:410] = b"%011o\0" % 0 + b"%011o\0" % 0
     header[483:495] = b"\x80" + size.to_bytes(11, "big")
@@ -67,12 +67,12 @@ SPARSE = {
 
 
 @pytest.mark.parametrize("kind", SPARSE)
-def test_a_file_of_holes_is_refused(tmp_path, kind):
+def test_a_sparse_file_is_refused(tmp_path, kind):
     assert len(SPARSE[kind]) < 400
     assert "has a sparse file" in refused(packed(tmp_path, "x.tar.gz", SPARSE[kind]))
 
 
-def test_more_than_there_should_be_is_not_unpacked(tmp_path):
+def test_an_archive_larger_than_expected_is_not_unpacked(tmp_path):
     zeros = bytes(30_000_000)
     for name, content in (
         ("x.tar.gz", tarred({"a/x.wav": zeros})),
@@ -88,7 +88,7 @@ def test_more_than_there_should_be_is_not_unpacked(tmp_path):
     )
 
 
-def test_an_archive_that_ends_in_zeros_for_ever_is_given_up(tmp_path, monkeypatch):
+def test_an_archive_that_ends_in_endless_zeros_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("hf_audio.corpora._archive_members.TAR_OVERHEAD_BYTES", 0)
     endless = gzip.compress(gzip.decompress(tarred({"a/x.wav": b"sound"})) + bytes(30_000_000))
     assert "unpacks to more than" in refused(packed(tmp_path, "x.tar.gz", endless), most_bytes=1e6)
@@ -106,7 +106,7 @@ def test_a_header_that_would_fill_the_memory_is_not_read(tmp_path, kind):
         tracemalloc.stop()
 
 
-def test_a_zip_that_lies_about_its_sizes_writes_no_more_than_it_says(tmp_path):
+def test_a_zip_with_false_sizes_writes_no_more_than_it_declares(tmp_path):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/x.wav", bytes(3_000_000))
@@ -130,7 +130,7 @@ def test_a_zip_that_lies_about_its_sizes_writes_no_more_than_it_says(tmp_path):
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_names_that_no_corpus_has_are_refused(tmp_path, names, what, pack):
+def test_dangerous_member_names_are_refused(tmp_path, names, what, pack):
     assert re.search(what, refused(packed(tmp_path, *pack(names))))
 
 
@@ -142,7 +142,7 @@ def pack_zip(names: list[str]) -> tuple[str, bytes]:
     return "x.zip", buffer.getvalue()
 
 
-def test_a_link_where_an_archive_is_unpacked_is_not_followed(tmp_path):
+def test_a_link_in_place_of_the_unpacking_folder_is_not_followed(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "a.txt").write_text("mine")
     (tmp_path / "corpus.unpacking").symlink_to(tmp_path / "mine")
@@ -164,7 +164,7 @@ def test_archives_are_added_to_a_folder_as_a_whole_or_not_at_all(tmp_path):
 
 
 @pytest.mark.parametrize("row", ["../outside.wav", "/dev/zero", "a/../../x"])
-def test_a_list_of_files_that_leads_elsewhere_is_not_read(tmp_path, row):
+def test_a_list_of_files_with_paths_outside_of_the_folder_is_refused(tmp_path, row):
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / FILE_LIST).write_text(csv_text([COLUMNS, (row, 0, "00000000")]))
     with pytest.raises(InputError, match="cannot be read as a list of files"):
@@ -204,7 +204,7 @@ def published(tmp_path, monkeypatch) -> Published:
         (tarred({"openmic-2018/x": b"a", "openmic-2018/x/y": b"a"}), "twice, or as a file and as a folder"),
     ],
 )
-def test_mirdatas_archives_are_unpacked_by_the_same_hand(tmp_path, published, archive, what):
+def test_mirdatas_archives_are_unpacked_with_the_same_checks(tmp_path, published, archive, what):
     published.replace(archive=archive)
     with pytest.raises(InputError, match=what):
         openmic.obtain(tmp_path / "corpus")
@@ -220,7 +220,7 @@ def test_links_in_mirdatas_archives_are_not_made(tmp_path, published):
     assert not list((tmp_path / "mine").iterdir()) and not (tmp_path / "corpus" / "openmic-2018" / "audio").is_symlink()
 
 
-def test_mirdatas_archives_have_a_size_too(tmp_path, published, monkeypatch):
+def test_mirdatas_archives_have_a_maximum_size_too(tmp_path, published, monkeypatch):
     monkeypatch.setattr(_download, "MARGIN_BYTES", 0)
     monkeypatch.setattr(openmic, "SOURCE", dataclasses.replace(openmic.SOURCE, num_bytes=20))
     with pytest.raises(InputError, match=", expected at most 22 bytes, so it is another file"):

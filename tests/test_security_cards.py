@@ -1,4 +1,4 @@
-"""Words of others stay words in cards: no markup, no address but one of the web, no code."""
+"""Third-party text in cards stays text: no markup, no addresses but those of the web, no code."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def features(small_features, tmp_path) -> Path:
 
 class TestCards:
     @pytest.mark.parametrize("text", HOSTILE)
-    def test_words_stay_words_wherever_they_stand(self, text):
-        """By a CommonMark parser with tables: alone on a line, in a cell, as the text of a link."""
+    def test_escaped_text_stays_text_everywhere(self, text):
+        """Parsed as CommonMark with tables: alone on a line, in a cell, as the text of a link."""
         alone = MARKDOWN.parse(f"{escaped(text)}\n")
         assert {token.type for token in alone} == ALLOWED
         assert {child.type for child in alone[1].children} <= {"text", "text_special"}
         shown = "".join(child.content for child in alone[1].children)
-        assert shown == printable(" ".join(text.split())), "and nothing of them is lost"
+        assert shown == printable(" ".join(text.split())), "no part of the text is lost"
         row = MARKDOWN.parse(f"| a | b |\n|---|---|\n| {escaped(text)} | 2 |\n")
         assert [token.type for token in row].count("td_open") == 2
         assert not [
@@ -71,7 +71,7 @@ class TestCards:
         ]
 
     @pytest.mark.parametrize("text", HOSTILE)
-    def test_words_in_code_are_one_literal(self, text):
+    def test_text_in_code_is_a_single_literal(self, text):
         literal = python_literal(text)
         assert eval(literal) == text and literal.isprintable() and "`" not in literal
 
@@ -81,8 +81,8 @@ class TestCards:
     def test_only_addresses_of_the_web_become_links(self, address):
         assert web_address(address) is None and link("x", address) == "x"
 
-    def test_no_template_lets_a_value_through(self):
-        """Whatever a template prints of its values is escaped, without its asking for it."""
+    def test_templates_escape_every_value(self):
+        """All values that a template prints are escaped automatically."""
         for template in ("dataset_card.md", "model_card.md", "network_usage.md", "pretraining_card.md"):
             text = (Path(hf_audio.__file__).parent / "publishing" / template).read_text()
             assert "| safe" not in text and "tojson" not in text
@@ -96,7 +96,7 @@ class TestCards:
 
     @pytest.fixture
     def hostile_features(self, features) -> Path:
-        """A dataset whose corpus and classes have names of an attacker's."""
+        """A dataset whose corpus and classes are named by an attacker."""
         manifest = json.loads((features / "manifest.json").read_text())
         renamed = dict(zip(manifest["label_names"], (HOSTILE[1], HOSTILE[5], HOSTILE[0]), strict=True))
         manifest["label_names"] = list(renamed.values())
@@ -112,7 +112,7 @@ class TestCards:
         (features / "manifest.json").write_text(json.dumps(manifest))
         return features
 
-    def test_the_card_of_a_hostile_dataset_is_plain(self, hostile_features):
+    def test_the_card_of_a_hostile_dataset_is_plain_text(self, hostile_features):
         card = DatasetCard.load(write_dataset_card(hostile_features, "alice/tones"))
         assert card.data.license == "other" and "javascript" not in str(card.data.to_dict())
         tokens = MARKDOWN.parse(card.text)
@@ -127,7 +127,7 @@ class TestCards:
         assert len(headings) == 6 and "Heading" not in headings
         assert [token.info for token in tokens if token.type == "fence"] == ["", "python"]
 
-    def test_the_card_of_a_hostile_report_is_plain(self, tmp_path):
+    def test_the_card_of_a_hostile_report_is_plain_text(self, tmp_path):
         features = load_features(build_tiny_features(tmp_path / "features", MULTI_LABEL))
         trainer = trainer_of(features, tmp_path / "run", arguments={"max_steps": 1})
         trainer.train_resumable()
@@ -152,7 +152,7 @@ class TestCards:
         assert [token.info for token in tokens if token.type == "fence"] == ["", "python", "python", ""]
 
     @pytest.mark.parametrize("name", [r"\g<0>", "a/b/c", 'x", trust_remote_code=True, y="', "../x", "a\nb", ""])
-    def test_names_that_no_repository_can_have_are_refused(self, features, tmp_path, name):
+    def test_invalid_repository_names_are_refused(self, features, tmp_path, name):
         write_dataset_card(features)
         for write in (
             lambda: write_dataset_card(features, name),
@@ -163,7 +163,7 @@ class TestCards:
             with pytest.raises(InputError, match="is not a valid repository name"):
                 write()
 
-    def test_a_folder_with_quotes_in_its_name_is_named_anew(self, small_features, tmp_path):
+    def test_a_folder_name_with_quotes_is_replaced_by_the_repository(self, small_features, tmp_path):
         folder = shutil.copytree(small_features, tmp_path / 'a"b`c')
         write_dataset_card(folder)
         name_repo(folder, "alice/tones")

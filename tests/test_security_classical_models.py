@@ -1,4 +1,4 @@
-"""A model.skops that someone has changed is refused before it predicts: libsvm and trees would walk out of it."""
+"""A manipulated model.skops is refused before it predicts: libsvm and trees would read outside of their memory."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def fitted(classical_model: str):
 
 
 def read_again(pipeline, tmp_path, **others):
-    """What is read of a file that holds this pipeline."""
+    """The pipeline after it was written to a file and read."""
     (tmp_path / "model.skops").write_bytes(skops_io.dumps({"bell": pipeline, **others}))
     return read_classifiers(tmp_path / "model.skops")["bell"]
 
 
 @pytest.mark.parametrize("classical_model", ["svm", "boosting"])
-def test_what_was_saved_predicts_the_same(classical_model, tmp_path):
+def test_a_saved_model_predicts_the_same(classical_model, tmp_path):
     pipeline = fitted(classical_model)
     inputs = np.random.default_rng(1).normal(size=(50, NUM_FEATURES))
     assert np.array_equal(read_again(pipeline, tmp_path).decision_function(inputs), pipeline.decision_function(inputs))
@@ -49,13 +49,13 @@ TREES = {
     "a feature beyond the row": ("feature_idx", NUM_FEATURES),
     "a feature far before the row": ("feature_idx", -(1 << 40)),
     "categories": ("is_categorical", 1),
-    "a leaf that is none": ("is_leaf", 7),
-    "missing to nowhere": ("missing_go_to_left", 9),
+    "an invalid leaf flag": ("is_leaf", 7),
+    "an invalid side for missing values": ("missing_go_to_left", 9),
 }
 
 
 @pytest.mark.parametrize("attack", TREES)
-def test_trees_that_lead_elsewhere_are_refused(attack, tmp_path):
+def test_trees_with_bad_nodes_are_refused(attack, tmp_path):
     pipeline = fitted("boosting")
     field, value = TREES[attack]
     nodes = pipeline[1]._predictors[3][0].nodes
@@ -96,17 +96,17 @@ CASES = [("boosting", name) for name in BOOSTING] + [("svm", name) for name in S
 
 
 @pytest.mark.parametrize(("classical_model", "attack"), CASES)
-def test_arrays_of_other_sizes_than_their_readers_believe_are_refused(classical_model, attack, tmp_path):
+def test_arrays_of_inconsistent_sizes_are_refused(classical_model, attack, tmp_path):
     pipeline = fitted(classical_model)
     {"boosting": BOOSTING, "svm": SVM}[classical_model][attack](pipeline)
     with pytest.raises(ValueError, match=r"."):
         check_classifiers({"bell": pipeline})
-    if attack != "a method's place":  # skops saves no such function
+    if attack != "a method's place":  # skops does not save such a function
         with pytest.raises(InputError, match="is not a classical model that"):
             read_again(pipeline, tmp_path)
 
 
-def test_other_objects_than_ours_are_refused(tmp_path):
+def test_other_objects_are_refused(tmp_path):
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
@@ -115,7 +115,7 @@ def test_other_objects_than_ours_are_refused(tmp_path):
             read_again(other, tmp_path)
 
 
-def test_a_file_that_unpacks_to_far_more_than_it_is_is_not_unpacked(tmp_path):
+def test_a_zip_bomb_is_not_unpacked(tmp_path):
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as file:
         for _ in range(80):
@@ -126,7 +126,7 @@ def test_a_file_that_unpacks_to_far_more_than_it_is_is_not_unpacked(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x80\x04K\x01.", json.dumps({"a": 1}).encode()])
-def test_files_that_are_no_skops_are_refused(content, tmp_path):
+def test_files_that_are_not_skops_are_refused(content, tmp_path):
     (tmp_path / "model.skops").write_bytes(content)
     with pytest.raises(InputError, match="is not a classical model that"):
         read_classifiers(tmp_path / "model.skops")
@@ -142,7 +142,7 @@ def test_files_that_are_no_skops_are_refused(content, tmp_path):
         {"classical_model": None},
     ],
 )
-def test_a_config_of_another_kind_is_one_sentence(changes, tmp_path):
+def test_a_manipulated_config_is_one_sentence(changes, tmp_path):
     (tmp_path / "model.skops").write_bytes(skops_io.dumps({"bell": fitted("svm")}))
     config = {"label2id": {"bell": 0}, "logits": {"bell": [1.0, 0.0]}, "classical_model": "svm"}
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -152,5 +152,5 @@ def test_a_config_of_another_kind_is_one_sentence(changes, tmp_path):
         load_run(tmp_path, reader=None)
 
 
-def test_the_trusted_types_are_trees_only():
+def test_only_trees_are_trusted():
     assert list(TRUSTED) == ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]

@@ -1,4 +1,4 @@
-"""Servers and archives that mean harm: what they claim is bounded, and nothing is written where it should not be."""
+"""Malicious servers and planted files: sizes are bounded, and nothing is written outside of the folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hf_audio.locks import locked
 
 pytest.importorskip("pooch")
 CARD = esc50.CARD
-SMALL = 1_000.0  # bytes that there should be
+SMALL = 1_000.0  # expected bytes
 TERABYTE = 10**12
 
 
@@ -41,7 +41,7 @@ def download(server: FileServer, folder: Path, url: str | None = None) -> Path:
 
 
 def sentence(server: FileServer, folder: Path, url: str | None = None) -> str:
-    """What a download is refused with; nothing of it is left."""
+    """The message of a refused download, after which no file is left."""
     with pytest.raises(InputError) as caught:
         download(server, folder, url)
     assert not list(folder.iterdir()) and "\n" not in str(caught.value)
@@ -54,12 +54,12 @@ def sentence(server: FileServer, folder: Path, url: str | None = None) -> str:
 @pytest.mark.parametrize("fault", [("endless",), ("long", TERABYTE), ("long", 10**400)])
 def test_a_server_that_sends_too_much_is_cut_off(server, tmp_path, fault):
     server.faults["a.zip"] = [fault] * 9
-    if fault[1:] == (10**400,):  # no number that could be believed: it counts as none
+    if fault[1:] == (10**400,):  # an absurd length counts as none
         server.files["a.zip"] = bytes(300_000)
     assert "for a.zip, expected at most 101 kB" in sentence(server, tmp_path / "x")
 
 
-def test_a_part_that_grew_too_large_is_thrown_away(server, tmp_path):
+def test_a_partial_file_that_is_too_large_is_deleted(server, tmp_path):
     part = tmp_path / "x" / "a.zip.part"
     part.parent.mkdir()
     part.write_bytes(bytes(200_000))
@@ -68,7 +68,7 @@ def test_a_part_that_grew_too_large_is_thrown_away(server, tmp_path):
 
 
 @pytest.mark.parametrize("address", ["http://example.org/a.zip", "ftp://127.0.0.1/a.zip", "file:///etc/passwd"])
-def test_only_https_is_asked(server, tmp_path, address):
+def test_only_https_is_requested(server, tmp_path, address):
     assert f"would be downloaded from {address}, which is not https" in sentence(server, tmp_path / "x", address)
 
 
@@ -87,7 +87,7 @@ def test_a_redirection_to_nowhere_ends(server, tmp_path, target):
 
 @pytest.mark.parametrize("name", ["a.zip", "a.zip.part"])
 @pytest.mark.parametrize("plant", [lambda path, other: path.symlink_to(other), lambda path, _: os.mkfifo(path)])
-def test_what_others_have_put_in_the_way_is_not_written_through(server, tmp_path, name, plant):
+def test_planted_links_and_pipes_are_not_written_through(server, tmp_path, name, plant):
     mine = tmp_path / "mine"
     mine.write_bytes(b"m")
     (tmp_path / "x").mkdir()
@@ -95,12 +95,12 @@ def test_what_others_have_put_in_the_way_is_not_written_through(server, tmp_path
     if name == "a.zip" or (tmp_path / "x" / name).is_symlink():
         with pytest.raises(InputError, match=r"is a link, and files are not|is a link, folder or pipe"):
             download(server, tmp_path / "x")
-    else:  # with nothing in it, it is replaced
+    else:  # an empty pipe is replaced
         download(server, tmp_path / "x")
     assert mine.read_bytes() == b"m"
 
 
-def test_a_link_for_the_version_is_replaced_and_not_followed(server, tmp_path):
+def test_a_link_in_place_of_the_version_file_is_replaced_and_not_followed(server, tmp_path):
     (tmp_path / "x").mkdir()
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "x" / "a.zip.part.version").symlink_to(tmp_path / "mine")
@@ -111,7 +111,7 @@ def test_a_link_for_the_version_is_replaced_and_not_followed(server, tmp_path):
 # Locks
 
 
-def test_who_holds_a_lock_is_told_to_those_who_wait(tmp_path, caplog):
+def test_waiting_for_a_lock_names_its_holder(tmp_path, caplog):
     held, entered = threading.Event(), threading.Event()
 
     def second() -> None:
@@ -146,7 +146,7 @@ def test_a_lock_that_is_a_link_is_an_error_and_not_followed(tmp_path):
 
 def test_another_users_lock_is_an_error_and_not_waited_for(tmp_path):
     (tmp_path / "lock").touch(mode=0)
-    if os.geteuid() == 0:  # to whom no file is closed, but in a folder like /tmp, its owner could exchange it
+    if os.geteuid() == 0:  # root may open any file, but in a folder like /tmp its owner could replace it
         os.chown(tmp_path / "lock", 65534, 65534)
         tmp_path.chmod(0o1777)
     with (
@@ -156,7 +156,7 @@ def test_another_users_lock_is_an_error_and_not_waited_for(tmp_path):
         pass
 
 
-def test_a_lock_that_nobody_describes_says_whose_file_it_is(tmp_path):
+def test_a_lock_without_a_description_is_reported_with_its_owner(tmp_path):
     whose = pytest.raises(InputError, match=r"its lock .*lock is .+'s\); wait for it")
     with FileLock(tmp_path / "lock"), whose, locked(tmp_path / "lock", "x", wait=False):
         pass

@@ -1,4 +1,4 @@
-"""Settings of feature extractors that strangers wrote: nothing but known fields of a possible size comes in."""
+"""Third-party settings of feature extractors: only known fields with values within limits are accepted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def extractor_of(tmp_path, extractor_class, settings):
 
 
 @pytest.mark.parametrize("extractor_class", EXTRACTORS.values(), ids=EXTRACTORS)
-def test_what_an_extractor_saves_comes_back_the_same(tmp_path, extractor_class):
+def test_a_saved_extractor_is_loaded_unchanged(tmp_path, extractor_class):
     made = extractor_class()
     made.save_pretrained(tmp_path)
     again = extractor_from_file(extractor_class, tmp_path / "preprocessor_config.json")
@@ -43,19 +43,19 @@ def test_what_an_extractor_saves_comes_back_the_same(tmp_path, extractor_class):
 @pytest.mark.parametrize("extractor_class", EXTRACTORS.values(), ids=EXTRACTORS)
 def test_every_setting_of_an_extractor_has_a_limit(extractor_class):
     assert declared(extractor_class).keys() >= extractor_class().to_dict().keys() - {
-        *("feature_extractor_type", "n_samples", "nb_max_frames")  # follow from others
+        *("feature_extractor_type", "n_samples", "nb_max_frames")  # derived from others
     }
 
 
 @pytest.mark.parametrize("extractor_class", EXTRACTORS.values(), ids=EXTRACTORS)
-def test_code_of_strangers_is_not_handed_on(tmp_path, extractor_class):
+def test_planted_code_is_not_passed_on(tmp_path, extractor_class):
     extractor = extractor_of(tmp_path, extractor_class, {**extractor_class().to_dict(), **PLANTED})
     extractor.save_pretrained(tmp_path / "saved")
     saved = (tmp_path / "saved" / "preprocessor_config.json").read_text()
     assert "evil" not in saved and "pwn" not in saved and "--" not in saved
 
 
-def test_a_stranger_s_feature_dataset_plants_no_code_in_what_is_trained_on_it(tmp_path):
+def test_a_model_trained_on_a_planted_feature_dataset_names_no_foreign_code(tmp_path):
     folder = build_small_features(tmp_path / "features")
     path = folder / "preprocessor_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **PLANTED}))
@@ -96,7 +96,7 @@ def test_a_stranger_s_feature_dataset_plants_no_code_in_what_is_trained_on_it(tm
         (ClassicalFeatureExtractor, {"entropy_frame_s": 1}),
     ],
 )
-def test_sizes_beyond_measure_and_wrong_kinds_are_refused_at_once(tmp_path, extractor_class, settings):
+def test_excessive_sizes_and_wrong_types_are_refused_immediately(tmp_path, extractor_class, settings):
     with pytest.raises(InputError) as caught:
         extractor_of(tmp_path, extractor_class, settings)
     assert str(tmp_path) in str(caught.value) and len(str(caught.value)) < 600
@@ -105,6 +105,6 @@ def test_sizes_beyond_measure_and_wrong_kinds_are_refused_at_once(tmp_path, extr
 @pytest.mark.parametrize(
     "name", ["Wav2Vec2Processor", "evil--pwn", "CLIPImageProcessor", None, ["ASTFeatureExtractor"]]
 )
-def test_extractors_are_those_of_a_list(name):
+def test_only_listed_extractors_are_loaded(name):
     with pytest.raises(InputError, match="feature extractor of evil/x"):
         extractor_class_of(name, "evil/x")

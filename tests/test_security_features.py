@@ -1,4 +1,4 @@
-"""Feature datasets of strangers: nothing but our own columns is read, and all that is wrong ends in one sentence."""
+"""Third-party feature datasets: only our own columns are read, and every fault ends in one sentence."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ ELSEWHERE = "http://127.0.0.1:9/image.png"
 
 @pytest.fixture
 def folder(tiny_folders, tmp_path) -> Path:
-    """fbank features of one class per clip, for a test to spoil."""
-    return Path(shutil.copytree(tiny_folders[SINGLE_LABEL], tmp_path / "stranger"))
+    """A copy of single-label fbank features that a test may damage."""
+    return Path(shutil.copytree(tiny_folders[SINGLE_LABEL], tmp_path / "received"))
 
 
 @pytest.fixture
 def several(tiny_folders, tmp_path) -> Path:
-    """The same of several classes a clip."""
+    """The same with several labels per clip."""
     return Path(shutil.copytree(tiny_folders[MULTI_LABEL], tmp_path / "several"))
 
 
-# Whatever stands beside our columns is not looked at
+# Other columns are ignored
 
 
-def test_a_image_at_an_address_beside_our_columns_is_never_fetched(hub, folder, tmp_path):
+def test_an_image_address_in_another_column_is_never_fetched(hub, folder, tmp_path):
     address = f"{hub.endpoint}/internal/secret.png"
     table = pq.read_table(shard_of(folder))
     address_column = pa.array(
@@ -64,7 +64,7 @@ def test_a_image_at_an_address_beside_our_columns_is_never_fetched(hub, folder, 
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_our_own_column_is_no_address_either(hub, folder, streaming):
+def test_an_address_in_our_own_column_is_never_fetched(hub, folder, streaming):
     secret = folder / "secret.png"
     secret.write_bytes(png(38, 32))
     for path in (f"{hub.endpoint}/internal/secret.png", str(secret)):
@@ -74,7 +74,7 @@ def test_our_own_column_is_no_address_either(hub, folder, streaming):
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_card_and_scripts_of_a_repository_change_nothing(hub, folder, tmp_path, streaming):
+def test_card_and_scripts_of_a_repository_have_no_effect(hub, folder, tmp_path, streaming):
     plain = put_on(hub, "alice/plain", folder)
     card = f"""---
 configs:
@@ -99,9 +99,9 @@ dataset_info:
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_column_of_another_type_is_not_turned_into_ours(folder):
+def test_a_column_of_another_type_is_not_converted(folder):
     table = pq.read_table(shard_of(folder))
-    texts = pa.array([ELSEWHERE] * len(table))  # which datasets would take for images
+    texts = pa.array([ELSEWHERE] * len(table))  # datasets would read them as images
     place = table.schema.get_field_index("features")
     write_shard(folder, table.set_column(place, "features", texts))
     assert "'features' is string, expected struct<bytes: binary, path: string>" in refusal(folder)
@@ -149,7 +149,7 @@ MANIFESTS = {
 @pytest.mark.parametrize(
     ("field", "value"), [(field, value) for field, values in MANIFESTS.items() for value in values]
 )
-def test_a_manifest_that_is_not_as_it_should_be(folder, field, value):
+def test_a_manipulated_manifest(folder, field, value):
     edit_json(folder / "manifest.json", field, value)
     message = refusal(folder)
     assert "manifest" in message or "incomplete" in message
@@ -159,7 +159,7 @@ def test_a_manifest_that_is_not_as_it_should_be(folder, field, value):
     "content", [b"", b"[]", b"null", b"{", b"\xff\xfe", b"[" * 100_000, b'{"window_s": NaN}', b'{"window_s": 1e999}']
 )
 @pytest.mark.parametrize("name", ["manifest.json", "preprocessor_config.json"])
-def test_json_that_is_none(folder, name, content):
+def test_invalid_json(folder, name, content):
     (folder / name).write_bytes(content)
     assert name in refusal(folder)
 
@@ -177,12 +177,12 @@ EXTRACTORS = {
 @pytest.mark.parametrize(
     ("field", "value"), [(field, value) for field, values in EXTRACTORS.items() for value in values]
 )
-def test_an_extractor_that_makes_other_windows(folder, field, value):
+def test_a_manipulated_extractor(folder, field, value):
     edit_json(folder / "preprocessor_config.json", field, value)
     assert "preprocessor_config.json" in refusal(folder)
 
 
-def test_no_field_that_a_build_writes_is_lost_in_reading(folder, tmp_path):
+def test_every_field_that_a_build_writes_is_read(folder, tmp_path):
     other = CorpusCard("Noises", "CC BY-NC 4.0", may_redistribute=False)
     card = CorpusCard("Tones", "CC0", may_redistribute=True, others=(other,))
     for source in (folder, build_small_features(tmp_path / "f", card)):
@@ -194,7 +194,7 @@ INDICES = {
     "empty": lambda rows: rows.clear(),
     "without a clip": lambda rows: rows.pop(0),
     "a clip twice": lambda rows: rows.append(dict(rows[0])),
-    "a clip more": lambda rows: rows.append({**rows[0], "clip_id": "new", "group": "new"}),
+    "an additional clip": lambda rows: rows.append({**rows[0], "clip_id": "new", "group": "new"}),
     "another split": lambda rows: rows[0].update(split="dev"),
     "a clip moved": lambda rows: rows[0].update(split="test"),
     "another class": lambda rows: rows[0].update(labels=["trumpet"]),
@@ -214,7 +214,7 @@ INDICES = {
 
 
 @pytest.mark.parametrize("kind", INDICES)
-def test_an_index_that_is_not_as_it_should_be(folder, kind):
+def test_a_manipulated_index(folder, kind):
     edit_index(folder, INDICES[kind])
     assert "index.parquet" in refusal(folder)
 
@@ -223,7 +223,7 @@ def test_an_index_that_is_not_as_it_should_be(folder, kind):
     "content",
     [b"", b"clip_id,group\na,b\n", b"\xff\xff", b'clip_id,group,split,labels,unknown,start_s,end_s\n"a', b"\0" * 100],
 )
-def test_an_index_that_is_no_table(folder, content):
+def test_an_index_that_is_not_parquet(folder, content):
     (folder / "index.parquet").write_bytes(content)
     assert "index.parquet" in refusal(folder)
 
@@ -238,7 +238,7 @@ def test_unknown_classes_that_the_manifest_does_not_count(several):
     assert "known_counts is missing, and index.parquet lists unknown classes" in refusal(several)
 
 
-def test_clips_that_were_left_out_are_those_that_are_listed(tmp_path):
+def test_excluded_clips_must_be_listed(tmp_path):
     folder = build_small_features(tmp_path / "f", broken_clips=2)
     assert load_features(folder).num_windows("train") == 24
     (folder / "excluded.csv").write_text("clip_id,reason\nbroken0,broken\n")
@@ -255,7 +255,7 @@ def test_a_manifest_of_gigabytes_is_not_downloaded(hub, folder):
     assert sum(request.sent for request in hub.log.matching("GET", "manifest.json")) < 1 << 20
 
 
-def test_a_hub_that_says_less_than_it_sends_is_stopped(hub, folder, monkeypatch):
+def test_a_download_larger_than_its_limit_is_refused(hub, folder, monkeypatch):
     monkeypatch.setitem(features_dataset.FILES, "index.parquet", 100)
     assert "index.parquet has" in refusal(put_on(hub, "evil/more", folder))
 
@@ -269,7 +269,7 @@ def test_shards_far_larger_than_their_windows_are_not_downloaded(hub, folder):
     assert not hub.log.matching("GET", "/data/train-")
 
 
-def test_shards_that_the_hub_does_not_have_are_missed_before_any_is_downloaded(hub, folder):
+def test_shards_missing_on_the_hub_are_noticed_before_any_download(hub, folder):
     edit_json(folder / "manifest.json", "splits.train.num_shards", 99_999)
     edit_json(folder / "manifest.json", "shard_windows.train", [38] + [0] * 99_998)
     assert "data/train-00000-of-99999.parquet is missing" in refusal(put_on(hub, "evil/many", folder))
@@ -282,7 +282,7 @@ def test_a_dataset_on_the_hub_is_checked_like_a_folder(hub, folder):
         assert "other facts about its clip than index.parquet" in refusal(put_on(hub, name, folder), **options)
 
 
-# A build that someone else began
+# A build that someone else started
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_a_plan_that_does_not_fit_its_clips(tmp_path, field, value):
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{", b"NaN"])
-def test_a_plan_that_is_no_json(tmp_path, content):
+def test_a_plan_that_is_not_json(tmp_path, content):
     folder = build_small_features(tmp_path / "f")
     (folder / "plan.json").write_bytes(content)
     with pytest.raises(InputError, match=r"plan\.json"):
@@ -322,7 +322,7 @@ def test_a_plan_that_is_no_json(tmp_path, content):
         {"num_windows": 24, "excluded": [], "count": 1, "sum": [0.0, 1.0], "sum_of_squares": 0.0},
     ],
 )
-def test_a_note_of_a_shard_that_is_not_as_it_should_be(tmp_path, note):
+def test_a_manipulated_note_of_a_shard(tmp_path, note):
     folder = build_small_features(tmp_path / "f")
     (folder / "manifest.json").unlink()
     (folder / ".build").mkdir()

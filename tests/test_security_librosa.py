@@ -1,4 +1,4 @@
-"""The lock around librosa's import lies where no other user can plant a link or hold it for ever."""
+"""The lock around librosa's import is where no other user can plant a link or hold it forever."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = f"librosa-{os.getuid()}.d" if hasattr(os, "getuid") else "librosa-user.d"
 IMPORT = """
 import importlib.util, sys, types
-for name in ("librosa", "librosa.beat"):  # what is tested is the way to it
+for name in ("librosa", "librosa.beat"):  # only the lock before this import is tested
     sys.modules[name] = types.ModuleType(name)
 spec = importlib.util.spec_from_file_location("compiled_librosa", sys.argv[1])
 module = importlib.util.module_from_spec(spec)
@@ -23,21 +23,21 @@ exec(compile(source, sys.argv[1], "exec"), vars(module))
 
 
 def imported(temporary: Path) -> subprocess.CompletedProcess:
-    """A process of its own that imports compiled_librosa.py, with these temporary files and little patience."""
+    """Runs a process that imports compiled_librosa.py with this temporary folder and a short timeout."""
     path = ROOT / "hf_audio" / "extractors" / "compiled_librosa.py"
     command = [sys.executable, "-c", IMPORT, str(path)]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
-def test_the_lock_is_in_a_folder_of_the_user_alone(tmp_path):
+def test_the_lock_is_in_a_folder_that_only_the_user_can_open(tmp_path):
     assert imported(tmp_path).returncode == 0
-    assert imported(tmp_path).returncode == 0, "a second time"
+    assert imported(tmp_path).returncode == 0, "a second import works too"
     assert (tmp_path / FOLDER).stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("planted", ["link to a folder", "link to nowhere", "file", "open to all"])
-def test_what_somebody_else_has_put_there_is_not_used(tmp_path, planted):
+def test_a_planted_folder_is_not_used(tmp_path, planted):
     victim = tmp_path / "victim"
     victim.mkdir()
     if planted.startswith("link"):
@@ -52,7 +52,7 @@ def test_what_somebody_else_has_put_there_is_not_used(tmp_path, planted):
     assert list(victim.iterdir()) == [] and not (tmp_path / "nowhere").exists()
 
 
-def test_a_lock_that_is_held_for_ever_ends_in_one_sentence(tmp_path):
+def test_a_lock_held_forever_ends_in_one_sentence(tmp_path):
     from filelock import FileLock
 
     (tmp_path / FOLDER).mkdir(mode=0o700)

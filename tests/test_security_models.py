@@ -1,4 +1,4 @@
-"""Model repositories that strangers made: what they plant is not run, not followed and not published again."""
+"""Third-party model repositories: planted code and links are not run, not followed and not published again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import save
-from small_transformers import KINDS, LABELS, files_of, headed_of, save_checkpoints, stock_of, windows
+from small_transformers import KINDS, LABELS, files_of, headed_of, stock_of, windows
 from training_run import trainer_of
 from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor
 
@@ -50,18 +50,13 @@ PLANTED = {
 }
 
 
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory) -> dict[str, str]:
-    return save_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-
-
 def only_asked(hub) -> bool:
-    """Whether no repository but the one asked for was looked at."""
+    """Whether only the requested repository was accessed."""
     return not hub.log.matching(path="code") and bool(hub.log.matching(path=EVIL))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_that_a_config_plants_is_followed_or_published(hub, checkpoints, kind, tmp_path):
+def test_links_planted_in_a_config_are_not_followed_or_published(hub, checkpoints, kind, tmp_path):
     hub.create("models", EVIL, files=files_of(checkpoints[kind], **PLANTED))
     model = stock_from_checkpoint(EVIL, LABELS, **KINDS[kind].size)
     assert type(model).__module__.startswith("transformers.models.")
@@ -71,7 +66,7 @@ def test_nothing_that_a_config_plants_is_followed_or_published(hub, checkpoints,
     assert model.config._attn_implementation != "evil/code" and only_asked(hub)
 
 
-def test_nothing_that_the_config_of_a_wrapped_encoder_plants_is_followed_or_published(hub, checkpoints, tmp_path):
+def test_links_planted_in_a_wrapped_encoders_config_are_not_followed(hub, checkpoints, tmp_path):
     headed_of(checkpoints, "hubert", head="fluffy", head_sizes=[8]).save_pretrained(tmp_path / "ours")
     backbone = json.loads((tmp_path / "ours" / "config.json").read_text())["backbone"]
     files = files_of(tmp_path / "ours", **PLANTED, backbone={**backbone, **PLANTED})
@@ -87,9 +82,7 @@ def test_nothing_that_the_config_of_a_wrapped_encoder_plants_is_followed_or_publ
     assert model.backbone.config._attn_implementation != "evil/code" and only_asked(hub)
 
 
-def test_a_run_on_a_planted_checkpoint_publishes_no_foreign_code_and_its_card_asks_for_no_trust(
-    hub, checkpoints, tiny_features, tmp_path
-):
+def test_a_run_on_a_planted_checkpoint_publishes_no_foreign_code(hub, checkpoints, tiny_features, tmp_path):
     extractor = {**ASTFeatureExtractor(num_mel_bins=32, max_length=198).to_dict(), **PLANTED}
     extractor["feature_extractor_type"] = "ASTFeatureExtractor"
     files = files_of(checkpoints["ast"], **PLANTED)
@@ -102,7 +95,7 @@ def test_a_run_on_a_planted_checkpoint_publishes_no_foreign_code_and_its_card_as
     assert only_asked(hub)
 
 
-def test_a_foreign_config_is_cleaned_where_a_model_is_saved_that_came_in_by_another_door(checkpoints, tmp_path):
+def test_configs_are_cleaned_when_a_model_is_saved(checkpoints, tmp_path):
     model = stock_of(checkpoints, "wavlm")
     model.config.auto_map, model.config.custom_pipelines = PLANTED["auto_map"], PLANTED["custom_pipelines"]
     model.config.nested = {"list": [{"auto_map": PLANTED["auto_map"]}]}
@@ -114,10 +107,10 @@ def test_a_foreign_config_is_cleaned_where_a_model_is_saved_that_came_in_by_anot
     save_extractor(own, tmp_path)
     saved = json.loads((tmp_path / "preprocessor_config.json").read_text())
     assert saved["auto_map"] == {"AutoFeatureExtractor": "spectrogram.SpectrogramFeatureExtractor"}
-    assert _needs_own_code(tmp_path), "a stock model with an extractor of ours"
+    assert _needs_own_code(tmp_path), "a stock model, but an extractor of ours"
 
 
-def test_own_code_is_needed_for_classes_of_ours_only():
+def test_only_our_own_classes_need_own_code():
     assert not needs_own_code({"model_type": "wav2vec2", **PLANTED}, {**PLANTED})
     assert not needs_own_code({}, ASTFeatureExtractor().to_dict())
     assert needs_own_code({"model_type": "hf_audio_timm"}, {})
@@ -164,7 +157,7 @@ HOSTILE_SIZES = [
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("changes", HOSTILE_SIZES, ids=lambda one: f"{next(iter(one))}-{str(one)[-12:]}")
-def test_a_config_beyond_measure_is_refused_at_once(checkpoints, changes, tmp_path):
+def test_a_config_with_excessive_sizes_is_refused_immediately(checkpoints, changes, tmp_path):
     for name, content in files_of(checkpoints["wav2vec2"], **changes).items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError) as caught:
@@ -191,7 +184,7 @@ def test_a_config_beyond_measure_is_refused_at_once(checkpoints, changes, tmp_pa
     ],
     ids=lambda one: f"{one.model_type}-{str(one.to_dict().get('backbone', ''))[-30:]}",
 )
-def test_a_config_of_our_own_kinds_beyond_measure_is_refused_too(hub, config, tmp_path):
+def test_a_config_of_our_own_with_excessive_sizes_is_refused_too(hub, config, tmp_path):
     pytest.importorskip("timm")
     config.save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(save({"classifier.bias": torch.zeros(2)}))
@@ -200,7 +193,7 @@ def test_a_config_of_our_own_kinds_beyond_measure_is_refused_too(hub, config, tm
     assert not hub.log.matching(path="evil")
 
 
-def test_a_wrapper_takes_no_other_encoder_than_those_on_its_list():
+def test_a_wrapper_accepts_only_listed_encoders():
     for kind in ("timm_wrapper", "llama", None):
         with pytest.raises(ValueError, match="The backbone must be one of audio-spectrogram-transformer"):
             TransformerClassifier(TransformerClassifierConfig(backbone={"model_type": kind, "x": 1}))
@@ -216,7 +209,7 @@ def test_a_wrapper_takes_no_other_encoder_than_those_on_its_list():
     ],
 )
 @pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json"])
-def test_the_extractor_of_a_repository_comes_in_by_the_same_door(hub, checkpoints, settings, file):
+def test_the_extractor_of_a_repository_is_checked_in_the_same_way(hub, checkpoints, settings, file):
     settings = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", **PLANTED, **settings}
     if "sampling_rate" in settings:
         settings["feature_extractor_type"] = "Wav2Vec2FeatureExtractor"
@@ -227,7 +220,7 @@ def test_the_extractor_of_a_repository_comes_in_by_the_same_door(hub, checkpoint
     assert only_asked(hub)
 
 
-def test_settings_of_our_own_models_come_back_the_same(tmp_path):
+def test_configs_of_our_own_models_are_loaded_unchanged(tmp_path):
     config = SpectrogramCNNConfig(dropout=0, channels=(8, 16, 32, 64), metadata={"a": ["b"]}, head="arcface")
     SpectrogramCNN(config).save_pretrained(tmp_path)
     again = Checkpoint(str(tmp_path)).config
@@ -235,7 +228,7 @@ def test_settings_of_our_own_models_come_back_the_same(tmp_path):
     assert {**again.to_dict(), **skipped} == {**config.to_dict(), **skipped}
 
 
-def test_a_headed_model_reads_its_checkpoint_as_before(checkpoints):
+def test_a_model_with_a_new_head_still_loads_its_checkpoint(checkpoints):
     model = transformer_from_checkpoint(checkpoints["wavlm"], LABELS, head="deep", head_sizes=[8]).eval()
     assert model.name_or_path == model.config.name_or_path == checkpoints["wavlm"]
     with torch.no_grad():

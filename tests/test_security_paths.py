@@ -1,4 +1,4 @@
-"""Of a path only its last name is said, in all that is written of a run and in all that is published of it."""
+"""All that is written or published by a run contains only the last name of a path."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ class TestPaths:
             (0.5, 0.5),
         ],
     )
-    def test_of_a_path_only_the_last_name_is_said(self, value, public):
+    def test_only_the_last_name_of_a_path_is_public(self, value, public):
         assert public_value(value) == public
 
-    def test_a_checkpoint_is_named_as_others_know_it(self, tmp_path, monkeypatch):
+    def test_a_checkpoint_has_its_hub_name_or_the_last_name_of_its_path(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "runs" / "mine").mkdir(parents=True)
         assert public_name("MIT/ast") == "MIT/ast" and public_name("ast-mini") == "ast-mini"
         for name in ("runs/mine", "./runs/mine", str(tmp_path / "runs/mine"), str(tmp_path / "gone/mine"), "~/mine"):
             assert public_name(name) == "mine"
 
-    def test_a_command_is_made_of_settings_not_of_what_was_typed(self, tmp_path, monkeypatch):
+    def test_a_reported_command_is_made_from_settings_not_from_the_command_line(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "private" / "acme").mkdir(parents=True)
         argv = ["--data-dir=private/acme", "--output_dir", "/home/alice/x", "--model_options", '{"f": "/home/alice/w"}']
@@ -78,13 +78,13 @@ class TestPaths:
             reported_settings(recipe)
         )
 
-    def test_demo_and_its_values_are_one_flag(self):
+    def test_the_reported_command_of_a_demo_is_one_flag(self):
         recipe = parse_recipe(VALUES, {"corpus": "general_midi", "lora_rank": 2}, argv=["--demo"])
         assert reported_command(recipe, "x;y.py") == "accelerate launch recipes/RECIPE.py --demo"
 
 
 def named(kind: str, recordings: Path, folder: Path) -> Path:
-    """The same recordings as a user may name them: a folder, a table or dataset with absolute paths, an audit's."""
+    """The recordings as a user may name them: a folder, a table or dataset with absolute paths, an audit's table."""
     if kind == "folder":
         return recordings
     if kind == "dataset":
@@ -110,7 +110,7 @@ def named(kind: str, recordings: Path, folder: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["folder", "table", "audited", "dataset"])
 def test_a_published_run_holds_no_token_and_no_path(named_recordings, hub, tmp_path, monkeypatch, kind):
-    """From recordings and a checkpoint in folders with names of their own, tokens in every place one can give them."""
+    """Recordings and a checkpoint are in folders with telling names; a token is in every place that can hold one."""
     data_dir = named(kind, named_recordings, tmp_path)
     monkeypatch.setenv("HF_TOKEN", hub.token("alice"))
     secret_token = hub.token("alice")
@@ -134,7 +134,7 @@ def test_a_published_run_holds_no_token_and_no_path(named_recordings, hub, tmp_p
     assert {"scores/clips.parquet", "plots/f1_per_class.png", "data/plots/windows.png"} <= set(published)
     index = pq.read_table(io.BytesIO(published["data/index.parquet"])).to_pylist()
     assert min(row["clip_id"] for row in index) == "bell/0.wav"
-    assert len(index) == 24 or (kind == "audited" and len(index) >= 18), "an audit takes some of these tones for copies"
+    assert len(index) == 24 or (kind == "audited" and len(index) >= 18), "an audit finds copies among these tones"
     tables = {name: pq.read_table(io.BytesIO(published[name])) for name in published if name.endswith(".parquet")}
     shards = {name: table for name, table in tables.items() if name.startswith("data/data/")}
     assert {name for shard in shards.values() for name in shard["clip_id"].to_pylist()} == {
@@ -152,8 +152,8 @@ def test_a_published_run_holds_no_token_and_no_path(named_recordings, hub, tmp_p
     assert [path for path in local if secret_token.encode() in path.read_bytes()] == []
 
 
-def test_every_flag_of_a_path_is_known_as_one():
-    """A new setting that names a file or folder has to say so, or reports would tell where it lies."""
+def test_every_flag_of_a_path_is_declared_as_one():
+    """A new setting for a file or folder must be declared as such; otherwise reports would contain its path."""
     from hf_audio.config.reported import FIELDS
     from hf_audio.config.setting import NAMES
 

@@ -1,4 +1,4 @@
-"""A feature folder that came from someone else, pushed under one's own name: only what `load_features` would read."""
+"""A feature folder from someone else, pushed under one's own name: only if `load_features` would read it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hf_audio.publishing.push import push_features
 
 ELSEWHERE = "http://127.0.0.1:9/image.png"
 OTHER = {"name": "Noises", "license": "CC BY-NC-SA 3.0", "may_redistribute": False}
-OTHER |= {"citation": "Somebody: Noises.", "homepage": "", "protocol": "", "groups_known": True, "understood": ""}
+OTHER |= {"citation": "Someone: Noises.", "homepage": "", "protocol": "", "groups_known": True, "understood": ""}
 OTHER |= {"source": "", "revision": ""}
 
 
@@ -43,7 +43,7 @@ def with_card(head: str):
 
 
 SPOILT = {
-    "an extractor of someone's code": (
+    "an extractor with foreign code": (
         lambda folder: edit_json(
             folder / "preprocessor_config.json", "auto_map", {"AutoFeatureExtractor": "evil/code--x.X"}
         ),
@@ -55,13 +55,13 @@ SPOILT = {
         "has an empty value in features",
     ),
     "a row of another group": (lambda folder: edit_rows(folder, first_row("group", "x")), "than index.parquet"),
-    "a row too few": (lambda folder: edit_rows(folder, lambda rows: rows.pop()), "37 windows, expected 38"),
+    "a missing row": (lambda folder: edit_rows(folder, lambda rows: rows.pop()), "37 windows, expected 38"),
     "an index without a clip": (lambda folder: edit_index(folder, lambda rows: rows.pop()), "index.parquet lists"),
     "a card that reads other files": (
         with_card(f"configs:\n- config_name: default\n  data_files: {ELSEWHERE}"),
         "make those who load the dataset read files of others",
     ),
-    "a card with no head": (with_card("a: [b"), "has no valid YAML head"),
+    "a card without valid YAML": (with_card("a: [b"), "has no valid YAML head"),
     **{
         f"a manifest whose {place} is {value!r}": (
             lambda folder, place=place, value=value: edit_json(folder / "manifest.json", place, value),
@@ -78,7 +78,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("what", SPOILT)
-def test_what_load_features_would_refuse_is_not_pushed(hub, token, folder, what):
+def test_features_that_cannot_be_loaded_are_not_pushed(hub, token, folder, what):
     spoil, said = SPOILT[what]
     spoil(folder)
     with pytest.raises(InputError, match=said):
@@ -86,12 +86,12 @@ def test_what_load_features_would_refuse_is_not_pushed(hub, token, folder, what)
     assert ("datasets", "alice/received") not in hub.storage.repos
 
 
-def test_a_whole_folder_is_found_whole_and_no_row_of_it_is_copied(folder, monkeypatch):
+def test_a_complete_folder_is_accepted_without_copying_rows(folder, monkeypatch):
     monkeypatch.setattr("hf_audio.data.loading.shard_reader.ShardReader.download_and_prepare", None)
     check_features(folder)
 
 
-def test_a_card_that_its_owner_has_written_is_kept(hub, token, folder):
+def test_a_card_written_by_its_owner_is_kept(hub, token, folder):
     write_dataset_card(folder, "alice/received")
     card = (folder / "README.md").read_text() + "\nMine.\n"
     (folder / "README.md").write_text(card)
@@ -99,7 +99,7 @@ def test_a_card_that_its_owner_has_written_is_kept(hub, token, folder):
     assert hub.repo("datasets", "alice/received").read("README.md").decode() == card
 
 
-def test_the_license_of_every_source_comes_through_to_the_cards(folder, tmp_path):
+def test_cards_have_the_license_of_every_source(folder, tmp_path):
     edit_json(folder / "manifest.json", "corpus.others", [OTHER])
     features = load_features(folder)
     assert features.manifest["corpus"]["others"] == [OTHER]

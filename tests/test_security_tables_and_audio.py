@@ -1,4 +1,4 @@
-"""Tables and recordings of strangers: no cell is a formula, nothing is waited for, nothing fills the memory."""
+"""Third-party tables and recordings: no cell becomes a formula, nothing blocks, nothing fills the memory."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def written(path: Path, rows: list) -> Path:
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_no_cell_is_a_formula_to_a_spreadsheet_whatever_its_separator(delimiter):
+def test_no_cell_is_a_formula_whatever_the_separator_of_a_spreadsheet(delimiter):
     text = csv_text([["clip_id", "note"], *([value, f"b{value}"] for value in FORMULAS)])
     cells = [cell for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) for cell in row]
     assert [cell for cell in cells if cell.lstrip(" ")[:1] in tuple("=+-@\uff1d\t\r")] == []
@@ -58,7 +58,7 @@ def test_a_formula_is_marked_as_text(value):
 
 
 @pytest.mark.parametrize("value", HARMLESS)
-def test_what_is_no_formula_is_written_as_it_is(value):
+def test_other_values_are_written_unchanged(value):
     assert next(csv.reader(io.StringIO(csv_text([[value, "x"]]), newline="")))[0] == value
 
 
@@ -66,7 +66,7 @@ def test_numbers_stay_numbers():
     assert csv_text([[-1.5, -3, None, float("-inf")]]) == "-1.5,-3,,-inf\n"
 
 
-def test_what_was_written_is_read_back_exactly(tmp_path):
+def test_written_values_are_read_back_exactly(tmp_path):
     draw = random.Random(0)
     values = ["".join(draw.choices("'=+-@;,\t\r\n\" a1.", k=draw.randint(1, 8))) for _ in range(3000)]
     rows = [[value, "x"] for value in (*FORMULAS, *HARMLESS, *values)]
@@ -74,18 +74,18 @@ def test_what_was_written_is_read_back_exactly(tmp_path):
     assert [row["clip_id"] for row in found] == [value for value, _ in rows]
 
 
-def test_column_names_are_read_back_as_they_were(tmp_path):
+def test_column_names_are_read_back_exactly(tmp_path):
     (tmp_path / "t.csv").write_text(csv_text([["clip_id", "=drum", "-x"], ["a", 1, 2]]))
     assert list(written_rows(tmp_path / "t.csv")) == [{"clip_id": "a", "=drum": "1", "-x": "2"}]
     assert read_table(tmp_path / "t.csv")[0] == ["clip_id", "=drum", "-x"]
 
 
-def test_tables_that_people_edit_are_read_without_the_marks_too(tmp_path):
+def test_formula_marks_are_also_removed_from_user_tables(tmp_path):
     _, rows = read_table(written(tmp_path / "t.csv", [["=a.wav", "-"], ["+x", "'quoted'"]]))
     assert [row for _, row in rows] == [{"clip_id": "=a.wav", "note": "-"}, {"clip_id": "+x", "note": "'quoted'"}]
 
 
-def test_a_row_of_another_length_is_damage(tmp_path):
+def test_a_row_of_another_length_is_reported_as_damage(tmp_path):
     (tmp_path / "t.csv").write_text("clip_id,note\na\n")
     with pytest.raises(InputError, match="line 2 has 1 values for 2 columns"):
         list(written_rows(tmp_path / "t.csv"))
@@ -114,7 +114,7 @@ def test_a_pipe_in_place_of_a_table_is_never_waited_for(tmp_path, name, corpus, 
     else:
         corpus(tmp_path)
     pipe_in_place_of(next(tmp_path.rglob(table)))
-    with contextlib.suppress(InputError):  # NSynth goes on with its other parts
+    with contextlib.suppress(InputError):  # NSynth continues with its other parts
         assert list(rows_of(find_corpus(name).index(tmp_path)))
 
 
@@ -124,7 +124,7 @@ def test_a_pipe_in_place_of_corrections_is_never_waited_for(tmp_path):
         read_overrides(tmp_path / "overrides.csv")
 
 
-def test_a_table_beyond_all_measure_is_not_read(tmp_path):
+def test_a_huge_table_is_not_read(tmp_path):
     with open(tmp_path / "labels.csv", "wb") as file:
         file.truncate(10**13)
     with pytest.raises(InputError, match="has 10,000,000,000,000 bytes, and files of its kind have at most"):
@@ -165,14 +165,14 @@ def test_yaml_of_a_corpus_has_no_aliases_either(tmp_path):
 
 
 @pytest.mark.parametrize("time", ["1e12", "1e300"])
-def test_a_time_beyond_all_measure_fills_no_memory(tmp_path, time):
+def test_a_huge_time_does_not_fill_the_memory(tmp_path, time):
     test_medleydb.make_tree(tmp_path)
     next(tmp_path.rglob("*_ACTIVATION_CONF.lab")).write_text(f"time,S01\n0.0,1.0\n{time},1.0\n")
     with pytest.raises(InputError, match="is not a table of activations"):
         find_corpus("medleydb").index(tmp_path)
 
 
-def test_notes_of_an_audit_that_mean_something_else_are_refused(tmp_path):
+def test_invalid_records_of_an_audit_are_refused(tmp_path):
     for written in ("{}\n", "[" * 100_000 + "\n", '{"key": "[2]"}\n', "x" * (5 << 20)):
         (tmp_path / "facts.jsonl").write_text(written)
         with pytest.raises(InputError, match="is not a record of an audit"):
@@ -185,7 +185,7 @@ def test_notes_of_an_audit_that_mean_something_else_are_refused(tmp_path):
     assert (tmp_path / "mine").read_text() == "mine"
 
 
-def test_a_name_that_is_very_long_is_compared_in_no_time():
+def test_a_very_long_name_is_compared_quickly():
     with pytest.raises(InputError, match="Unknown corpus"):
         find_corpus("esc" * 1_000_000)
 
@@ -194,7 +194,7 @@ def test_a_name_that_is_very_long_is_compared_in_no_time():
 
 
 def long_wav(path: Path, hours: float, sample_rate: int) -> Path:
-    """A WAV file of 8 bits that takes no room on the disk; its samples are all -1."""
+    """A sparse 8-bit WAV file that takes no space on the disk; all samples are -1."""
     num_bytes = int(hours * 3600 * sample_rate)
     header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", num_bytes + 36, b"WAVE", b"fmt ", 16, 1, 1, sample_rate,
                          sample_rate, 1, 8, b"data", num_bytes)  # fmt: skip
@@ -207,7 +207,7 @@ def long_wav(path: Path, hours: float, sample_rate: int) -> Path:
 @pytest.mark.parametrize(
     ("hours", "file_rate", "rate"), [(10, 44_100, 16_000), (20, 1_000, 16_000), (3, 44_100, 96_000)]
 )
-def test_a_recording_that_fills_the_memory_is_refused_before_it_is_decoded(tmp_path, hours, file_rate, rate):
+def test_a_recording_too_long_for_memory_is_refused_before_it_is_decoded(tmp_path, hours, file_rate, rate):
     path = long_wav(tmp_path / "long.wav", hours, file_rate)
     with pytest.raises(AudioError) as caught:
         read_audio(path, rate)
@@ -219,15 +219,15 @@ def test_a_recording_that_fills_the_memory_is_refused_before_it_is_decoded(tmp_p
     assert len(read_audio(path, rate, start_s=3600.0, end_s=3601.0)) == rate
 
 
-def test_in_stereo_half_as_long_is_too_long(tmp_path):
+def test_the_maximum_length_in_stereo_is_half_as_long(tmp_path):
     path = long_wav(tmp_path / "long.wav", 2, 44_100)
     with pytest.raises(AudioError, match="too long"):
         read_audio(path, 44_100, stereo=True)
 
 
-def test_a_recording_that_must_be_held_and_is_too_long_is_left_out_with_its_reason(tones, tmp_path, monkeypatch):
+def test_a_recording_too_long_for_memory_is_excluded_with_its_reason(tones, tmp_path, monkeypatch):
     for module in (audio, clip_windows):
-        monkeypatch.setattr(module, "MAX_SAMPLES", 1_000_000)  # less than one call of the extractor takes
+        monkeypatch.setattr(module, "MAX_SAMPLES", 1_000_000)  # fewer than in one call of the extractor
     clips = tone_clips(tones)
     too_long = Clip(long_wav(tmp_path / "=long.wav", 20, 1_000), ("low",), "long", "=long.wav", split="train")
     index = index_of([*clips, too_long])
@@ -243,7 +243,7 @@ def test_a_recording_that_must_be_held_and_is_too_long_is_left_out_with_its_reas
 
 
 @pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\rb", "a\u202eb", "a\x9bb"])
-def test_names_cannot_move_the_cursor_of_a_terminal(name, caplog, capsys):
+def test_names_contain_no_control_sequences_on_a_terminal(name, caplog, capsys):
     named_logger("hf_audio.test").warning("%s is left out", name)
     show(f"| {name} |")
     for _ in progress([1], desc=name):

@@ -1,4 +1,4 @@
-"""No token is written, sent or quoted, wherever a user may have given it."""
+"""No token is written, sent or quoted, wherever the user provides it."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class TestTokens:
     @pytest.mark.parametrize(
         "spelling", [["--hub_token", TOKEN], ["--hub-token", TOKEN], [f"--hub_token={TOKEN}"], [f"--hub-token={TOKEN}"]]
     )
-    def test_a_token_is_kept_apart_however_it_is_typed(self, spelling, monkeypatch):
+    def test_a_token_flag_is_kept_out_of_the_settings_however_it_is_spelled(self, spelling, monkeypatch):
         recipe = parse_recipe(VALUES, argv=[*spelling, "--window_s", "0.25"])
         assert recipe.token == TOKEN and recipe.training.hub_token is None
         said = [repr(recipe), repr(recipe.training), recipe.training.to_json_string(), str(recipe.chosen)]
         said += [json.dumps(reported_settings(recipe)), reported_command(recipe, "recipes/x.py")]
         assert not [text for text in said if TOKEN in text]
 
-    def test_a_token_in_a_file_of_settings_is_kept_apart_too(self, tmp_path):
+    def test_a_token_in_a_settings_file_is_kept_out_of_the_settings_too(self, tmp_path):
         (tmp_path / "mine.yaml").write_text(f"hub_token: {TOKEN}\nwindow_s: 0.25\n")
         recipe = parse_recipe(VALUES, argv=["--config", str(tmp_path / "mine.yaml")])
         assert recipe.token == TOKEN and recipe.training.hub_token is None
@@ -51,18 +51,18 @@ class TestTokens:
     @pytest.mark.parametrize(
         "content", ["hub_token: %s: x\n", "- {hub_token: %s\n", "hub_token: [%s\n", "? %s : : \x07"]
     )
-    def test_a_file_of_settings_that_is_broken_is_not_quoted(self, tmp_path, content):
+    def test_a_broken_settings_file_is_not_quoted(self, tmp_path, content):
         (tmp_path / "mine.yaml").write_text(content % TOKEN)
         with pytest.raises(InputError, match=r"--config .*mine\.yaml") as error:
             parse_recipe(VALUES, argv=["--config", str(tmp_path / "mine.yaml")])
         assert "NobodyMayRead" not in str(error.value) and "\n" not in str(error.value)
 
-    def test_a_token_is_a_text(self, tmp_path):
+    def test_a_token_must_be_text(self, tmp_path):
         (tmp_path / "mine.yaml").write_text("hub_token: {a: 1}\n")
         with pytest.raises(InputError, match="A Hub token is a text"):
             parse_recipe(VALUES, argv=["--config", str(tmp_path / "mine.yaml")])
 
-    def test_messages_hide_what_looks_like_a_token(self):
+    def test_messages_hide_everything_that_looks_like_a_token(self):
         with pytest.raises(InputError) as error:
             parse_recipe(VALUES, argv=["--push_to_hub", "--window_s", TOKEN])
         assert TOKEN not in str(error.value) and "hf_..." in str(error.value)
@@ -78,8 +78,8 @@ class TestTokens:
         assert [path.name for path in files if path.name.startswith("events.out")]
         assert not [path for path in files if TOKEN.encode() in path.read_bytes()]
 
-    def test_whoever_uses_a_private_model_leaves_no_token(self, hub, token, hub_env, tmp_path, forks):
-        """Neither the Hub's nor the service's, in tags, embeddings, messages, answers, metrics and logs."""
+    def test_using_a_private_model_leaves_no_token(self, hub, token, hub_env, tmp_path, forks):
+        """Neither the Hub's nor the service's token is in tags, embeddings, messages, responses, metrics or logs."""
         folder, sound = save_classifier(tmp_path / "cnn", "cnn"), write_sound(tmp_path / "a.wav", 0.8)
         hub.create("models", "alice/cnn", {path.name: path.read_bytes() for path in folder.iterdir()}, private=True)
         (tmp_path / "used").mkdir()
@@ -91,7 +91,7 @@ class TestTokens:
         for secret in (token, OF_SERVICE):
             assert not holding(secret, found)
 
-    def test_trainer_publishes_nothing_by_itself(self, tmp_path, tiny_features):
+    def test_the_trainer_publishes_nothing_on_its_own(self, tmp_path, tiny_features):
         with pytest.raises(InputError, match=r"publish the finished run with hf_audio\.push_model"):
             trainer_of(tiny_features, tmp_path / "run", arguments={"push_to_hub": True})
 
@@ -120,7 +120,7 @@ class TestTokens:
             push_model(small_run, "alice/with-token")
         assert ("models", "alice/with-token") not in hub.storage.repos
 
-    def test_a_token_that_is_logged_in_is_known(self, hub, features, tmp_path, monkeypatch):
+    def test_the_stored_login_token_is_recognized(self, hub, features, tmp_path, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "logged_in"))
         (tmp_path / "logged_in").write_text(hub.token("alice"))
         edit_index(features, lambda rows: rows[0].update(group=hub.token("alice")))

@@ -1,4 +1,4 @@
-"""Of a folder only what hf_audio wrote leaves it: no stray file, nothing through a link, no code of others."""
+"""Only files that hf_audio wrote are uploaded from a folder: no stray file, no link, no foreign code."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TestContents:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(SECRET)
 
-    def test_of_a_feature_folder_only_what_was_built_is_pushed(self, hub, token, features, caplog):
+    def test_only_built_files_of_a_feature_folder_are_pushed(self, hub, token, features, caplog):
         stray = (*self.STRAY, "data/notes.csv", "data/train-00007-of-00009.parquet", "plots/me.png", "closed/a.csv")
         self.put(features, *stray, "closed/manifest.json", "closed/data/train-00000-of-00001.parquet")
         push_features(features, "alice/tidy")
@@ -56,7 +56,7 @@ class TestContents:
         (line,) = [record.getMessage() for record in caplog.records if "Not published" in record.getMessage()]
         assert ".env, .netrc, .ssh/, closed/" in line and "\n" not in line and "data/notes.csv" in line
 
-    def test_of_a_run_folder_only_the_model_is_pushed(self, hub, token, small_run, caplog):
+    def test_only_the_model_of_a_run_folder_is_pushed(self, hub, token, small_run, caplog):
         ours = ("plots/me.png", "adapter/key.pem", "network/a.json", "mine.py", "features/a.csv")
         self.put(small_run, *self.STRAY, *ours)
         self.put(small_run, "checkpoints/checkpoint-1/model.safetensors", "training_args.bin", "optimizer.pt")
@@ -69,7 +69,7 @@ class TestContents:
         (line,) = [record.getMessage() for record in caplog.records if "Not published" in record.getMessage()]
         assert "mine.py" in line and not any(name in line for name in ("wandb", "checkpoints", "features"))
 
-    def test_names_that_stay_are_printed_without_control_characters(self, token, small_run, caplog):
+    def test_names_of_skipped_files_are_printed_without_control_characters(self, token, small_run, caplog):
         self.put(small_run, "a\x1b[2Jb\nc")
         push_model(small_run, "alice/strange")
         assert r"a\x1b[2Jb\nc" in caplog.text
@@ -81,7 +81,7 @@ class TestContents:
         write_dataset_card(features)
         content = (features / name).read_bytes()
         (features / name).unlink()
-        if name in ("manifest.json", "README.md"):  # what is read before it is pushed, too
+        if name in ("manifest.json", "README.md"):  # these are also read before the push
             (secret.parent / "target").write_bytes(content)
             secret = secret.parent / "target"
         (features / name).symlink_to(secret)
@@ -105,7 +105,7 @@ class TestContents:
             push_features(features, "alice/links")
         assert not list((tmp_path / "elsewhere").iterdir())
 
-    def test_a_second_name_of_a_file_elsewhere_is_refused(self, hub, token, features, secret):
+    def test_a_hard_link_is_refused(self, hub, token, features, secret):
         (features / "excluded.csv").unlink()
         os.link(secret, features / "excluded.csv")
         with pytest.raises(InputError, match="is a hard link"):
@@ -136,8 +136,8 @@ class TestContents:
         push_model(tmp_path / "latest", "alice/by-link")
         assert "config.json" in hub.repo("models", "alice/by-link").paths()
 
-    def test_what_was_looked_at_is_what_is_sent(self, hub, token, features, secret, monkeypatch):
-        """Between the look and the upload, links take the files' places."""
+    def test_the_checked_files_are_the_ones_sent(self, hub, token, features, secret, monkeypatch):
+        """Links replace the files between the check and the upload."""
         original, expected = HfApi.create_commit, (features / "index.parquet").read_bytes()
 
         def create_commit(api, *args, **options):
@@ -152,7 +152,7 @@ class TestContents:
         assert repo.read("index.parquet") == expected
         assert SECRET not in b"".join(everything_in(repo).values())
 
-    def test_code_that_is_not_ours_is_refused(self, hub, token, small_run):
+    def test_changed_code_is_refused(self, hub, token, small_run):
         (small_run / "spectrogram_cnn.py").write_text("import os\nos.system('id')\n")
         with pytest.raises(InputError, match=r"spectrogram_cnn\.py of this version of hf_audio"):
             push_model(small_run, "alice/code")
@@ -162,7 +162,7 @@ class TestContents:
         "named", ["evil/x--modeling.Model", "modeling.Model", ["heads.Head", "../x.Model"], "x", 3]
     )
     @pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
-    def test_a_config_that_names_code_of_others_is_refused(self, hub, token, small_run, file, named):
+    def test_a_config_that_names_foreign_code_is_refused(self, hub, token, small_run, file, named):
         config = json.loads((small_run / file).read_text()) if (small_run / file).exists() else {}
         (small_run / file).write_text(json.dumps(config | {"auto_map": {"AutoModelForAudioClassification": named}}))
         (small_run / "modeling.py").write_text("print('not of hf_audio')\n")
@@ -176,21 +176,21 @@ class TestContents:
             push_model(small_run, "alice/code")
         assert ("models", "alice/code") not in hub.storage.repos
 
-    def test_a_model_that_was_trained_from_a_published_one_names_its_own_code(self, hub, token, small_run, tmp_path):
+    def test_a_model_trained_from_a_published_one_names_its_own_code(self, hub, token, small_run, tmp_path):
         push_model(small_run, "alice/first")
         SpectrogramCNN.from_pretrained("alice/first").save_pretrained(tmp_path / "second")
         push_model(tmp_path / "second", "alice/second")
         assert b"--" not in hub.repo("models", "alice/second").read("config.json")
 
     @pytest.mark.parametrize("count", [0, 10**12, "1", None, True])
-    def test_a_manifest_that_counts_wrongly_is_refused(self, token, features, count):
+    def test_a_manifest_with_an_invalid_count_is_refused(self, token, features, count):
         manifest = json.loads((features / "manifest.json").read_text())
         manifest["splits"]["train"]["num_shards"] = count
         (features / "manifest.json").write_text(json.dumps(manifest))
         with pytest.raises(InputError, match=r"splits\.train\.num_shards is .*, expected a whole number"):
             push_features(features, "alice/x")
 
-    def test_a_split_that_leads_elsewhere_is_refused(self, token, features):
+    def test_a_split_name_that_is_a_path_is_refused(self, token, features):
         manifest = json.loads((features / "manifest.json").read_text())
         manifest["splits"]["../../train"] = manifest["splits"].pop("train")
         (features / "manifest.json").write_text(json.dumps(manifest))

@@ -1,4 +1,4 @@
-"""Weights that strangers made: only safetensors beside the config, whole, small enough, and of one commit."""
+"""Third-party weights: only safetensors next to the config, complete, within limits, and from one commit."""
 
 from __future__ import annotations
 
@@ -9,18 +9,13 @@ import struct
 import pytest
 import torch
 from safetensors.torch import load_file, save
-from small_transformers import LABELS, files_of, save_checkpoints
+from small_transformers import LABELS, files_of
 
 from hf_audio.errors import InputError
 from hf_audio.models.checkpoints import stock_from_checkpoint
 from hf_audio.models.foreign_checkpoint import Checkpoint
 
 EVIL = "evil/x"
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory) -> dict[str, str]:
-    return save_checkpoints(tmp_path_factory.mktemp("checkpoints"))
 
 
 def header(fields: dict, length: int | None = None) -> bytes:
@@ -47,7 +42,7 @@ WEIGHT_ATTACKS = {
     "an index to a pickle": {"model.safetensors.index.json": b'{"weight_map": {"a": "pytorch_model.bin"}}'},
     "an index to nothing": {"model.safetensors.index.json": b'{"weight_map": {"a": "b.safetensors"}}'},
     "an index of nothing": {"model.safetensors.index.json": b'{"weight_map": {}}'},
-    "an index that is none": {"model.safetensors.index.json": b'{"weight_map": ["a"]}'},
+    "an index with a list": {"model.safetensors.index.json": b'{"weight_map": ["a"]}'},
     "an index of numbers": {"model.safetensors.index.json": b'{"weight_map": {"a": 1}}'},
 }
 
@@ -55,7 +50,7 @@ WEIGHT_ATTACKS = {
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("attack", WEIGHT_ATTACKS)
 @pytest.mark.parametrize("where", ["hub", "folder"])
-def test_weights_that_are_none_are_one_sentence(hub, checkpoints, attack, where, tmp_path):
+def test_manipulated_weights_are_one_sentence(hub, checkpoints, attack, where, tmp_path):
     files = {name: one for name, one in files_of(checkpoints["wav2vec2"]).items() if name == "config.json"}
     files |= WEIGHT_ATTACKS[attack]
     name = EVIL if where == "hub" else str(tmp_path)
@@ -71,7 +66,7 @@ def test_weights_that_are_none_are_one_sentence(hub, checkpoints, attack, where,
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
-def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(checkpoints, file, tmp_path):
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(checkpoints, file, tmp_path):
     for name, content in files_of(checkpoints["wav2vec2"]).items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / file).unlink()
@@ -80,7 +75,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(checkpoints, file, tmp_
         stock_from_checkpoint(str(tmp_path), LABELS)
 
 
-def test_sharded_weights_are_put_together(checkpoints, tmp_path):
+def test_sharded_weights_are_loaded(checkpoints, tmp_path):
     for name, content in files_of(checkpoints["hubert"]).items():
         (tmp_path / name).write_bytes(content)
     tensors = load_file(tmp_path / "model.safetensors")
@@ -96,7 +91,7 @@ def test_sharded_weights_are_put_together(checkpoints, tmp_path):
         assert torch.equal(weights, two.hubert.state_dict()[name])
 
 
-def test_all_files_are_of_one_commit(hub, checkpoints):
+def test_all_files_come_from_one_commit(hub, checkpoints):
     files = files_of(checkpoints["wav2vec2"])
     repo = hub.create("models", "evil/moving", files=files)
     checkpoint = Checkpoint("evil/moving")

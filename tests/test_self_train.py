@@ -1,4 +1,4 @@
-"""scripts/self_train.py: models label what they were not trained on, nothing of validation or test is learned."""
+"""scripts/self_train.py: models label recordings they were not trained on; validation and test are never learned."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ QUICK = ["--num_train_epochs", "25", "--per_device_train_batch_size", "8", "--le
 QUICK += ["--warmup_steps", "0", "--report_to", "none", "--num_workers", "1", "--window_s", "0.4", "--use_cpu"]
 QUICK += ["--num_mel_bins", "32", "--model_options", json.dumps({**SMALL, "norm": "batch"}), "--save_strategy", "no"]
 QUICK += ["--eval_strategy", "no", "--validation_fraction", "0.2", "--label_smoothing_factor", "0"]
-# what the recipe varies, and so small a network cannot learn in a few steps
+# the recipe's augmentation, with which such a small network cannot learn in a few steps
 QUICK += ["--time_shift", "false", "--mixup_alpha", "0", "--noise_probability", "0", "--equalizer_db", "0"]
 QUICK += ["--frequency_shift_bins", "0", "--time_stretch", "0", "--gain_db", "0", "--time_mask_s", "0"]
 
 
 @pytest.fixture
 def recordings(tmp_path) -> Path:
-    """Two classes that are easily told apart, more of them without labels, a copy of a test clip, and no sound."""
+    """Two easily separated classes, more recordings of them without labels, a copy of a test clip, a broken file."""
     for number, name in enumerate(("high", "low")):
         for take in range(10):
             write_sound(tmp_path / "data" / name / f"{take}.wav", 0.4, take, [2000.0 - 1700.0 * number], 16_000)
@@ -46,7 +46,7 @@ def recordings(tmp_path) -> Path:
 
 @pytest.fixture
 def self_train(recordings, tmp_path, monkeypatch):
-    """Runs the script; each recipe in this process, where importing all again would take minutes."""
+    """Runs the script with its recipes in this process: importing everything again would take minutes."""
     ran = []
 
     def run(self, what: str, folder: Path, flags) -> None:
@@ -71,7 +71,7 @@ def rows_of(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_two_rounds_label_what_was_not_trained_on(self_train, recordings, tmp_path, capsys):
+def test_two_rounds_label_recordings_not_trained_on(self_train, recordings, tmp_path, capsys):
     from hf_audio import corpus_clips, parse_recipe
 
     values = runpy.run_path(str(RECIPE), run_name="read")["VALUES"]
@@ -92,7 +92,7 @@ def test_two_rounds_label_what_was_not_trained_on(self_train, recordings, tmp_pa
     assert "| labels only |" in told and "| labels and pseudo-labels |" in told
 
     final = rows_of(tmp_path / "out" / "pseudo_labels.csv")
-    assert len(final) >= 6 and all(row["path"].startswith(row["labels"]) for row in final), "the labels are right"
+    assert len(final) >= 6 and all(row["path"].startswith(row["labels"]) for row in final), "labels are right"
     assert not {"copy.wav", "broken.wav"} & {row["path"] for row in final}
     said = {
         fold: {row["path"] for row in rows_of(tmp_path / "out" / f"round_2/fold_{fold}_says.csv")} for fold in (1, 2)
@@ -101,7 +101,7 @@ def test_two_rounds_label_what_was_not_trained_on(self_train, recordings, tmp_pa
         fold: {row["path"] for row in rows_of(tmp_path / "out" / f"round_2/without_fold_{fold}.csv")} for fold in (1, 2)
     }
     for fold in (1, 2):
-        assert said[fold] and learned[fold] and not said[fold] & learned[fold], "no model labels what it learned"
+        assert said[fold] and learned[fold] and not said[fold] & learned[fold], "no model labels its own training clips"
         left_out = {row["clip_id"] for row in rows_of(tmp_path / "out" / f"without_fold_{fold}.csv")}
         features = load_features(tmp_path / f"out/round_2/fold_{fold}/features")
         trained = set(features.splits["train"]["clip_id"])
@@ -115,7 +115,7 @@ def test_two_rounds_label_what_was_not_trained_on(self_train, recordings, tmp_pa
     assert f"{len(final)} more recordings with pseudo-labels" in report["data"]["corpus"]["protocol"]
     assert str(tmp_path) not in json.dumps(report) and str(tmp_path) not in told
 
-    assert self_train(*job) == [], "finished runs are kept"
+    assert self_train(*job) == [], "finished runs are not repeated"
     assert (tmp_path / "out" / "self_training.md").read_text() == told
 
 
@@ -128,7 +128,7 @@ def test_two_rounds_label_what_was_not_trained_on(self_train, recordings, tmp_pa
         (["--unlabeled", "data"], "fewer"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(self_train, recordings, flags, sentence, capsys):
+def test_bad_commands_are_one_sentence(self_train, recordings, flags, sentence, capsys):
     (recordings / "empty").mkdir()
     flags = [flag if flag != "data" else "empty" for flag in flags]
     with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""The service over real HTTP: the Hub's own client, every form of a body, what is refused and how."""
+"""The service over real HTTP: the Hub's own client, every form of a request body, and refusals."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def asked_at_once(url: str, recording: Path):
     return await AsyncInferenceClient(base_url=url).audio_classification(recording)
 
 
-def test_the_clients_asynchronous_twin_works_too(served, folders, recording):
+def test_the_hubs_asynchronous_client_works_unmodified(served, folders, recording):
     import asyncio
 
     answer = asyncio.run(asked_at_once(served.url, recording))
@@ -101,7 +101,7 @@ def test_the_client_shows_why_it_was_refused(served):
         InferenceClient(base_url=served.url).audio_classification(b"no sound at all")
 
 
-def test_every_form_of_a_body_gives_the_same(post, recording):
+def test_every_form_of_a_body_gives_the_same_scores(post, recording):
     content = recording.read_bytes()
     plain = post(content).json()
     assert len(plain) == len(NAMES)
@@ -110,7 +110,7 @@ def test_every_form_of_a_body_gives_the_same(post, recording):
     assert post(json.dumps(as_json), headers={"content-type": "application/json"}).json() == plain
     assert post(content, headers={"content-type": "audio/x-wav"}).json() == plain
     pieces = (content[first : first + 1000] for first in range(0, len(content), 1000))
-    assert post(pieces).json() == plain  # chunked, its length is not announced
+    assert post(pieces).json() == plain  # chunked, without a length
     null = {**as_json, "parameters": {"top_k": None}}
     assert post(json.dumps(null), headers={"content-type": "application/json; charset=utf-8"}).json() == plain
 
@@ -129,7 +129,7 @@ def test_a_timeline_has_windows_and_segments(post, folders, recording):
     )
 
 
-def test_embeddings_are_what_the_classifier_is_given(post, folders, recording):
+def test_embeddings_are_the_inputs_of_the_classifier(post, folders, recording):
     tagger = hf_audio.load(folders["cnn"])
     vectors = tagger.predictor.embed(tagger.prepared(recording).inputs).numpy()
     answer = post(recording.read_bytes(), "/v1/embeddings?timeline=true").json()
@@ -172,13 +172,13 @@ def test_models_health_and_metrics(served, post, recording):
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_settings_that_would_not_act_are_refused(post, recording, path, status, sentence):
+def test_settings_without_effect_are_refused(post, recording, path, status, sentence):
     answer = post(recording.read_bytes(), path)
     assert answer.status_code == status and sentence in answer.json()["error"]
 
 
-def test_requests_write_nothing_start_nothing_and_call_nobody(post, served):
-    """What Python says that it does, in the threads of the service."""
+def test_requests_write_no_file_start_no_process_and_open_no_connection(post, served):
+    """Checked with Python's audit events in the threads of the service."""
     seen, watching = [], [True]
     writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
@@ -191,7 +191,7 @@ def test_requests_write_nothing_start_nothing_and_call_nobody(post, served):
 
     sys.addaudithook(watch)
     written = io.BytesIO()
-    soundfile.write(written, changing_sound(25), 48_000, format="WAV", subtype="FLOAT")  # 1.6 MB: forms write to files
+    soundfile.write(written, changing_sound(25), 48_000, format="WAV", subtype="FLOAT")  # 1.6 MB: forms use a file
     content = written.getvalue()
     answers = [
         post(content),
@@ -205,15 +205,15 @@ def test_requests_write_nothing_start_nothing_and_call_nobody(post, served):
     assert seen == []
 
 
-def test_a_recording_of_any_format_and_length_is_heard(post):
+def test_recordings_of_any_format_and_length_are_accepted(post):
     for format, rate, seconds in (("FLAC", 44_100, 0.01), ("OGG", 22_050, 0.7), ("MP3", 48_000, 2.0)):
         written = io.BytesIO()
         soundfile.write(written, changing_sound(seconds), rate, format=format)
         assert post(written.getvalue()).status_code == 200, format
 
 
-def test_both_kinds_are_judged_at_once_and_not_mixed(served, folders, recording):
-    """Embeddings are taken from inside a model that other threads ask for labels meanwhile."""
+def test_scores_and_embeddings_requested_at_once_are_not_mixed_up(served, folders, recording):
+    """Embeddings are taken from inside a model while other threads use it for scores."""
     tagger, content = hf_audio.load(folders["cnn"]), recording.read_bytes()
     vector = tagger.predictor.embed(tagger.prepared(recording).inputs).numpy().mean(axis=0)
     scores = tagger(recording).scores

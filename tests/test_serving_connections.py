@@ -1,4 +1,4 @@
-"""Clients that are slow, never end, never read, or go away: they cost little, and nobody else waits for them."""
+"""Clients that are slow, never finish, never read, or disconnect: they cost little, and others do not wait."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def connected(served) -> Iterator[socket.socket]:
 
 
 def answer_of(one: socket.socket) -> bytes:
-    """All that comes until the service closes it."""
+    """All bytes until the service closes the connection."""
     found = b""
     with contextlib.suppress(ConnectionError):
         while piece := one.recv(1 << 16):
@@ -53,7 +53,7 @@ def answer_of(one: socket.socket) -> bytes:
 
 
 def send_until_refused(one: socket.socket, piece: bytes, most: int) -> int:
-    """Bytes that were taken."""
+    """Number of bytes that the service accepted."""
     sent = 0
     with contextlib.suppress(ConnectionError):
         while sent < most:
@@ -68,7 +68,7 @@ def is_alive(served, content: bytes) -> bool:
 
 
 @pytest.mark.parametrize("head", [b"", b"GET /health HT", b"GET /health HTTP/1.1\r\nHost: x\r\nA: b"])
-def test_a_head_that_never_ends_is_given_up(served, head):
+def test_a_request_head_that_never_ends_times_out(served, head):
     began = time.monotonic()
     with connected(served) as one:
         one.sendall(head)
@@ -76,7 +76,7 @@ def test_a_head_that_never_ends_is_given_up(served, head):
     assert HEAD_S / 2 < time.monotonic() - began < LIMIT_S
 
 
-def test_a_head_a_byte_at_a_time_is_given_up(served):
+def test_a_request_head_sent_byte_by_byte_times_out(served):
     with connected(served) as one:
         began = time.monotonic()
         with contextlib.suppress(ConnectionError):
@@ -95,9 +95,9 @@ def test_a_head_a_byte_at_a_time_is_given_up(served):
         (POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n", b"A: b\r\n" * 10_000),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n1;", b"a" * 65_536),
     ],
-    ids=["a header", "headers", "an address", "behind a body", "beside a piece"],
+    ids=["a header", "headers", "an address", "after a body", "in a chunk header"],
 )
-def test_heads_are_of_limited_size(served, content, before, piece):
+def test_request_heads_have_a_limited_size(served, content, before, piece):
     with connected(served) as one:
         one.sendall(before)
         assert send_until_refused(one, piece, 64 << 20) < 16 << 20
@@ -105,7 +105,7 @@ def test_heads_are_of_limited_size(served, content, before, piece):
     assert served.service.running == 0
 
 
-def test_who_sends_on_behind_an_answer_is_cut_off(served):
+def test_a_client_that_sends_on_after_the_response_is_disconnected(served):
     with connected(served) as one:
         one.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
         began = time.monotonic()
@@ -116,11 +116,11 @@ def test_who_sends_on_behind_an_answer_is_cut_off(served):
         assert time.monotonic() - began < 10 * READ_S
 
 
-def test_who_does_not_read_is_cut_off(served, content):
+def test_a_client_that_does_not_read_is_disconnected(served, content):
     asked = 200
     with socket.socket() as one:
         one.settimeout(LIMIT_S)
-        for its in (one, served.listening):  # before it connects, so that the system holds few answers
+        for its in (one, served.listening):  # before connecting, so that the system buffers few responses
             its.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             its.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         host, port = served.url.removeprefix("http://").split(":")
@@ -131,7 +131,7 @@ def test_who_does_not_read_is_cut_off(served, content):
     assert is_alive(served, content)
 
 
-def test_requests_one_behind_the_other_are_answered_in_their_order(served, content):
+def test_pipelined_requests_are_answered_in_order(served, content):
     requests = POST + f"Content-Length: {len(content)}\r\n\r\n".encode() + content
     requests += b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with connected(served) as one:
@@ -140,14 +140,14 @@ def test_requests_one_behind_the_other_are_answered_in_their_order(served, conte
 
 
 @pytest.mark.parametrize("content_length", [b"+5", b"5, 6", b"-1", b"0x5", b"5\r\nTransfer-Encoding: chunked"])
-def test_lengths_that_may_be_read_in_two_ways_are_refused(served, content_length):
-    """What a proxy in front would read otherwise could smuggle a request past it."""
+def test_ambiguous_content_lengths_are_refused(served, content_length):
+    """If a proxy read the length differently, a request could be smuggled past it."""
     with connected(served) as one:
         one.sendall(POST + b"Content-Length: " + content_length + b"\r\n\r\nhello")
         assert answer_of(one).startswith(b"HTTP/1.1 400")
 
 
-def test_clients_that_go_away_while_their_windows_wait_leave_nothing_behind(served, content):
+def test_clients_that_disconnect_while_waiting_leave_nothing_behind(served, content):
     batcher, let_go = served.service.models["cnn"].batcher, threading.Event()
     judged = batcher._forwards["logits"]
     batcher._forwards["logits"] = lambda inputs: (let_go.wait(LIMIT_S), judged(inputs))[1]
@@ -168,8 +168,8 @@ def test_clients_that_go_away_while_their_windows_wait_leave_nothing_behind(serv
     assert served.service.running == 0 and batcher.waiting_windows == 0
 
 
-def test_many_uploads_at_the_limit_are_answered_or_told_to_come_back(served, tmp_path: Path):
-    """A hundred at once of nearly all that is taken: no 500, nothing cut off, and afterwards all is as before."""
+def test_many_uploads_at_the_limit_are_answered_or_told_to_retry(served, tmp_path: Path):
+    """A hundred at once, each near the size limit: no 500, no broken connection, and afterwards all is as before."""
     content = write_sound(tmp_path / "long.wav", 15.0).read_bytes()
     assert 0.9 < len(content) / (1 << 20) < 1
 

@@ -1,6 +1,6 @@
-"""The service, fuzzed by what its own OpenAPI says and by broken recordings: never a 500, never a hang.
+"""The service, fuzzed with its own OpenAPI schema and with broken recordings: never a 500, never a hang.
 
-The same cases in every run. FUZZING_CASES=2000 pytest tests/test_serving_fuzzing.py draws others, and more.
+Every run has the same cases. FUZZING_CASES=2000 pytest tests/test_serving_fuzzing.py draws more and others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tagging_models import save_classifier
 CASES = os.environ.get("FUZZING_CASES")
 LIMIT_S = 10.0
 TAKING_RECORDINGS = ("/v1/audio-classification", "/v1/embeddings")
-LEFT_OUT = [positive_data_acceptance]  # no drawn bytes are a recording
+LEFT_OUT = [positive_data_acceptance]  # random bytes are never a recording
 
 
 def settings_of(cases: int):
@@ -48,8 +48,8 @@ def client(served):
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value)
-def test_every_answer_is_one_that_openapi_declares(served, mode):
-    """Statuses, content types and schemas of answers; that what OpenAPI forbids is refused."""
+def test_every_response_is_declared_in_openapi(served, mode):
+    """Statuses, content types and schemas of responses; requests that OpenAPI forbids are refused."""
     openapi = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
     routes = {route.path: route for route in (found.ok() for found in openapi.get_all_operations())}
     assert set(routes) == {*TAKING_RECORDINGS, "/v1/models", "/health", "/ready", "/metrics"}
@@ -65,7 +65,7 @@ def test_every_answer_is_one_that_openapi_declares(served, mode):
 
 @settings_of(100)
 @given(mutation=mutations)
-def test_broken_recordings_are_heard_or_refused(client, mutation):
+def test_broken_recordings_are_classified_or_refused(client, mutation):
     kind, operations, _ = mutation
     answer = client.post("/v1/audio-classification?timeline=true", content=mutated(kind, operations))
     assert answer.status_code in (200, 400, 413), f"{kind} after {operations}: {answer.status_code} {answer.text}"

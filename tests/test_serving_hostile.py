@@ -1,4 +1,4 @@
-"""What is no recording, or lies about what it is: refused in one sentence, before it costs anything."""
+"""Bodies that are no recording, or have false headers: refused in one sentence before they cost anything."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def zipped(content: bytes) -> bytes:
 
 
 def lying_wav(samples: int, promised: int) -> bytes:
-    """A WAV whose header promises other bytes of sound than follow."""
+    """A WAV whose header declares another number of audio bytes than follow."""
     sound = np.zeros(samples, "<i2").tobytes()
     head = struct.pack(
         "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + promised, b"WAVE", b"fmt ", 16, 1, 1, 8000, 16000, 2, 16, b"data", promised
@@ -54,10 +54,10 @@ HOSTILE = {
     "text": (b"hello" * 100, 400, "unreadable"),
     "a zip named .wav": (zipped(b"RIFF" * 100), 400, "unreadable"),
     "a header that promises hours": (lying_wav(100, 1 << 29), 400, "unreadable"),
-    "a file cut off": (lying_wav(16_000, 64_000), 400, "breaks off"),
+    "a truncated file": (lying_wav(16_000, 64_000), 400, "breaks off"),
     "an hour of FLAC in 11 kB": (silent_flac(3600, 1000), 400, "its header promises 3600 s"),
     "minutes of FLAC in few kB": (silent_flac(300, 8000), 413, "300.0 s by its header, expected at most 20 s"),
-    "more bytes than are taken": (lying_wav(1_100_000, 2_200_000), 413, "has more than 2 MB"),
+    "too many bytes": (lying_wav(1_100_000, 2_200_000), 413, "has more than 2 MB"),
 }
 
 
@@ -115,6 +115,6 @@ def test_bodies_that_are_no_recording(post, content, kind, status, sentence):
     assert answer.status_code == status and sentence in answer.json()["error"], answer.text
 
 
-def test_a_packed_body_is_not_unpacked(post):
+def test_a_compressed_body_is_not_unpacked(post):
     answer = post(gzip.compress(lying_wav(100, 200)), headers={"content-encoding": "gzip"})
     assert answer.status_code == 415

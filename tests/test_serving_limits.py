@@ -1,4 +1,4 @@
-"""Who may ask, how much at once, for how long; and a process that is told to end finishes what it has."""
+"""Limits of the service: tokens, requests at once, time; and a process that is terminated finishes its requests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def content(tmp_path_factory) -> bytes:
 
 @pytest.fixture(scope="module")
 def busy(folder):
-    """A service for two requests at once whose model waits until it is let go."""
+    """A service for two requests at once, whose model waits for an event."""
     with running(folder, max_requests=2, max_windows=40, max_request_s=2) as served:
         batcher, let_go = served.service.models["cnn"].batcher, threading.Event()
         judged = batcher._forwards["logits"]
@@ -57,7 +57,7 @@ def ask(served, content: bytes, path: str = CLASSIFY, **headers: str) -> httpx2.
         return client.post(served.url + path, content=content, headers=headers)
 
 
-def test_more_than_is_taken_at_once_comes_back_later(busy, content):
+def test_requests_beyond_the_limit_are_told_to_retry(busy, content):
     busy.let_go.clear()
     with ThreadPoolExecutor(2) as threads:
         first = [threads.submit(ask, busy, content) for _ in range(2)]
@@ -71,7 +71,7 @@ def test_more_than_is_taken_at_once_comes_back_later(busy, content):
     assert ask(busy, content).status_code == 200
 
 
-def test_what_takes_too_long_is_told_so_and_forgotten(busy, content):
+def test_a_request_that_takes_too_long_is_refused_and_dropped(busy, content):
     busy.let_go.clear()
     began = time.monotonic()
     slow = ask(busy, content)
@@ -81,13 +81,13 @@ def test_what_takes_too_long_is_told_so_and_forgotten(busy, content):
     assert ask(busy, content).status_code == 200 and busy.service.running == 0
 
 
-def test_windows_that_wait_are_limited(busy, tmp_path):
+def test_waiting_windows_are_limited(busy, tmp_path):
     long = write_sound(tmp_path / "long.wav", 12).read_bytes()  # 47 windows
     answer = ask(busy, long)
     assert answer.status_code == 413 and "more than 40 windows" in answer.json()["error"]
 
 
-def test_a_body_that_never_ends_is_given_up(busy):
+def test_a_body_that_never_ends_times_out(busy):
     with socket.create_connection(busy.url.removeprefix("http://").split(":")) as connection:
         connection.sendall(f"POST {CLASSIFY} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nRIFF".encode())
         connection.settimeout(20)
@@ -95,7 +95,7 @@ def test_a_body_that_never_ends_is_given_up(busy):
     assert busy.service.running == 0
 
 
-def test_a_client_that_goes_away_leaves_nothing_behind(busy, content):
+def test_a_client_that_disconnects_leaves_nothing_behind(busy, content):
     with socket.create_connection(busy.url.removeprefix("http://").split(":")) as connection:
         connection.sendall(f"POST {CLASSIFY} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nRIFF".encode())
         while busy.service.running == 0:
@@ -106,7 +106,7 @@ def test_a_client_that_goes_away_leaves_nothing_behind(busy, content):
     assert busy.service.running == 0
 
 
-def test_a_token_is_asked_for(folder, content):
+def test_a_token_is_required(folder, content):
     with running(folder, token=TOKEN) as served:
         for header in ({}, {"authorization": "Bearer wrong"}, {"authorization": TOKEN}, {"authorization": "Bearer é"}):
             header = {name: value.encode() for name, value in header.items()}
@@ -122,7 +122,7 @@ def test_a_token_is_asked_for(folder, content):
 
 
 @pytest.mark.parametrize("token", ["", "short", "with a space in it all"])
-def test_a_token_that_protects_nothing_is_refused(monkeypatch, token):
+def test_a_weak_token_is_refused(monkeypatch, token):
     monkeypatch.setenv(TOKEN_VARIABLE, token)
     with pytest.raises(InputError, match="expected at least 16"):
         token_of_environment()
@@ -140,25 +140,25 @@ def test_settings_of_the_service_are_checked(folder):
         main(["--model", str(folder), "--port", "99999"])
 
 
-def test_a_place_that_is_taken_is_named_before_anything_is_loaded():
+def test_an_address_in_use_is_reported_before_anything_is_loaded():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(InputError, match=f"listen at 127.0.0.1, port {port} .*choose another"):
             main(["--model", "no/such", "--port", str(port)])
     with listening("127.0.0.1", 0) as first, listening("127.0.0.1", first.getsockname()[1]) as second:
         answer_at(first)
-        with pytest.raises(InputError, match="choose another"):  # both were started at the same time
+        with pytest.raises(InputError, match="choose another"):  # as if both were started at the same time
             answer_at(second)
 
 
-def test_of_a_traceback_the_log_has_the_last_line():
+def test_the_log_has_only_the_last_line_of_a_traceback():
     text = 'Traceback (most recent call last):\n  File "/home/me/a.py", line 1, in <module>\nValueError: no\n'
     record = logging.LogRecord("uvicorn.error", logging.ERROR, "", 0, text, None, None)
     assert json.loads(JsonLines().format(record))["message"] == "ValueError: no"
 
 
-def test_a_process_that_is_told_to_end_finishes_what_it_has(folder, content):
-    """And its log is JSON without the token or names of files."""
+def test_a_terminated_process_finishes_its_requests(folder, content):
+    """Its log is JSON without the token and without file names."""
     command = [sys.executable, "-c", "from hf_audio.commands.main import main; main()", "serve"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), TOKEN_VARIABLE: TOKEN}
     process = subprocess.Popen(

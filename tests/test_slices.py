@@ -1,4 +1,4 @@
-"""Where a model is worse, how clips' scores are distributed, and what they are of long and short recordings."""
+"""Where a model is worse: slices, the distribution of scores over clips, and scores by duration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WINDOW_S = 2.0
 
 
 def judged(task: str = SINGLE_LABEL, **columns) -> JudgedClips:
-    """Clips of 4 to 32 s, in windows of 2 s: those that a phone recorded are wrong half of the time, others rarely."""
+    """Clips of 4 to 32 s, in windows of 2 s: half of the clips recorded by phone are wrong, and few of the others."""
     random = np.random.default_rng(0)
     labels = LabelSpace(("bell", "hum", "violin"), task)
     numbers = np.arange(NUM_CLIPS)
@@ -58,7 +58,7 @@ def said_of(one: JudgedClips) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL])
-def test_the_worst_slice_is_first_with_the_scores_that_its_clips_have(task):
+def test_the_worst_slice_is_first_and_has_the_scores_of_its_clips(task):
     one = judged(task, year=np.arange(NUM_CLIPS) % 40 + 1980, drums=[True, None, False] * 80)
     probabilities, decisions = said_of(one)
     found = slices(one, probabilities, decisions, num_draws=200)
@@ -82,7 +82,7 @@ def test_the_worst_slice_is_first_with_the_scores_that_its_clips_have(task):
     json.dumps(found, allow_nan=False)
 
 
-def test_what_is_not_sliced_is_said_and_lists_put_a_clip_into_several_slices():
+def test_columns_not_sliced_are_reported_and_lists_put_a_clip_into_several_slices():
     tags = [["loud", "old"], ["old"], [], None] * (NUM_CLIPS // 4)
     columns = {
         "tags": tags,
@@ -108,7 +108,7 @@ def test_what_is_not_sliced_is_said_and_lists_put_a_clip_into_several_slices():
         slices(one, *said_of(one), columns=["devices"])
 
 
-def test_a_slice_of_one_group_has_no_interval_and_comes_last():
+def test_a_slice_with_one_group_has_no_interval_and_comes_last():
     place = ["here"] * 2 + ["there"] * (NUM_CLIPS - 2)
     one = judged(place=place)
     found = slices(one, *said_of(one), min_clips=2, columns=["place"], num_draws=100)
@@ -117,7 +117,7 @@ def test_a_slice_of_one_group_has_no_interval_and_comes_last():
     assert found[1]["metrics"]["accuracy"].low is None and found[1]["metrics"]["accuracy"].value is not None
 
 
-def test_groups_that_cost_most_come_first_with_their_mistake():
+def test_the_worst_groups_come_first_with_their_mistakes():
     one = judged()
     decisions = one.targets.astype(np.int8)
     decisions[[10, 11, 100]] = [[0, 0, 1], [0, 0, 1], [1, 0, 0]]  # 10 and 100 are hums, 11 is a violin
@@ -131,7 +131,7 @@ def test_groups_that_cost_most_come_first_with_their_mistake():
 
 
 @pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL])
-def test_means_over_clips_are_the_metrics_of_all(task):
+def test_means_of_scores_per_clip_are_the_overall_metrics(task):
     one = judged(task)
     probabilities, decisions = said_of(one)
     expected = classification_metrics(probabilities, one.targets, one.labels)
@@ -146,7 +146,7 @@ def test_means_over_clips_are_the_metrics_of_all(task):
     json.dumps(found, allow_nan=False)
 
 
-def test_unknown_classes_count_nowhere():
+def test_unknown_classes_do_not_count():
     labels = LabelSpace(("a", "b", "c"), MULTI_LABEL)
     targets = np.array([[1, np.nan, 0], [np.nan, np.nan, np.nan], [0, 0, np.nan]], dtype=np.float32)
     decisions = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 1]], dtype=np.int8)
@@ -160,7 +160,7 @@ def test_unknown_classes_count_nowhere():
     assert nothing["f1"]["mean"] is None and nothing["f1"]["quartiles"] is None
 
 
-def test_clips_of_every_duration_are_in_one_bin():
+def test_every_duration_is_in_one_bin():
     one = judged()
     rows = by_duration(one, *said_of(one), num_draws=100)
     assert [(row["from_s"], row["to_s"]) for row in rows] == [(3, 5), (5, 10), (10, 20), (20, 30), (30, 60)]
@@ -174,9 +174,9 @@ def test_clips_of_every_duration_are_in_one_bin():
         by_duration(one, *said_of(one), edges_s=[10, 5])
 
 
-def test_only_the_windows_of_the_first_seconds_are_heard():
+def test_only_the_windows_of_the_first_seconds_are_scored():
     one = judged()
-    late = one.window_starts_s + WINDOW_S > 10  # what comes late is all wrong
+    late = one.window_starts_s + WINDOW_S > 10  # all late windows are wrong
     logits = np.where(
         late[:, None], np.roll(one.targets, 1, axis=1)[one.clip_of_window] * 40, one.targets[one.clip_of_window]
     )
@@ -195,7 +195,7 @@ def test_only_the_windows_of_the_first_seconds_are_heard():
 
 
 @pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL])
-def test_clips_are_joined_to_recordings_of_a_length(task):
+def test_clips_are_joined_to_recordings_of_a_minimum_length(task):
     one = judged(task)
     joined, num_parts = joined_clips(one, 60.0)
     assert num_parts <= NUM_CLIPS and min(joined.clips["duration_s"].to_pylist()) >= 60
@@ -210,5 +210,5 @@ def test_clips_are_joined_to_recordings_of_a_length(task):
     rows = by_seconds_joined(one, HALVES, seconds=(10, 60, 300, 100_000), num_draws=100)
     assert [row["seconds"] for row in rows] == [10, 60, 300]
     assert rows[1]["num_clips"] == len(joined) and rows[1]["num_parts"] == num_parts / len(joined)
-    if task == SINGLE_LABEL:  # most of the parts are right
+    if task == SINGLE_LABEL:  # most parts are right
         assert rows[2]["metrics"]["accuracy"].value == 1 > rows[0]["metrics"]["accuracy"].value

@@ -44,7 +44,7 @@ def test_cuts_keep_several_stretches_of_a_recording(tmp_path):
     assert first.group == second.group == "cello/bach.wav"
     assert first.path == second.path == str(tmp_path / "cello/bach.wav")
     assert clips["piano/2019/satie.mp3#0-60"].labels == ("piano",)
-    assert clips["violin/a.wav"].end_s is None, "a recording in no row is kept whole"
+    assert clips["violin/a.wav"].end_s is None, "a recording without a row is kept whole"
 
 
 def test_a_spreadsheet_with_byte_order_mark_semicolons_and_decimal_commas(tmp_path):

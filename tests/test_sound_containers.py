@@ -1,4 +1,4 @@
-"""Files that hold many recordings: what is read of them, and what happens when they are broken."""
+"""Files that hold many recordings: reading them, and what happens when they are broken."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ def container(request, tmp_path) -> tuple[Path, str]:
     return path, field
 
 
-def test_rows_come_in_rising_order_and_each_once(container):
+def test_rows_come_once_each_in_ascending_order(container):
     path, field = container
     found = list(sounds(str(path), field, [17, 3, 3, 9, 40], open_regular))
-    assert [row for row, _ in found] == [3, 9, 17], "what is not there does not come"
+    assert [row for row, _ in found] == [3, 9, 17], "missing rows are skipped"
     assert all(sound.read() == CONTENTS[row] for row, sound in found)
 
 
-def test_a_recording_that_is_too_long_for_memory_is_read_from_a_file(container, tmp_path, monkeypatch):
-    """In Parquet and Arrow its bytes are held already, and are not copied."""
+def test_a_recording_too_large_for_memory_is_read_from_a_file(container, tmp_path, monkeypatch):
+    """In Parquet and Arrow its bytes are already in memory and are not copied."""
     path, field = container
     monkeypatch.setattr("hf_audio.data.recordings.hub_files.MAX_HELD_BYTES", 100)
     monkeypatch.setattr(containers, "MAX_COPIED_BYTES", 100)
     for row, sound in sounds(str(path), field, range(20), open_regular, tmp_path):
         assert not isinstance(sound, io.BytesIO)
         assert np.array_equal(read_audio(sound, 16_000), read_audio(io.BytesIO(CONTENTS[row]), 16_000))
-    assert [path] == list(tmp_path.iterdir()), "nothing is left behind"
+    assert [path] == list(tmp_path.iterdir()), "temporary files are left behind"
 
 
-def test_a_recording_of_too_many_bytes_is_refused(container, monkeypatch):
+def test_a_recording_with_too_many_bytes_is_refused(container, monkeypatch):
     path, field = container
     monkeypatch.setattr(containers, "MAX_RECORDING_BYTES", 100)
     monkeypatch.setattr(containers, "MAX_GROUP_BYTES", 1000)
@@ -69,7 +69,7 @@ def test_a_recording_of_too_many_bytes_is_refused(container, monkeypatch):
         )
 
 
-def test_parts_are_row_groups(tmp_path):
+def test_parts_of_parquet_are_row_groups(tmp_path):
     (tmp_path / "sounds.parquet").write_bytes(parquet_bytes(CONTENTS, 6))
     parts = parts_of(str(tmp_path / "sounds.parquet"), "audio", open_regular)
     assert [(part.first_row, part.num_rows) for part in parts] == [(0, 6), (6, 6), (12, 6), (18, 2)]
@@ -87,9 +87,9 @@ def test_broken_containers_are_read_or_refused(container):
             broken = broken[:place]
         elif number % 4 == 1:
             broken[place : place + 4] = shuffled.choice([b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff", b"\0\0\0\x80"])
-        elif number % 4 == 2:  # where Parquet says what is where
+        elif number % 4 == 2:  # in the footer of Parquet
             broken[-shuffled.randrange(1, 3000)] = shuffled.randrange(256)
-        else:  # and the others
+        else:  # in the header of the others
             for _ in range(5):
                 broken[shuffled.randrange(1500)] = shuffled.randrange(256)
         path.write_bytes(broken)
@@ -106,7 +106,7 @@ def test_broken_containers_are_read_or_refused(container):
 @pytest.mark.parametrize(
     "options", [{"compression": "none", "use_dictionary": False}, {"use_content_defined_chunking": True}]
 )
-def test_a_large_row_group_is_not_held_where_its_pages_can_be_read_apart(tmp_path, options):
+def test_a_large_row_group_is_not_held_in_memory_if_its_pages_can_be_read(tmp_path, options):
     contents = [np.random.default_rng(row).bytes(400_000) for row in range(50)]
     pq.write_table(audio_table(contents), tmp_path / "a.parquet", row_group_size=50, **options)
     before, most = pa.total_allocated_bytes(), 0

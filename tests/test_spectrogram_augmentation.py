@@ -1,5 +1,5 @@
-"""What each augmentation of spectrograms claims: rolls lose nothing, curves and statistics are those drawn, labels go
-by area, rectangles are hidden, and nothing touches padding."""
+"""Augmentation of spectrograms: rolls lose nothing, curves and statistics are those drawn, labels are mixed by area,
+rectangles are hidden, and padding never changes."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from hf_audio.augment.filter_augment import BANDS
 from hf_audio.augment.mixstyle import statistics
 from hf_audio.augment.roll import RollNumbers
 
-# inputs are log energies as they are, so that what comes out can be compared with what went in
+# inputs are plain log energies, so that outputs can be compared with inputs
 PLAIN = Normalization(0.0, 1.0, 1.0, padding=-9.0)
 BATCH, FRAMES, BINS, SHORT = 64, 60, 32, 25
 
 
 @pytest.fixture
 def batch():
-    """Windows of which the second has SHORT real frames only, a class of its own for each, and how many are real."""
+    """Windows, the second with only SHORT real frames; targets with one class per window; numbers of real frames."""
     features = torch.randn(BATCH, FRAMES, BINS, generator=torch.Generator().manual_seed(0))
     num_frames = all_frames(features)
     num_frames[1] = SHORT
@@ -51,7 +51,7 @@ def tensors(numbers):
     return type(numbers)(*(torch.as_tensor(np.asarray(one), dtype=torch.float32) for one in numbers))
 
 
-def test_a_roll_is_undone_by_its_opposite_and_short_sounds_roll_within_themselves(batch):
+def test_a_roll_is_undone_by_its_opposite_and_stays_within_the_sound(batch):
     features, targets, num_frames = batch
     roll = Roll(11, 5)
     drawn = numbers_of(roll, BATCH)
@@ -69,7 +69,7 @@ def test_a_roll_is_undone_by_its_opposite_and_short_sounds_roll_within_themselve
 
 @pytest.mark.parametrize("kind", ["linear", "step"])
 @pytest.mark.parametrize("num_bins", [128, 12])
-def test_filter_augment_adds_a_curve_of_slopes_or_of_steps(kind, num_bins):
+def test_filter_augment_adds_a_curve_of_slopes_or_steps(kind, num_bins):
     step, (fewest, most, narrowest) = FilterAugment(6.0, kind), BANDS[kind]
     drawn = tensors(numbers_of(step, 400))
     curves_db = step.curve(drawn, num_bins).numpy() * NATURAL_DB
@@ -85,7 +85,7 @@ def test_filter_augment_adds_a_curve_of_slopes_or_of_steps(kind, num_bins):
             wanted = levels[np.searchsorted(edges, np.arange(num_bins), side="right")]
         else:
             wanted = np.interp(np.arange(num_bins), [0, *edges, num_bins - 1], levels[: count + 1])
-            assert abs(np.diff(curve)).max() <= 12 / max(1, narrowest - 1) + 1e-3, "no jumps"
+            assert abs(np.diff(curve)).max() <= 12 / max(1, narrowest - 1) + 1e-3, "the curve has no jumps"
         np.testing.assert_allclose(curve, wanted, atol=1e-4)
 
 
@@ -100,8 +100,8 @@ def test_filter_augment_is_the_same_in_all_frames_and_channels(batch):
     assert (augmented(step, PLAIN, features, targets, drawn, num_frames)[0][1, SHORT:] == PLAIN.padding).all()
 
 
-def test_freq_mixstyle_gives_the_statistics_that_lie_between(batch):
-    """Of frames that are no padding; the sound itself, its order in time, and its labels stay."""
+def test_freq_mixstyle_gives_statistics_between_those_of_two_windows(batch):
+    """Statistics are of real frames; the sound, its order in time and its labels stay the same."""
     features, targets, num_frames = batch
     features = features * torch.linspace(0.5, 3, BATCH)[:, None, None] + torch.linspace(-4, 4, BINS)
     step = FrequencyMixStyle(0.4, probability=0.75)
@@ -119,7 +119,7 @@ def test_freq_mixstyle_gives_the_statistics_that_lie_between(batch):
     torch.testing.assert_close((found.values[0] - statistics(found)[0][0]) / statistics(found)[1][0], own)
 
 
-def test_freq_mixstyle_leaves_a_band_without_any_change_finite():
+def test_freq_mixstyle_is_finite_for_a_constant_band():
     features = torch.randn(8, FRAMES, BINS)
     features[:4, :, 3] = -9.0
     found = augmented(FrequencyMixStyle(0.4, 1.0), PLAIN, features)[0]
@@ -127,8 +127,8 @@ def test_freq_mixstyle_leaves_a_band_without_any_change_finite():
 
 
 @pytest.mark.parametrize("shape", ["rectangle", "time"])
-def test_cutmix_shares_labels_by_the_area_of_sound_that_was_replaced(batch, shape):
-    """Each window is of one value and one class, which tells where every pixel comes from."""
+def test_cutmix_mixes_labels_by_the_replaced_area_of_sound(batch, shape):
+    """Each window has one value and one class, which shows where every pixel comes from."""
     _, targets, num_frames = batch
     features = torch.arange(float(BATCH))[:, None, None].repeat(1, FRAMES, BINS)
     features[1, SHORT:] = PLAIN.padding
@@ -145,13 +145,13 @@ def test_cutmix_shares_labels_by_the_area_of_sound_that_was_replaced(batch, shap
             assert (padding == PLAIN.padding).all()
             changed = (real != window).float()
             rows, columns = changed.amax(1), changed.amax(0)
-            assert torch.equal(changed, rows[:, None] * columns), "one rectangle"
+            assert torch.equal(changed, rows[:, None] * columns), "the change is one rectangle"
             assert shape == "rectangle" or not changed.any() or columns.all()
             shares.append(labels[window, window].item())
-    assert np.histogram(shares, bins=4, range=(0, 1))[0].min() > len(shares) / 6, "any share about alike"
+    assert np.histogram(shares, bins=4, range=(0, 1))[0].min() > len(shares) / 6, "shares are spread evenly"
 
 
-def test_cutmix_of_partial_labels_says_what_is_known_of_both(batch):
+def test_cutmix_of_partial_labels_keeps_what_is_known_of_both(batch):
     features, _, num_frames = batch
     targets = torch.tensor([[1.0, math.nan, 0.0, math.nan], [0.0, 1.0, math.nan, math.nan]]).repeat(BATCH // 2, 1)
     partner = np.arange(BATCH) ^ 1
@@ -167,7 +167,7 @@ def test_cutmix_of_partial_labels_says_what_is_known_of_both(batch):
     torch.testing.assert_close(found[4:], targets[4:], equal_nan=True)
 
 
-def test_beside_mixup_each_window_gets_one_of_both_or_none():
+def test_with_mixup_and_cutmix_each_window_gets_at_most_one():
     step = MixOrCut(Mixup(1.0, probability=0.5), CutMix(1.0, probability=0.3))
     drawn = numbers_of(step, 4000)
     is_mixed, is_cut = drawn.mixup_share < 1, drawn.cutmix_share < 1
@@ -176,7 +176,7 @@ def test_beside_mixup_each_window_gets_one_of_both_or_none():
     count = 24
     features = torch.arange(float(count))[:, None, None].repeat(1, FRAMES, BINS)
     found, labels, _ = augmented(step, PLAIN, features, None, None, None, 1)
-    assert (labels > 0).sum(dim=1).max() == 2, "nothing has parts of three"
+    assert (labels > 0).sum(dim=1).max() == 2, "no window has parts of three"
     torch.testing.assert_close(labels.sum(dim=1), torch.ones(count))
     drawn = numbers_of(step, count, 1)
     cut = (drawn.cutmix_share < 1).nonzero()[0]
@@ -185,7 +185,7 @@ def test_beside_mixup_each_window_gets_one_of_both_or_none():
         assert set(found[window].unique().tolist()) <= {window, float(drawn.cutmix_partner[window])}
 
 
-def test_cutout_hides_rectangles_of_sound_up_to_a_size(batch):
+def test_cutout_hides_rectangles_of_sound_up_to_a_maximum_size(batch):
     features, targets, num_frames = batch
     for seed in range(6):
         found = augmented(Cutout(20, 8, count=1), PLAIN, features, targets, None, num_frames, seed)[0]
@@ -198,10 +198,10 @@ def test_cutout_hides_rectangles_of_sound_up_to_a_size(batch):
     several = augmented(Cutout(20, 8, count=4), PLAIN, features, targets, None, num_frames)[0] != features
     assert several.sum() > 2.5 * hidden.sum()
     many = [augmented(Cutout(20, 8, count=20), PLAIN, features, targets, None, num_frames, seed)[0] for seed in (0, 1)]
-    assert (torch.cat(many) == 0).any(dim=0).all(), "any place can be hidden"
+    assert (torch.cat(many) == 0).any(dim=0).all(), "every place can be hidden"
 
 
-def test_cutout_hides_with_the_mean_where_inputs_are_not_centered(batch):
+def test_cutout_uses_the_mean_of_inputs_that_are_not_centered(batch):
     features, targets, num_frames = batch[0] - 3.0, *batch[1:]
     found = augmented(Cutout(20, 8, 1, is_centered=False), PLAIN, features, targets, None, num_frames)[0]
     for window in (0, 1, 9):
@@ -210,7 +210,7 @@ def test_cutout_hides_with_the_mean_where_inputs_are_not_centered(batch):
         torch.testing.assert_close(found[window, : num_frames[window]][hidden], mean.expand(int(hidden.sum())))
 
 
-def test_image_gain_and_noise_are_what_they_say():
+def test_image_gain_and_noise_have_the_given_strength():
     features = torch.randn(400, FRAMES, BINS, generator=torch.Generator().manual_seed(0)) + 0.5
     ratio = (augmented(ImageChange(0.5, probability=0.5), PLAIN, features)[0] / features)[:, 0, 0]
     counts = {factor: (ratio - factor).abs().lt(1e-4).float().mean().item() for factor in (0.5, 1.0, 1.5)}
@@ -218,7 +218,7 @@ def test_image_gain_and_noise_are_what_they_say():
     added = augmented(ImageChange(noise=0.1, probability=1.0), PLAIN, features)[0] - features
     assert added.mean().item() == pytest.approx(0, abs=1e-3) and added.std().item() == pytest.approx(0.1, abs=1e-3)
     fourth = (added / added.std()).pow(4).mean().item()
-    assert fourth == pytest.approx(3, abs=0.1), "as a normal distribution has"
+    assert fourth == pytest.approx(3, abs=0.1), "the kurtosis of a normal distribution"
     assert not torch.equal(added[0], added[1])
     drawn = numbers_of(ImageChange(0.5, 0.1, 0.6), 4000)
     is_louder, is_noisy = drawn.factor != 1, drawn.noise > 0

@@ -1,4 +1,4 @@
-"""SpectrogramFeatureExtractor: equal to librosa, stereo in order, normalized and padded as it says."""
+"""SpectrogramFeatureExtractor: equal to librosa, stereo in order, normalization and padding."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def extractor_of(**settings) -> SpectrogramFeatureExtractor:
 
 
 def values_of(sound: np.ndarray, **settings) -> np.ndarray:
-    """In dB, `[channels, frames, bins]`."""
+    """The extractor's values in dB, `[channels, frames, bins]`."""
     return extractor_of(**{"normalization": "none", **settings}).extract(sound).swapaxes(0, 1)
 
 
@@ -29,7 +29,7 @@ def decibels(power: np.ndarray) -> np.ndarray:
     return librosa.power_to_db(power, top_db=None).T
 
 
-# What is measured
+# Values
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_log_mel_and_mfcc_are_librosas(rate, n_fft, hop, bins):
 
 @pytest.mark.parametrize("num_samples", [66_150, 22_050, 3000])
 def test_harmonic_and_percussive_parts_are_librosas(num_samples):
-    """The shortest one has fewer frames than the median is wide."""
+    """The shortest one has fewer frames than the width of the median filter."""
     sound = music(3.0)[:num_samples]
     parts = librosa.decompose.hpss(np.abs(librosa.stft(sound, n_fft=2048, hop_length=512)))
     for ours, part in zip(values_of(sound, channels=("harmonic", "percussive")), parts, strict=True):
@@ -64,8 +64,8 @@ def test_a_tone_is_harmonic_and_a_click_percussive():
 
 
 @pytest.mark.parametrize("hop", [512, 441, 200, 127])
-def test_wavelets_are_those_computed_one_by_one(hop):
-    """By convolution in time with Torrence and Compo's wavelets, whose spectrum is not cut off anywhere."""
+def test_wavelets_equal_a_convolution_with_each_one(hop):
+    """By convolution in time with Torrence and Compo's wavelets, whose spectrum is not truncated."""
     rate, bins, sound = 8000, 24, music(0.5, 8000)
     settings = {"sample_rate": rate, "hop_samples": hop, "num_mel_bins": bins, "n_fft": 1024}
     (ours,) = values_of(sound, channels=("wavelet",), **settings)
@@ -82,7 +82,7 @@ def test_wavelets_are_those_computed_one_by_one(hop):
         energy = np.abs(np.pad(whole, (lead, len(sound)))[lead + half - hop // 2 :]) ** 2
         energy = energy[: len(ours) * hop].reshape(len(ours), hop)
         expected[:, number] = energy.mean(axis=1)
-    # the highest reach over half the sampling rate, where a convolution aliases and the FFT does not
+    # the highest ones extend beyond half the sampling rate, where a convolution aliases and the FFT does not
     away_db = np.abs(ours - 10 * np.log10(expected))[:, :18]
     assert away_db.mean() < 0.02 and away_db.max() < 0.7
 
@@ -96,7 +96,7 @@ def test_a_sine_has_its_level_at_its_own_wavelet():
         assert middle.argmax() == place and middle[place] == pytest.approx(20 * np.log10(0.5), abs=0.05)
 
 
-def test_shapes_of_known_works():
+def test_shapes_are_those_of_earlier_systems():
     stereo = extractor_of(sample_rate=44_100, num_mel_bins=64, channels=("left", "right"))
     sound = np.stack([music(5.0, 44_100)] * 2)
     assert stereo(sound, 44_100, return_tensors="pt")["input_values"].shape == (1, 2, 431, 64)
@@ -109,7 +109,7 @@ def test_shapes_of_known_works():
     assert window.shape == (1292, 1, 128)
 
 
-def test_left_is_first_and_mono_serves_for_both():
+def test_left_is_first_and_mono_is_used_for_both_channels():
     sound = stereo_music(1.0)
     left, right, mel = values_of(sound, channels=("left", "right", "mel"))
     np.testing.assert_allclose(left, values_of(sound[0])[0], atol=1e-4)
@@ -120,7 +120,7 @@ def test_left_is_first_and_mono_serves_for_both():
     np.testing.assert_array_equal(left, right)
 
 
-def test_what_may_be_handed_over():
+def test_accepted_forms_of_waveforms():
     sound, extractor = stereo_music(0.5), extractor_of(channels=("left", "right"))
     one = extractor(sound, RATE)["input_values"]
     np.testing.assert_array_equal(extractor([sound], RATE)["input_values"], one)
@@ -139,7 +139,7 @@ def test_what_may_be_handed_over():
 # Normalization and padding
 
 
-def test_per_clip_normalization_is_by_real_frames_alone():
+def test_per_clip_normalization_uses_real_frames_only():
     extractor = Spectrogram(normalization="clip", channels=("mel", "wavelet"))
     extractor = extractor.to_feature_extractor(130, [-1.0, -1.0], [5.0, 5.0])
     sound = music(1.0)
@@ -149,7 +149,7 @@ def test_per_clip_normalization_is_by_real_frames_alone():
     torch.testing.assert_close(real.mean(dim=(1, 2)), torch.zeros(2), atol=1e-4, rtol=0)
     torch.testing.assert_close(real.std(dim=(1, 2), correction=0), torch.ones(2), atol=1e-4, rtol=0)
     louder = extractor(0.1 * sound, RATE, return_tensors="pt")["input_values"][0]
-    torch.testing.assert_close(louder[0], values[0], atol=2e-3, rtol=0)  # a level says nothing any more
+    torch.testing.assert_close(louder[0], values[0], atol=2e-3, rtol=0)  # the level no longer matters
 
 
 def test_padding_and_statistics_of_each_normalization():
@@ -167,7 +167,7 @@ def test_padding_and_statistics_of_each_normalization():
     assert again.to_dict() == plain.to_dict() and again.padding_value == -110
 
 
-def test_too_long_a_waveform_is_cut():
+def test_a_waveform_that_is_too_long_is_cut():
     extractor = Spectrogram().to_feature_extractor(10, None, None)
     values = extractor(music(3.0), RATE)["input_values"]
     assert values.shape == (1, 10, 128)
@@ -175,7 +175,7 @@ def test_too_long_a_waveform_is_cut():
 
 
 @pytest.mark.parametrize("normalization", ["dataset", "clip", "none"])
-def test_silence_gives_numbers(normalization):
+def test_silence_gives_finite_values(normalization):
     sound = np.stack([music(0.5), np.zeros(RATE // 2, np.float32)])
     settings = {"channels": CHANNELS, "normalization": normalization}
     extractor = Spectrogram(**settings).to_feature_extractor(22, [-50.0] * 7, [1e-6] * 7)
@@ -185,7 +185,7 @@ def test_silence_gives_numbers(normalization):
     assert (values_of(sound, channels=("right",)) == -100).all()
 
 
-def test_no_sound_that_is_not_finite_becomes_a_number():
+def test_sound_that_is_not_finite_stays_so():
     sound = music(0.5)
     sound[5000] = np.nan
     for name in CHANNELS:

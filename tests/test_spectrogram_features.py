@@ -1,4 +1,4 @@
-"""Features of kind "spectrogram": stored, collated and published as the extractor makes them."""
+"""Features of kind "spectrogram": stored, collated and published, they equal the extractor's output."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LABELS = LabelSpace(("high", "low"), "single_label_classification")
 ALL = {"sample_rate": RATE, "num_mel_bins": 32, "n_fft": 1024, "hop_samples": 256, "channels": CHANNELS}
 USE_WITHOUT_HF_AUDIO = """
 import json, sys
-sys.modules["hf_audio"] = None  # whoever loads a published model does not have it
+sys.modules["hf_audio"] = None  # users of a published model do not have it
 import numpy as np
 from transformers import AutoFeatureExtractor, pipeline
 sound = np.load(sys.argv[2])
@@ -57,7 +57,7 @@ def _write(path: Path, sound: np.ndarray, rate: int = RATE, **options) -> None:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> list[Clip]:
-    """Stereo files of 1.5 s, a mono one, one whose left and right cancel, and one of 0.6 s."""
+    """Stereo files of 1.5 s, a mono one, one whose left and right channels cancel, and one of 0.6 s."""
     root = tmp_path_factory.mktemp("recordings")
     clips = []
     for number, split in enumerate(["train"] * 4 + ["validation", "test", "test"]):
@@ -84,7 +84,7 @@ def folder(corpus, tmp_path_factory) -> Path:
 
 
 def of_sound(features, rows) -> torch.Tensor:
-    """What the extractor makes of the windows' sound."""
+    """The extractor's inputs for the sound of the windows."""
     sounds = []
     for row in rows:
         whole = read_audio(Path(row["path"]), RATE, stereo=True)
@@ -94,7 +94,7 @@ def of_sound(features, rows) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("normalization", ["dataset", "clip", "none"])
-def test_batches_are_what_the_extractor_makes_of_the_windows(corpus, folder, tmp_path, normalization):
+def test_batches_equal_the_extractors_inputs_for_the_same_windows(corpus, folder, tmp_path, normalization):
     if normalization != "dataset":
         folder = build(corpus, tmp_path / "f", Spectrogram(**ALL, normalization=normalization))
     features = load_features(folder, streaming=True)
@@ -104,12 +104,12 @@ def test_batches_are_what_the_extractor_makes_of_the_windows(corpus, folder, tmp
     batch = FeatureCollator(features.extractor, features.labels)(rows)["input_values"]
     exact = of_sound(features, rows)
     assert batch.shape == exact.shape == (22, 7, 87, 32) and batch.dtype == torch.float32
-    steps = torch.tensor([row["scales"] for row in rows])  # of 8 bits, in dB
+    steps = torch.tensor([row["scales"] for row in rows])  # 8-bit steps in dB
     if normalization == "dataset":
         steps /= torch.tensor(features.extractor.std)
     elif normalization == "clip":
         deviations = torch.stack([torch.from_numpy(features.kind.decode(row)).std(dim=(0, 2)) for row in rows])
-        steps /= deviations.clamp(min=1e-3)  # what cancels as mono is silent there
+        steps /= deviations.clamp(min=1e-3)  # channels that cancel are silent in mono
     short = [number for number, row in enumerate(rows) if row["num_frames"] < 87]
     assert len(short) == 2 and rows[short[0]]["num_frames"] == 1 + round(0.6 * RATE) // 256
     tolerance = 0.55 * steps[:, :, None, None] + (0.02 if normalization == "clip" else 1e-3)
@@ -118,7 +118,7 @@ def test_batches_are_what_the_extractor_makes_of_the_windows(corpus, folder, tmp
     assert (batch.permute(0, 2, 1, 3)[is_padding] == features.extractor.padding_value).all()
 
 
-def test_statistics_are_of_each_channel_over_the_training_windows(folder):
+def test_statistics_are_per_channel_over_the_training_windows(folder):
     features = load_features(folder)
     values = np.concatenate([features.kind.decode(row) for row in features.splits["train"]])
     assert values.shape == (16 * 87, 7, 32)
@@ -129,7 +129,7 @@ def test_statistics_are_of_each_channel_over_the_training_windows(folder):
     assert window_statistics(features, "test")[0].shape == (6, 2 * 7 * 32)
 
 
-def test_stereo_keeps_what_cancels_as_mono(corpus, folder, tmp_path):
+def test_stereo_keeps_recordings_that_cancel_as_mono(corpus, folder, tmp_path):
     assert len((folder / "excluded.csv").read_text().splitlines()) == 1
     mono = build(corpus, tmp_path / "mono", Spectrogram(sample_rate=RATE))
     excluded = (mono / "excluded.csv").read_text()
@@ -139,7 +139,7 @@ def test_stereo_keeps_what_cancels_as_mono(corpus, folder, tmp_path):
     assert batch["input_values"].shape == (1, 44, 128)
 
 
-def test_in_stereo_files(tmp_path):
+def test_reading_files_in_stereo(tmp_path):
     sound = stereo_music(0.5)
     _write(tmp_path / "six.wav", np.concatenate([sound, np.zeros((4, sound.shape[1]))]), subtype="FLOAT")
     np.testing.assert_array_equal(read_audio(tmp_path / "six.wav", RATE, stereo=True), sound)
@@ -174,7 +174,7 @@ def test_the_card_shows_the_channels_and_its_code_reads_them(folder, monkeypatch
     assert image.size == (87, 7 * 32) and image.mode == "L"
 
 
-def test_it_can_be_sent_to_processes_and_gives_the_same(corpus, folder, tmp_path):
+def test_it_can_be_pickled_and_builds_the_same_features(corpus, folder, tmp_path):
     extractor = pickle.loads(pickle.dumps(Spectrogram(**ALL)))
     assert extractor == Spectrogram(**ALL) and extractor.is_stereo and not Spectrogram().is_stereo
     again = build(corpus, tmp_path / "again", extractor)
@@ -182,7 +182,7 @@ def test_it_can_be_sent_to_processes_and_gives_the_same(corpus, folder, tmp_path
         assert path.read_bytes() == (again / "data" / path.name).read_bytes()
 
 
-def test_published_beside_a_model_it_needs_no_hf_audio(folder, tmp_path, hub, forks_without_hf_audio):
+def test_published_with_a_model_it_needs_no_hf_audio(folder, tmp_path, hub, forks_without_hf_audio):
     """Loaded in a process without hf_audio, alone and, with one channel, by the stock pipeline."""
     extractor = load_features(folder).extractor
     one = Spectrogram(n_fft=1024, num_mel_bins=32).to_feature_extractor(44, -40.0, 15.0)
@@ -230,14 +230,14 @@ def test_wrong_settings_are_one_sentence(settings, message):
     with pytest.raises(InputError, match=message) as caught:
         Spectrogram(**settings)
     assert "\n" not in str(caught.value) and ". " not in str(caught.value)
-    if "n_fft" in settings and settings["n_fft"] == 256:  # what it says to try does work
+    if "n_fft" in settings and settings["n_fft"] == 256:  # its advice works
         bins, n_fft = map(int, re.search(message, str(caught.value)).groups())
         Spectrogram(n_fft=256, hop_samples=128, num_mel_bins=bins), Spectrogram(n_fft=n_fft)
         with pytest.raises(InputError, match="too many"):
             Spectrogram(n_fft=256, hop_samples=128, num_mel_bins=bins + 1)
 
 
-def test_from_the_command_lines_settings():
+def test_settings_of_the_command_line():
     made = window_extractor(FeatureConfig(features="spectrogram", channels=["left", "right"], sample_rate=44_100))
     assert made == Spectrogram(44_100, channels=("left", "right")) and made.parameters["channels"] == ["left", "right"]
     assert window_extractor(FeatureConfig(normalization="none")) == KaldiFbank(normalization="none")
@@ -254,7 +254,7 @@ def test_from_the_command_lines_settings():
         window_extractor(FeatureConfig(normalization="clip"))
 
 
-def test_extractors_are_compared_by_all_that_decides_the_values(folder):
+def test_extractors_are_compared_by_all_settings_that_affect_values(folder):
     stored = load_features(folder).extractor
     check_same_extractor(stored, Spectrogram(**ALL).to_feature_extractor(5, 0.0, 1.0))
     for name, value in {"n_fft": 2048, "hop_samples": 128, "num_mel_bins": 16, "normalization": "clip"}.items():
@@ -270,7 +270,7 @@ def test_extractors_are_compared_by_all_that_decides_the_values(folder):
 
 
 @pytest.mark.parametrize("settings", [{"sample_rate": 0}, {"sample_rate": 999}, {"num_mel_bins": 3}])
-def test_fbank_needs_samples_and_bins(settings):
+def test_fbank_has_a_minimum_sample_rate_and_number_of_bins(settings):
     with pytest.raises(InputError, match="--sample_rate of 1000 or more and --num_mel_bins 4 or more, found"):
         KaldiFbank(**settings)
     lowest = KaldiFbank(sample_rate=1000, num_mel_bins=4)
@@ -296,7 +296,7 @@ def test_fbank_that_is_not_normalized(corpus, tmp_path):
 
 
 @pytest.mark.parametrize("rate", [44_100, 96_000, 12_345])
-def test_sound_is_stored_at_any_rate(corpus, tmp_path, rate):
+def test_waveforms_are_stored_at_any_sample_rate(corpus, tmp_path, rate):
     sound = np.round(music(0.2, rate) * 32768) / 32768
     back, found = decode_waveform(encode_waveform(sound.astype(np.float32), rate), len(sound))
     np.testing.assert_array_equal(back, sound.astype(np.float32))

@@ -14,7 +14,7 @@ def lstm(seed: int = 0, **settings) -> SpectrogramLSTM:
     return SpectrogramLSTM(SpectrogramLSTMConfig(**{**SMALL, **settings})).eval()
 
 
-def test_frames_are_read_in_their_order():
+def test_frames_are_read_in_order():
     model, windows = lstm(num_mel_bins=16), torch.randn(2, 40, 16)
     embedding = model.embed(windows)
     torch.testing.assert_close(embedding, model.lstm(windows)[:, -1])
@@ -30,7 +30,7 @@ def test_bins_are_read_from_low_to_high_in_windows_of_one_length():
     torch.testing.assert_close(model.embed(longer), embedding)
     padded = torch.cat([windows[:, :30], torch.zeros(2, 10, 16)], dim=1)
     torch.testing.assert_close(model.embed(windows[:, :30]), model.embed(padded))
-    assert model.embed(torch.randn(2, 40, 64)).shape == (2, 8), "any number of bins"
+    assert model.embed(torch.randn(2, 40, 64)).shape == (2, 8), "any number of bins is accepted"
 
 
 @pytest.mark.parametrize("settings", [{"num_mel_bins": 16}, {"sequence": "bins", "num_frames": 40}])
@@ -39,7 +39,7 @@ def test_stereo_is_averaged_to_mono(settings):
     torch.testing.assert_close(model.embed(stereo), model.embed(stereo.mean(dim=1)))
 
 
-def test_attention_looks_at_all_steps_and_both_directions():
+def test_attention_uses_all_steps_and_both_directions():
     model = lstm(num_mel_bins=16, bidirectional=True, attention="additive")
     windows = torch.randn(2, 40, 16, requires_grad=True)
     embedding = model.embed(windows)
@@ -63,13 +63,13 @@ def test_attention_looks_at_all_steps_and_both_directions():
         ),
     ],
 )
-def test_what_does_not_fit_is_told(settings, window, sentence):
+def test_windows_that_do_not_fit_are_one_sentence(settings, window, sentence):
     with pytest.raises(ValueError, match=sentence):
         lstm(**settings).embed(torch.zeros(window))
 
 
-def test_weights_that_a_checkpoint_lacks_start_as_those_of_a_new_model(tmp_path):
-    """Other bins than the checkpoint's: the first layer's weights are new, and no memory that happened to be there."""
+def test_weights_missing_in_a_checkpoint_are_initialized(tmp_path):
+    """With another number of bins the first layer gets initial weights, not uninitialized memory."""
     lstm(num_mel_bins=16).save_pretrained(tmp_path)
     loading = {"num_mel_bins": 24, "ignore_mismatched_sizes": True}
     found = dict(AutoModelForAudioClassification.from_pretrained(tmp_path, **loading).lstm.named_parameters())

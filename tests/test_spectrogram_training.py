@@ -1,4 +1,4 @@
-"""A network trained on stereo by a recipe: what it read, and that strangers can use it."""
+"""A network trained on stereo by a recipe: its inputs, and its use without hf_audio."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ print(json.dumps({one["label"]: one["score"] for one in classifier(sound)}))
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
-    """The run folder of two steps."""
+    """The folder of a run with two steps."""
     folder = tmp_path_factory.mktemp("solo")
     settings = {"window_s": 0.5, "hop_s": 0.5, "max_steps": 2, "per_device_train_batch_size": 4, "num_workers": 1}
     flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
@@ -50,7 +50,7 @@ def test_five_seconds_of_stereo_are_images_of_431_frames_and_64_bins():
     assert extractor(stereo, sampling_rate=44_100, return_tensors="pt")["input_values"].shape == (1, 2, 431, 64)
 
 
-def test_it_reads_what_was_stored_of_both_channels(trained):
+def test_it_reads_both_stored_channels(trained):
     features = load_features(trained / "features")
     rows = [features.splits["train"][number] for number in range(3)]
     windows = FeatureCollator(features.extractor, features.labels)(rows)["input_values"]
@@ -60,7 +60,7 @@ def test_it_reads_what_was_stored_of_both_channels(trained):
     assert type(AutoFeatureExtractor.from_pretrained(trained)) is type(features.extractor)
 
 
-def test_the_stock_pipeline_hears_mono_in_a_process_without_hf_audio(trained, tmp_path, forks_without_hf_audio):
+def test_the_stock_pipeline_takes_mono_in_a_process_without_hf_audio(trained, tmp_path, forks_without_hf_audio):
     mono = (0.1 * np.random.default_rng(1).standard_normal(22_050)).astype(np.float32)
     np.save(tmp_path / "sound.npy", mono)
     done = forks_without_hf_audio.run(STRANGER, trained, tmp_path / "sound.npy", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""Speech Commands from its true layout, by its lists and by the rule behind them."""
+"""Speech Commands in its real layout, split by its lists or by the rule that made them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hf_audio.corpora import speech_commands
 from hf_audio.data.index.table import index_of, rows_of
 from hf_audio.data.splits.assigning import assign_splits
 
-# speakers of the published lists, and of neither of them
+# speakers in the published lists, and in neither of them
 SPEAKERS = {"validation": ["026290a7", "060cd039"], "test": ["bb05582b", "0c40e715"], "train": ["0c2ca723", "c50f55b8"]}
 
 
@@ -39,7 +39,7 @@ def test_whole_layout(tmp_path, caplog):
     assert list(rows_of(assign_splits(index_of(clips), labels))) == clips
 
 
-def test_the_rule_gives_what_the_lists_give(tmp_path, caplog):
+def test_the_rule_gives_the_same_split_as_the_lists(tmp_path, caplog):
     with_lists = list(rows_of(speech_commands.index(make_tree(tmp_path / "with"))))
     without = list(rows_of(speech_commands.index(make_tree(tmp_path / "without", lists=False))))
     assert [(clip.clip_id, clip.split) for clip in with_lists] == [(clip.clip_id, clip.split) for clip in without]
@@ -48,7 +48,7 @@ def test_the_rule_gives_what_the_lists_give(tmp_path, caplog):
     assert 350 < shares["validation"] < 450 and 350 < shares["test"] < 450
 
 
-def test_lists_win_over_the_rule(tmp_path):
+def test_lists_take_precedence_over_the_rule(tmp_path):
     root = make_tree(tmp_path, words=["bed"])
     for name in speech_commands.LISTS.values():
         (root / name).write_text("")

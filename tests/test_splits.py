@@ -1,4 +1,4 @@
-"""Splits: group-disjoint, stratified, official ones respected, and a clear sentence where none can be made."""
+"""Splits: disjoint in groups, stratified, official ones kept, and one clear sentence where none is possible."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_multi_label_split_keeps_every_class_and_its_share():
     assert all(len(splits) == 1 for splits in splits_of_groups(split).values())
 
 
-def test_official_splits_are_respected_and_validation_comes_out_of_train():
+def test_official_splits_are_kept_and_validation_is_drawn_from_train():
     clips = make_clips(40, 2, split="train") + [
         Clip(Path("t.wav"), ("a",), f"test{n}", f"t{n}", split="test") for n in range(4)
     ]
@@ -118,10 +118,10 @@ def test_a_group_in_two_official_splits_is_named():
         check_disjoint(pa.table({"group": ["s", "r", "s"], "split": ["train", "test", "validation"]}))
 
 
-def test_a_group_in_two_folds_is_named_and_not_moved_out_of_the_test():
+def test_a_group_in_two_folds_is_named_and_not_moved():
     clips = [*make_clips(16, 2, split="fold1"), *numbered(make_clips(16, 2, split="fold2"), 16)]
     clips.append(Clip(Path("x.wav"), ("a",), "g0", "x", split="fold2"))
-    for seed in range(5):  # whichever groups validation would be drawn from
+    for seed in range(5):  # whichever groups are drawn for validation
         with pytest.raises(InputError, match="Group 'g0' is in two splits"):
             assign_splits(
                 index_of(clips), LabelSpace.of_clips(index_of(clips)), fold="1", validation_fraction=0.5, seed=seed
@@ -146,7 +146,7 @@ def test_a_class_without_training_clips_is_named():
 
 
 def test_every_class_is_on_both_sides_even_when_groups_are_few():
-    clips = make_clips(8, 3)  # two groups a class
+    clips = make_clips(8, 3)  # two groups per class
     split = list(
         rows_of(
             assign_splits(
@@ -159,7 +159,7 @@ def test_every_class_is_on_both_sides_even_when_groups_are_few():
 
 
 def songs_for_testing(count: int = 60) -> list[Clip]:
-    """Official training clips of one label, and test songs of several excerpts with different labels."""
+    """Official training clips with one label, and test songs with several excerpts and labels."""
     clips, random = make_clips(40, 2, split="train"), np.random.default_rng(1)
     for song in range(count):
         for part in range(1 + song % 4):
@@ -168,7 +168,7 @@ def songs_for_testing(count: int = 60) -> list[Clip]:
     return clips
 
 
-def test_validation_and_training_material_come_out_of_the_test_split_by_whole_songs():
+def test_whole_songs_move_from_the_test_split_to_validation_and_training():
     clips = songs_for_testing()
     labels = LabelSpace.of_clips(index_of(clips))
     split = list(
@@ -193,7 +193,7 @@ def test_validation_and_training_material_come_out_of_the_test_split_by_whole_so
     )
 
 
-def test_moved_test_songs_leave_validation_to_be_drawn_from_train():
+def test_after_moving_test_songs_to_train_validation_is_drawn_from_train():
     clips = songs_for_testing()
     split = list(rows_of(assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips)), test_to_train=0.5)))
     found = splits_of_groups(split)
@@ -214,18 +214,18 @@ def test_moved_test_songs_leave_validation_to_be_drawn_from_train():
         (songs_for_testing(1), {"validation_from": "test"}, "has 1 groups, too few to be divided among"),
     ],
 )
-def test_settings_of_the_test_split_that_cannot_be_met_say_why(clips, settings, sentence):
+def test_impossible_settings_of_the_test_split_are_one_sentence(clips, settings, sentence):
     with pytest.raises(InputError, match=sentence):
         assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips)), **settings)
 
 
-def test_folds_are_no_official_test_split():
+def test_folds_do_not_count_as_an_official_test_split():
     clips = [clip for number in (1, 2) for clip in numbered(make_clips(8, 1, split=f"fold{number}"), 8 * number)]
     with pytest.raises(InputError, match="--validation_from test needs an official test split"):
         assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips)), fold="1", validation_from="test")
 
 
-def test_the_card_says_what_is_not_official(tmp_path):
+def test_the_card_names_changes_to_the_official_split(tmp_path):
     irmas_tree(tmp_path / "irmas", 0.1)
     data = DataConfig(corpus="irmas", data_dir=str(tmp_path / "irmas"), validation_from="test", validation_fraction=0.4)
     prepared = corpus_clips(data)
@@ -242,7 +242,7 @@ def test_the_card_says_what_is_not_official(tmp_path):
 
 
 @pytest.mark.parametrize("num_rare", [2, 3])
-def test_a_rare_class_is_in_training_and_test_before_it_is_in_validation(num_rare, caplog):
+def test_a_rare_class_goes_to_training_and_test_before_validation(num_rare, caplog):
     groups_of = {"a": 30, "b": 20, "rare": num_rare, "rarer": 2}
     clips = [
         Clip(Path(f"{name}{number}.wav"), (name,), f"{name}{number}", f"{name}{number}")
@@ -258,7 +258,7 @@ def test_a_rare_class_is_in_training_and_test_before_it_is_in_validation(num_rar
         assert "validation split" in caplog.text and "rarer" in caplog.text
 
 
-def test_groups_that_alone_have_a_class_among_several_stay_in_training():
+def test_the_only_group_with_a_class_stays_in_training():
     clips = [Clip(Path(f"{n}.wav"), ("a", "b") if n % 2 else ("a",), f"g{n}", f"{n}", split="train") for n in range(12)]
     clips += [Clip(Path("rare.wav"), ("a", "rare"), "lonely", "rare", split="train")]
     clips += [Clip(Path("t.wav"), ("a", "b", "rare"), "tested", "t", split="test")]

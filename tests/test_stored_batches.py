@@ -1,4 +1,4 @@
-"""Batches travel to the device as they are stored, and become there what the extractor would have made of the sound."""
+"""Batches travel to the device as they are stored, and there become the extractor's inputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hf_audio.kinds._spectrogram_settings import Spectrogram
 from hf_audio.kinds.waveform import Waveform
 
 LABELS = LabelSpace(("a", "b"), SINGLE_LABEL)
-LENGTHS = (60, 25, 90, 1)  # of windows of 60 frames: full, padded, cut, and hardly there
+LENGTHS = (60, 25, 90, 1)  # for windows of 60 frames: full, padded, cut, a single frame
 IMAGES = [
     *((KaldiFbank(num_mel_bins=32, normalization=name), -4.2, 3.1) for name in ("dataset", "none")),
     *(
@@ -43,7 +43,7 @@ def collators(extractor) -> tuple[FeatureCollator, FeatureCollator]:
 @pytest.mark.parametrize(
     ("source", "mean", "std"), IMAGES, ids=lambda one: f"{type(one).__name__}{getattr(one, 'normalization', '')}"
 )
-def test_images_travel_as_a_quarter_of_their_bytes(source, mean, std):
+def test_images_travel_in_a_quarter_of_the_bytes(source, mean, std):
     kind, random = KINDS[source.parameters["kind"]], np.random.default_rng(0)
     channels = source.parameters.get("channels")
     if channels:
@@ -51,7 +51,7 @@ def test_images_travel_as_a_quarter_of_their_bytes(source, mean, std):
     extractor = source.to_feature_extractor(60, mean, std)
     windows = [random.normal(-5, 3, (count, *([len(channels)] if channels else []), 32)) for count in LENGTHS]
     if channels:
-        windows[1][:, -1] = -7  # does not vary
+        windows[1][:, -1] = -7  # constant
     rows = rows_of(kind, [window.astype(np.float32) for window in windows], source.sample_rate)
     whole, stored = collators(extractor)
     batch, small = whole(rows), stored(rows)
@@ -73,11 +73,11 @@ def test_images_travel_as_a_quarter_of_their_bytes(source, mean, std):
 
 
 def test_whispers_log_mel_is_made_on_the_device(monkeypatch):
-    """Of levels of 16 bits as long as the longest window; its extractor, which works on the CPU, is not called."""
+    """From 16-bit samples, as long as the longest window; its extractor, which works on the CPU, is not called."""
     random = np.random.default_rng(0)
     windows = [random.normal(0, 0.1, count).astype(np.float32) for count in (9000, 400, 17_000)]
     rows = rows_of(KINDS["waveform"], windows, Waveform().sample_rate)
-    extractor = WhisperFeatureExtractor(chunk_length=1)  # of 16,000 samples: the last window is cut
+    extractor = WhisperFeatureExtractor(chunk_length=1)  # 16,000 samples: the last window is cut
     whole, stored = collators(extractor)
     batch = whole(rows)
     monkeypatch.setattr(WhisperFeatureExtractor, "__call__", None)
@@ -89,11 +89,11 @@ def test_whispers_log_mel_is_made_on_the_device(monkeypatch):
     assert made.keys() == batch.keys() and made["input_features"].shape == (3, 80, 100)
     torch.testing.assert_close(made["input_features"], batch["input_features"], rtol=0, atol=1e-5)
     extractor.return_attention_mask = True
-    assert KINDS["waveform"].stored_batch(rows, extractor) is None, "a mask is more than that"
+    assert KINDS["waveform"].stored_batch(rows, extractor) is None, "an attention mask is not supported"
 
 
-def test_workers_make_inputs_themselves_where_no_accelerator_would(monkeypatch):
-    """What trains on a CPU is not to wait for what its workers could do."""
+def test_without_an_accelerator_workers_make_the_inputs(monkeypatch):
+    """Training on a CPU should not wait for work that its workers can do."""
     rows = rows_of(KINDS["fbank"], [np.zeros((20, 32), np.float32)], 16_000)
     _, stored = collators(KaldiFbank(num_mel_bins=32).to_feature_extractor(20, 0.0, 0.5))
     for has_accelerator, in_worker, is_stored in ((False, True, False), (False, False, True), (True, True, True)):

@@ -1,4 +1,4 @@
-"""Answers of a teacher that were stored: found by clip and start, published, and learned from."""
+"""Stored logits of a teacher: found by clip and start, published, and learned from."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def teacher_folder(tiny_features, tmp_path) -> Path:
     return tmp_path / "teacher"
 
 
-def test_logits_are_stored_published_and_learnt_from(
+def test_logits_are_stored_published_and_learned_from(
     teacher_folder, tiny_folders, tiny_features, tmp_path, hub, token, monkeypatch
 ):
     argv = [SCRIPT.name, str(teacher_folder), str(tiny_folders[SINGLE_LABEL]), "--output_dir", str(tmp_path / "out")]
@@ -70,7 +70,7 @@ def test_logits_are_stored_published_and_learnt_from(
         distillation_for(DistillingConfig(teacher_logits=str(tmp_path / "out"), teacher_revision="x"), tiny_features)
 
 
-def test_windows_on_another_grid_are_found_and_lacking_ones_refused(tiny_features, tmp_path):
+def test_windows_on_a_shifted_grid_are_found_and_missing_ones_refused(tiny_features, tmp_path):
     teacher = teacher_of(tiny_features)
     windows = {split: teacher.predictor.window_logits(tiny_features, split) for split in tiny_features.splits}
     for one in windows.values():
@@ -90,7 +90,7 @@ def test_windows_on_another_grid_are_found_and_lacking_ones_refused(tiny_feature
         StoredTeacher(few, tiny_features, "a")
 
 
-def test_a_stream_is_taught_as_a_folder_is(tiny_folders, tiny_features, tmp_path, hub, token):
+def test_a_stream_gets_the_same_logits_as_a_folder(tiny_folders, tiny_features, tmp_path, hub, token):
     folder = tiny_folders[SINGLE_LABEL]
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     hub.create("datasets", "alice/tiny", {name: content for name, content in files.items() if name[0] != "."})
@@ -106,7 +106,7 @@ def test_a_stream_is_taught_as_a_folder_is(tiny_folders, tiny_features, tmp_path
 
 
 def first_batch(features, teacher: StoredTeacher) -> dict:
-    """What a trainer makes of the first rows that come."""
+    """The batch that a trainer makes of the first rows."""
     collator = teacher.collator_of(collator_of(features))
     return collator.on_device(collator(list(islice(features.splits["train"], 6))))
 
@@ -115,7 +115,7 @@ def collator_of(features):
     return Classification(features).collator
 
 
-def test_nothing_may_mix_windows_whose_answers_are_stored(tiny_folders, tmp_path):
+def test_stored_logits_cannot_be_used_with_mixing(tiny_folders, tmp_path):
     features = load_features(tiny_folders[MULTI_LABEL])
     teacher = teacher_of(features)
     windows = {split: teacher.predictor.window_logits(features, split) for split in features.splits}
@@ -131,7 +131,7 @@ def test_nothing_may_mix_windows_whose_answers_are_stored(tiny_folders, tmp_path
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1" * 5])
-def test_what_holds_no_logits_is_one_sentence(tiny_features, tmp_path, hub, token, content):
+def test_folders_and_repositories_without_logits_are_one_sentence(tiny_features, tmp_path, hub, token, content):
     (tmp_path / "scores").mkdir()
     (tmp_path / "scores" / "windows.parquet").write_bytes(content)
     with pytest.raises(InputError, match="holds no stored logits"):

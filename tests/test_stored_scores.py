@@ -1,4 +1,4 @@
-"""Scores of a run as Parquet: exact, whatever classes are called, and read only when they are what they should be."""
+"""Scores of a run as Parquet: exact for any class names, and read only if they are valid."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def scores() -> WindowScores:
     return windows_of(random.normal(size=(5, 4)), targets, ["two", "two", "one", "three", "three"])
 
 
-def test_what_is_read_is_what_was_written(scores, tmp_path):
+def test_scores_are_read_back_exactly(scores, tmp_path):
     write_scores(tmp_path, {"validation": scores, "test": scores}, LABELS, 0.4, "test")
     stored = read_scores(tmp_path)
     clips = scores.clips()
@@ -56,14 +56,14 @@ def test_what_is_read_is_what_was_written(scores, tmp_path):
         read_labels(tmp_path / "scores" / CLIPS, "decide")
 
 
-def test_a_csv_of_it_is_one_line_of_pandas(scores, tmp_path):
+def test_pandas_converts_scores_to_csv_in_one_line(scores, tmp_path):
     write_scores(tmp_path, {"test": scores}, LABELS, 0.5, "test")
     pd.read_parquet(tmp_path / "scores" / CLIPS).to_csv(tmp_path / "scores.csv", index=False)
     again = pd.read_csv(tmp_path / "scores.csv")
     np.testing.assert_allclose(again["logit: a;b"], scores.clips().logits[:, 0])
 
 
-def test_one_label_is_decided_by_the_largest(tmp_path):
+def test_single_label_decisions_are_the_largest_score(tmp_path):
     labels = LabelSpace(("x", "y"), SINGLE_LABEL)
     write_scores(tmp_path, {"test": windows_of(np.eye(2), np.eye(2), ["p", "q"])}, labels, 0.5, "test")
     assert read_scores(tmp_path).decided == [["x"], ["y"]]
@@ -76,7 +76,7 @@ def test_one_label_is_decided_by_the_largest(tmp_path):
     }
 
 
-def test_a_token_in_a_name_is_never_written(scores, tmp_path):
+def test_a_token_in_a_clip_id_is_never_written(scores, tmp_path):
     scores = replace(scores, clip_ids=np.array(["two", "two", "hf_" + "a" * 34, "three", "three"]))
     with pytest.raises(InputError, match="holds a Hugging Face token"):
         write_scores(tmp_path, {"test": scores}, LABELS, 0.5, "test")
@@ -116,20 +116,20 @@ CHANGES = {
     "repeated": repeated,
     "no facts": without_facts,
     "other classes": with_facts(labels=["a", "b", "c", "d"]),
-    "classes of numbers": with_facts(labels=[1, 2, 3, 4]),
+    "numbers as classes": with_facts(labels=[1, 2, 3, 4]),
     "a class twice": with_facts(labels=["a;b"] * 4),
     "no task": with_facts(problem_type="regression"),
-    "facts of a list": with_facts(evaluated_split=["test"]),
+    "a list among the facts": with_facts(evaluated_split=["test"]),
     "infinite": with_column("logit: a;b", [0.0, np.inf, 1.0]),
     "text": with_column("logit: a;b", ["1", "2", "3"]),
     "empty": with_column("clip_id", ["a", None, "b"]),
     "no column": lambda table: {"table": table.drop_columns(["group"])},
-    "one more": lambda table: {"table": table.append_column("more", pa.array([1, 2, 3]))},
+    "an additional column": lambda table: {"table": table.append_column("more", pa.array([1, 2, 3]))},
 }
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_what_a_run_did_not_write_is_one_sentence(scores, tmp_path, change):
+def test_manipulated_scores_are_one_sentence(scores, tmp_path, change):
     write_scores(tmp_path, {"test": scores}, LABELS, 0.5, "test")
     path = tmp_path / "scores" / CLIPS
     written = {"compression": "none", "use_dictionary": False} | change(pq.read_table(path))
@@ -139,7 +139,7 @@ def test_what_a_run_did_not_write_is_one_sentence(scores, tmp_path, change):
     assert "\n" not in str(told.value)
 
 
-def test_what_is_no_parquet_is_one_sentence(tmp_path):
+def test_files_that_are_not_parquet_are_one_sentence(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         read_scores(tmp_path / "nowhere.parquet")
     for content in (b"", b"PAR1" * 5, b"clip_id,labels\n1,x\n"):

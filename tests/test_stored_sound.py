@@ -1,4 +1,4 @@
-"""Recordings as rows of a shared dataset: the samples that training reads stay what they were."""
+"""Recordings as rows of a shared dataset: training reads the same samples."""
 
 import io
 from pathlib import Path
@@ -13,7 +13,7 @@ from hf_audio.data.sharing.stored_sound import expected_bytes, stored_sound
 
 RATE = 44_100
 WHOLE, STRETCH = (0.0, None), (0.25, 0.75)
-# (format, subtype): what the whole file and a stretch of it become
+# (format, subtype): subtypes of the stored file, for the whole recording and for a stretch
 FORMS = {
     ("WAV", "PCM_16"): ("PCM_16", "PCM_16"),
     ("WAV", "PCM_24"): ("PCM_24", "PCM_24"),
@@ -45,7 +45,7 @@ def written(folder: Path, kind: str, subtype: str, samples: np.ndarray) -> Path:
 
 @pytest.mark.parametrize("stretch", [WHOLE, STRETCH], ids=["whole", "stretch"])
 @pytest.mark.parametrize(("kind", "subtype"), FORMS)
-def test_training_hears_the_same_samples(tmp_path, kind, subtype, stretch):
+def test_training_reads_the_same_samples(tmp_path, kind, subtype, stretch):
     path = written(tmp_path, kind, subtype, sound())
     stored = stored_sound(str(path), *stretch, "flac")
     form = FORMS[kind, subtype][stretch is STRETCH]
@@ -65,7 +65,7 @@ def test_training_hears_the_same_samples(tmp_path, kind, subtype, stretch):
     assert stored.duration_s == pytest.approx(0.5 if stretch is STRETCH else 1.0, abs=0.06)
 
 
-def test_every_sample_of_16_and_24_bits_comes_back(tmp_path):
+def test_every_sample_value_of_16_and_24_bits_is_kept(tmp_path):
     for bits, step in ((16, 1), (24, 257)):
         levels = np.arange(-(1 << bits - 1), 1 << bits - 1, step, dtype=np.int32)
         path = tmp_path / f"{bits}.wav"
@@ -75,12 +75,12 @@ def test_every_sample_of_16_and_24_bits_comes_back(tmp_path):
         np.testing.assert_array_equal(found >> 32 - bits, levels)
 
 
-def test_files_as_they_are(tmp_path):
+def test_original_files_are_kept_unchanged(tmp_path):
     path = written(tmp_path, "WAV", "PCM_16", sound())
     assert stored_sound(str(path), 0.0, None, "original").content == path.read_bytes()
 
 
-def test_a_name_that_lies_gets_the_ending_of_what_it_is(tmp_path):
+def test_a_file_with_a_wrong_suffix_gets_the_right_one(tmp_path):
     path = written(tmp_path, "MP3", "MPEG_LAYER_III", sound()).rename(tmp_path / "a.wav")
     assert stored_sound(str(path), 0.0, None, "flac").ending == ".mp3"
 
@@ -95,13 +95,13 @@ def test_a_decoded_stretch_beyond_full_scale_is_not_clipped(tmp_path):
     np.testing.assert_allclose(found.mean(axis=1), expected, atol=1e-6)
 
 
-def test_what_flac_has_not_stays_as_it_is(tmp_path):
+def test_sound_that_flac_cannot_hold_keeps_its_format(tmp_path):
     path = written(tmp_path, "WAV", "PCM_16", sound(channels=9))
     assert stored_sound(str(path), 0.0, None, "flac").content == path.read_bytes()
     assert stored_sound(str(path), *STRETCH, "flac").ending == ".wav"
 
 
-def test_a_stretch_that_is_all_of_it_leaves_the_file_as_it_is(tmp_path):
+def test_a_stretch_of_the_whole_file_keeps_the_file(tmp_path):
     path = written(tmp_path, "MP3", "MPEG_LAYER_III", sound())
     assert stored_sound(str(path), 0.0, 9.0, "flac").content == path.read_bytes()
 
@@ -122,7 +122,7 @@ def test_recordings_that_cannot_be_used_say_why(tmp_path, monkeypatch):
             stored_sound(str(path), 0.0, None, audio_format)
 
 
-def test_sizes_are_foretold(tmp_path):
+def test_sizes_are_estimated(tmp_path):
     path = written(tmp_path, "WAV", "PCM_16", sound(4.0))
     info = probe(path)
     for seconds, stretch in ((4.0, WHOLE), (0.5, STRETCH)):

@@ -1,4 +1,4 @@
-"""The order of streamed epochs: each window once, divided among processes and workers, from any place on."""
+"""The order of streamed epochs: each window once, divided among processes and workers, starting anywhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DIVISIONS = [(1, 1), (1, 3), (2, 1), (2, 2), (3, 1), (5, 2), (8, 1), (30, 1)]  #
 
 
 class NumberedShards:
-    """What reads shards, of windows that are numbers; notes the row groups that it was asked for."""
+    """Replaces the shard reader by one with numbers as windows; records the requested row groups."""
 
     def __init__(self, counts=SHARD_WINDOWS, group=7):
         self.shard_windows = {f"shard {number}": count for number, count in enumerate(counts)}
@@ -46,8 +46,8 @@ def batches(windows, epoch=0, first=0):
 
 @pytest.mark.parametrize(("world_size", "workers"), DIVISIONS)
 @pytest.mark.parametrize("epoch", [0, 3])
-def test_each_window_counts_once_in_an_epoch_whoever_reads_it(world_size, workers, epoch):
-    """Also with uneven shards, an empty one, and more processes than shards or batches; as the loss counts them."""
+def test_each_window_counts_once_per_epoch_over_all_processes_and_workers(world_size, workers, epoch):
+    """Also with uneven and empty shards, and more processes than shards or batches; counted as for the loss."""
     read, layouts = [], [BatchLayout(80, BATCH, 1, rank, world_size) for rank in range(world_size)]
     for rank, layout in enumerate(layouts):
         found = batches(share(rank, world_size, workers), epoch)
@@ -58,7 +58,7 @@ def test_each_window_counts_once_in_an_epoch_whoever_reads_it(world_size, worker
 
 
 @pytest.mark.parametrize(("world_size", "workers"), DIVISIONS)
-def test_an_epoch_goes_on_from_any_batch(world_size, workers):
+def test_an_epoch_can_start_at_any_batch(world_size, workers):
     for rank in range(min(world_size, 2)):
         whole = batches(share(rank, world_size, workers), epoch=2)
         for first in range(len(whole)):
@@ -72,24 +72,24 @@ def test_the_order_depends_on_seed_and_epoch():
     assert first == again and first != later and first != other and first != sorted(first)
 
 
-def test_what_lies_before_is_not_read():
+def test_windows_before_the_start_are_not_read():
     shards = NumberedShards((100,) * 20, group=10)
     windows = share(shards=shards)
-    windows.__getitems__(StreamedBatch(0, 263))  # the windows 1052 to 1055: in the block 1040 to 1059
+    windows.__getitems__(StreamedBatch(0, 263))  # windows 1052 to 1055 in the block from 1040 to 1059
     sequence = [part.shard for part in windows.order.stretches(0, 0, 2000)]
     assert shards.read == [(f"shard {sequence[10]}", first) for first in (40, 50)]
     shards.read.clear()
     assert len(batches(windows, 0, 264)) == 500 - 264
-    assert len(shards.read) == len(set(shards.read)) == 94, "each row group once, with the 42nd that was begun"
+    assert len(shards.read) == len(set(shards.read)) == 94, "each row group is read once, including the started one"
 
 
-def test_a_worker_that_asks_in_another_order_gets_what_it_asked_for():
+def test_batches_can_be_requested_in_any_order():
     windows, whole = share(workers=2), batches(share(workers=2))
     for number in (7, 8, 3, 19, 0, 2):
         assert [row["window"] for row in windows.__getitems__(StreamedBatch(0, number))] == whole[number]
 
 
-def test_after_an_error_nothing_is_left_out():
+def test_after_an_error_no_window_is_skipped():
     shards = NumberedShards()
     windows, whole, read = share(shards=shards), batches(share()), shards.rows_from
     windows.__getitems__(StreamedBatch(0, 0))
@@ -112,7 +112,7 @@ def test_large_windows_make_smaller_blocks():
 
 
 def distances(order):
-    """How far windows move on average, and how far those that are stored side by side are from each other."""
+    """Mean distance that windows move, and mean distance of windows that are stored next to each other."""
     places = np.empty(len(order), dtype=int)
     places[order] = np.arange(len(order))
     moved = places - np.arange(len(order))
@@ -120,7 +120,7 @@ def distances(order):
 
 
 def test_blocks_mix_better_than_a_buffer_of_1000():
-    """The one of `datasets`, which holds 1,500 windows where row groups have 1,024, and copies them."""
+    """The shuffle buffer of `datasets`, which holds 1,500 windows for row groups of 1,024, and copies them."""
     order = StreamOrder((20_000,), BATCH, BLOCK_WINDOWS)
     blocks = np.concatenate([block.first + order.shuffled(0, block) for block, _ in order.blocks(0, 0)])
     table = datasets.Dataset.from_dict({"window": range(20_000)})

@@ -1,4 +1,4 @@
-"""Streamed epochs in a DataLoader: from a folder or a Hub, with workers, from the beginning or the middle."""
+"""Streamed epochs in a DataLoader: from a folder or a Hub, with workers, from the start or the middle."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_rows_are_those_of_the_folder(folder, shards):
     assert len(windows) == 38 and len(rows) == 40
     assert [local[name] for name in names(rows)] == rows
     assert len(set(names(rows[:38]))) == 38
-    assert pickle.loads(pickle.dumps(windows)).__getitems__(StreamedBatch(0, 0)) == rows[:4], "as spawned workers do"
+    assert pickle.loads(pickle.dumps(windows)).__getitems__(StreamedBatch(0, 0)) == rows[:4], "for spawned workers"
 
 
 @pytest.mark.parametrize(("workers", "persistent"), [(0, False), (2, False), (2, True)])
-def test_workers_share_an_epoch_follow_the_next_and_go_on_in_the_middle(shards, workers, persistent):
-    """As Trainer does it: the epoch is told, and for one that was interrupted accelerate makes another loader."""
+def test_workers_share_epochs_and_resume_within_one(shards, workers, persistent):
+    """As in Trainer, which sets the epoch; to resume within an epoch, accelerate makes another loader."""
     windows, epochs = StreamedWindows(shards, BATCH, num_workers=workers, block_windows=10), []
     loader = loader_of(windows, persistent)
     for epoch in (0, 1, 0):
@@ -69,7 +69,7 @@ def test_workers_share_an_epoch_follow_the_next_and_go_on_in_the_middle(shards, 
         assert list(skip_first_batches(whole, skipped)) == epochs[1][skipped:]
 
 
-def test_the_middle_of_an_epoch_on_the_hub_is_reached_without_what_lies_before(hub, folder):
+def test_resuming_an_epoch_on_the_hub_reads_no_earlier_windows(hub, folder):
     features = load_features(put_on(hub, "alice/shards", folder), streaming=True)
     hub.log.clear()
     windows = StreamedWindows(features.streamed, BATCH, block_windows=8)
@@ -79,7 +79,7 @@ def test_the_middle_of_an_epoch_on_the_hub_is_reached_without_what_lies_before(h
     assert asked == {f"train-{part.shard:05d}-of-00004.parquet" for part in stretches} and len(asked) < 3
 
 
-def test_there_is_a_shard_for_each_worker(shards):
+def test_every_worker_has_a_shard(shards):
     assert [max_workers(shards, world_size) for world_size in (1, 2, 3, 4, 8)] == [4, 2, 1, 1, 1]
 
 
@@ -93,7 +93,7 @@ def test_there_is_a_shard_for_each_worker(shards):
         ((12, 5, 14.0, 7), "shard_windows.train is list, expected a list"),
     ],
 )
-def test_counts_of_shards_are_not_believed(tiny_folders, tmp_path, counts, said):
+def test_false_counts_of_shards_are_refused(tiny_folders, tmp_path, counts, said):
     spoilt = in_shards(tiny_folders[SINGLE_LABEL], tmp_path / "spoilt", COUNTS)
     manifest = json.loads((spoilt / "manifest.json").read_text())
     manifest["shard_windows"]["train"] = counts

@@ -1,4 +1,4 @@
-"""Batch norms over all processes: which layer a device gets. That two processes train as one is in test_models.py."""
+"""Synchronized batch norms: which layer a device gets. test_models.py tests that two processes train as one."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def test_gpus_get_torch_s_own_layer(monkeypatch, device, wanted):
     kinds = {type(one) for one in model.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)}
     assert kinds == wanted
     assert list(model.state_dict()) == names
-    assert torch.equal(network(windows), before), "in use nothing is sent"
+    assert torch.equal(network(windows), before), "evaluation needs no communication"
     assert cnn(torch.randn(2, 64, 64)).logits.isfinite().all()

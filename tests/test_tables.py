@@ -1,4 +1,4 @@
-"""Tables as spreadsheets and programs write them: read, or refused in one sentence; nothing is lost silently."""
+"""Tables written by spreadsheets and programs: read, or refused in one sentence; nothing is lost silently."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def written(folder: Path, content: bytes) -> Path:
         ("sep=;\r\n" + SEMICOLONS.replace("\n", "\r\n")).encode("utf-8-sig"),
     ],
 )
-def test_every_way_to_write_a_table(tmp_path, content):
+def test_every_dialect_is_read(tmp_path, content):
     _, rows = read_table(written(tmp_path, content), required=("path", "label"))
     assert [{key: row[key] for key in ("path", "label")} for _, row in rows] == EXPECTED
 
@@ -70,13 +70,13 @@ def test_lines_are_counted_as_an_editor_counts_them(tmp_path):
         (b"path,label\na.wav," + 200_000 * b"x", "cannot be read as a table: field larger"),
     ],
 )
-def test_what_cannot_be_read_gets_one_sentence(tmp_path, content, sentence):
+def test_bad_tables_get_one_sentence(tmp_path, content, sentence):
     with pytest.raises(InputError, match=sentence) as caught:
         read_table(written(tmp_path, content), required=("path", "label"))
     assert "\n" not in str(caught.value)
 
 
-def test_a_table_that_is_not_there(tmp_path):
+def test_a_missing_table(tmp_path):
     with pytest.raises(InputError, match="cannot be read: No such file"):
         read_table(tmp_path / "none.csv")
     with pytest.raises(InputError, match="is not a regular file"):

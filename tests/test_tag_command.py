@@ -1,4 +1,4 @@
-"""`hf-audio tag` as people run it: folders, lists, stdin, results that are resumed, files that cannot be read."""
+"""`hf-audio tag` as users run it: folders, lists, stdin, resumed results, unreadable files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    """Several hundred short ones of many lengths, below each other, and one that is none."""
+    """Several hundred short recordings of many lengths in subfolders, and a file that is no audio."""
     root = tmp_path_factory.mktemp("recordings")
     for number in range(NUM_FILES):
         write_sound(root / f"{number % 7}" / f"{number:03}.wav", 0.05 + 0.13 * (number % 11), seed=number % 5)
@@ -63,7 +63,7 @@ def test_a_folder_with_one_broken_file(recordings, model, tmp_path, caplog):
         f"{recordings / '3' / 'broken.wav'}: unreadable: Format not recognised.",
         f"1 of {NUM_FILES + 1} recordings could not be read",
     ]
-    assert os.listdir(tmp_path) == ["tags.csv"], "nothing is left beside the result"
+    assert os.listdir(tmp_path) == ["tags.csv"], "temporary files are left"
     tagger = hf_audio.load(model)
     for name in files[::37]:
         found = {row[4]: float(row[5]) for row in rows if row[0] == name and row[1] == "recording"}
@@ -72,7 +72,7 @@ def test_a_folder_with_one_broken_file(recordings, model, tmp_path, caplog):
         tag.main([str(recordings), "--model", model, "--format", "csv", "--output", str(output)])
 
 
-def test_killed_in_the_middle_and_resumed(recordings, model, tmp_path, caplog, forks):
+def test_a_killed_command_is_resumed(recordings, model, tmp_path, caplog, forks):
     whole, output = tmp_path / "whole.jsonl", tmp_path / "tags.jsonl"
     flags = [str(recordings), "--model", model, "--format", "jsonl", "--num_threads", "1", "--output"]
     tag.main([*flags, str(whole)])
@@ -95,7 +95,7 @@ def test_killed_in_the_middle_and_resumed(recordings, model, tmp_path, caplog, f
         assert scores == pytest.approx(wanted_scores, abs=1e-4)
 
 
-def test_a_recording_that_changed_is_tagged_anew(model, tmp_path, monkeypatch):
+def test_a_changed_recording_is_tagged_again(model, tmp_path, monkeypatch):
     paths = [write_sound(tmp_path / f"{name}.wav", 0.7) for name in "ab"]
     output = tmp_path / "tags.jsonl"
     flags = [*map(str, paths), "--model", model, "--format", "jsonl", "--output", str(output)]
@@ -115,8 +115,8 @@ def test_a_recording_that_changed_is_tagged_anew(model, tmp_path, monkeypatch):
     assert [json.loads(line)["duration_s"] for line in output.read_text().splitlines()] == [1.9, 0.7]
 
 
-def test_a_model_that_changed_on_the_hub_is_another_model(model, hub, token, tmp_path, monkeypatch):
-    """Each is `main`: what was begun with one is neither gone on with by its successor nor by another repository."""
+def test_a_result_is_not_resumed_with_another_commit_or_model(model, hub, token, tmp_path, monkeypatch):
+    """All are `main`: a result started with one commit is not continued with a later one or another repository."""
     from huggingface_hub import HfApi
 
     api, output = HfApi(token=token), tmp_path / "tags.jsonl"
@@ -139,7 +139,7 @@ def test_a_model_that_changed_on_the_hub_is_another_model(model, hub, token, tmp
 
 
 @pytest.mark.parametrize("format_name", ["audacity", "srt"])
-def test_one_file_for_each_recording(model, tmp_path, format_name):
+def test_one_file_per_recording(model, tmp_path, format_name):
     for name in ("x/a.wav", "y/a.wav", "b.flac.wav"):
         write_sound(tmp_path / "recordings" / name, 2.2)
     flags = ["--model", model, "--format", format_name, "--threshold", "0.1"]
@@ -154,7 +154,7 @@ def test_one_file_for_each_recording(model, tmp_path, format_name):
     assert tag.main([str(tmp_path / "recordings/x/a.wav"), *flags, "--output", str(one)]) == 0
     assert one.read_text() == (folder / f"x/a.wav{suffix}").read_text() != ""
     assert tag.main([str(tmp_path / "recordings/x/a.wav"), *flags, "--output", f"{tmp_path}/new/"]) == 0
-    assert os.listdir(tmp_path / "new") == [f"a.wav{suffix}"], "a name with / behind it is a folder's"
+    assert os.listdir(tmp_path / "new") == [f"a.wav{suffix}"], "a name that ends in / is a folder"
     with pytest.raises(InputError, match="give a folder as --output"):
         tag.main([str(tmp_path / "recordings"), *flags])
     twice = [str(tmp_path / "recordings" / name / "a.wav") for name in "xy"]
@@ -177,7 +177,7 @@ def test_audio_and_lists_on_stdin(model, tmp_path, monkeypatch, capfdbinary):
     assert json.loads(capfdbinary.readouterr().out) == [listed]
 
 
-def test_a_name_that_is_not_utf8_is_json_all_the_same(model, tmp_path):
+def test_a_file_name_that_is_not_utf8_gives_valid_json(model, tmp_path):
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav")
     os.rename(write_sound(tmp_path / "a.wav", 0.6), path)
     output = tmp_path / "tags.jsonl"
@@ -185,8 +185,8 @@ def test_a_name_that_is_not_utf8_is_json_all_the_same(model, tmp_path):
     assert json.loads(output.read_bytes())["file"] == path and r"\udcff.wav" in output.read_text("utf-8")
 
 
-def test_a_private_model_of_the_hub_in_a_process_of_its_own(model, hub, token, hub_env, tmp_path):
-    """Audio through a real pipe; no token in what comes out; nothing imported that tagging can do without."""
+def test_a_private_hub_model_in_a_new_process(model, hub, token, hub_env, tmp_path):
+    """Audio comes through a real pipe; no token in the output; no unnecessary imports."""
     import huggingface_hub
 
     huggingface_hub.HfApi(token=token).create_repo("alice/tagger", private=True)
@@ -201,7 +201,7 @@ collections = []
 gc.callbacks.append(lambda phase, info: collections.append(info["generation"]))
 tag.main({flags!r})
 print({heavy!r} & set(sys.modules), 2 in collections, gc.isenabled(), gc.get_freeze_count())
-from transformers.loss.loss_for_object_detection import linear_sum_assignment  # missing to nobody who wants it
+from transformers.loss.loss_for_object_detection import linear_sum_assignment  # it can still be imported on demand
 print(*linear_sum_assignment([[0.0, 1.0], [0.0, 2.0]]))
 """
     done = subprocess.run([sys.executable, "-c", script], input=audio, env=hub_env, capture_output=True, timeout=120)
@@ -211,10 +211,10 @@ print(*linear_sum_assignment([[0.0, 1.0], [0.0, 2.0]]))
     assert token.encode() not in done.stdout + done.stderr + output.read_bytes()
 
 
-def test_imports_leave_alone_what_the_collector_was_told_to_leave():
+def test_quick_imports_keep_frozen_objects_frozen():
     with quick_imports():
         import hf_audio.tagging.formats  # noqa: F401
-    assert gc.get_freeze_count() > 100_000, "conftest.py froze what test files import"
+    assert gc.get_freeze_count() > 100_000, "objects frozen by conftest.py must stay frozen"
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_imports_leave_alone_what_the_collector_was_told_to_leave():
         (["{empty}"], "contains no recordings"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(model, tmp_path, monkeypatch, argv, message):
+def test_bad_commands_are_one_sentence(model, tmp_path, monkeypatch, argv, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     places = {"sound": write_sound(tmp_path / "a.wav", 0.6), "empty": tmp_path / "empty"}
@@ -241,7 +241,7 @@ def test_what_cannot_be_done_is_one_sentence(model, tmp_path, monkeypatch, argv,
         tag.main([*(one.format(**places) for one in argv), "--model", model])
 
 
-def test_help_lists_the_commands_and_costs_nothing(capsys):
+def test_help_lists_the_commands_quickly(capsys):
     hf_audio_command(["--help"])
     said = capsys.readouterr().out
     assert all(f"  {name} " in said and described in said for name, described in commands().items())
@@ -263,7 +263,7 @@ def test_an_unknown_command_names_the_nearest(capsys):
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
-def test_a_sound_without_finite_answers_does_not_stop_the_others(model, tmp_path, format_name, caplog):
+def test_a_recording_without_finite_scores_does_not_stop_the_others(model, tmp_path, format_name, caplog):
     loud, path = tmp_path / "loud.wav", write_sound(tmp_path / "sound.wav", 0.7)
     soundfile.write(loud, np.full(8_000, 1e30, np.float32), 16_000, subtype="FLOAT")
     output = tmp_path / "out"
@@ -275,7 +275,7 @@ def test_a_sound_without_finite_answers_does_not_stop_the_others(model, tmp_path
     assert written and "nan" not in written.lower()
 
 
-def test_where_nothing_can_be_written_is_one_sentence(model, tmp_path, monkeypatch, capfd):
+def test_output_that_cannot_be_written_is_one_sentence(model, tmp_path, monkeypatch, capfd):
     path, other = (str(write_sound(tmp_path / name, 0.7)) for name in ("a.wav", "b.wav"))
     flags = [path, other, "--model", model, "--format"]
     for format_name, output, sentence in (("csv", str(tmp_path), "is a folder"), ("srt", path, "is a file")):

@@ -1,4 +1,4 @@
-"""Tags as text, letter by letter: every format, with names that would forge lines or be formulas."""
+"""Tags as text, compared exactly: every format, with names that would forge lines or be formulas."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hf_audio.tagging.settings import TagSettings
 from hf_audio.tagging.sounds import Recording
 from hf_audio.tagging.tags import Tags
 
-HIGH, LOW = 2.0, -2.0  # logits of .881 and .119
+HIGH, LOW = 2.0, -2.0  # logits of the scores .881 and .119
 
 
 def tags_of(names=("bell", "hum"), name="a.wav", top_k=None) -> Tags:
-    """Of four windows of a second: the first class in the first half, the second in the last quarter."""
+    """Tags of four windows of 1 s: the first class in the first half, the second class in the last quarter."""
     logits = np.array([[HIGH, LOW], [HIGH, LOW], [LOW, LOW], [LOW, HIGH]], np.float32)
     settings = TagSettings(1.0, 1.0, 0.5, top_k, 0.0, "as given")
     return Tags(Recording(name), LabelSpace(names, MULTI_LABEL), settings, np.arange(4.0), 1.0, logits, 3661.5)
@@ -76,6 +76,6 @@ def test_subtitles():
 
 
 @pytest.mark.parametrize("name", ["table", "audacity", "srt"])
-def test_names_of_strangers_do_not_move_a_cursor(name):
+def test_names_contain_no_control_sequences(name):
     text = whole(name, tags_of(("\x1b[2J", "\u202ehum"), "\x1b]0;x\x07.wav"))
     assert "\x1b" not in text and "\u202e" not in text

@@ -1,4 +1,4 @@
-"""Segments of a timeline: the median, hysteresis, borders and a least length, each beside a plain loop."""
+"""Segments of a timeline: median, hysteresis, borders and minimum length, each compared with a plain loop."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_median_of_a_long_timeline_is_taken_piece_by_piece(monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_what_is_on_stays_on_until_it_is_clearly_less(seed):
+def test_a_segment_continues_until_the_score_is_clearly_below_the_threshold(seed):
     scores, threshold = random_scores(seed)[:, 0], 0.5
     wanted, is_on = [], False
     for score in scores:
@@ -43,18 +43,18 @@ def test_what_is_on_stays_on_until_it_is_clearly_less(seed):
     np.testing.assert_array_equal(held(scores, threshold), wanted)
 
 
-def test_windows_stand_for_the_time_around_their_middles():
+def test_a_window_covers_the_time_around_its_center():
     starts_s, ends_s = np.array([0.0, 1.0, 2.0, 2.6]), np.array([2.0, 3.0, 4.0, 4.6])
     np.testing.assert_allclose(borders_s(starts_s, ends_s, 4.6), [0, 1.5, 2.5, 3.3, 4.6])
     np.testing.assert_allclose(borders_s(np.array([0.0, 3.0]), np.array([3.0, 6.0]), 6.0), [0, 3, 6])
 
 
-def test_the_median_is_as_wide_as_its_seconds():
+def test_the_width_of_the_median_follows_the_seconds():
     assert [median_width(seconds, 1.0) for seconds in (0, 1, 1.9, 2, 3.9, 4, 10)] == [1, 1, 1, 3, 3, 5, 11]
     assert median_width(0.3, 0.1) == 3 and median_width(3.0, 3.0) == 1
 
 
-def test_runs():
+def test_runs_of_true_values():
     assert runs(np.array([], bool)) == [] and runs(np.array([True])) == [(0, 1)]
     assert runs(np.array([0, 1, 1, 0, 1], bool)) == [(1, 3), (4, 5)]
 
@@ -88,7 +88,7 @@ def test_segments_are_those_of_a_plain_loop(seed, threshold, is_multi_label):
     np.testing.assert_allclose([one.score for one in found], [score for *_, score in sorted(wanted)])
 
 
-def test_a_sound_shorter_than_the_least_length_keeps_its_segment():
+def test_a_sound_shorter_than_the_minimum_length_keeps_its_segment():
     (one,) = segments_of(
         np.array([[0.9, 0.1, 0.1]]),
         np.array([0, 0.2]),

@@ -1,4 +1,4 @@
-"""From a sound to tags: what may be given, what a long one is cut into, scores, timeline, segments."""
+"""From a sound to tags: accepted inputs, windows of long recordings, scores, timeline, segments."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_sound_of_any_length_has_the_logits_of_the_predictor(tagger, folder, t
         assert tags.timeline.ends_s.max() <= tags.duration_s + 1e-9
 
 
-def test_a_long_file_is_read_in_pieces_and_heard_in_the_same_windows(tagger, tmp_path, monkeypatch):
+def test_a_long_file_is_read_in_pieces_with_the_same_windows(tagger, tmp_path, monkeypatch):
     from hf_audio.data.recordings import audio
 
     path = write_sound(tmp_path / "long.wav", 9.13)
@@ -58,7 +58,7 @@ def test_a_long_file_is_read_in_pieces_and_heard_in_the_same_windows(tagger, tmp
     assert pieces.duration_s == pytest.approx(9.13, abs=0.01)
 
 
-def test_whatever_holds_the_sound_gives_the_same_tags(tagger, tmp_path):
+def test_every_form_of_a_sound_gives_the_same_tags(tagger, tmp_path):
     path = write_sound(tmp_path / "a.wav", 1.3)
     content, samples = path.read_bytes(), changing_sound(1.3)
     wanted = tagger(path).logits
@@ -110,12 +110,12 @@ def test_a_row_of_datasets(tagger, tmp_path):
         (object(), 16_000, "found something else"),
     ],
 )
-def test_what_is_no_sound_is_one_sentence(tagger, sound, rate, message):
+def test_bad_sounds_are_one_sentence(tagger, sound, rate, message):
     with pytest.raises(InputError, match=message):
         tagger(sound, rate)
 
 
-def test_a_rate_that_would_not_act_is_refused(tagger, tmp_path):
+def test_a_sample_rate_without_effect_is_refused(tagger, tmp_path):
     path = write_sound(tmp_path / "a.wav", 0.6)
     with pytest.raises(InputError, match="has its own"):
         tagger(path, 44_100)
@@ -132,12 +132,12 @@ def test_a_rate_that_would_not_act_is_refused(tagger, tmp_path):
         ({"window_s": 0.005}, "too short for"),
     ],
 )
-def test_settings_that_cannot_be_are_one_sentence(tagger, given, message):
+def test_bad_tag_settings_are_one_sentence(tagger, given, message):
     with pytest.raises(InputError, match=message):
         tagger(changing_sound(1), 16_000, **given)
 
 
-def test_settings_act(tagger, caplog):
+def test_settings_have_an_effect(tagger, caplog):
     sound = changing_sound(4)
     own = tagger(sound, 16_000)
     assert own.settings.decisive == {
@@ -153,7 +153,7 @@ def test_settings_act(tagger, caplog):
     assert "Windows of 0.5 s every 2 s skip the sound between them" in caplog.text
 
 
-def test_one_label_at_a_time_fills_the_timeline(tmp_path):
+def test_segments_of_a_single_label_model_fill_the_timeline(tmp_path):
     tagger = hf_audio.load(save_classifier(tmp_path / "single", "cnn", SINGLE_LABEL))
     tags = tagger(changing_sound(6), 16_000, smooth_s=0)
     assert tagger.threshold is None and sum(tags.scores.values()) == pytest.approx(1)
@@ -163,7 +163,7 @@ def test_one_label_at_a_time_fills_the_timeline(tmp_path):
         tagger(changing_sound(1), 16_000, threshold=0.5)
 
 
-def test_answers_that_are_not_finite_are_no_scores(tagger):
+def test_logits_that_are_not_finite_are_refused(tagger):
     sound = 1e30 * changing_sound(1)
     for tag in (lambda: tagger(sound, 16_000), lambda: _in_steps(tagger, tagger.prepared(sound, 16_000))):
         with pytest.raises(InputError, match="are not finite"):
@@ -175,13 +175,13 @@ def _in_steps(tagger, prepared):
 
 
 @pytest.mark.parametrize("device", ["grill", "meta", "cuda:99"])
-def test_a_device_that_there_is_not(folder, device):
+def test_a_missing_device_is_one_sentence(folder, device):
     with pytest.raises(InputError, match=f"The device '{device}' cannot be used"):
         hf_audio.load(folder, device=device)
 
 
-def test_several_sounds_in_one_forward(tagger):
-    """What a service does: windows of several requests together."""
+def test_several_sounds_in_one_forward_call(tagger):
+    """As in the service, which joins the windows of several requests."""
     sounds = [changing_sound(duration_s) for duration_s in (1.3, 3.1)]
     prepared = [tagger.prepared(sound, 16_000) for sound in sounds]
     logits = tagger.logits(joined([one.inputs for one in prepared]))
@@ -191,7 +191,7 @@ def test_several_sounds_in_one_forward(tagger):
         assert [label for label, *_ in tags.segments] == [label for label, *_ in wanted.segments]
 
 
-def test_a_stock_model_of_the_hub_says_which_windows_are_taken(hub, token, tmp_path, caplog):
+def test_the_windows_chosen_for_a_stock_model_are_reported(hub, token, tmp_path, caplog):
     import huggingface_hub
 
     folder = save_classifier(tmp_path / "stock", "wav2vec2_stock", SINGLE_LABEL, usage=None)
@@ -208,10 +208,10 @@ def test_a_stock_model_of_the_hub_says_which_windows_are_taken(hub, token, tmp_p
         hf_audio.load("alice/stock", revision="none", token=token)
 
 
-def test_a_stock_ast_hears_its_longest_window(tmp_path):
+def test_a_stock_ast_gets_its_longest_window(tmp_path):
     tagger = hf_audio.load(save_classifier(tmp_path / "ast", "ast_stock", usage=None))
     rule = tagger.windows()
-    assert (rule.window, rule.hop) == (97 * 160 + 400, 100 * 160)  # of 98 frames, on the grid of frames
+    assert (rule.window, rule.hop) == (97 * 160 + 400, 100 * 160)  # 98 frames; the hop is a multiple of a frame
 
 
 def test_a_model_without_a_trained_head_is_refused(folder, tmp_path):
@@ -227,7 +227,7 @@ def test_a_model_without_a_trained_head_is_refused(folder, tmp_path):
         hf_audio.load(tmp_path / "headless")
 
 
-def test_silence_is_heard_too(tagger, tmp_path):
+def test_silence_is_tagged_too(tagger, tmp_path):
     path = tmp_path / "silent.wav"
     soundfile.write(path, np.zeros(20_000), 16_000)
     np.testing.assert_allclose(tagger(path).logits, tagger(np.zeros(20_000, np.float32), 16_000).logits, atol=1e-5)
@@ -249,7 +249,7 @@ def test_tables_json_and_images(tagger, tmp_path):
     assert "<audio controls" in shown and "&lt;b&gt;&amp;.wav" in shown and str(tmp_path) not in shown
 
 
-def test_embeddings_are_what_the_classifier_is_given(tagger, tmp_path):
+def test_embeddings_are_the_inputs_of_the_classifier(tagger, tmp_path):
     path = write_sound(tmp_path / "a.wav", 3.1)
     found, prepared = tagger.embed(path), tagger.prepared(path)
     wanted = tagger.predictor.embed(prepared.inputs).float().cpu().numpy()

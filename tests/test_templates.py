@@ -1,4 +1,4 @@
-"""The files of docs/templates work as they are: a corpus is read, a network trained and published, a loss computed."""
+"""The files of docs/templates work unchanged: a corpus is read, a network trained and published, a loss computed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEMPLATES = Path(__file__).parents[1] / "docs" / "templates"
 
 @pytest.fixture
 def templates(monkeypatch):
-    """Packages that find the templates of docs/ too, as if they had been copied there."""
+    """Packages that also find the templates of docs/, as if they had been copied there."""
     for package in (hf_audio.corpora, hf_audio.losses):
         folder = TEMPLATES / package.__name__.rpartition(".")[2]
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
@@ -71,7 +71,7 @@ def test_the_corpus_is_found_by_its_name_and_read(templates, bird_calls):
         (lambda table: table.write_text("file,species,site\n99.wav,wren,a\n"), "names audio/99.wav, which is missing"),
     ],
 )
-def test_the_corpus_says_what_is_wrong_with_a_copy(templates, bird_calls, change, sentence):
+def test_faults_of_a_copy_of_the_corpus_are_one_sentence(templates, bird_calls, change, sentence):
     change(bird_calls / "calls.csv")
     with pytest.raises(InputError, match=sentence):
         hf_audio.corpora.find_corpus("bird_calls").index(bird_calls)
@@ -113,11 +113,11 @@ print(json.dumps([type(classifier.model).__name__, classifier({"raw": noise, "sa
 """
 
 
-def test_the_network_is_trained_a_step_and_heard_where_hf_audio_is_not(
+def test_the_network_is_trained_for_a_step_and_used_without_hf_audio(
     tiny_folders, hub_env, tmp_path, forks, forks_without_hf_audio
 ):
     copied = shutil.copytree(Path(hf_audio.models.__file__).parent, tmp_path / "models")
-    shutil.copy(TEMPLATES / "models" / "frame_network.py", copied)  # its neighbors are published beside it
+    shutil.copy(TEMPLATES / "models" / "frame_network.py", copied)  # the files next to it are published too
     job = (copied, tiny_folders[SINGLE_LABEL], tmp_path / "run")
     trained = forks.run(TRAINS_AND_PUBLISHES, *job, env=hub_env, cwd=tmp_path)
     assert trained.returncode == 0, trained.errors[-4000:]
@@ -130,7 +130,7 @@ def test_the_network_is_trained_a_step_and_heard_where_hf_audio_is_not(
 
 @dataclasses.dataclass
 class WithPoly(LossConfig):
-    """As the guide tells to change LossConfig: one name and one field more."""
+    """LossConfig changed as the guide says: one more name and one more field."""
 
     loss: Literal["poly"] = "poly"
     poly_epsilon: float = 1.0
@@ -139,7 +139,7 @@ class WithPoly(LossConfig):
         assert self.loss == "poly"
 
 
-def test_the_loss_is_taken_by_its_name_with_its_setting(templates, monkeypatch):
+def test_the_loss_is_used_by_name_with_its_setting(templates, monkeypatch):
     poly = importlib.import_module("hf_audio.losses.poly").poly
     monkeypatch.setitem(FUNCTIONS, "poly", (poly, None))
     labels = LabelSpace(("bell", "hiss", "hum"), SINGLE_LABEL)

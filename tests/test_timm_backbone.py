@@ -1,4 +1,4 @@
-"""timm networks as backbones: shapes, freezing, saving, training; on the small ones that timm has for tests."""
+"""timm networks as backbones: shapes, freezing, saving and training, with timm's small networks for tests."""
 
 import copy
 import itertools
@@ -26,12 +26,12 @@ def windows(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and all buffers, those that are not saved as well."""
+    """Parameters and all buffers, including those that are not saved."""
     return dict(itertools.chain(model.named_parameters(), model.named_buffers()))
 
 
 def trained(model: TimmClassifier) -> TimmClassifier:
-    """The model after one step on all weights: no value stands where it started."""
+    """The model after one step in which every value has changed."""
     model.train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     model(windows(), labels=torch.tensor([0, 1, 2, 0])).loss.backward()
@@ -40,7 +40,7 @@ def trained(model: TimmClassifier) -> TimmClassifier:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_any_length_and_number_of_channels(name):
+def test_windows_of_any_length_and_number_of_channels(name):
     for num_channels in (1, 2, 3):
         model = TimmClassifier(config(name, num_channels=num_channels)).eval()
         with torch.no_grad():
@@ -54,7 +54,7 @@ def test_any_length_and_number_of_channels(name):
         model(windows(2, 4, MAX_FRAMES, BINS))
 
 
-def test_networks_without_a_size_take_longer_windows_and_others_say_so():
+def test_networks_of_fixed_size_refuse_longer_windows():
     assert TimmClassifier(config())(windows(1, 500, BINS)).logits.shape == (1, 3)
     with pytest.raises(ValueError, match="at most 128 frames and 64 bins, found 129 and 64"):
         TimmClassifier(config("test_vit"))(windows(1, 129, BINS))
@@ -67,7 +67,7 @@ def test_padding_to_a_multiple():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_start_as_timm_starts_them(name):
+def test_weights_are_initialized_as_by_timm(name):
     torch.manual_seed(0)
     model = TimmClassifier(config(name))
     torch.manual_seed(0)
@@ -90,7 +90,7 @@ def test_saved_and_loaded_it_is_the_same(name, tmp_path):
     torch.testing.assert_close(loaded(windows()).logits, model(windows()).logits, rtol=0, atol=1e-6)
 
 
-def test_what_a_checkpoint_lacks_is_as_timm_makes_it(tmp_path):
+def test_weights_missing_in_a_checkpoint_are_initialized_as_by_timm(tmp_path):
     model = trained(TimmClassifier(config()))
     model.save_pretrained(tmp_path)
     saved = load_file(tmp_path / "model.safetensors")
@@ -105,7 +105,7 @@ def test_what_a_checkpoint_lacks_is_as_timm_makes_it(tmp_path):
     fresh = loaded.backbone.network.layer4[0]
     assert torch.equal(fresh.bn1.running_var, torch.ones_like(fresh.bn1.running_var))
     assert torch.equal(fresh.bn1.weight, torch.ones_like(fresh.bn1.weight))
-    scale = fresh.conv1.weight.std() * (fresh.conv1.out_channels * 9 / 2) ** 0.5  # He, by the outputs, as timm does
+    scale = fresh.conv1.weight.std() * (fresh.conv1.out_channels * 9 / 2) ** 0.5  # He, by fan-out, as timm does
     assert 0.9 < scale < 1.1
     assert loaded.classifier.layers[0].weight.abs().max() <= 96**-0.5
 
@@ -134,7 +134,7 @@ class TestFreezing:
         assert all(parameter.requires_grad for parameter in more.parameters())
 
     @pytest.mark.parametrize(("blocks", "moving"), [(0, ()), (2, ("layer3.", "layer4.")), (None, ("",))])
-    def test_statistics_of_frozen_layers_stay(self, blocks, moving):
+    def test_batch_norm_statistics_of_frozen_layers_stay(self, blocks, moving):
         model = TimmClassifier(config(trainable_blocks=blocks))
         before = copy.deepcopy(dict(model.backbone.network.named_buffers()))
         for parameter in model.parameters():
@@ -181,7 +181,7 @@ def test_errors_say_what_to_do(settings, message):
 
 @pytest.mark.parametrize(
     ("name", "num_parameters", "size", "num_blocks"),
-    [  # parameters as in timm's tables, less the classifier of 1000 classes and two of three input channels
+    [  # parameters in timm's tables, minus the classifier of 1000 classes and two of the three input channels
         ("resnet50", 25_557_032 - 2_049_000 - 6_272, 2048, 5),
         ("resnext50_32x4d", 25_028_904 - 2_049_000 - 6_272, 2048, 5),
         ("efficientnet_b0", 5_288_548 - 1_281_000 - 576, 1280, 8),
@@ -189,7 +189,7 @@ def test_errors_say_what_to_do(settings, message):
         ("convnext_tiny", 28_589_128 - 769_000 - 3_072, 768, 5),
     ],
 )
-def test_the_networks_of_the_systems_before_ours(name, num_parameters, size, num_blocks):
+def test_the_networks_of_earlier_systems_have_their_sizes(name, num_parameters, size, num_blocks):
     with torch.device("meta"):
         model = TimmClassifier(config(name, trainable_blocks=1))
         assert model(torch.empty(2, 300, 128)).logits.shape == (2, 3)
@@ -225,7 +225,7 @@ class TestTraining:
         assert output.logits.dtype == torch.bfloat16
         assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
-    def test_compiles_without_a_break(self):
+    def test_compiles_without_a_graph_break(self):
         model = TimmClassifier(config(trainable_blocks=1)).eval()
         compiled = torch.compile(model, fullgraph=True, backend="eager")
         for frames in (40, 64):
@@ -242,7 +242,7 @@ class TestTraining:
         settings = LoraConfig(r=3, target_modules=list(model.lora_targets), modules_to_save=["classifier"])
         adapted = get_peft_model(model, settings).train()
         optimizer = torch.optim.SGD([one for one in adapted.parameters() if one.requires_grad], lr=0.05)
-        for step in range(2):  # half of an adapter starts at 0, and its other half has no gradient then
+        for step in range(2):  # half of an adapter starts at 0, so the other half has no gradient at first
             loss = adapted(input_values=windows(), labels=torch.tensor([0, 1, 2, 0])).loss
             loss.backward()
             missing = [key for key, one in adapted.named_parameters() if one.requires_grad and one.grad is None]

@@ -1,4 +1,4 @@
-"""Weights of timm's authors, fetched by timm's own loading over HTTP from the tests' Hub."""
+"""Pretrained weights of timm, downloaded by timm's own code over HTTP from the tests' Hub."""
 
 import re
 
@@ -32,7 +32,7 @@ def windows() -> torch.Tensor:
 
 
 def publish(hub, name: str) -> dict[str, torch.Tensor]:
-    """A checkpoint as timm's authors publish them: 3 channels, 1000 classes, under the id that timm has for it."""
+    """A checkpoint like those that timm publishes: 3 channels, 1000 classes, under timm's repository name for it."""
     torch.manual_seed(1)
     weights = timm.create_model(name).state_dict()
     for key, tensor in weights.items():
@@ -43,7 +43,7 @@ def publish(hub, name: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("num_channels", [1, 2, 3])
-def test_they_are_fetched_once_and_travel_with_the_model(hub, num_channels, tmp_path):
+def test_weights_are_downloaded_once_and_saved_with_the_model(hub, num_channels, tmp_path):
     published = publish(hub, NAME)
     model = timm_from_pretrained(config("test_resnet", num_channels=num_channels, trainable_blocks=0, num_labels=7))
     assert model.config.timm_name == NAME and model(windows()).logits.shape == (4, 7)
@@ -56,7 +56,7 @@ def test_they_are_fetched_once_and_travel_with_the_model(hub, num_channels, tmp_
     }[num_channels]
     for key, tensor in found.items():
         torch.testing.assert_close(tensor, published[key], rtol=0, atol=1e-6, msg=key)
-    assert len(hub.log.matching("GET", origin="storage")) <= 1  # none where another test has left it in the cache
+    assert len(hub.log.matching("GET", origin="storage")) <= 1  # none if another test left it in the cache
     model.save_pretrained(tmp_path)
     hub.log.clear()
     loaded = AutoModelForAudioClassification.from_pretrained(tmp_path)
@@ -81,7 +81,7 @@ def test_names_without_weights():
         timm_from_pretrained(config("test_resnett"))
 
 
-def test_networks_side_by_side_start_alike_and_cost_one_download(hub):
+def test_parallel_networks_start_equal_and_need_one_download(hub):
     published = publish(hub, "test_byobnet.r160_in1k")
     settings = {"num_backbones": 2, "combine": "predictions", "trainable_blocks": 1}
     model = timm_from_pretrained(ParallelTimmConfig("test_byobnet", num_labels=3, **settings))
@@ -92,7 +92,7 @@ def test_networks_side_by_side_start_alike_and_cost_one_download(hub):
     assert len(hub.log.matching("GET", origin="storage")) == 1
 
 
-def test_positions_are_resized_to_the_window(hub):
+def test_position_embeddings_are_resized_to_the_window(hub):
     published = publish(hub, "test_vit.r160_in1k")
     network = timm_from_pretrained(config("test_vit")).backbone.network
     assert published["pos_embed"].shape == (1, 1 + 10 * 10, 64) and network.pos_embed.shape == (1, 1 + 8 * 4, 64)
@@ -100,8 +100,8 @@ def test_positions_are_resized_to_the_window(hub):
     assert torch.equal(network.blocks[2].mlp.fc1.weight, published["blocks.2.mlp.fc1.weight"])
 
 
-def test_whose_weights_they_were_is_known(hub, tmp_path):
-    """For report and card; the adapter's card puts it on timm's weights again."""
+def test_the_origin_of_the_weights_is_recorded(hub, tmp_path):
+    """For report and card; the code on an adapter's card loads timm's weights again."""
     publish(hub, NAME)
     model = timm_from_pretrained(config("test_resnet"))
     origin = origin_of(model)

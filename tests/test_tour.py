@@ -1,4 +1,4 @@
-"""docs/tour.ipynb: what is stored in it is what its code gave, and it runs from start to end."""
+"""docs/tour.ipynb: its stored outputs are those of its code, and it runs from start to end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL = {"NUM_CLIPS": "66", "NUM_EPOCHS": "1", "NUM_PROCESSES": "1", "HUB_REPO":
 
 @pytest.fixture(scope="module")
 def run_tour() -> ModuleType:
-    """scripts/run_tour.py, which is what `make tour` runs."""
+    """scripts/run_tour.py, which `make tour` runs."""
     spec = importlib.util.spec_from_file_location("run_tour", ROOT / "scripts" / "run_tour.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -32,11 +32,11 @@ def run_tour() -> ModuleType:
 
 
 def shown_by(notebook) -> dict[str, str]:
-    """What each cell shows, as JSON."""
+    """The outputs of each cell as JSON."""
     return {cell.id: json.dumps(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"}
 
 
-def test_what_is_stored_is_of_the_code_above_it(run_tour):
+def test_stored_outputs_are_those_of_the_stored_code(run_tour):
     assert run_tour.TOUR.stat().st_size < MAX_BYTES
     notebook = nbformat.read(run_tour.TOUR, as_version=4)
     nbformat.validate(notebook)
@@ -63,7 +63,7 @@ def test_it_runs_from_start_to_end_and_publishes_over_http(run_tour, hub, hub_en
     assert repo.private
 
 
-def test_a_cell_that_fails_and_a_name_that_is_not_there_are_told(run_tour, monkeypatch, tmp_path):
+def test_failing_cells_and_unknown_names_are_reported(run_tour, monkeypatch, tmp_path):
     with pytest.raises(InputError, match="did you mean 'NUM_CLIPS'"):
         run_tour.executed({"NUM_CLIP": "3"})
     monkeypatch.setattr(sys, "argv", ["run_tour.py", "--set", "NUM_CLIPS=3"])
@@ -72,6 +72,6 @@ def test_a_cell_that_fails_and_a_name_that_is_not_there_are_told(run_tour, monke
     assert os.listdir(tmp_path) == []
 
 
-def test_progress_bars_end(run_tour):
+def test_finished_progress_bars_are_removed_from_outputs(run_tour):
     text = "\rscores:  50%|█ | 1/2\rscores: 100%|██| 2/2 \nkept\nworking\rdone\n"
     assert run_tour._final_text(text) == "kept\ndone\n"

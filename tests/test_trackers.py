@@ -1,4 +1,4 @@
-"""Trackers of --report_to: each gets the numbers, the pictures where it shows some, and no path or token."""
+"""Trackers of --report_to: each gets the numbers, and figures if it can show them, but no path or token."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PICTURES = {"train/augmented", "validation/confusion", "validation/windows"}
 
 
 def run(tracker: str, features, folder: Path, **arguments):
-    """Two steps with an evaluation after each, pictures and a token that must stay here."""
+    """Trains two steps with an evaluation after each, with figures and a token that must not be tracked."""
     model = tiny_model(features)
     model.config.name_or_path = str(folder / "a checkpoint")
     model.name_or_path = ""
@@ -36,7 +36,7 @@ def run(tracker: str, features, folder: Path, **arguments):
 
 def assert_private(written: bytes, folder: Path) -> None:
     for secret in (TOKEN, str(folder), "/home/"):
-        assert secret.encode() not in written, f"{secret} would be seen by others"
+        assert secret.encode() not in written, f"{secret} would be published"
 
 
 def test_tensorboard_has_numbers_and_pictures(tiny_folders, tmp_path):
@@ -70,7 +70,7 @@ def test_wandb_has_numbers_and_pictures_without_a_network(tiny_features, tmp_pat
     monkeypatch.setenv("WANDB_MODE", "offline")
     run("wandb", tiny_features, tmp_path)
     wandb.finish()
-    wandb.teardown()  # its process has written all once it has ended
+    wandb.teardown()  # waits until its process has written everything
     files = [path for path in (tmp_path / "run" / "wandb").rglob("*") if path.is_file()]
     assert len([path for path in files if path.suffix == ".png"]) == 4
     (record,) = [path.read_bytes() for path in files if path.suffix == ".wandb"]
@@ -87,11 +87,11 @@ def test_wandb_has_numbers_and_pictures_without_a_network(tiny_features, tmp_pat
         ({"classical_model": "svm"}, [], "it only applies to networks"),
     ],
 )
-def test_pictures_that_nobody_would_see_are_refused(values, flags, sentence):
+def test_figures_that_no_tracker_would_show_are_refused(values, flags, sentence):
     with pytest.raises(InputError, match=sentence):
         parse_recipe({"output_dir": "x", "corpus": "irmas", **values}, argv=["--track_pictures", *flags])
 
 
-def test_a_recipe_tracks_pictures_where_it_is_asked_to():
+def test_a_recipe_tracks_figures_on_request():
     recipe = parse_recipe({"output_dir": "x", "corpus": "irmas"}, argv=["--track_pictures"])
     assert recipe.run.track_pictures and recipe.training.report_to == ["tensorboard"]

@@ -1,4 +1,4 @@
-"""AudioTrainer: what it learns from, how it scores, and what it refuses. See also test_resuming_training.py."""
+"""AudioTrainer: its inputs, its scores, and what it refuses. See also test_resuming_training.py."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import torch
 from training_run import batch_of, tiny_model, trainer_of
 from transformers import ASTFeatureExtractor, AutoFeatureExtractor, AutoModelForAudioClassification, TrainerCallback
 
+from hf_audio.augment import Compose, FrequencyMixStyle, Normalization
+from hf_audio.config import LossConfig
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
@@ -17,7 +19,7 @@ from hf_audio.losses import loss_for
 
 
 class Spy(TrainerCallback):
-    """Keeps what the model was called with and the gradients of each step."""
+    """Records the inputs of the model and the gradients of each step."""
 
     def __init__(self, model):
         self.calls, self.gradients = [], []
@@ -28,7 +30,7 @@ class Spy(TrainerCallback):
 
 
 @pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL])
-def test_it_learns_and_leaves_a_model_anyone_can_load(tiny_folders, tmp_path, task):
+def test_it_learns_and_saves_a_stock_model(tiny_folders, tmp_path, task):
     features = load_features(tiny_folders[task])
     arguments = {"num_train_epochs": 8, "learning_rate": 3e-3, "report_to": "tensorboard"}
     trainer = trainer_of(features, tmp_path, arguments=arguments)
@@ -48,14 +50,14 @@ def test_it_learns_and_leaves_a_model_anyone_can_load(tiny_folders, tmp_path, ta
     }
 
 
-def test_the_best_checkpoint_is_kept_by_whatever_metric_it_is_chosen(tiny_features, tmp_path):
+def test_any_metric_can_choose_the_best_checkpoint(tiny_features, tmp_path):
     for metric, greater_is_better in (("f1_macro", True), ("hamming_loss", False), ("loss", False)):
         args = trainer_of(tiny_features, tmp_path, arguments={"metric_for_best_model": metric}).args
         found = (args.load_best_model_at_end, args.metric_for_best_model, args.greater_is_better)
         assert found == (True, metric, greater_is_better)
 
 
-def test_evaluation_is_by_clip_and_its_loss_over_all_windows(tiny_features, tmp_path):
+def test_evaluation_scores_clips_and_its_loss_is_over_all_windows(tiny_features, tmp_path):
     trainer = trainer_of(tiny_features, tmp_path, arguments={"per_device_eval_batch_size": 4})
     metrics = trainer.evaluate()
     batch = batch_of(tiny_features, "validation")
@@ -73,7 +75,18 @@ def test_evaluation_is_by_clip_and_its_loss_over_all_windows(tiny_features, tmp_
         trainer.predictor().scores(tiny_features, "tets")
 
 
-def test_each_split_is_scored_by_its_own_windows_with_persistent_workers_too(tiny_features, tmp_path):
+def test_evaluation_includes_windows_dropped_in_training(tiny_features, tmp_path):
+    """Trainer would leave out the last windows of every split, or all of a small one."""
+    arguments = [{"dataloader_drop_last": drop, "per_device_eval_batch_size": 64} for drop in (False, True)]
+    trainers = [trainer_of(tiny_features, tmp_path / str(one), arguments=kept) for one, kept in enumerate(arguments)]
+    for split in ("validation", "test"):
+        losses = [trainer.evaluate(tiny_features.splits[split])["eval_loss"] for trainer in trainers]
+        assert losses[0] == losses[1]
+    assert trainers[0].evaluate()["eval_loss"] == trainers[1].evaluate()["eval_loss"]
+    assert trainers[1].args.dataloader_drop_last
+
+
+def test_each_split_is_scored_on_its_own_windows_also_with_persistent_workers(tiny_features, tmp_path):
     arguments = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True, "dataloader_prefetch_factor": 2}
     trainer = trainer_of(tiny_features, tmp_path, arguments=arguments)
     assert trainer.evaluate()["eval_loss"] != trainer.evaluate(tiny_features.splits["test"])["eval_loss"]
@@ -81,7 +94,7 @@ def test_each_split_is_scored_by_its_own_windows_with_persistent_workers_too(tin
     assert [len(predictor.scores(tiny_features, split)) for split in ("validation", "test", "train")] == [7, 5, 21]
 
 
-def test_the_model_sees_features_only_and_augmented_ones_in_training_only(tiny_features, tmp_path):
+def test_the_model_gets_only_features_augmented_only_in_training(tiny_features, tmp_path):
     model = tiny_model(tiny_features)
     spy, seen = Spy(model), []
 
@@ -100,11 +113,11 @@ def test_the_model_sees_features_only_and_augmented_ones_in_training_only(tiny_f
     assert augmented[:4] == [True] * 4 and not any(augmented[4:]) and len(augmented) > 4
     size = trainer.args.train_batch_size
     wanted = [(trainer.args.seed, step, place) for step in range(2) for place in range(2 * size)]
-    assert seen == wanted, "each window by its place in the global batch of its step"
+    assert seen == wanted, "windows are drawn for by their place in the global batch of the step"
 
 
-def test_a_smaller_last_micro_batch_counts_by_its_size(tiny_features, tmp_path):
-    """7 windows in batches of 2, 2, 2 and 1: one step of their plain mean, which the mean of four means is not."""
+def test_a_smaller_last_micro_batch_is_weighted_by_its_size(tiny_features, tmp_path):
+    """7 windows in batches of 2, 2, 2 and 1: one step on their plain mean, which is not the mean of four means."""
     few = dataclasses.replace(tiny_features, splits={"train": tiny_features.splits["train"].select(range(7))})
     model = tiny_model(tiny_features)
     spy = Spy(model)
@@ -125,7 +138,7 @@ def test_bf16_trains_close_to_float32(tiny_features, tmp_path):
         spy = Spy(model)
         arguments = {"bf16": bf16, "max_steps": 3, "eval_strategy": "no", "save_strategy": "no"}
         trainer = trainer_of(tiny_features, tmp_path / str(bf16), model, arguments, callbacks=[spy])
-        before = trainer.evaluate()["eval_loss"]  # evaluating first must not cast twice, or leave the cast out
+        before = trainer.evaluate()["eval_loss"]  # evaluating first must neither cast twice nor disable the cast
         trainer.train()
         losses.append([before, *(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)])
         assert spy.gradients[0].dtype == torch.float32 and model.dtype == torch.float32
@@ -135,6 +148,14 @@ def test_bf16_trains_close_to_float32(tiny_features, tmp_path):
 def test_early_stopping_without_scores_is_refused(tiny_features, tmp_path):
     with pytest.raises(InputError, match="Early stopping needs scores, found --eval_strategy no"):
         trainer_of(tiny_features, tmp_path, arguments={"eval_strategy": "no"}, early_stopping_patience=2)
+
+
+@pytest.mark.parametrize(("size", "least"), [(1, 2), (2, 3)])
+def test_windows_without_the_partners_that_they_need_are_refused(tiny_features, tmp_path, size, least):
+    mixing = Compose((FrequencyMixStyle(0.3),), Normalization.of(tiny_features.extractor))
+    objective = {"augment": mixing} if size == 1 else {"loss": LossConfig(triplet_weight=0.1)}
+    with pytest.raises(InputError, match=f"which has {size}: give --per_device_train_batch_size {least} or more"):
+        trainer_of(tiny_features, tmp_path, None, {"per_device_train_batch_size": size}, objective)
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tiny_features, tmp_path):

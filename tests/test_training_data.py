@@ -1,4 +1,4 @@
-"""A model says what it was trained on, in digests; evaluating on that is refused, unless someone says otherwise."""
+"""A model stores digests of its training data; evaluating on these is refused unless the user allows it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def overlap(model: Path, data):
     return training_overlap("cnn", Checkpoint(str(model)), data)
 
 
-def test_digests_know_names_again_and_tell_none(model):
+def test_digests_recognize_names_without_revealing_them(model):
     found = read_training_data(model / TRAINING_DATA)
     assert {part: len(its) for part, its in found.digests.items()} == {
         "train clips": 12,
@@ -56,7 +56,7 @@ def test_digests_know_names_again_and_tell_none(model):
     assert b"bell" not in (model / TRAINING_DATA).read_bytes() and found.corpus == "Sounds"
 
 
-def test_what_was_trained_on_is_refused_whatever_form_it_has(corpus, features, model):
+def test_training_clips_are_refused_in_every_form(corpus, features, model):
     data = features_data(features)
     assert overlap(model, data.chosen("test")) == ("", ())
     refused = overlap(model, data.chosen("train"))
@@ -69,7 +69,7 @@ def test_what_was_trained_on_is_refused_whatever_form_it_has(corpus, features, m
     assert "cnn was trained on 12 of these 30 clips" in overlap(model, heard.chosen()).refusal
 
 
-def test_other_clips_of_a_group_that_was_trained_on_are_refused_too(corpus, model, tmp_path):
+def test_other_clips_of_a_training_group_are_refused_too(corpus, model, tmp_path):
     copy = shutil.copytree(corpus, tmp_path / "corpus")
     lines = (copy / "table.csv").read_text().splitlines()
     moved = [line.replace("bell-7.wav,bell,bell-3", "bell-7.wav,bell,bell-1") for line in lines if ",test," in line]
@@ -78,7 +78,7 @@ def test_other_clips_of_a_group_that_was_trained_on_are_refused_too(corpus, mode
     assert "other clips of the groups of 1 of these 12 clips (bell-7.wav)" in refusal and "'bell-1'" in refusal
 
 
-def test_validation_clips_that_were_trained_on_are_said(corpus, model, tmp_path):
+def test_validation_clips_that_were_trained_on_are_reported(corpus, model, tmp_path):
     copy = shutil.copytree(corpus, tmp_path / "corpus")
     table = (copy / "table.csv").read_text()
     (copy / "table.csv").write_text(table.replace("bell-0,train,", "bell-0,validation,"))
@@ -86,7 +86,7 @@ def test_validation_clips_that_were_trained_on_are_said(corpus, model, tmp_path)
     assert not found.refusal and found.told[0].startswith("cnn was trained on 2 of the 8 validation clips: thresholds")
 
 
-def test_a_card_of_somebody_else_names_its_data(hub, token, features, tmp_path):
+def test_the_card_of_a_third_party_model_names_its_data(hub, token, features, tmp_path):
     model = save_evaluated(tmp_path / "theirs", features)
     (model / "README.md").write_text("---\ndatasets:\n- alice/sounds\n- x/y\n---\n# Theirs\n")
     hub.create("datasets", "alice/sounds", as_dataset_files())
@@ -103,7 +103,7 @@ def test_a_card_of_somebody_else_names_its_data(hub, token, features, tmp_path):
     assert not refusal and "training data of cnn are unknown" in told
 
 
-def test_the_command_refuses_and_obeys(features, model, tmp_path, capsys, monkeypatch):
+def test_the_command_refuses_training_data_unless_it_is_allowed(features, model, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(page, "write_page", lambda folder, *_, **__: folder / "index.html")
     flags = ["--model", str(model), "--dataset", str(features), "--output_dir", str(tmp_path / "found")]
     with pytest.raises(InputError, match="would be inflated: evaluate on another --split"):
@@ -114,7 +114,7 @@ def test_the_command_refuses_and_obeys(features, model, tmp_path, capsys, monkey
     assert "the scores of cnn are inflated" in capsys.readouterr().out
 
 
-def test_a_file_that_is_no_such_list_is_one_sentence(model, tmp_path):
+def test_an_invalid_list_of_training_data_is_one_sentence(model, tmp_path):
     path = tmp_path / TRAINING_DATA
     table = pq.read_table(model / TRAINING_DATA)
     facts = json.loads(table.schema.metadata[FACTS])

@@ -1,4 +1,4 @@
-"""A share of the labels: whole groups, every class, the same ones for the same seed, and a manifest that tells."""
+"""A share of the training data: whole groups, every class, reproducible by seed, and stated in the manifest."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def test_classes_keep_their_shares():
     assert draw_share(counts, 0.999999) == list(range(1000))
 
 
-def test_every_class_keeps_a_clip_although_the_share_is_smaller():
+def test_every_class_keeps_a_clip_even_if_the_share_is_smaller():
     counts = np.eye(11, dtype=int)[np.arange(66) % 11]
     kept = draw_share(counts, 0.05)
     assert len(kept) == 11 and (counts[kept].sum(axis=0) == 1).all()
 
 
-def test_several_labels_a_group_and_groups_without_any():
+def test_groups_with_several_labels_and_groups_without_any():
     random = np.random.default_rng(2)
     counts = (random.random((400, 5)) < (0.5, 0.3, 0.2, 0.05, 0.01)).astype(int) * 2
     counts[:100] = 0
@@ -48,11 +48,11 @@ def test_a_dataset_with_a_share_of_its_training_groups(tmp_path):
     assert facts["num_clips"] == len(set(train["clip_id"])) and facts["num_windows"] == len(train) < 10
     everything = {row["clip_id"]: row for row in features.splits["train"]}
     windows = [row["clip_id"] for row in features.splits["train"] if row["group"] in set(train["group"])]
-    assert sorted(windows) == sorted(train["clip_id"]), "all windows of a group"
+    assert sorted(windows) == sorted(train["clip_id"]), "groups keep all of their windows"
     labels = [everything[clip_id]["labels"] for clip_id in set(train["clip_id"])]
     counts = {name: sum(index in one for one in labels) for index, name in enumerate(features.labels.names)}
     assert facts["label_counts"] == counts and min(counts.values()) >= 1
-    assert features.manifest["splits"]["train"]["num_clips"] == 21, "the whole dataset stays as it is"
+    assert features.manifest["splits"]["train"]["num_clips"] == 21, "the original dataset does not change"
     assert share_of_training(features, 1.0) is features
     with pytest.raises(InputError, match=r"--train_fraction must be above 0 and at most 1, found 5"):
         share_of_training(features, 5)

@@ -35,7 +35,7 @@ def kind(request) -> str:
 
 @pytest.mark.parametrize("kind", WAVEFORM_KINDS)
 def test_nothing_is_masked_or_skipped_in_training(checkpoints, kind):
-    """Else two processes would wait for each other: in the checkpoints' own settings, layers are skipped."""
+    """The checkpoints' own settings skip layers, which would make two processes wait for each other."""
     model = headed_of(checkpoints, kind)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -47,7 +47,7 @@ def test_nothing_is_masked_or_skipped_in_training(checkpoints, kind):
         torch.testing.assert_close(logits(model.train(), windows(kind)), evaluated)
 
 
-def test_any_head_sits_on_the_checkpoint_s_encoder(checkpoints, kind, tmp_path):
+def test_any_head_can_be_put_on_the_encoder_of_a_checkpoint(checkpoints, kind, tmp_path):
     model = headed_of(checkpoints, kind, head="deep", head_sizes=[8], metadata=METADATA)
     assert_same_encoder(model.backbone, encoder_of(checkpoints, kind), kind)
     assert model.name_or_path == checkpoints[kind]
@@ -70,7 +70,7 @@ def test_any_head_sits_on_the_checkpoint_s_encoder(checkpoints, kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "whisper", "ast"])
-def test_the_embedding_is_what_the_encoder_says(checkpoints, kind):
+def test_the_embedding_is_the_pooled_output_of_the_encoder(checkpoints, kind):
     size = {"ast": {"num_frames": 198, "num_bins": 32}, "whisper": {"num_frames": 200}}.get(kind, {})
     inputs = torch.randn({"ast": (2, 198, 32), "whisper": (2, 16, 200)}.get(kind, (2, 1600)))
     model = headed_from_checkpoint(checkpoints[kind], LABELS, **size).eval()
@@ -84,7 +84,7 @@ def test_the_embedding_is_what_the_encoder_says(checkpoints, kind):
 
 
 @pytest.mark.parametrize("encoder", ["full", "convolutional"])
-def test_padding_changes_nothing_where_a_mask_is_taken(checkpoints, encoder):
+def test_padding_changes_nothing_for_encoders_that_take_a_mask(checkpoints, encoder):
     model = headed_of(checkpoints, "wav2vec2-layer", encoder=encoder)
     short = windows("wav2vec2-layer")
     padded = functional.pad(short, (0, 1234))
@@ -92,19 +92,19 @@ def test_padding_changes_nothing_where_a_mask_is_taken(checkpoints, encoder):
     expected = logits(model, short)
     torch.testing.assert_close(logits(model, padded, attention_mask=mask), expected, rtol=0, atol=1e-5)
     torch.testing.assert_close(logits(model, short, attention_mask=mask[:, :1600]), expected, rtol=0, atol=1e-5)
-    assert not torch.allclose(logits(model, padded), expected, atol=1e-5)  # so the mask was needed
+    assert not torch.allclose(logits(model, padded), expected, atol=1e-5)  # so the mask is needed
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "hubert", "wavlm"])
 @pytest.mark.parametrize("encoder", ["full", "convolutional"])
-def test_a_mask_is_ignored_where_the_model_has_never_seen_one(checkpoints, kind, encoder):
+def test_a_mask_is_ignored_by_encoders_pretrained_without_one(checkpoints, kind, encoder):
     model = headed_of(checkpoints, kind, encoder=encoder)
     padded = functional.pad(windows(kind), (0, 800))
     mask = (padded != 0).long()
     assert torch.equal(logits(model, padded, attention_mask=mask), logits(model, padded))
 
 
-def test_whisper_s_mask_says_what_is_averaged(checkpoints):
+def test_the_mask_of_whisper_selects_the_averaged_frames(checkpoints):
     model, inputs = headed_of(checkpoints, "whisper"), windows("whisper")
     mask = (torch.arange(100) < 60).long().expand(2, -1)
     with torch.no_grad():
@@ -115,7 +115,7 @@ def test_whisper_s_mask_says_what_is_averaged(checkpoints):
 
 @pytest.mark.parametrize("encoder", ["full", "convolutional"])
 @pytest.mark.parametrize("kind", WAVEFORM_KINDS)
-def test_the_shortest_clips_are_heard(checkpoints, kind, encoder):
+def test_the_shortest_clips_are_classified(checkpoints, kind, encoder):
     model = headed_of(checkpoints, kind, encoder=encoder)
     assert model.min_samples == 400
     for num_samples in (1, 399, 400):
@@ -123,7 +123,7 @@ def test_the_shortest_clips_are_heard(checkpoints, kind, encoder):
         mask = torch.ones(2, num_samples, dtype=torch.long)
         alone = logits(model, samples, attention_mask=mask)
         assert alone.isfinite().all()
-        if kind == "wav2vec2-layer":  # beside a long one too
+        if kind == "wav2vec2-layer":  # also in a batch with a long one
             padded = functional.pad(samples, (0, 1600 - num_samples))
             longer_mask = functional.pad(mask, (0, 1600 - num_samples))
             longer_mask[1] = 1
@@ -131,14 +131,14 @@ def test_the_shortest_clips_are_heard(checkpoints, kind, encoder):
             torch.testing.assert_close(batched[0], alone[0], rtol=0, atol=1e-5)
 
 
-def test_how_many_samples_make_a_frame():
+def test_minimum_number_of_samples_for_a_frame():
     assert min_samples(Wav2Vec2Config()) == 400
-    assert min_samples(AutoConfig.for_model("sew")) == 720  # two frames, for its transformer sees one of two
+    assert min_samples(AutoConfig.for_model("sew")) == 720  # two frames, because its transformer sees every second one
     assert min_samples(AutoConfig.for_model("whisper")) == 0
 
 
 @pytest.mark.parametrize("kind", WAVEFORM_KINDS)
-def test_the_convolutions_alone(checkpoints, kind, tmp_path):
+def test_the_convolutional_encoder_without_its_transformer(checkpoints, kind, tmp_path):
     whole = headed_of(checkpoints, kind)
     model = headed_of(checkpoints, kind, encoder="convolutional")
     assert model.backbone.num_parameters() < whole.backbone.num_parameters() / 2
@@ -155,7 +155,7 @@ def test_the_convolutions_alone(checkpoints, kind, tmp_path):
     assert torch.equal(logits(loaded, windows(kind)), logits(model, windows(kind)))
 
 
-def test_most_of_wav2vec2_base_is_its_transformer():
+def test_without_its_transformer_wav2vec2_base_is_small():
     with torch.device("meta"):
         settings = {"backbone": Wav2Vec2Config().to_diff_dict(), "num_labels": 11, "head": "fluffy"}
         models = [
@@ -167,7 +167,7 @@ def test_most_of_wav2vec2_base_is_its_transformer():
 
 
 def test_fluffy_learns_on_the_convolutions(checkpoints):
-    """As fluffy_irmas has it: one network for each of 11 instruments on Wav2Vec2's feature encoder."""
+    """As in recipes/fluffy_irmas.py: one network for each of 11 instruments on Wav2Vec2's feature encoder."""
     labels = LabelSpace(tuple("abcdefghijk"), MULTI_LABEL)
     model = headed_of(checkpoints, "wav2vec2", labels, encoder="convolutional", head="fluffy", head_sizes=[16]).train()
     inputs = torch.randn(8, 1600)

@@ -1,4 +1,4 @@
-"""Files that cannot be used: each is listed with its reason, none is dropped silently, and none stops a build."""
+"""Unusable files: each is listed with its reason, none is dropped silently, and none stops a build."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def table(folder: Path, split: str) -> list[dict]:
 
 
 def broken_clips(folder: Path, label: str = "low") -> list[Clip]:
-    """One training clip of each kind of defect."""
+    """One training clip per kind of defect."""
     folder.mkdir()
     (folder / "empty.wav").write_bytes(b"")
     (folder / "unreadable.wav").write_bytes(b"what is this")
     soundfile.write(folder / "silent.wav", np.zeros(16_000), 16_000)
     soundfile.write(folder / "short.wav", np.full(399, 0.1), 16_000)
     soundfile.write(folder / "nan.wav", np.full(16_000, np.nan), 16_000, subtype="FLOAT")
-    huge_at_the_end = np.where(np.arange(16_000) < 12_000, 0.1, 1e30)  # after windows that are good
+    huge_at_the_end = np.where(np.arange(16_000) < 12_000, 0.1, 1e30)  # after good windows
     soundfile.write(folder / "huge.wav", huge_at_the_end * np.arange(16_000), 16_000, subtype="FLOAT")
     names = ("missing", "empty", "unreadable", "silent", "short", "nan", "huge")
     return [Clip(folder / f"{name}.wav", (label,), name, f"{name}.wav", split="train") for name in names]
@@ -63,7 +63,7 @@ def test_unusable_files_are_listed_with_their_reasons(tones, tmp_path, caplog):
     assert not {row["clip_id"] for row in table(folder, "train")} & set(reasons)
     clean = build_features(index_of(tone_clips(tones)), LABELS, tmp_path / "clean", KaldiFbank(), **options)
     statistics = [json.loads((each / "preprocessor_config.json").read_text()) for each in (folder, clean)]
-    assert statistics[0] == pytest.approx(statistics[1]), "clips left out count nowhere"
+    assert statistics[0] == pytest.approx(statistics[1]), "excluded clips do not count"
     with pytest.raises(InputError, match="was built with 7 clips left out"):
         build_features(index_of(clips), LABELS, folder, KaldiFbank(), strict=True, **options)
 
@@ -80,7 +80,7 @@ ODD_BUT_GOOD = {
 }
 
 
-def test_odd_files_are_used_and_what_cannot_be_has_its_reason(tmp_path):
+def test_odd_files_are_used_and_unusable_ones_have_their_reason(tmp_path):
     folder = tmp_path / "odd"
     folder.mkdir()
     noise = 0.1 * np.random.default_rng(0).standard_normal(48_000)
@@ -143,14 +143,14 @@ def test_no_clip_can_be_used(tmp_path):
         build_features(index_of(clips), labels, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD)
 
 
-def test_a_split_that_is_lost_whole(tones, tmp_path):
+def test_a_split_without_any_usable_clip(tones, tmp_path):
     broken = [dataclasses.replace(clip, split="test") for clip in broken_clips(tmp_path / "broken")]
     clips = [clip for clip in tone_clips(tones) if clip.split != "test"] + broken
     with pytest.raises(InputError, match="No clip of the test split can be used"):
         build_features(index_of(clips), LABELS, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD)
 
 
-def test_a_shard_that_is_lost_whole_is_an_empty_file(tones, tmp_path):
+def test_a_shard_without_any_usable_clip_is_an_empty_file(tones, tmp_path):
     clips = [clip for clip in tone_clips(tones) if clip.split != "validation"]
     first = {clips[place].clip_id for place in places_in_order(index_of(clips), "train")[:7]}
     soundfile.write(tmp_path / "silence.wav", np.zeros(round(1.3 * 16_000)), 16_000)

@@ -1,4 +1,4 @@
-"""UrbanSound8K from its true layout, and its ten folds."""
+"""UrbanSound8K in its real layout, and its ten folds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEADER = "slice_file_name,fsID,start,end,salience,fold,classID,class\n"
 
 
 def make_tree(root: Path, classes: int = 10) -> Path:
-    """One recording in two slices for each class and fold, as the archive unpacks."""
+    """One recording in two slices for each class and fold, laid out like the archive."""
     base = root / "UrbanSound8K"
     (base / "metadata").mkdir(parents=True)
     rows = []
@@ -52,7 +52,7 @@ def test_folds_are_tested_in_turn(tmp_path):
     assert {clip.labels[0] for clip in split if clip.split == "validation"} == set(urbansound8k.CLASSES)
 
 
-def test_copies_with_the_table_beside_the_folds(tmp_path):
+def test_copies_with_the_table_next_to_the_folds(tmp_path):
     base = make_tree(tmp_path, classes=1) / "UrbanSound8K"
     (base / "metadata" / "UrbanSound8K.csv").rename(base / "audio" / "UrbanSound8K.csv")
     assert len(urbansound8k.index(base / "audio")) == 20

@@ -1,4 +1,4 @@
-"""Local feature folders are read where they are: any row at once, and no copy of them anywhere."""
+"""Local feature folders are read in place: any row directly, without a copy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def num_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def test_any_row_is_the_one_that_was_stored(folder):
+def test_every_row_is_read_as_stored(folder):
     rows, wanted = load_features(folder).splits["train"], stored_rows(folder, "train")
     assert isinstance(rows, datasets.Dataset)
     for places in ([615, 0, 77], [300], list(range(616))):
@@ -43,7 +43,7 @@ def test_any_row_is_the_one_that_was_stored(folder):
     assert rows.select(range(5, 9))[2] == wanted[7] and rows[3:5]["clip_id"] == [wanted[3]["clip_id"]] * 2
 
 
-def test_values_with_page_heads_between_them_are_found(folder):
+def test_values_that_span_several_pages_are_found(folder):
     path = next(folder.glob("data/test-*"))
     table = pq.read_table(path)
     pq.write_table(
@@ -62,7 +62,7 @@ def test_ten_rebuilds_do_not_take_ten_times_the_disk(tones, tmp_path, monkeypatc
     assert 0 < arrow < 0.05 * 3 * num_bytes(folder / "data")
 
 
-def test_rows_are_checked_once_and_again_where_a_shard_changed(folder, monkeypatch):
+def test_rows_are_checked_once_and_again_after_a_shard_changed(folder, monkeypatch):
     load_features(folder)
     checked = []
     monkeypatch.setattr("hf_audio.data.loading.shard_reader.placed", lambda rows, *_: checked.append(rows) or rows)
@@ -70,9 +70,9 @@ def test_rows_are_checked_once_and_again_where_a_shard_changed(folder, monkeypat
     assert not checked
 
 
-def test_a_shard_replaced_while_it_is_in_use_is_no_other_row(folder):
+def test_a_shard_replaced_while_in_use_is_an_error(folder):
     rows = load_features(folder).splits["test"]
-    again = pickle.loads(pickle.dumps(rows))  # as a process that reads gets it
+    again = pickle.loads(pickle.dumps(rows))  # as in a loader process
     assert again[5] == rows[5]
     values_in_place._opened.cache_clear()
     path = next(folder.glob("data/test-*"))
@@ -82,7 +82,7 @@ def test_a_shard_replaced_while_it_is_in_use_is_no_other_row(folder):
         rows[5]
 
 
-def test_more_shards_than_a_process_may_open(folder, monkeypatch):
+def test_shards_are_read_without_keeping_them_open(folder, monkeypatch):
     monkeypatch.setattr(values_in_place, "_opened", values_in_place._opened.__wrapped__)
     rows = load_features(folder).splits["train"]
     assert list(rows) == stored_rows(folder, "train")
@@ -97,7 +97,7 @@ def test_loader_processes_read_in_place_too(folder):
     assert sorted(keys) == sorted(clip_key(row["clip_id"]) for row in stored_rows(folder, "train"))
 
 
-def test_a_recipe_shuffles_a_local_folder_whole_and_streams_from_the_hub(hub, folder, tmp_path):
+def test_a_recipe_shuffles_a_whole_local_folder_and_streams_from_the_hub(hub, folder, tmp_path):
     argv = ["--features", "waveform", "--output_dir", str(tmp_path / "run"), "--dataset"]
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     hub.create("datasets", "alice/in-place", files)

@@ -1,4 +1,4 @@
-"""Warp and Recording: what they do to an image whose sound is known."""
+"""Warp and Recording, applied to spectrograms with known content."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FRAMES, BINS, REAL = 60, 32, 25
 
 
 def image(short: bool = False) -> torch.Tensor:
-    """Two windows with one loud ridge at frame 10 and one at bin 12; a short one is padded behind its 25 frames."""
+    """Two windows with a loud ridge at frame 10 and one at bin 12; short ones are padded after 25 frames."""
     log_mel = torch.full((2, FRAMES, BINS), -12.0)
     log_mel += torch.linspace(0, 0.5, BINS)  # no real frame has the same value in all bins
     log_mel[:, 10] += 6.0
@@ -35,7 +35,7 @@ def lengths(short: bool = False) -> torch.Tensor:
 
 
 def warped(features, drawn: dict, short: bool = False, **settings):
-    """The features and their lengths, warped by numbers that change nothing but for those given."""
+    """Features and lengths after a warp with the given numbers; all others change nothing."""
     plain = {"stretch": 1.0, "scale": 1.0, "shift": 0.0, "gain": 0.0, "start": 0.0}
     numbers = WarpNumbers(**{name: np.full(2, value) for name, value in (plain | drawn).items()})
     found, _, num_frames = augmented(Warp(**settings), NORMALIZATION, features, None, numbers, lengths(short))
@@ -50,14 +50,14 @@ def test_a_warp_of_nothing_changes_nothing(short):
     assert torch.equal(num_frames, lengths(short))
 
 
-def test_time_shift_turns_a_full_window_round():
+def test_time_shift_rotates_a_full_window():
     found, _ = warped(image(), {"start": 0.5}, time_shift=True)
     torch.testing.assert_close(found, image().roll(-FRAMES // 2, dims=1), rtol=1e-5, atol=1e-5)
     found, _ = warped(image(), {"start": 0.5}, time_shift=False)
     torch.testing.assert_close(found, image(), rtol=1e-5, atol=1e-5)
 
 
-def test_a_short_clip_starts_where_it_does_and_grows_and_shrinks():
+def test_a_short_clip_keeps_its_start_when_stretched():
     for stretch, length, ridge in ((2.0, 50, 20), (0.5, 12, 5)):
         drawn = {"stretch": stretch, "start": 0.7}
         found, num_frames = warped(image(short=True), drawn, True, time_stretch=1.0)
@@ -74,7 +74,7 @@ def test_pitch_moves_bins_and_gain_moves_values():
     torch.testing.assert_close(louder, torch.full_like(louder, 2.302585), rtol=1e-3, atol=1e-3)  # ln 10
 
 
-def test_what_is_drawn_for_a_warp_lies_between_its_limits():
+def test_numbers_drawn_for_a_warp_are_within_its_limits():
     drawn = numbers_of(Warp(0.25, 0.1, 3.0, 6.0), 2000)
     for numbers, low, high in (
         (drawn.stretch, 0.8, 1.25),
@@ -87,7 +87,7 @@ def test_what_is_drawn_for_a_warp_lies_between_its_limits():
     assert np.median(drawn.stretch) == pytest.approx(1.0, abs=0.03) and abs(drawn.shift.mean()) < 0.15
 
 
-def test_an_equalizer_bends_the_spectrum_alike_at_all_times():
+def test_an_equalizer_changes_all_frames_equally():
     recording = Recording(equalizer_db=6.0)
     drawn = numbers_of(recording, 2)
     found = augmented(recording, NORMALIZATION, image(short=True), None, drawn, lengths(short=True))[0]
@@ -100,7 +100,7 @@ def test_an_equalizer_bends_the_spectrum_alike_at_all_times():
 
 
 @pytest.mark.parametrize("short", [False, True])
-def test_noise_fills_what_is_quiet_at_the_level_asked_for(short):
+def test_noise_fills_quiet_parts_at_the_given_level(short):
     recording = Recording(noise_probability=1.0, noise_snr_db=10.0)
     drawn = numbers_of(recording, 2)._replace(drop=np.full(2, 10.0 / NATURAL_DB), tilt=np.zeros(2))
     real = REAL if short else FRAMES
@@ -115,26 +115,26 @@ def test_noise_fills_what_is_quiet_at_the_level_asked_for(short):
     torch.testing.assert_close(never, image(short), rtol=1e-5, atol=1e-5)
 
 
-def test_noise_is_as_often_and_as_loud_as_asked_for():
+def test_noise_has_the_given_probability_and_levels():
     drop_db = numbers_of(Recording(0.0, 0.3, 5.0), 4000).drop * NATURAL_DB
     noisy = drop_db[np.isfinite(drop_db)]
     assert len(noisy) / 4000 == pytest.approx(0.3, abs=0.03)
     assert 5.0 <= noisy.min() < 6.0 and 49.0 < noisy.max() <= 50.0 and noisy.mean() == pytest.approx(27.5, abs=1.5)
 
 
-def test_hashed_noise_is_even_and_independent_of_its_neighbours():
+def test_hashed_noise_is_uniform_and_uncorrelated():
     noise = uniform_noise(torch.tensor([0.0, 1.0, 2.0, 16_777_215.0]), 40_000)
     assert noise.min() > 0 and noise.max() < 1
     for row in noise:
         counts = torch.histc(row, 64, 0.0, 1.0)
-        assert ((counts - 625) ** 2 / 625).sum() < 63 + 5 * (2 * 63) ** 0.5, "chi-square, five deviations"
+        assert ((counts - 625) ** 2 / 625).sum() < 63 + 5 * (2 * 63) ** 0.5, "chi-square, five standard deviations"
     shifted = torch.corrcoef(torch.stack([*noise, noise[0].roll(1), noise[0].roll(128)])) - torch.eye(6)
-    assert shifted.abs().max() < 5 / 200, "five deviations"
+    assert shifted.abs().max() < 5 / 200, "five standard deviations"
     torch.testing.assert_close(uniform_noise(torch.tensor([2.0]), 100)[0], noise[2, :100], rtol=0, atol=0)
-    assert uniform_noise(torch.tensor([13_419_882]), 36_000).max() < 1  # of which one was 1, and normal noise infinite
+    assert uniform_noise(torch.tensor([13_419_882]), 36_000).max() < 1  # a 1 would make normal noise infinite
 
 
-def test_masks_stay_short_in_short_windows():
+def test_masks_are_limited_in_short_windows():
     from transformers import ASTFeatureExtractor
 
     steps = augmentation_for(AugmentConfig(time_mask_s=2.0, equalizer_db=3.0), ASTFeatureExtractor(max_length=68)).steps
@@ -142,7 +142,7 @@ def test_masks_stay_short_in_short_windows():
     assert steps[1].longest_time_mask_frames == 6
 
 
-def test_other_features_have_no_augmentation():
+def test_classical_features_have_no_augmentation():
     assert augmentation_for(AugmentConfig(), ClassicalFeatureExtractor()) is None
     with pytest.raises(InputError, match="--gain_db augments log-mel features"):
         augmentation_for(AugmentConfig(gain_db=3.0), ClassicalFeatureExtractor())

@@ -1,4 +1,4 @@
-"""Augmentation of waveforms: every step does what it claims, to some windows, and to each by itself."""
+"""Augmentation of waveforms: every step does what it claims, to some of the windows, each on its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALL = np.ones(4)
 NOISE = Noise(1.0, (5.0, 30.0), (-1.0, 2.0), RATE)
 
 
-def test_noise_lies_as_far_below_the_sound_as_drawn_and_the_level_stays():
+def test_noise_has_the_drawn_level_below_the_sound_and_the_level_stays():
     values, num_frames = torch.stack([tone(440.0)] * 4), torch.tensor([RATE, RATE, 9000, 12000])
     values = values.masked_fill(torch.arange(RATE) >= num_frames[:, None], 0.0)
     found, _ = augmented_waves(NOISE, values, num_frames)
@@ -33,8 +33,8 @@ def test_noise_lies_as_far_below_the_sound_as_drawn_and_the_level_stays():
 
 
 @pytest.mark.parametrize("exponent", [-1.0, 0.0, 1.0, 2.0], ids=["blue", "white", "pink", "brown"])
-def test_noise_has_the_colour_drawn(exponent):
-    """Energies of octaves beside each other differ by 3 dB for each unit of the exponent, from that of white noise."""
+def test_noise_has_the_drawn_color(exponent):
+    """Energies of neighboring octaves differ by 3 dB per unit of the exponent, relative to white noise."""
     step = Noise(1.0, (-100.0, -100.0), (exponent, exponent), RATE)
     found, _ = augmented_waves(step, white(4, 4 * RATE))
     power = torch.fft.rfft(found).abs().square().sum(dim=0)
@@ -57,7 +57,7 @@ def test_gain_and_polarity():
     torch.testing.assert_close(augmented_waves(Polarity(1.0), values)[0], -values)
 
 
-def test_clipping_cuts_off_so_far_below_the_peak():
+def test_clipping_cuts_at_the_drawn_level_below_the_peak():
     values, level = white(), np.array([0.0, 3.0, 6.0, 20.0])
     found, _ = augmented_waves(Clipping(1.0, (0.0, 20.0)), values, drawn=LevelNumbers(ALL, level))
     peaks, before = found.abs().amax(dim=1), values.abs().amax(dim=1)
@@ -66,7 +66,7 @@ def test_clipping_cuts_off_so_far_below_the_peak():
     torch.testing.assert_close(found[is_below], values[is_below])
 
 
-def test_shifts_roll_or_pad_within_a_window_s_own_length():
+def test_shifts_roll_or_pad_within_the_length_of_the_window():
     values = torch.arange(1.0, 11.0).repeat(4, 1)
     num_frames = torch.tensor([10, 10, 6, 10])
     values = values.masked_fill(torch.arange(10) >= num_frames[:, None], 0.0)
@@ -101,16 +101,16 @@ STOCK = {
 
 
 @pytest.mark.parametrize("kind", STOCK)
-def test_filters_are_torchaudio_s_but_each_window_s_own(kind):
-    values = white(3) * 0.3  # torchaudio's clamp to [-1, 1]
+def test_filters_equal_torchaudio_with_settings_per_window(kind):
+    values = white(3) * 0.3  # torchaudio clamps to [-1, 1]
     frequency, quality, gain = torch.tensor([300.0, 900.0, 5000.0]), torch.full((3,), 0.9), torch.full((3,), 7.0)
     found = filtered(values, kind, RATE, frequency, quality, gain)
     torch.testing.assert_close(found[1], STOCK[kind](values[1].double()).float(), rtol=1e-5, atol=1e-6)
     assert not torch.allclose(found[0], found[1], atol=1e-3)
 
 
-def test_passes_hold_back_tones_by_the_frequency_drawn():
-    """3 dB at the cutoff, 12 dB for each octave behind it; a band pass lets its middle through."""
+def test_pass_filters_attenuate_tones_by_the_drawn_frequency():
+    """3 dB at the cutoff and 12 dB per octave beyond it; a band-pass keeps its center."""
     values = torch.stack([tone(hz) for hz in (500.0, 1000.0, 4000.0)])
     for kind, wanted in (("low_pass", (-0.26, -3.01, -28.1)), ("high_pass", (-12.3, -3.01, -0.02))):
         found, _ = augmented_waves(PassFilter(1.0, kind, (1000.0, 1000.0), RATE), values)
@@ -121,7 +121,7 @@ def test_passes_hold_back_tones_by_the_frequency_drawn():
     assert fall[1] == pytest.approx(0, abs=0.1) and fall[0] < -5 and fall[2] < -12
 
 
-def test_standardized_as_the_extractor_of_wav2vec2_does():
+def test_windows_are_standardized_as_by_the_wav2vec2_extractor():
     from transformers import Wav2Vec2FeatureExtractor
 
     values, num_frames = white(2) + 0.05, torch.tensor([RATE, 5000])

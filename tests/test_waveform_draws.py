@@ -1,4 +1,4 @@
-"""Waveform augmentation hangs on a window and its place in the run: not on its batch, nor on how often it was drawn."""
+"""Waveform augmentation depends on a window and its place in the run, not on its batch or earlier draws."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ EXAMPLES, STEPS = example_waveform_augmentations(), example_waveform_steps(RATE)
 
 @pytest.fixture(scope="module")
 def batch():
-    """Windows, the third of them short."""
+    """Windows, the third one short."""
     values, num_frames = white(BATCH, SAMPLES), torch.full((BATCH,), SAMPLES)
     values[2, 4000:], num_frames[2] = 0, 4000
     return values, torch.zeros(BATCH, 1), num_frames
 
 
-def test_names_that_settings_know_are_those_that_there_are():
+def test_settings_list_all_codecs_and_effects():
     assert sorted(CODEC_NAMES) == sorted(CODECS) and sorted(EFFECT_NAMES) == sorted(EFFECTS)
 
 
-def test_mixed_precision_of_training_is_not_that_of_samples(batch):
-    """A convolution in bfloat16 would be off by 40 dB below the sound."""
+def test_samples_are_augmented_in_full_precision_under_autocast(batch):
+    """A convolution in bfloat16 would have an error of -40 dB."""
     for name in ("speed", "pitch", "low pass", "reverb, synthetic"):
         augment = Compose(STEPS[name], None)
         wanted = augment(*batch, augment.draw(places(BATCH)))[0]
@@ -42,7 +42,7 @@ def test_mixed_precision_of_training_is_not_that_of_samples(batch):
         assert torch.equal(found, wanted), name
 
 
-def test_every_switch_has_an_example_of_its_own():
+def test_every_switch_has_an_example():
     switches = [name for name in vars(WaveformAugmentConfig()) if name.endswith("_probability")]
     shown = [switch for flags in EXAMPLES.values() for switch in flags if switch in switches]
     assert sorted(set(shown)) == sorted(switches)
@@ -50,11 +50,11 @@ def test_every_switch_has_an_example_of_its_own():
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_a_window_becomes_the_same_alone_and_in_any_batch(name, batch):
-    """So two processes equal one, whatever the length of their longest window is."""
+def test_a_window_is_augmented_the_same_alone_and_in_any_batch(name, batch):
+    """So two processes equal one, whatever the length of their longest windows."""
     augment = Compose(STEPS[name], None)
     values, _, num_frames = augment(*batch, augment.draw(places(BATCH)))
-    assert not torch.equal(values[0], batch[0][0]), "nothing happened"
+    assert not torch.equal(values[0], batch[0][0]), "nothing changed"
     for window, length in ((2, 4000), (5, SAMPLES)):
         own = (batch[0][window : window + 1, :length], batch[1][:1], batch[2][window : window + 1])
         alone, _, frames = augment(*own, augment.draw(places(1, first=window)))
@@ -63,15 +63,15 @@ def test_a_window_becomes_the_same_alone_and_in_any_batch(name, batch):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_padding_stays_silent_and_levels_sensible(name, batch):
+def test_padding_stays_silent_and_levels_reasonable(name, batch):
     augment = Compose(STEPS[name], None)
     values, _, num_frames = augment(*batch, augment.draw(places(BATCH)))
     assert (num_frames <= batch[2]).all() and (num_frames > 0).all()
     assert not values.masked_fill(torch.arange(SAMPLES) < num_frames[:, None], 0).any()
     assert torch.isfinite(values).all() and values.abs().max() < 10 * batch[0].abs().max()
-    assert torch.equal(augment(*batch, augment.draw(places(BATCH)))[0], values), "as drawn, again"
+    assert torch.equal(augment(*batch, augment.draw(places(BATCH)))[0], values), "the same draws give the same values"
     silent = (torch.zeros(BATCH, SAMPLES), *batch[1:])
-    assert not augment(*silent, augment.draw(places(BATCH)))[0].any(), "of silence nothing is made"
+    assert not augment(*silent, augment.draw(places(BATCH)))[0].any(), "silence stays silent"
 
 
 def test_everything_at_once_changes_some_windows_by_chance(batch):
@@ -110,15 +110,17 @@ def test_everything_at_once_changes_some_windows_by_chance(batch):
         ({"wave_effect_names": ["tremelo"]}, "Unknown --wave_effect_names 'tremelo': did you mean 'tremolo'"),
     ],
 )
-def test_settings_that_cannot_be_are_one_sentence(settings, sentence):
+def test_bad_augmentation_settings_are_one_sentence(settings, sentence):
     with pytest.raises(InputError, match=sentence):
         WaveformAugmentConfig(**settings)
 
 
-def test_what_a_model_or_a_rate_does_not_hear_is_refused():
+def test_augmentation_without_effect_on_the_model_is_refused():
     high = WaveformAugmentConfig(wave_low_pass_probability=0.5)
     with pytest.raises(InputError, match="--wave_low_pass_hz 1000 7000 must be below half the sample rate"):
         waveform_steps(high, 8000)
+    with pytest.raises(InputError, match="--wave_shift_s 1e-05 is less than a sample, so nothing would change"):
+        waveform_steps(WaveformAugmentConfig(wave_shift_probability=0.5, wave_shift_s=1e-5), RATE)
     gain = waveform_steps(WaveformAugmentConfig(wave_gain_probability=0.5), RATE)
     with pytest.raises(
         InputError, match="--wave_gain_probability would do nothing here: the model normalizes each window"

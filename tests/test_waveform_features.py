@@ -1,4 +1,4 @@
-"""Features of kind "waveform": sound as FLAC, and batches as the stock extractors give them."""
+"""Features of kind "waveform": sound as FLAC, and batches equal to those of the stock extractors."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def assert_same_files(folder: Path, other: Path) -> None:
 
 
 def sound_of(tones: Path, row: dict, window_s: float = tone_corpus.WINDOW_S) -> np.ndarray:
-    """The samples under a row, read from the recording."""
+    """The samples of a row, read from the recording."""
     start = round(row["start_s"] * 16_000)
     return read_audio(tones / row["clip_id"], 16_000)[start : start + round(window_s * 16_000)]
 
@@ -63,20 +63,20 @@ def sound_of(tones: Path, row: dict, window_s: float = tone_corpus.WINDOW_S) -> 
 # Storage
 
 
-def test_flac_is_off_by_half_a_step_and_clips():
+def test_flac_is_exact_to_half_a_step_and_clips():
     waveform = np.random.default_rng(0).uniform(-1.5, 1.5, 1000).astype(np.float32)
     back, sample_rate = decode_waveform(encode_waveform(waveform, 22_050), 1000)
     assert sample_rate == 22_050 and back.dtype == np.float32
     np.testing.assert_allclose(back, np.clip(waveform, -1, 32767 / 32768), atol=HALF_A_STEP)
 
 
-def test_samples_of_16_bits_come_back_as_they_were():
+def test_samples_of_16_bits_are_read_back_exactly():
     levels = np.random.default_rng(0).integers(-32768, 32768, 1000).astype(np.int16)
     back, _ = decode_waveform(encode_waveform(levels.astype(np.float32) / 32768, 16_000), 1000)
     assert np.array_equal(back * 32768, levels)
 
 
-def test_rows_hold_the_sound_of_their_windows(tones, features):
+def test_rows_contain_the_sound_of_their_windows(tones, features):
     assert {split: len(rows) for split, rows in features.splits.items()} == {
         "train": 616,
         "validation": 88,
@@ -93,9 +93,9 @@ def test_rows_hold_the_sound_of_their_windows(tones, features):
     assert [row["start_s"] for row in features.splits["test"]][:11] == pytest.approx([0.1 * n for n in range(11)])
 
 
-def test_others_read_it_as_audio(folder):
+def test_datasets_reads_it_as_audio(folder):
     rows = datasets.load_dataset(str(folder), split="test")
-    assert rows.features["audio"] == datasets.Audio(sampling_rate=16_000)  # what the Hub's viewer plays
+    assert rows.features["audio"] == datasets.Audio(sampling_rate=16_000)  # played by the Hub's dataset viewer
     row = rows.cast_column("audio", datasets.Audio(decode=False))[0]
     assert row["audio"]["bytes"][:4] == b"fLaC" and row["audio"]["path"].endswith(".flac")
     with soundfile.SoundFile(io.BytesIO(row["audio"]["bytes"])) as file:
@@ -104,7 +104,7 @@ def test_others_read_it_as_audio(folder):
 
 def test_other_rates_short_clips_and_too_short_ones(tmp_path):
     clips = tone_corpus.tone_clips(tmp_path / "tones", 40)
-    with wave.open(str(clips[5].path), "wb") as file:  # of the train split, 24 ms
+    with wave.open(str(clips[5].path), "wb") as file:  # in the train split, 24 ms
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
         file.writeframes(np.full(384, 3000, np.int16).tobytes())
     options = {"window_s": 2.0, "hop_s": 1.0, "card": tone_corpus.CARD, "num_workers": 1}
@@ -128,7 +128,7 @@ def test_a_window_too_short_for_any_model(tones, tmp_path):
 # Building
 
 
-def test_killed_or_in_workers_the_result_is_the_same(tones, folder, tmp_path):
+def test_a_killed_build_and_workers_give_the_same_result(tones, folder, tmp_path):
     assert_same_files(tone_corpus.build(tones, tmp_path / "workers", Waveform(), num_workers=2), folder)
     process = multiprocessing.get_context("fork").Process(
         target=tone_corpus.build_and_die, args=(tones, tmp_path / "killed", 8, False, Waveform())
@@ -141,7 +141,7 @@ def test_killed_or_in_workers_the_result_is_the_same(tones, folder, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
-def test_features_of_another_kind_are_another_build(tones, folder):
+def test_another_kind_of_features_is_another_build(tones, folder):
     with pytest.raises(InputError, match="differs in: extractor"):
         tone_corpus.build(tones, folder, KaldiFbank())
 
@@ -158,7 +158,7 @@ def test_settings_choose_the_extractor():
 
 
 @pytest.mark.parametrize("kind", ["fbank", "waveform", "classical"])
-def test_a_corpus_becomes_features_of_the_kind_that_is_asked_for(tones, tmp_path, kind):
+def test_a_corpus_becomes_features_of_the_requested_kind(tones, tmp_path, kind):
     for clip in tone_corpus.tone_clips(tones)[:24]:
         target = tmp_path / "recordings" / clip.labels[0] / Path(clip.path).name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -169,25 +169,25 @@ def test_a_corpus_becomes_features_of_the_kind_that_is_asked_for(tones, tmp_path
     assert features.kind.name == kind and features.splits.keys() == {"train", "validation", "test"}
     assert features.window_frames == {"fbank": 48, "waveform": 8000, "classical": 1}[kind]
     wanted = window_extractor(settings).to_feature_extractor(1, 0.0, 1.0)
-    check_same_extractor(features.extractor, wanted)  # as where such a dataset is trained on
+    check_same_extractor(features.extractor, wanted)  # as before training on such a dataset
 
 
 # Batches
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_batch_is_what_wav2vec2s_extractor_gives(tones, features, masked):
+def test_a_batch_equals_the_output_of_wav2vec2s_extractor(tones, features, masked):
     extractor = Wav2Vec2FeatureExtractor(return_attention_mask=masked)
     rows = [features.splits["test"][number] for number in (0, 50, 100)]
     batch = FeatureCollator(extractor, features.labels)(rows)
     exact = extractor([sound_of(tones, row) for row in rows], sampling_rate=16_000, padding=True, return_tensors="pt")
     assert batch["input_values"].shape == (3, 4800) and batch["input_values"].dtype == torch.float32
-    np.testing.assert_allclose(batch["input_values"], exact["input_values"], atol=1e-3)  # of values up to 1.5
+    np.testing.assert_allclose(batch["input_values"], exact["input_values"], atol=1e-3)  # values reach 1.5
     assert ("attention_mask" in batch) == masked
     assert batch["labels"].shape == (3, 3) and batch["clip_keys"].shape == (3,)
 
 
-def test_a_window_is_padded_with_silence_and_does_not_depend_on_its_neighbours(features):
+def test_a_window_is_padded_with_silence_independently_of_its_batch(features):
     long, short = features.splits["test"][0], dict(features.splits["test"][50])
     sound = features.kind.decode(short)[:3000]
     short |= {"audio": {"bytes": encode_waveform(sound, 16_000)}, "num_frames": 3000}
@@ -202,7 +202,7 @@ def test_a_window_is_padded_with_silence_and_does_not_depend_on_its_neighbours(f
     assert collate([long, short])["attention_mask"].sum(dim=1).tolist() == [4800, 3000]
 
 
-def test_whispers_extractor_pads_by_itself(tones, features):
+def test_whispers_extractor_pads_on_its_own(tones, features):
     rows = [features.splits["test"][number] for number in (0, 50)]
     sounds = [sound_of(tones, row) for row in rows]
     whisper = WhisperFeatureExtractor()
@@ -214,7 +214,7 @@ def test_whispers_extractor_pads_by_itself(tones, features):
 
 def test_metadata_of_the_clips_travels_with_a_batch(features):
     known = next(row for row in features.splits["train"] if row["clip_id"] == "low_001.wav")
-    assert known["take"] == 1, "a number, as it was written"
+    assert known["take"] == 1, "numbers stay numbers"
     rows = [known, features.splits["test"][0], known | {"take": None}]
     fields = {"take": ["3", "1"], "genre": ["None"]}
     batch = FeatureCollator(features.extractor, features.labels, fields)(rows)
@@ -225,7 +225,7 @@ def test_metadata_of_the_clips_travels_with_a_batch(features):
 # The Hub
 
 
-def test_it_is_streamed_from_the_hub(hub, folder, features):
+def test_waveforms_are_streamed_from_the_hub(hub, folder, features):
     content = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     hub.create("datasets", "alice/sounds", content)
     streamed = load_features("alice/sounds", streaming=True)
@@ -239,10 +239,10 @@ def test_it_is_streamed_from_the_hub(hub, folder, features):
     assert len(batches) == 20 and all(batch["input_values"].shape == (32, 4800) for batch in batches)
 
 
-# What uses it
+# Users of these features
 
 
-def test_the_linear_reference_hears_log_mel(tones, features):
+def test_the_linear_baseline_uses_log_mel_statistics(tones, features):
     values, targets, keys = window_statistics(features, "test")
     assert values.shape == (176, 256) and targets.shape == (176, 3) and keys.shape == (176,)
     (exact,) = KaldiFbank()([torch.from_numpy(sound_of(tones, features.splits["test"][0]))])
@@ -252,7 +252,7 @@ def test_the_linear_reference_hears_log_mel(tones, features):
     assert (scores.logits.argmax(axis=1) == scores.targets.argmax(axis=1)).mean() > 0.9
 
 
-def test_what_is_said_where_kinds_do_not_fit(features):
+def test_kinds_that_do_not_fit_are_one_sentence(features):
     fbank = KaldiFbank().to_feature_extractor(298, -5.0, 4.0)
     check_same_extractor(features.extractor, WhisperFeatureExtractor())
     check_same_extractor(features.extractor, Wav2Vec2FeatureExtractor(return_attention_mask=True))

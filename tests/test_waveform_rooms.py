@@ -1,4 +1,4 @@
-"""Rooms, backgrounds, codecs and effects: what is heard beside a sound, and what it went through."""
+"""Reverberation, background noise, codecs and effects."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from hf_audio.errors import InputError
 
 
 def effect(name: str, values: torch.Tensor, *strengths: float) -> torch.Tensor:
-    """What an effect makes of windows, before their level is brought back."""
+    """Windows after an effect, before their level is restored."""
     drawn = torch.tensor([(*strengths, 0, 0, 0)[:3]] * len(values))
     return EFFECTS[name](Some(values, torch.full((len(values), 1), values.shape[1]), drawn, RATE))
 
 
 @pytest.mark.parametrize("rt60_s", [0.2, 0.8])
-def test_a_made_up_room_decays_in_the_time_drawn_below_its_direct_sound(rt60_s):
+def test_a_synthetic_room_decays_in_the_drawn_time(rt60_s):
     step = SyntheticReverb(1.0, (0.1, 1.0), (0.0, 6.0), RATE)
     response = step.responses(RoomNumbers(*map(torch.tensor, ([1.0], [rt60_s], [4.0], [77.0]))), torch.zeros(1, 9))[0]
     direct, reflections = response[0], response[1:].double()
@@ -33,10 +33,10 @@ def test_a_made_up_room_decays_in_the_time_drawn_below_its_direct_sound(rt60_s):
     remaining = reflections.square().flip(0).cumsum(0).flip(0)  # Schroeder's integral
     level = 10 * (remaining / remaining[0]).log10()
     fall = float(level[int(0.6 * rt60_s * RATE)] - level[int(0.1 * rt60_s * RATE)])
-    assert fall == pytest.approx(-30.0, abs=2.0), "60 dB in the whole time"
+    assert fall == pytest.approx(-30.0, abs=2.0), "60 dB in the whole decay time"
 
 
-def test_rooms_are_convolved_as_torchaudio_does_and_the_level_stays():
+def test_convolution_with_a_room_equals_torchaudio_and_keeps_the_level():
     step, values = SyntheticReverb(1.0, (0.1, 0.3), (0.0, 6.0), RATE), white(2, 4000)
     found, _ = augmented_waves(step, values)
     responses = step.responses(RoomNumbers(*map(torch.from_numpy, numbers_of(step, 2))), values)
@@ -44,7 +44,7 @@ def test_rooms_are_convolved_as_torchaudio_does_and_the_level_stays():
     torch.testing.assert_close(found, wet * 10 ** ((level_db(values) - level_db(wet)) / 20).float()[:, None])
 
 
-def test_recorded_rooms_are_each_drawn_and_end_where_they_do():
+def test_every_recorded_room_is_drawn_and_its_response_ends():
     rooms = SoundPool.of("halls", [np.array([1.0, 0, 0, 0.5]), np.array([1.0, -0.25])], RATE)
     impulses = torch.zeros(8, 100)
     impulses[:, 10] = 0.5
@@ -53,7 +53,7 @@ def test_recorded_rooms_are_each_drawn_and_end_where_they_do():
     assert shapes == {(100.0, 0.0, 0.0, 50.0, 0.0), (100.0, -25.0, 0.0, 0.0, 0.0)}
 
 
-def test_a_background_is_a_stretch_of_a_recording_in_a_loop():
+def test_a_background_is_a_looped_stretch_of_a_recording():
     hums = [tone(hz, 5000).numpy() for hz in (500.0, 2000.0)]
     step = Background(1.0, (-60.0, -60.0), SoundPool.of("hums", hums, RATE, "CC0"))
     found, _ = augmented_waves(step, white(8, 8000))
@@ -66,7 +66,7 @@ def test_a_background_is_a_stretch_of_a_recording_in_a_loop():
     assert step != Background(1.0, (-60.0, -60.0), SoundPool.of("hums", hums[::-1], RATE, "CC0"))
 
 
-def test_a_background_as_loud_as_drawn_and_none_where_it_is_silent():
+def test_a_background_has_the_drawn_level_and_is_skipped_if_silent():
     sound = np.concatenate([np.zeros(20_000), tone(3000.0).numpy()])
     step = Background(1.0, (10.0, 10.0), SoundPool.of("half", [sound], RATE))
     values = torch.stack([tone(500.0, 4000)] * 16)
@@ -79,7 +79,7 @@ def test_a_background_as_loud_as_drawn_and_none_where_it_is_silent():
 
 
 @pytest.mark.parametrize("name", ["mp3", "vorbis", "opus"])
-def test_a_codec_gives_the_same_sound_of_the_same_length_at_the_same_place(name):
+def test_a_codec_keeps_length_time_and_level(name):
     values = torch.stack([tone(440.0, 8000), tone(1500.0, 8000) * 1e-3])
     num_frames = torch.tensor([8000, 5000])
     values[1, 5000:] = 0
@@ -87,11 +87,11 @@ def test_a_codec_gives_the_same_sound_of_the_same_length_at_the_same_place(name)
     assert found.shape == values.shape and not torch.equal(found, values)
     for one, other, length in zip(found, values, num_frames, strict=True):
         pair = torch.stack([one[1000 : length - 500], other[1000 : length - 500]])
-        assert torch.corrcoef(pair)[0, 1] > 0.9, "neither later nor earlier"
+        assert torch.corrcoef(pair)[0, 1] > 0.9, "the sound is not delayed"
         assert float(level_db(pair[0]) - level_db(pair[1])) == pytest.approx(0, abs=2)
 
 
-def test_codecs_take_away_what_they_take_away():
+def test_codecs_remove_high_frequencies():
     values = white(4)
     small, _ = augmented_waves(Codec(1.0, ("mp3",), (1.0, 1.0), RATE), values)
     high = torch.fft.rfft(small).abs()[:, -1000:].mean() / torch.fft.rfft(values).abs()[:, -1000:].mean()
@@ -100,7 +100,7 @@ def test_codecs_take_away_what_they_take_away():
         Codec(1.0, ("opus",), (0.5, 1.0), 22_050)
 
 
-def test_effects_do_what_they_are_called():
+def test_effects_do_what_their_names_say():
     hum, loud = tone(440.0)[None], white(2)
     assert torch.equal(effect("reverse", loud), loud.flip(1))
     faded = effect("fade", torch.ones(1, RATE), 1.0, 1.0)[0]
@@ -112,8 +112,8 @@ def test_effects_do_what_they_are_called():
     assert float(swing.max() - swing.min()) > 12
     steps = torch.cat([tone(440.0, 8000, 0.01), tone(440.0, 8000, 0.5)])[None]
     pressed = effect("compand", steps, 0.5)[0]
-    assert float(level_db(pressed[12_000:]) - level_db(pressed[4000:8000])) < 12, "were 34 dB apart"
-    assert effect("overdrive", hum, 1.0)[0].abs().mean() > 0.75, "nearly a square"
+    assert float(level_db(pressed[12_000:]) - level_db(pressed[4000:8000])) < 12, "the steps were 34 dB apart"
+    assert effect("overdrive", hum, 1.0)[0].abs().mean() > 0.75, "nearly a square wave"
     comb = torch.fft.rfft(effect("flanger", torch.eye(1, 4096), 1.0, 0.0)[0]).abs()
     assert comb.min() < 0.2 < 1.8 < comb.max()
 
@@ -121,19 +121,19 @@ def test_effects_do_what_they_are_called():
 @pytest.mark.parametrize(
     ("name", "hz", "change_db"), [("bass", 50.0, 12.0), ("treble", 7000.0, 12.0), ("bandreject", 894.0, -20.0)]
 )
-def test_tone_controls_are_as_strong_as_they_say(name, hz, change_db):
+def test_tone_controls_have_the_stated_strength(name, hz, change_db):
     values = tone(hz)[None]
     change = float(level_db(effect(name, values, 0.5, 1.0)[:, 8000:]) - level_db(values[:, 8000:]))
     assert change < change_db if change_db < 0 else change == pytest.approx(change_db, abs=2.5)
 
 
-def test_a_contrast_is_torchaudio_s():
+def test_contrast_equals_torchaudio():
     values = white(1) / white(1).abs().max()
     found = effect("contrast", values, 0.5)
     torch.testing.assert_close(found, stock.contrast(values, 0.09 * 750), rtol=1e-4, atol=1e-5)
 
 
-def test_each_window_gets_one_of_the_effects_named():
+def test_each_window_gets_one_of_the_named_effects():
     step = Effects(1.0, ("reverse", "fade"), RATE)
     found, _ = augmented_waves(step, white(2), drawn=EffectNumbers(np.ones(2), np.array([0, 1]), np.ones((2, 3))))
     assert torch.allclose(found[0], white(2)[0].flip(0), atol=1e-6) and found[1, 0] == 0
@@ -146,7 +146,7 @@ loudness, lowpass, mcompand, norm, oops, overdrive, pad, phaser, pitch, rate, re
 silence, sinc, speed, stat, stats, stretch, swap, synth, tempo, treble, tremolo, trim, upsample, vad, vol"""
 
 
-def test_the_page_tells_what_each_effect_of_sox_is_here():
+def test_the_docs_have_a_counterpart_for_every_effect_of_sox():
     page = (Path(__file__).parents[1] / "docs" / "augmentation.md").read_text()
     table = page.split("| SoX | here |")[1].split("\n\n")[0]
     rows = [row.strip("| ").split(" | ") for row in table.strip().split("\n")[1:]]

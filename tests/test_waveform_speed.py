@@ -19,13 +19,13 @@ LENGTH = 12_000
 
 
 def of_every_ratio(step):
-    """What each ratio of a step makes of a short tone of 1 kHz, and the ratios."""
+    """A short tone of 1 kHz after each ratio of a step, the lengths, and the ratios."""
     ratios = step.ratios
     values = torch.stack([torch.nn.functional.pad(tone(1000.0, LENGTH), (0, RATE - LENGTH))] * len(ratios))
     drawn = RatioNumbers(np.ones(len(ratios)), np.arange(len(ratios)))
     found, num_frames = augmented_waves(step, values, torch.full((len(ratios),), LENGTH), drawn)
     for window, length in zip(found, num_frames, strict=True):
-        assert not window[length:].any() and window[length - 400 : length].any(), "the sound ends where it says"
+        assert not window[length:].any() and window[length - 400 : length].any(), "num_frames is its end"
     return found, num_frames, [float(one) for one in ratios]
 
 
@@ -38,7 +38,7 @@ def of_every_ratio(step):
     ],
     ids=["speed", "stretch", "pitch"],
 )
-def test_a_tone_moves_as_drawn_and_stays_as_loud(step, pitch, duration):
+def test_a_tone_moves_as_drawn_and_keeps_its_level(step, pitch, duration):
     found, num_frames, ratios = of_every_ratio(step)
     assert len(ratios) > 10 and min(ratios) < 0.81 and max(ratios) > 1.24
     for window, length, ratio in zip(found, num_frames, ratios, strict=True):
@@ -48,13 +48,13 @@ def test_a_tone_moves_as_drawn_and_stays_as_loud(step, pitch, duration):
         assert float(level_db(middle)) == pytest.approx(float(level_db(tone(1000.0))), abs=1.0)
 
 
-def test_ratios_are_few_and_near_to_those_asked_for():
+def test_ratios_are_few_and_close_to_the_requested_ones():
     ratios = [float(one) for one in ratios_between(2 ** (-1 / 12), 2 ** (1 / 12))]
     assert len(ratios) > 12 and all(one < other for one, other in pairwise(ratios))
     assert ratios[0] == pytest.approx(2 ** (-1 / 12), rel=CENT) and ratios[-1] == pytest.approx(2 ** (1 / 12), rel=CENT)
     assert len(ratios_between(1.1, 1.1)) == 1
     drawn = numbers_of(Speed(1.0, (0.9, 1.1)), 500).ratio
-    assert set(drawn) == set(range(len(ratios_between(0.9, 1.1)))), "each of them is drawn"
+    assert set(drawn) == set(range(len(ratios_between(0.9, 1.1)))), "every ratio is drawn"
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,12 @@ def test_ratios_are_few_and_near_to_those_asked_for():
         lambda: PitchShift(0.5, (-0.05, 0.05), RATE),
     ],
 )
-def test_a_range_that_is_rounded_to_no_change_is_refused(make):
+def test_a_range_without_any_change_is_refused(make):
     with pytest.raises(InputError, match="nothing would change: give a wider range"):
         make()
 
 
-def test_a_click_comes_when_the_tempo_says():
+def test_the_tempo_moves_a_click():
     values = torch.zeros(1, RATE)
     values[0, 8000:8010] = 0.9
     for step, blur in ((Speed(1.0, (1.25, 1.25)), 10), (TimeStretch(1.0, (1.25, 1.25), RATE), 512)):

@@ -1,4 +1,4 @@
-"""The wheel holds all that the package reads beside its code, and its command starts from there."""
+"""The wheel has all data files of the package, and its command starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rule by which clips are cut."""
+"""The rule by which clips are cut into windows."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from hf_audio.windows import window_starts
     ("num_frames", "window", "hop", "starts"),
     [
         (298, 298, 298, [0]),
-        (1, 298, 298, [0]),  # shorter: one window, short
-        (299, 298, 298, [0]),  # one frame over is not worth a window
+        (1, 298, 298, [0]),  # shorter than a window: one short window
+        (299, 298, 298, [0]),  # one frame more gives no second window
         (446, 298, 298, [0]),  # 148 left of a hop of 298: less than half
-        (447, 298, 298, [0, 149]),  # half a hop left: a window against the end
+        (447, 298, 298, [0, 149]),  # half a hop left: one more window at the end
         (596, 298, 298, [0, 298]),
         (100, 40, 20, [0, 20, 40, 60]),
         (109, 40, 20, [0, 20, 40, 60]),
         (110, 40, 20, [0, 20, 40, 60, 70]),
-        (100, 10, 45, [0, 45, 90]),  # a hop longer than the window leaves gaps, as asked for
+        (100, 10, 45, [0, 45, 90]),  # a hop longer than the window leaves gaps
     ],
 )
-def test_starts(num_frames, window, hop, starts):
+def test_window_starts(num_frames, window, hop, starts):
     assert window_starts(num_frames, window, hop) == starts
 
 
@@ -39,6 +39,6 @@ def test_windows_fit_and_leave_less_than_half_a_hop(hop):
 
 
 @pytest.mark.parametrize("frames", [(0, 10, 5), (10, 0, 5), (10, 10, 0)])
-def test_frames_are_positive(frames):
+def test_numbers_of_frames_must_be_positive(frames):
     with pytest.raises(ValueError, match="must be positive"):
         window_starts(*frames)

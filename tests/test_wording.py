@@ -1,4 +1,4 @@
-"""Pages, cards, help, messages and comments use the field's words: each of these has a better one beside it.
+"""Pages, cards, help, messages and comments use the field's words: these words have a better one.
 
 Spelling is checked by codespell, which `make lint` runs.
 """
@@ -42,7 +42,7 @@ BETTER = {
 }
 
 
-# Of the package and its scripts: docstrings, comments, messages and cards.
+# Of the package, its scripts and its tests: docstrings, comments, messages and cards.
 BETTER_IN_CODE = {
     r"\blearnt\b": "learned",
     r"\b[Aa]new\b": "again, rebuild, redraw",
@@ -58,12 +58,12 @@ BETTER_IN_CODE = {
     r"\bso many (s|Hz|samples)\b": "this many",
     r"\bpartial here\b": "this copy is partial",
 }
-IN_CODE = [path for path in TEXTS if path.relative_to(ROOT).parts[0] in ("hf_audio", "scripts")]
+IN_CODE = [path for path in TEXTS if path.relative_to(ROOT).parts[0] in ("hf_audio", "scripts", "tests")]
 TEXT_OF = {path: path.read_text(encoding="utf-8") for path in TEXTS}
 
 
 def places_of(word: str, paths: list[Path]) -> list[str]:
-    """Where a pattern is found: file, line and what stands there."""
+    """Where a pattern occurs: file, line number and line."""
     pattern = re.compile(word)
     return [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
@@ -76,9 +76,9 @@ def places_of(word: str, paths: list[Path]) -> list[str]:
 
 @pytest.mark.parametrize("word", BETTER)
 def test_there_is_a_better_word(word):
-    assert places_of(word, TEXTS) == [], f"say {BETTER[word]}"
+    assert places_of(word, TEXTS) == [], f"use {BETTER[word]}"
 
 
 @pytest.mark.parametrize("word", BETTER_IN_CODE)
 def test_there_is_a_better_word_in_code(word):
-    assert places_of(word, IN_CODE) == [], f"say {BETTER_IN_CODE[word]}"
+    assert places_of(word, IN_CODE) == [], f"use {BETTER_IN_CODE[word]}"

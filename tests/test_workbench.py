@@ -1,4 +1,4 @@
-"""The workbench in a real Chromium: clicks and keys judge clips, and the table that it gives is read by hf_audio."""
+"""The workbench in a real Chromium: clicks and keys label clips, and hf_audio reads the table that it downloads."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def page_of(cases: list[Case], *, title: str = HOSTILE[0], **values) -> str:
 
 
 def corrections(page: Page) -> tuple[Path, dict[str, ClipLabels]]:
-    """What the page gives, as hf_audio reads it."""
+    """The downloaded table, as hf_audio reads it."""
     page.click("#download")
     table = page.downloaded()
     return table, read_overrides(table)
 
 
-def test_clips_are_judged_by_mouse_and_keys(opened, tmp_path):
+def test_clips_are_labeled_by_mouse_and_keys(opened, tmp_path):
     sounds = [("one", "a%20b.wav"), ("two", "a%20b.wav#t=0.5,1")]
     cases = [case(0, sounds=sounds), *(case(number) for number in range(1, 7)), case(7, suggests_drop=True)]
     page = opened(page_of(cases))
@@ -57,14 +57,14 @@ def test_clips_are_judged_by_mouse_and_keys(opened, tmp_path):
     page.until("!document.querySelectorAll('#sounds audio')[0].paused")
     page.press(" ")
     page.until("!document.querySelectorAll('#sounds audio')[1].paused")
-    page.press("g")  # 0: the labels are right
+    page.press("g")  # 0: labels are right
     page.press("s")  # 1: as suggested
     page.click("#drop")  # 2
-    page.press("c")  # 3: corrected to what is typed
+    page.press("c")  # 3: corrected to the typed class
     page.type("CELL")
     page.press("Enter")
     page.press("ArrowDown")  # 4 stays undecided
-    page.press("c")  # 5: a class that is not there takes more than Enter
+    page.press("c")  # 5: a new class needs more than Enter
     page.type("theremin")
     page.press("Enter")
     assert "Shift and Enter create it" in page.value("find('#hint').textContent")
@@ -73,8 +73,8 @@ def test_clips_are_judged_by_mouse_and_keys(opened, tmp_path):
     assert page.value("current.id") == clip_id(5)
     page.press("j")
     page.value("find('#class').blur()")
-    page.click("#chips button:nth-of-type(3)")  # 6: a class of the list
-    page.press("s")  # 7: to drop it is what is suggested
+    page.click("#chips button:nth-of-type(3)")  # 6: a class from the list
+    page.press("s")  # 7: the suggestion is to drop it
 
     table, found = corrections(page)
     assert table.name.endswith("-overrides.csv") and "<" not in table.name
@@ -92,7 +92,7 @@ def test_clips_are_judged_by_mouse_and_keys(opened, tmp_path):
     assert decisions == ["kept", "corrected", "dropped", "corrected", "corrected", "corrected", "dropped"]
     assert page.value("find('#progress').textContent") == "Decided: 7 (1 kept, 4 corrected, 2 dropped)."
 
-    page.go(tmp_path / "index.html")  # opened again, it remembers
+    page.go(tmp_path / "index.html")  # decisions are kept when it is opened again
     assert page.value("correctionsText()") == table.read_text(encoding="utf-8")
     page.press("u")
     assert page.value("decided.size") == 6
@@ -103,7 +103,7 @@ def test_clips_are_judged_by_mouse_and_keys(opened, tmp_path):
     assert page.value("find('#said').textContent") == "Nothing is decided yet."
 
 
-def test_what_is_sure_is_accepted_at_once_and_trains(opened):
+def test_confident_suggestions_are_accepted_at_once_and_trained_with(opened):
     page = opened(page_of([case(number) for number in range(7)]))
     page.press("g")
     select = "find('#{0}').value = '{1}'; find('#{0}').dispatchEvent(new Event('input'))"
@@ -113,7 +113,7 @@ def test_what_is_sure_is_accepted_at_once_and_trains(opened):
     table, found = corrections(page)
     assert list(found) == [clip_id(number) for number in range(4)] and found[clip_id(3)].labels == ("violin",)
     page.value(select.format("state", "undecided"))
-    assert page.value("shown().length") == 1, "0.75"
+    assert page.value("shown().length") == 1, "the clip at 0.75"
     page.value(select.format("state", ""))
     page.value(select.format("minimum", "0") + ";" + select.format("tag", "cello"))
     assert page.value("shown().map(one => one.id)") == [clip_id(6)]
@@ -123,11 +123,11 @@ def test_what_is_sure_is_accepted_at_once_and_trains(opened):
     assert [one.labels[0] for one in after] == [HOSTILE[0], *["violin"] * 3, *CLASSES[4:]]
 
 
-def test_several_labels_and_unknown_ones_are_turned_one_by_one(opened):
+def test_several_labels_and_unknown_ones_are_set_one_by_one(opened):
     cases = [case(0, unknown=("viola",)), case(1, suggested=(), unknown=("viola", "cello"))]
     page = opened(page_of(cases, is_multi_label=True, is_partial=True))
     page.press("c")
-    for name in ("viola", "-", HOSTILE[0], "cello", "cello"):  # unknown, absent, present, and one there and back
+    for name in ("viola", "-", HOSTILE[0], "cello", "cello"):  # unknown, absent, present, and one toggled twice
         page.type(name)
         page.press("Enter")
     page.type("violin")
@@ -144,7 +144,7 @@ def test_several_labels_and_unknown_ones_are_turned_one_by_one(opened):
     }
 
 
-def test_names_that_differ_by_case_alone_are_two_classes(opened):
+def test_names_that_differ_only_in_case_are_two_classes(opened):
     page = opened(page_of([case(0)], classes=("Zero", "zero")))
     page.press("c")
     page.type("zero")
@@ -152,7 +152,7 @@ def test_names_that_differ_by_case_alone_are_two_classes(opened):
     assert page.value("labelsOf(cases[0])") == ["zero"]
 
 
-def test_a_file_is_gone_on_with_and_a_wrong_one_is_refused(opened, tmp_path):
+def test_a_table_can_be_continued_and_a_wrong_one_is_refused(opened, tmp_path):
     page = opened(page_of([case(number) for number in range(3)]))
     page.press("d")
     rows = [[clip_id(1), "@sum", "x"], ["elsewhere.wav", "-", ""], ["=x.wav", "cello", ""]]
@@ -213,7 +213,7 @@ def test_cells_are_written_as_python_writes_them(opened):
     assert [row["labels"] for _, row in read] == [cell for _, cell in rows[1:]]
 
 
-def test_commands_name_what_was_typed_as_one_word(opened):
+def test_commands_quote_typed_values_as_one_word(opened):
     page = opened(page_of([case(0)], features="feature_sets/mine"))
     assert "python scripts/compare_overrides.py feature_sets/mine " in page.value("find('#commands').textContent")
     page.value("find('#fields input[name=data]').focus()")
@@ -227,14 +227,14 @@ def test_commands_name_what_was_typed_as_one_word(opened):
     assert "--dataset NAME" in page_of([case(0)], data="NAME", data_flag="--dataset").replace("{data}", "NAME")
 
 
-def test_a_page_is_bounded_and_hides_nothing():
+def test_a_page_has_a_maximum_size_and_escapes_text():
     assert page_of([case(0)] * (MAX_CASES + 5)).count('"drops":') == MAX_CASES
     page = page_of([case(3)], title=HOSTILE[3])
     assert page.count("<script") == 2 and HOSTILE[0] not in page
-    assert "<h1>a\\u202eb\\x00\\n," in page and "\u202e" not in page, "JSON writes it out too"
+    assert "<h1>a\\u202eb\\x00\\n," in page and "\u202e" not in page, "JSON escapes it too"
 
 
-def test_pages_of_the_same_clips_share_what_was_decided():
+def test_pages_of_the_same_clips_share_decisions():
     def key(page: str) -> str:
         return re.search(r'"key":"([^"]+)"', page)[1]
 

@@ -1,4 +1,4 @@
-"""Where a token could be left: what the commands that use a model say, what was written, what was published."""
+"""Places where a token could be left: output of commands that use a model, written files, published files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OF_SERVICE = "s3cret-of-the-service"
 
 
 def holding(token: str, contents: Mapping[str, bytes]) -> list[str]:
-    """The names of contents that hold a token."""
+    """The names of contents that contain a token."""
     return [name for name, content in contents.items() if token.encode() in content]
 
 
@@ -36,7 +36,7 @@ def written_on(hub: Hub) -> dict[str, bytes]:
 
 
 def said_by_commands(forks: Forks, model: str, recording: Path, token: str, env: Mapping[str, str], cwd: Path) -> str:
-    """Standard output and errors of `tag` and `embed`, whose files are below `cwd`, also where a model is refused."""
+    """Standard output and errors of `tag` and `embed`, also for a refused model; their files are below `cwd`."""
     given, said = ("--model", model, "--token", token), ""
     for argv in (
         ("tag", recording, *given, "--format", "json"),
@@ -51,7 +51,7 @@ def said_by_commands(forks: Forks, model: str, recording: Path, token: str, env:
 
 
 def said_by_service(forks: Forks, model: str, recording: Path, env: Mapping[str, str], cwd: Path) -> str:
-    """All answers of a service of the model to whoever has its token and whoever has not, and its log."""
+    """All responses of a service of the model to clients with and without its token, and its log."""
     env = {**env, TOKEN_VARIABLE: OF_SERVICE}
     process = forks.start(COMMAND, "serve", "--model", f"m={model}", "--port", "0", env=env, cwd=cwd)
     try:

@@ -1,4 +1,4 @@
-"""A corpus of 80 short tones, and builds of it that die or meet a full disk: targets for processes of their own."""
+"""A corpus of 80 short tones, and builds of it that die or meet a full disk: targets for separate processes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ CARD = CorpusCard("Tones", license="CC0 1.0", may_redistribute=True)
 LABELS = LabelSpace(("high", "low", "middle"), "single_label_classification")
 PITCH_HZ = {"high": 2500.0, "low": 200.0, "middle": 800.0}
 SPLITS = ["train"] * 7 + ["validation", "test", "test"]
-WINDOW_S, HOP_S = 0.3, 0.1  # 11 windows a clip of 1.3 s: 616 for training, so 8 shards of it
+WINDOW_S, HOP_S = 0.3, 0.1  # 11 windows per clip of 1.3 s: 616 for training, in 8 shards
 
 
 def tone_clips(folder: Path, count: int = 80) -> list[Clip]:
-    """Clips of 1.3 s with a group each; written to `folder` unless they are there already."""
+    """Clips of 1.3 s, each with its own group; written to `folder` unless they exist."""
     folder.mkdir(parents=True, exist_ok=True)
     clips = []
     for number in range(count):
@@ -44,13 +44,13 @@ def tone_clips(folder: Path, count: int = 80) -> list[Clip]:
 
 
 def build(corpus: Path, folder: Path, extractor: WindowExtractor | None = None, **options) -> Path:
-    """The whole corpus in windows of 0.3 s."""
+    """Builds features of the whole corpus in windows of 0.3 s."""
     options = {"num_workers": 1, "card": CARD, "window_s": WINDOW_S, "hop_s": HOP_S} | options
     return build_features(index_of(tone_clips(corpus)), LABELS, folder, extractor or KaldiFbank(), **options)
 
 
 class SlowFbank(KaldiFbank):
-    """Takes a moment over each batch, so that a build can be killed in the middle."""
+    """Takes a moment for each batch, so that a build can be killed in the middle."""
 
     def __call__(self, waveforms):
         time.sleep(0.3)
@@ -58,7 +58,7 @@ class SlowFbank(KaldiFbank):
 
 
 class CountingFbank(KaldiFbank):
-    """Slow by its own account, and counts the batches that this process has asked it for."""
+    """Declares itself slow, and counts the batches that it computes in this process."""
 
     times_real_time = 1.0
     batches_here = 0
@@ -69,7 +69,7 @@ class CountingFbank(KaldiFbank):
 
 
 class DyingFbank(KaldiFbank):
-    """Kills its process, as the system does where memory runs out."""
+    """Kills its process, as the system does when memory runs out."""
 
     def __call__(self, waveforms):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -78,9 +78,9 @@ class DyingFbank(KaldiFbank):
 def build_and_die(
     corpus: Path, folder: Path, renames: int, before: bool, extractor: WindowExtractor | None = None, **options
 ) -> None:
-    """Build until the given number of files were renamed to their final names, then die by SIGKILL.
+    """Builds until the given number of files have been renamed to their final names, then dies by SIGKILL.
 
-    Every file of a build is renamed into place, so these are all the moments that a resumed build can find.
+    Every file of a build is renamed into place, so these are all the states that a resumed build can find.
     """
     rename, done = os.replace, 0
 
@@ -98,14 +98,14 @@ def build_and_die(
 
 
 def build_with_largest_file(corpus: Path, folder: Path, largest_bytes: int, num_workers: int, answer: Path) -> None:
-    """Build where the kernel refuses (EFBIG) to let a file grow beyond `largest_bytes`; note what the user is told."""
+    """Builds with a kernel limit on the size of files (EFBIG), and stores the message for the user."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_bytes, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     _note_error(lambda: build(corpus, folder, num_workers=num_workers), answer)
 
 
 def build_without_privileges(corpus: Path, folder: Path, answer: Path) -> None:
-    """Build as a user for whom permissions count, root or not; note what the user is told."""
-    if os.getuid() == 0:  # give up all capabilities of this process: capset(2), version 3
+    """Builds as a user who is subject to permissions, even if started by root, and stores the message for the user."""
+    if os.getuid() == 0:  # drop all capabilities of this process: capset(2), version 3
         header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
         assert ctypes.CDLL(None, use_errno=True).capset(header, none) == 0
     _note_error(lambda: build(corpus, folder), answer)

@@ -1,4 +1,4 @@
-"""A tiny feature dataset, a trainer for one, and a program that trains: the tests run it in processes of its own.
+"""A tiny feature dataset, a trainer for it, and a program that trains, which tests run in separate processes.
 
 python tests/training_run.py FEATURES RUN_FOLDER [--streaming] [--without_centers] [--optimizing JSON]
     [--arguments JSON]
@@ -38,7 +38,7 @@ LOSS = LossConfig(center_weight=0.05, triplet_weight=0.1)
 def build_tiny_features(
     folder: Path, problem_type: str, clips_per_split: dict[str, int] | None = None, extractor=None
 ) -> Path:
-    """Features of synthesized clips of three classes: two windows a clip, or one where the clip is short."""
+    """Features of synthesized clips of three classes: two windows per clip, or one if the clip is short."""
     clips_per_split = clips_per_split or {"train": 21, "validation": 7, "test": 5}
     random = np.random.default_rng(0)
     audio = folder.parent / f"{folder.name}-audio"
@@ -67,7 +67,7 @@ def build_tiny_features(
 
 
 def in_shards(folder: Path, copy: Path, counts: Sequence[int], rows_per_group: int = 4) -> Path:
-    """A copy of a feature dataset whose training windows lie in several shards, of so many windows each."""
+    """A copy of a feature dataset whose training windows are in several shards with the given numbers of windows."""
     shutil.copytree(folder, copy)
     (stored,) = (copy / "data").glob("train-*")
     rows, first = pq.read_table(stored), 0
@@ -84,7 +84,7 @@ def in_shards(folder: Path, copy: Path, counts: Sequence[int], rows_per_group: i
 
 
 def sound(kind: int | None, duration_s: float, random: np.random.Generator) -> np.ndarray:
-    """A decaying high tone, noise, a low tone, or a room that is almost silent."""
+    """A decaying high tone, noise, a low tone, or an almost silent room."""
     time_s = np.arange(int(duration_s * 16000)) / 16000
     noise = random.normal(size=len(time_s))
     pitch_hz = random.uniform(0.9, 1.1)
@@ -112,7 +112,7 @@ def trainer_of(
 ) -> AudioTrainer:
     """A trainer of a tiny model with small batches.
 
-    `arguments` go over its TrainingArguments, `objective` are the options of its Classification, others its own.
+    `arguments` override its TrainingArguments, `objective` has options of its Classification, others are its own.
     """
     settings = {
         "use_cpu": True,
@@ -139,7 +139,7 @@ def assert_same_weights(one: dict[str, torch.Tensor], two: dict[str, torch.Tenso
 
 
 def batch_of(features: FeatureDataset, split: str) -> dict[str, torch.Tensor]:
-    """All windows of a split."""
+    """A batch of all windows of a split."""
     return FeatureCollator(features.extractor, features.labels)(list(features.splits[split]))
 
 
@@ -159,12 +159,12 @@ def main() -> None:
     normalization = Normalization.of(features.extractor)
     mixing, dropout = MixOrCut(Mixup(0.4, probability=0.5), CutMix(1.0, probability=0.5)), PatchDropout(0.25)
     trainer = AudioTrainer(
-        tiny_model(features, dropout=0.1),  # dropout draws from the global random state, which must be resumed too
+        tiny_model(features, dropout=0.1),  # dropout uses the global random state, which must be resumed too
         training_arguments(options.run_folder, **{"report_to": "none", "use_cpu": True, **options.arguments}),
         Classification(
             features,
             augment=Compose((mixing, SpecAugment(8, 4)), normalization),
-            loss=None if options.without_centers else LOSS,  # what a loss learns must be resumed too
+            loss=None if options.without_centers else LOSS,  # parameters of a loss must be resumed too
             patch_dropout=dropout,
         ),
         optimizing=OptimizingConfig(**options.optimizing),

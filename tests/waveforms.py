@@ -1,4 +1,4 @@
-"""Waveforms for tests, and augmenting them by one step."""
+"""Waveforms for tests, and their augmentation by one step."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def white(count: int = 4, num_samples: int = RATE) -> Tensor:
 def augmented_waves(
     step: WaveformStep, values: Tensor, num_frames: Tensor | None = None, drawn: Any = None, first: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """What a step makes of windows, with its own numbers (of places from `first` on) or given ones; and num_frames."""
+    """Windows after a step, with its own numbers (for places from `first` on) or given ones; and num_frames."""
     count, num_samples = values.shape
     num_frames = torch.full((count,), num_samples) if num_frames is None else num_frames
     compose = Compose((step,), None)
@@ -38,12 +38,12 @@ def augmented_waves(
 
 
 def level_db(values: Tensor) -> Tensor:
-    """Mean energy of windows in decibels, `[windows]`."""
+    """Mean energy of each window in decibels, `[windows]`."""
     return 10 * values.double().square().mean(dim=-1).log10()
 
 
 def loudest_hz(values: Tensor) -> float:
-    """The loudest frequency of a window `[samples]`, between the bins of a spectrum by a parabola through three."""
+    """The loudest frequency of a window `[samples]`, interpolated by a parabola through three bins of the spectrum."""
     spectrum = torch.fft.rfft(values * torch.hann_window(len(values))).abs().clamp(min=1e-12).log()
     peak = int(spectrum[1:-1].argmax()) + 1
     left, middle, right = spectrum[peak - 1 : peak + 2].tolist()

@@ -80,6 +80,7 @@ def evaluate_model(
     recordings: Callable[[], pa.Table] | None = None,
     token: str | bool | None = None,
     searched_trials: int | None = None,
+    base_seen_clips: Mapping[str, int] | None = None,
 ) -> Report:
     """Scores a trained model on validation and test, and writes report.json, scores/, plots/ and
     training_data.parquet.
@@ -103,6 +104,7 @@ def evaluate_model(
             if recordings were resampled, to measure how much the resampler changes the model's predictions.
         token: Hub token, for recordings there.
         searched_trials: if a search found the settings, the number of trials compared on validation, for a note.
+        base_seen_clips: number of clips by split that the base model was trained on, for a note.
 
     Returns:
         The report, as in report.json; an empty dict in all processes but the first.
@@ -122,6 +124,7 @@ def evaluate_model(
         report["by_corpus"] = scores_by_corpus(scores[splits[-1]], features, threshold)
         of_corpora = corpus_note(report["by_corpus"], features.labels.problem_type)
         report["notes"] = [*of_corpora, *_search_note(searched_trials), *_notes(report)]
+        report["notes"] += _seen_notes(report, base_seen_clips or {})
         about = pa.concat_tables([about_stored_clips(features, split) for split in splits])
         write_scores(Path(run_folder), windows, features.labels, threshold, splits[-1], about)
         report = _write_run(Path(run_folder), report, scores[splits[-1]], features)
@@ -224,6 +227,19 @@ def _search_note(searched_trials: int | None) -> list[str]:
     return [
         f"The settings are the best of {searched_trials:,} trials, selected on validation, so the scores on validation "
         "are optimistic."
+    ]
+
+
+def _seen_notes(report: Mapping[str, Any], of_base: Mapping[str, int]) -> list[str]:
+    """Notes on models that knew evaluated clips before the run and passed that on."""
+    settings, split = report["training"].get("settings"), report["evaluated_split"]
+    taught = settings.get("distillation") if isinstance(settings, Mapping) else None  # classical models have a text
+    seen = {"base model": of_base, "teacher": (taught or {}).get("seen_clips", {})}
+    return [
+        f"The {name} was trained on {clips[split]:,} of the {split} clips, or on others of their groups, so these "
+        "scores are inflated."
+        for name, clips in seen.items()
+        if clips.get(split)
     ]
 
 

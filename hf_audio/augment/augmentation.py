@@ -15,7 +15,8 @@ class Augmentation(Protocol):
         reads_energies: whether it works on log energies (or waveforms) instead of normalized inputs.
         draws_on_host: optional; whether `apply` gets the numbers on the CPU.
 
-    Augmentations that mix windows of a batch have `mixes_windows = True`.
+    Augmentations that use other windows of the batch have `has_partners = True`; if the result is a mixture of windows,
+    also `mixes_windows = True`.
     """
 
     reads_energies: bool

@@ -48,7 +48,7 @@ class BatchMix:
     longest_offset: int = 0
     level_db: float = 6.0
     reads_energies = True
-    mixes_windows = True
+    mixes_windows = has_partners = True
 
     def __post_init__(self) -> None:
         if self.most < 2:

@@ -98,11 +98,17 @@ def _through(drawn: list[tuple[Augmentation, Any]], windows: Windows) -> Windows
 
 
 def require_mixable(config: AugmentConfig, labels: LabelSpace) -> None:
-    """Raises InputError for batch mixing in a single-label task."""
+    """Raises InputError for mixtures with all labels in a single-label task."""
     if config.batch_mix_probability and not labels.is_multi_label:
         raise InputError(
             "--batch_mix_probability combines labels, but each clip has exactly one class here: build features with "
             "--several_labels, or leave it out"
+        )
+    is_mixed = config.mixup_alpha and config.mixup_probability
+    if is_mixed and config.mixup_labels == "union" and not labels.is_multi_label:
+        raise InputError(
+            "--mixup_labels union gives a mixed window the labels of both, but each clip has exactly one class here: "
+            "give --mixup_labels interpolate"
         )
 
 
@@ -110,8 +116,8 @@ def require_sense(config: AugmentConfig, extractor: FeatureExtractionMixin, labe
     """Refuses augmentation that makes no sense for a kind of features, before features are built.
 
     Raises:
-        InputError: batch mixing in a single-label task; augmentation of features that are not spectrograms, except
-            mixing of waveforms; or of certain spectrograms, see `refuse_without_sense`.
+        InputError: mixtures with all labels in a single-label task; augmentation of features that are not
+            spectrograms, except mixing of waveforms; or of certain spectrograms, see `refuse_without_sense`.
     """
     if labels is not None:
         require_mixable(config, labels)

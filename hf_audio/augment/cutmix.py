@@ -54,7 +54,7 @@ class CutMix:
     shape: str = "rectangle"
     probability: float = 1.0
     reads_energies = True
-    mixes_windows = True
+    mixes_windows = has_partners = True
 
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:

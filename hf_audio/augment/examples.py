@@ -38,3 +38,17 @@ _OF_SPECTROGRAMS: dict[str, dict[str, Any]] = {
 def example_augmentations() -> dict[str, dict[str, Any]]:
     """Settings of an AugmentConfig by name, each for one augmentation of spectrograms of 1 s or more."""
     return {name: dict(settings) for name, settings in _OF_SPECTROGRAMS.items()}
+
+
+# For spectrogram transformers: shares of patches, of columns and of rows
+_OF_PATCHES: dict[str, dict[str, float]] = {
+    "half of the patches": {"patch_dropout": 0.5},
+    "half of the columns": {"patch_dropout_time": 0.5},
+    "half of the rows": {"patch_dropout_frequency": 0.5},
+    "a third of the columns, then a third of the patches": {"patch_dropout": 0.34, "patch_dropout_time": 0.34},
+}
+
+
+def example_patch_dropouts() -> dict[str, dict[str, float]]:
+    """Settings of an AugmentConfig by name, each for a patch dropout."""
+    return {name: dict(settings) for name, settings in _OF_PATCHES.items()}

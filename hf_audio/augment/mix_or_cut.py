@@ -41,7 +41,7 @@ class MixOrCut:
     mixup: Mixup
     cutmix: CutMix
     reads_energies = True
-    mixes_windows = True
+    mixes_windows = has_partners = True
 
     def draw(self, lot: Lot) -> MixOrCutNumbers:
         mixed, cut = (replace(one, probability=1.0).draw(lot) for one in (self.mixup, self.cutmix))

@@ -38,6 +38,7 @@ class FrequencyMixStyle:
     alpha: float
     probability: float = 0.5
     reads_energies = True
+    has_partners = True
 
     def draw(self, lot: Lot) -> MixStyleNumbers:
         share = np.array([random.beta(self.alpha, self.alpha) for random in lot.randoms])

@@ -48,7 +48,7 @@ class Mixup:
     probability: float = 1.0
     audible_share: float = 0.05
     reads_energies = True
-    mixes_windows = True
+    mixes_windows = has_partners = True
 
     def __post_init__(self) -> None:
         if self.labels not in ("interpolate", "union"):

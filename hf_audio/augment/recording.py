@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from hf_audio.augment.draws import Lot
 from hf_audio.augment.energies import NATURAL_DB, Windows, change_some
+from hf_audio.config.augment import MAX_NOISE_SNR_DB
 
 NUM_NODES = 6  # of an equalization curve, evenly spaced over the mel axis
-MIN_NOISE_DB = 50.0  # below the sound, where noise is inaudible
 NOISE_TILT_DB = 12.0  # standard deviation of the difference between the noise's highest and lowest bin
 KEYS = 1 << 24  # float32 represents integers exactly up to this
 
@@ -40,7 +40,7 @@ class Recording:
     Attributes:
         equalizer_db: standard deviation of the curve at each node; 0 is off.
         noise_probability: of adding noise to a window; 0 is off.
-        noise_snr_db: minimum signal-to-noise ratio; the maximum is MIN_NOISE_DB.
+        noise_snr_db: minimum signal-to-noise ratio; the maximum is MAX_NOISE_SNR_DB.
     """
 
     equalizer_db: float = 0.0
@@ -50,7 +50,7 @@ class Recording:
 
     def draw(self, lot: Lot) -> RecordingNumbers:
         normal, (level, chance, key) = lot.normal(NUM_NODES + 1), lot.uniform(3).T
-        drop_db = self.noise_snr_db + (MIN_NOISE_DB - self.noise_snr_db) * level
+        drop_db = self.noise_snr_db + (MAX_NOISE_SNR_DB - self.noise_snr_db) * level
         return RecordingNumbers(
             normal[:, 1:] * (self.equalizer_db / NATURAL_DB),
             normal[:, 0] * (NOISE_TILT_DB / NATURAL_DB),

@@ -35,7 +35,8 @@ OF_ENERGIES = (
     "filter_augment_db",
     "mixup_alpha",
 )
-OF_PITCH = ("frequency_scale", "frequency_shift_bins", "frequency_roll_bins")
+OF_BINS = ("frequency_shift_bins", "frequency_roll_bins")
+OF_PITCH = ("frequency_scale", *OF_BINS)
 MIN_WINDOWS_PER_MASK = 10  # time masks are at most a tenth of the window, so that short sounds are not hidden
 
 
@@ -47,11 +48,12 @@ def spectrogram_steps(config: AugmentConfig, extractor: FeatureExtractionMixin) 
 
     Raises:
         InputError: an augmentation needs energies and the features have none (normalization per clip, or MFCCs), or it
-            is larger than a window.
+            is larger than a window or shorter than a frame.
     """
     refuse_without_sense(config, extractor)
-    _refuse_larger_than_a_window(config, extractor)
-    frames_per_s = 1 / kind_of_extractor(extractor).scale(extractor).frame_s
+    frame_s = kind_of_extractor(extractor).scale(extractor).frame_s
+    _refuse_sizes_beside_the_window(config, extractor, frame_s)
+    frames_per_s = 1 / frame_s
     return (
         *_of_the_sound(config, frames_per_s),
         *batch_mix(config, frames_per_s),
@@ -85,7 +87,7 @@ def _of_the_recording(config: AugmentConfig) -> list[Augmentation]:
         steps.append(Recording(config.equalizer_db, config.noise_probability, config.noise_snr_db))
     if config.filter_augment_db:
         steps.append(FilterAugment(config.filter_augment_db, config.filter_augment_type))
-    if config.mixstyle_alpha:
+    if config.mixstyle_alpha and config.mixstyle_probability:
         steps.append(FrequencyMixStyle(config.mixstyle_alpha, config.mixstyle_probability))
     return steps
 
@@ -93,9 +95,8 @@ def _of_the_recording(config: AugmentConfig) -> list[Augmentation]:
 def _mixtures(config: AugmentConfig) -> list[Augmentation]:
     mixup = Mixup(config.mixup_alpha, config.mixup_labels, config.mixup_probability)
     cutmix = CutMix(config.cutmix_alpha, config.cutmix_shape, config.cutmix_probability)
-    if mixup.alpha and cutmix.alpha:
-        return [MixOrCut(mixup, cutmix)]
-    return [step for step in (mixup, cutmix) if step.alpha]
+    steps = [step for step in (mixup, cutmix) if step.alpha and step.probability]
+    return steps if len(steps) < 2 else [MixOrCut(mixup, cutmix)]
 
 
 def _of_the_picture(
@@ -103,7 +104,7 @@ def _of_the_picture(
 ) -> list[Augmentation]:
     steps: list[Augmentation] = []
     is_centered = Normalization.of(extractor).is_centered
-    if config.image_gain or config.image_noise:
+    if (config.image_gain or config.image_noise) and config.image_probability:
         steps.append(ImageChange(config.image_gain, config.image_noise, config.image_probability))
     time_mask_frames = _time_mask_frames(config.time_mask_s, extractor.max_length, frames_per_s)
     if time_mask_frames or config.frequency_mask_bins:
@@ -127,22 +128,49 @@ def _time_mask_frames(longest_s: float, window_frames: int, frames_per_s: float)
     return min(frames, most)
 
 
-def _refuse_larger_than_a_window(config: AugmentConfig, extractor: FeatureExtractionMixin) -> None:
-    """Refuses rolls and rectangles larger than a window, if they are on."""
-    window_s = extractor.max_length * kind_of_extractor(extractor).scale(extractor).frame_s
-    num_bins = extractor.num_mel_bins
-    sizes = {"time_roll_s": window_s, "frequency_roll_bins": num_bins - 1, "cutout_s": window_s}
+def _refuse_sizes_beside_the_window(config: AugmentConfig, extractor: FeatureExtractionMixin, frame_s: float) -> None:
+    """Refuses shifts and masks that are longer than a window, or than what masks may hide of it, if they are on."""
+    window_s = extractor.max_length * frame_s
+    for name in ("time_roll_s", "cutout_s"):
+        if getattr(config, name) > window_s:
+            raise InputError(
+                f"--{name} {getattr(config, name):g} is longer than a window, which has {window_s:.3g} s here: give at "
+                f"most {window_s:.3g}"
+            )
+    if config.time_mask_s and extractor.max_length < MIN_WINDOWS_PER_MASK:
+        raise InputError(
+            f"--time_mask_s {config.time_mask_s:g} masks nothing: masks are at most a tenth of a window, which has "
+            f"{extractor.max_length} frames here: give --time_mask_s 0, or a longer --window_s"
+        )
+
+
+def _refuse_sizes(config: AugmentConfig, extractor: FeatureExtractionMixin) -> None:
+    """Refuses shifts and masks of more bins than there are, or of less than a frame, if they are on."""
+    num_bins, frame_s = extractor.num_mel_bins, kind_of_extractor(extractor).scale(extractor).frame_s
+    sizes = {**dict.fromkeys(OF_BINS, num_bins - 1), "frequency_mask_bins": num_bins}
     sizes |= {"cutout_bins": num_bins} if config.cutout_s else {}
     for name, most in sizes.items():
         if getattr(config, name) > most:
             raise InputError(
-                f"--{name} {getattr(config, name):g} is larger than a window, which is {window_s:.3g} s long and "
-                f"{num_bins} mel bins high: give at most {most:.3g}"
+                f"--{name} {getattr(config, name):g} is too much for {num_bins} mel bins: give at most {most}"
+            )
+    for name in ("time_roll_s", "time_mask_s"):
+        longest_s = getattr(config, name)
+        if longest_s and not round(longest_s / frame_s):
+            raise InputError(
+                f"--{name} {longest_s:g} changes nothing, since a frame is {frame_s:.3g} s long: give that or more, or "
+                f"--{name} 0"
             )
 
 
 def refuse_without_sense(config: AugmentConfig, extractor: FeatureExtractionMixin) -> None:
-    """Raises InputError for augmentation that needs energies or frequency bands if the features have none."""
+    """Refuses what does not depend on the length of windows, which is not known before features are built.
+
+    Raises:
+        InputError: augmentation needs energies or frequency bands and the features have none; or its sizes do not fit
+            the bins and frames.
+    """
+    _refuse_sizes(config, extractor)
 
     def switched_off(names: tuple[str, ...]) -> str:
         """The flags that switch off those of `names` that are on, since a recipe may have set them."""

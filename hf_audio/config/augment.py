@@ -12,6 +12,7 @@ PROBABILITIES = (
     *("noise_probability", "batch_mix_probability", "mixstyle_probability", "mixup_probability"),
     *("cutmix_probability", "image_probability"),
 )
+MAX_NOISE_SNR_DB = 50  # noise that far below the sound is inaudible
 FRACTIONS = ("patch_dropout", "patch_dropout_time", "patch_dropout_frequency")  # of patches; below 1, so some remain
 
 
@@ -32,7 +33,9 @@ class AugmentConfig:
         0.0, "Recording: standard deviation of a random smooth equalizer curve, in dB; 0 is off."
     )
     noise_probability: float = setting(0.0, "Recording: probability that noise is added to a window; 0 is off.")
-    noise_snr_db: float = setting(5.0, "Recording: minimum signal-to-noise ratio, in dB.")
+    noise_snr_db: float = setting(
+        5.0, f"Recording: minimum signal-to-noise ratio, in dB; the maximum is {MAX_NOISE_SNR_DB}."
+    )
     batch_mix_probability: float = setting(
         0.0,
         "Batch mixing: probability of adding other windows of the batch, with their labels, to a window; 0 is off.",
@@ -102,13 +105,17 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         require_choices(self)
         require_within(self, PROBABILITIES, 0, 1)
-        require_within(self, ("time_stretch", "frequency_scale", "frequency_shift_bins", "gain_db", "equalizer_db"), 0)
-        require_within(self, ("time_roll_s", "frequency_roll_bins", "filter_augment_db", "mixstyle_alpha"), 0)
-        require_within(self, ("batch_mix_offset_s", "batch_mix_level_db", "time_mask_s", "frequency_mask_bins"), 0)
-        require_within(self, ("mixup_alpha", "cutmix_alpha", "image_noise", "cutout_s"), 0)
-        require_within(self, ("image_gain",), 0, 1)
-        require_within(self, ("cutout_bins", "cutout_rectangles"), 1)
-        require_within(self, ("noise_snr_db",), -200, 200)
+        require_within(self, ("frequency_shift_bins", "time_roll_s", "frequency_roll_bins", "batch_mix_offset_s"), 0)
+        require_within(self, ("mixup_alpha", "cutmix_alpha", "mixstyle_alpha"), 0)
+        require_within(self, ("time_mask_s", "frequency_mask_bins", "cutout_s"), 0)
+        require_within(self, ("time_stretch", "frequency_scale", "image_gain"), 0, 1)
+        require_within(
+            self, ("gain_db", "equalizer_db", "filter_augment_db", "batch_mix_level_db", "image_noise"), 0, 100
+        )
+        require_within(self, ("batch_mix_max_windows",), 2, 32)  # of all of them a batch holds a copy at once
+        require_within(self, ("cutout_bins",), 1)
+        require_within(self, ("cutout_rectangles",), 1, 100)
+        require_within(self, ("noise_snr_db",), -200, MAX_NOISE_SNR_DB)
         require_within(self, FRACTIONS, 0, 0.99)
         both = self.mixup_probability + self.cutmix_probability
         if self.mixup_alpha and self.cutmix_alpha and both > 1:

@@ -21,6 +21,12 @@ DISTILLING_NEEDS = (
         ("teacher_logits",), lambda run: not run.teacher, "--teacher needs no stored logits: leave one of the two out"
     ),
     Needs(
+        ("teacher", "teacher_logits"),
+        lambda run: run.head not in ("arcface", "cosface"),
+        "this --head lowers the logit of the true class by a margin in training, so its logits cannot be compared with "
+        "a teacher's: give another --head, or leave the teacher out",
+    ),
+    Needs(
         sorted(names_of(DistillingConfig)),
         lambda run: not run.objective,
         "pretraining has no classes, so no teacher: leave it out",

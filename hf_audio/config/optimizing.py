@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,8 +53,15 @@ class OptimizingConfig:
         require_choices(self)
         require_within(self, ("layer_decay", "lr_decay_factor"), 1e-6, 1)
         require_within(self, ("lr_decay_epochs",), 1e-6)
-        require_within(self, ("head_learning_rate", "unfreeze_epochs", "swa_epochs"), 0)
+        require_within(self, ("unfreeze_epochs", "swa_epochs"), 0)
         require_within(self, ("ema_decay",), 0, 0.999999)
+        if self.head_learning_rate is not None and not 0 < self.head_learning_rate < math.inf:
+            raise InputError(
+                f"--head_learning_rate must be above 0, found {self.head_learning_rate:g}: leave it out to train the "
+                "head at --learning_rate"
+            )
+        if self.lr_schedule in ("step", "exponential") and self.lr_decay_factor == 1:
+            raise InputError("--lr_decay_factor 1 keeps the rate as it is: give less, or leave out --lr_schedule")
         if self.swa_epochs == 1:
             raise InputError("--swa_epochs 1 would average one set of weights: give 2 or more, or leave it out")
         if self.swa_epochs and self.ema_decay:

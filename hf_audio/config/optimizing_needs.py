@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hf_audio.config.needs import Needs, as_typed
 from hf_audio.config.optimizing import LAYERWISE_OPTIMIZERS
 from hf_audio.config.rare_classes import RARE_CLASSES_NEED
@@ -23,6 +25,11 @@ OPTIMIZING_NEEDS = (
         ("lr_schedule", "lr_decay_epochs"),
         lambda run: run.lr_schedule != "step" or run.max_steps > 0 or run.lr_decay_epochs < run.num_train_epochs,
         "training ends before --lr_decay_epochs: give fewer than --num_train_epochs",
+    ),
+    Needs(
+        ("swa_epochs",),
+        lambda run: run.max_steps > 0 or run.swa_epochs <= math.ceil(run.num_train_epochs),
+        "it averages more epochs than --num_train_epochs: give fewer",
     ),
     Needs(
         (*OF_LAYERS, "balanced_sampling"),

@@ -22,17 +22,19 @@ from hf_audio.privacy import last_name, public_name, public_value
 GROUPS = (*RECORDING_GROUPS.values(), *NETWORK_GROUPS.values(), PretrainingConfig, ClassicalConfig)
 SETTINGS = [field for group in GROUPS for field in dataclasses.fields(group)]
 FIELDS = {field.name: field for field in (*SETTINGS, *dataclasses.fields(HubConfig), *dataclasses.fields(RunConfig))}
-# The flags of a reported command: those that determine data, model and training. Others are not published: locations of
-# files, accounts, and all other flags of transformers.
+# The flags of a reported command: those that determine data, model and training, among them each of transformers' that
+# decides the result. Others are not published: locations of files, accounts, and the rest of transformers' flags.
 REPORTED_FLAGS = (
     "demo",
     *(field.name for field in SETTINGS),
     "streaming",
-    *("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay"),
-    *("optim", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "label_smoothing_factor"),
+    *("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
+    *("optim", "optim_args", "optim_target_modules", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay"),
+    *("max_grad_norm", "label_smoothing_factor", "train_sampling_strategy", "dataloader_drop_last"),
     *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),
-    *("gradient_checkpointing", "bf16", "fp16", "torch_compile", "seed", "data_seed"),
-    *("eval_strategy", "eval_steps", "save_strategy", "save_steps", "metric_for_best_model"),
+    *("gradient_checkpointing", "bf16", "fp16", "tf32", "torch_compile", "seed", "data_seed", "full_determinism"),
+    *("eval_strategy", "eval_steps", "eval_delay", "save_strategy", "save_steps"),
+    *("metric_for_best_model", "greater_is_better"),
     "searched_trials",
 )
 

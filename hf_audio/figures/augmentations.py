@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 from base64 import b64encode
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -28,7 +28,16 @@ DECIBELS = 10 / np.log(10)
 LABELS = LabelSpace(("this", "other"), "multi_label_classification")
 
 
-def augmentations_page(sound: np.ndarray, sample_rate: int, name: str, seed: int = 0) -> str:
+class DroppedPatches(NamedTuple):
+    """A patch dropout: its settings of an AugmentConfig, and what it drops of a window, bool `[frames, bins]`."""
+
+    settings: dict[str, float]
+    is_dropped: Tensor
+
+
+def augmentations_page(
+    sound: np.ndarray, sample_rate: int, name: str, seed: int = 0, dropped: Mapping[str, DroppedPatches] | None = None
+) -> str:
     """The HTML of a self-contained page.
 
     Args:
@@ -36,6 +45,7 @@ def augmentations_page(sound: np.ndarray, sample_rate: int, name: str, seed: int
         sample_rate: in Hz.
         name: name of the sound, for the title.
         seed: for all random numbers.
+        dropped: what a spectrogram transformer drops, by name.
     """
     windows = torch.from_numpy(np.stack([sound, _other(len(sound), sample_rate)])).float()
     fbank = KaldiFbank(sample_rate)
@@ -51,6 +61,8 @@ def augmentations_page(sound: np.ndarray, sample_rate: int, name: str, seed: int
         Table(heads, list(_of_waveforms(windows, sample_rate, top_db, seed))),
         "Augmentations of spectrograms, which cannot be played:",
         Table((*heads[:2], heads[3]), list(_of_spectrograms(windows, sample_rate, top_db, seed))),
+        "Patch dropout: a training step of a spectrogram transformer leaves out the white patches.",
+        Table((*heads[:2], heads[3]), list(_of_patches(windows[:1], sample_rate, top_db, dropped or {}))),
     )
 
 
@@ -69,9 +81,16 @@ def _of_spectrograms(windows: Tensor, sample_rate: int, top_db: float, seed: int
     inputs = (features - mean) / (2 * std)
     for name, settings in example_augmentations().items():
         augment = augmentation_for(AugmentConfig(**settings), extractor, LABELS)
-        if augment is not None:  # None for augmentations of a model's patches
-            changed = _augmented(augment, inputs, seed) * (2 * std) + mean
-            yield Row((name, _said(settings), _plot(changed[0], top_db)))
+        changed = _augmented(augment, inputs, seed) * (2 * std) + mean
+        yield Row((name, _said(settings), _plot(changed[0], top_db)))
+
+
+def _of_patches(
+    window: Tensor, sample_rate: int, top_db: float, dropped: Mapping[str, DroppedPatches]
+) -> Iterator[Row]:
+    (log_mel,) = KaldiFbank(sample_rate)(window)
+    for name, (settings, is_dropped) in dropped.items():
+        yield Row((name, _said(settings), _plot(log_mel.masked_fill(is_dropped, -torch.inf), top_db)))
 
 
 def _shown(windows: Tensor, sample_rate: int, top_db: float) -> Iterator[tuple[Markup, Markup]]:

@@ -48,7 +48,8 @@ def asymmetric(
     positive = -functional.logsigmoid(logits) * _power(1 - probabilities, positive_gamma)
     if negative_margin:
         shifted = (probabilities - negative_margin).clamp(min=0.0)
-        negative = -(1 - shifted).log() * _power(shifted, negative_gamma)
+        rest = (1 - shifted).clamp(min=torch.finfo(shifted.dtype).eps)  # rounded to 0 by a tiny margin
+        negative = -rest.log() * _power(shifted, negative_gamma)
     else:
         negative = -functional.logsigmoid(-logits) * _power(probabilities, negative_gamma)
     if class_weights is not None:

@@ -26,7 +26,7 @@ from hf_audio.terminal import named_logger
 
 MAX_CLIP_S = 10.0  # per recording, from its start
 MAX_POOL_S = 1200.0  # in total: 38 MB at 16 bits and 16 kHz
-BY_SAMPLE_RATE = ("low_pass", "high_pass", "band_pass", "codec")  # not possible at every sample rate
+BY_SAMPLE_RATE = ("shift", "low_pass", "high_pass", "band_pass", "codec")  # not possible at every sample rate
 MAX_RESPONSE_S = 2.0  # of an impulse response, from its direct sound
 
 logger = named_logger(__name__)

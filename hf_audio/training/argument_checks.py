@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Collection, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -73,7 +74,9 @@ def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
         raise InputError("--fp16 needs a GPU: leave it out, or give --bf16, which also works on a CPU")
     mode = values.get("torch_compile_mode")
     if mode is not None and mode not in COMPILE_MODES:
-        raise unknown_name("torch_compile_mode", mode, COMPILE_MODES)
+        raise unknown_name("--torch_compile_mode", mode, COMPILE_MODES)
+    if values.get("deepspeed") and find_spec("deepspeed") is None:
+        raise InputError("--deepspeed needs the package deepspeed, which is not installed: pip install deepspeed")
     _check_reporting(values.get("report_to"))
 
 

@@ -96,8 +96,8 @@ def own_arguments(
         unfreezes: whether layers are unfrozen gradually.
 
     Raises:
-        InputError: Trainer itself should publish; gradient checkpointing of a model that does not support it; early
-            stopping without scores; or a best checkpoint that would not exist.
+        InputError: Trainer itself should publish; gradient checkpointing of a model that does not support it; a
+            micro-batch that is too small; early stopping without scores; or a best checkpoint that would not exist.
     """
     if args.push_to_hub:
         raise InputError(
@@ -114,6 +114,11 @@ def own_arguments(
             f"{type(model).__name__} does not support gradient checkpointing: leave out --gradient_checkpointing"
         )
     require_whole_gradients(args)
+    if args.train_batch_size < objective.min_batch_size:
+        raise InputError(
+            f"Triplets and augmentation that mixes windows take other windows of the same micro-batch, which has "
+            f"{args.train_batch_size}: give --per_device_train_batch_size {objective.min_batch_size} or more"
+        )
     if patience < 0:
         raise InputError(f"early_stopping_patience must be 0 or more, found {patience}")
     if args.fp16 and args.device.type == "cpu":

@@ -90,6 +90,8 @@ class Classification(Objective):
             label_smoothing=label_smoothing,
         )
         self.main_metric = ("mean_average_precision" if features.labels.is_multi_label else "accuracy", True)
+        has_partners = any(getattr(step, "has_partners", False) for step in getattr(augment, "steps", ()))
+        self.min_batch_size = 3 if asked.triplet_weight else 2 if has_partners else 1
         self.collator = self._collator()
         self.model: PreTrainedModel | None = None
         self.validated: ClipScores | None = None  # from the last evaluation

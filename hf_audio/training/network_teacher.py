@@ -6,6 +6,7 @@ the memory of its weights on each device, and a forward pass per batch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from hf_audio.predictor import Predictor
 from hf_audio.privacy import public_name
 from hf_audio.training.model_license import license_in_card
 from hf_audio.training.objective import Batch
+from hf_audio.training.seen_clips import seen_clips, warn_of_seen_clips
 
 # settings of an extractor that do not affect its output
 NAMES = {"feature_extractor_type", "processor_class", "image_processor_type"}
@@ -66,6 +68,7 @@ class NetworkTeacher:
         predictor: its model and its own extractor.
         license: from its card.
         features: the data to train on.
+        seen: number of clips of validation and test that it was trained on, see `seen_clips`.
 
     Raises:
         InputError: it needs other features or shorter windows, or has no trained classifier.
@@ -73,13 +76,20 @@ class NetworkTeacher:
 
     needs_whole_windows = False
 
-    def __init__(self, predictor: Predictor, license: str | None, features: FeatureDataset) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        license: str | None,
+        features: FeatureDataset,
+        seen: Mapping[str, int] | None = None,
+    ) -> None:
         if predictor.untrained:
             raise InputError(
                 f"The teacher {predictor.name} has no trained classifier (no {predictor.untrained[0]} among its "
                 "weights): give one that was fine-tuned"
             )
         self.predictor, self.name, self.labels, self.license = predictor, predictor.name, predictor.labels, license
+        self.seen = dict(seen or {})
         self.translation = _translation(predictor.name, features, predictor.extractor)
         self.model = predictor.model.requires_grad_(False)
 
@@ -93,7 +103,10 @@ class NetworkTeacher:
         cls, name: str, features: FeatureDataset, *, token: str | None = None, revision: str | None = None, **options
     ) -> NetworkTeacher:
         """Loads a published or local classifier; `options` are those of Predictor, such as the device."""
-        return cls(*open_teacher(name, token=token, revision=revision, **options), features)
+        predictor, license = open_teacher(name, token=token, revision=revision, **options)
+        seen = seen_clips(Checkpoint(name, token, predictor.commit), features)
+        warn_of_seen_clips(f"The teacher {name}", seen)
+        return cls(predictor, license, features, seen)
 
     def answers(self, batch: Batch) -> Tensor:
         """Logits float32 `[batch, classes]` for a batch that was made for the model."""
@@ -107,8 +120,8 @@ class NetworkTeacher:
         return collator
 
     def facts(self) -> dict[str, Any]:
-        """See `teacher_facts`."""
-        return teacher_facts(self.predictor, self.license)
+        """See `teacher_facts`; also the clips of validation and test that it knows, if there are any."""
+        return {**teacher_facts(self.predictor, self.license), **({"seen_clips": self.seen} if self.seen else {})}
 
     def _inputs(self, batch: Batch) -> dict[str, Tensor]:
         bare = self.model.get_base_model() if is_lora(self.model) else self.model

@@ -66,6 +66,7 @@ class Objective(ABC):
         has_classes: whether its model is a classifier, whose scores of clips can be evaluated.
         own: additional trained parameters, such as the centers of a loss, if there are any; see `own_parameters.py`.
             Their learning rate is `own.learning_rate`.
+        min_batch_size: windows that a micro-batch must have, so that windows find the partners that they need.
     """
 
     features: FeatureDataset
@@ -74,6 +75,7 @@ class Objective(ABC):
     metric_names: tuple[str, ...]
     has_classes: bool = True
     own: nn.Module | None = None
+    min_batch_size: int = 1
 
     @abstractmethod
     def losses(self, model: PreTrainedModel, batch: Batch, places: Places) -> Tensor:

@@ -18,7 +18,7 @@ from hf_audio.training.averaged_weights import AveragedWeights, check_averages, 
 from hf_audio.training.epoch_batches import BatchLayout
 from hf_audio.training.layer_plan import PlannedLayer, plan_table, set_rates
 from hf_audio.training.objective import Objective, Places
-from hf_audio.training.schedules import schedule_of
+from hf_audio.training.schedules import require_decay, schedule_of
 from hf_audio.training.unfreezing import GradualUnfreezing
 
 
@@ -47,7 +47,8 @@ class OptimizedTrainer(Trainer):
         """Called once, at the end of `__init__`: checks the settings and adds callbacks.
 
         Raises:
-            InputError: weights are sharded over processes, so they cannot be averaged or unfrozen.
+            InputError: weights are sharded over processes, so they cannot be averaged or unfrozen; or training ends
+                before the learning rate's first step down.
         """
         is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         self.trained_names = {name for name, one in self.model.named_parameters() if one.requires_grad}
@@ -58,6 +59,7 @@ class OptimizedTrainer(Trainer):
             is_sharded=is_sharded,
             may_stop_early=self.settings["early_stopping_patience"] > 0,
         )
+        require_decay(self.optimizing, self._num_steps(), self.layout.steps_per_epoch)
         if self.optimizing.averages:
             self.add_callback(_Averaging(self))
         if self.optimizing.unfreeze_epochs:

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from hf_audio.config.optimizing import OptimizingConfig
+from hf_audio.errors import InputError
 
 # Smith and Topin 2018 (arXiv 1708.07120); values of torch.optim.lr_scheduler.OneCycleLR
 START_SHARE = 1 / 25
@@ -30,6 +31,15 @@ def schedule_of(
     is_step = optimizing.lr_schedule == "step"
     steps = optimizing.lr_decay_epochs * steps_per_epoch
     return LambdaLR(optimizer, _decay(optimizing.lr_decay_factor, steps, is_step, num_warmup_steps))
+
+
+def require_decay(optimizing: OptimizingConfig, num_steps: int, steps_per_epoch: int) -> None:
+    """Raises InputError if training ends before the first step of a step decay."""
+    if optimizing.lr_schedule == "step" and optimizing.lr_decay_epochs * steps_per_epoch >= num_steps:
+        raise InputError(
+            f"--lr_schedule step would not lower the rate: training ends after {num_steps / steps_per_epoch:.3g} "
+            f"epochs, and --lr_decay_epochs is {optimizing.lr_decay_epochs:g}: give fewer"
+        )
 
 
 def _one_cycle(num_warmup_steps: int, num_steps: int) -> Callable[[int], float]:

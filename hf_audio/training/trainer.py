@@ -13,6 +13,8 @@ Base classes: resumable_trainer.py for resuming runs, optimized_trainer.py for o
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -198,16 +200,25 @@ class AudioTrainer(ResumableTrainer):
 
     def get_eval_dataloader(self, eval_dataset=None) -> DataLoader:
         # With persistent workers, Trainer would use the first dataset's loader for all datasets.
-        given = eval_dataset is not None and not isinstance(eval_dataset, str)
-        return self.get_test_dataloader(eval_dataset) if given else super().get_eval_dataloader(eval_dataset)
+        if eval_dataset is not None and not isinstance(eval_dataset, str):
+            return self.get_test_dataloader(eval_dataset)
+        with self._with_arguments(dataloader_drop_last=False):
+            return super().get_eval_dataloader(eval_dataset)
 
     def get_test_dataloader(self, test_dataset) -> DataLoader:
         # It is read once, so persistent workers would only waste memory.
-        persistent, self.args.dataloader_persistent_workers = self.args.dataloader_persistent_workers, False
-        try:
+        with self._with_arguments(dataloader_drop_last=False, dataloader_persistent_workers=False):
             return super().get_test_dataloader(test_dataset)
+
+    @contextlib.contextmanager
+    def _with_arguments(self, **values: Any) -> Iterator[None]:
+        """Other arguments for a while: Trainer's loaders of evaluation use those of training."""
+        before = {name: getattr(self.args, name) for name in values}
+        vars(self.args).update(values)
+        try:
+            yield
         finally:
-            self.args.dataloader_persistent_workers = persistent
+            vars(self.args).update(before)
 
     def _determine_best_metric(self, metrics, trial):
         wanted = self.args.metric_for_best_model

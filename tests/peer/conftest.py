@@ -1,4 +1,4 @@
-"""Marks what may fail; see allowed_failures.py."""
+"""Marks tests that may fail; see allowed_failures.py."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def pytest_collection_modifyitems(items) -> None:
                 item.add_marker(pytest.mark.xfail(reason=reason, strict=case == "ast_stock"))
         for (name, cases), reason in ALLOWED.items():
             if test.startswith(name) and case in cases:
-                has_subtests = name.startswith("test_training_gradient_checkpointing")  # they fail beside their test
+                has_subtests = name.startswith("test_training_gradient_checkpointing")  # they fail on their own
                 item.add_marker(pytest.mark.xfail(reason=reason, strict=not has_subtests))

@@ -19,7 +19,7 @@ if importlib.util.find_spec("tests.test_sequence_feature_extraction_common") is 
 from tests.test_sequence_feature_extraction_common import SequenceFeatureExtractionTestMixin
 
 SIZE = 24
-# Their settings, and how many numbers a step has that they pad: waveforms of transformers' AST extractor, and of ours.
+# Settings, and the size of a padded step: 1 for extractors that pad waveforms (transformers' AST extractor, our fbank).
 SETTINGS = {
     SpectrogramFeatureExtractor: ({"num_mel_bins": SIZE, "sampling_rate": 16_000}, SIZE),
     FbankFeatureExtractor: ({"num_mel_bins": SIZE, "sampling_rate": 22_050}, 1),
@@ -29,7 +29,7 @@ SETTINGS = {
 
 
 class ExtractorTester:
-    """What the common tests ask of an extractor: settings, and sequences `[steps, size]` of three lengths."""
+    """The interface that the common tests expect: settings, and sequences `[steps, size]` of three lengths."""
 
     batch_size, min_seq_length, max_seq_length = 3, 40, 120
     seq_length_diff = (max_seq_length - min_seq_length) // (batch_size - 1)

@@ -21,30 +21,30 @@ from tests import test_configuration_common as configs
 from tests import test_modeling_common as common
 
 BATCH = 3
-# Each class once, and again where another setting makes another network of it; "ast_stock" is for comparison.
+# Each class once, and again if a setting gives another network; "ast_stock" is for comparison.
 NAMES = (
     *("deep_cnn", "batch_norm_cnn", "lstm", "lstm_over_bins", "timm_efficientnet", "timm_vit", "timm_parallel"),
     *("feature_mlp", "feature_cnn", "feature_rnn", "wav2vec2", "wav2vec2_convolutions", "whisper", "ast", "ast_stock"),
 )
-# The common tests change the number of classes, so that groups of classes no longer fit.
+# The common tests change the number of classes, so groups of classes would not fit.
 SETTINGS = {"timm_parallel": {"combine": "features", "groups": None, "num_backbones": 2}}
 
 
 def single_label(case: ModelCase) -> Instance:
-    """A model as the common tests take it: with class indices as labels, and of any number of classes."""
+    """A model for the common tests: class indices as labels, and any number of classes."""
     return Instance(case, "linear", SINGLE_LABEL)
 
 
 def config_of(case: ModelCase) -> PretrainedConfig:
     used = single_label(case).model().config
-    config = type(used)(**used.to_dict())  # one that no model has chosen an attention for
+    config = type(used)(**used.to_dict())  # a config in which no model has set the attention
     for name, value in SETTINGS.get(case.name, {}).items():
         setattr(config, name, value)
     return config
 
 
 class ModelTester:
-    """What the common tests ask of a model: a config, inputs, and the shape of what its layers give."""
+    """The interface that the common tests expect: a config, inputs, and the shapes of layer outputs."""
 
     is_training, batch_size = True, BATCH
 
@@ -63,7 +63,7 @@ class ModelTester:
 
 
 def peer(case: ModelCase) -> type:
-    """The common tests as a class of unittest for one model."""
+    """The common tests of one model as a unittest class."""
     model = single_label(case).model()
     kind, config_class = type(model), type(model.config)
     properties = [name for name in ("hidden_size", "num_hidden_layers") if hasattr(config_class(), name)]
@@ -88,7 +88,7 @@ def peer(case: ModelCase) -> type:
 for _case in CASES:
     if _case.name in NAMES:
         globals()[f"Test_{_case.name}"] = _peer = peer(_case)
-        # The tests know classifiers by these lists of names.
+        # The tests recognize classifiers by these lists of names.
         for _names in (
             modeling_auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES,
             modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,

@@ -45,7 +45,8 @@ def waveform_steps(
         sounds: the recordings named in the settings, see hf_audio.preparation.added_sounds.
 
     Raises:
-        InputError: a filter above half the sample rate, an unknown effect or codec, or a codec without this rate.
+        InputError: a shift of less than a sample, a filter above half the sample rate, an unknown effect or codec, or a
+            codec without this rate.
     """
     wanted = (
         *_of_the_sound(config, sample_rate),
@@ -60,6 +61,11 @@ def _of_the_sound(config: WaveformAugmentConfig, sample_rate: int) -> Iterator[W
     yield TimeStretch(config.wave_stretch_probability, tuple(config.wave_stretch_ratio), sample_rate)
     yield PitchShift(config.wave_pitch_probability, tuple(config.wave_pitch_semitones), sample_rate)
     most_samples = round(config.wave_shift_s * sample_rate)
+    if config.wave_shift_probability and not most_samples:
+        raise InputError(
+            f"--wave_shift_s {config.wave_shift_s:g} is less than a sample, so nothing would change: give e.g. 1, or "
+            "--wave_shift_probability 0"
+        )
     yield Shift(config.wave_shift_probability, most_samples, config.wave_shift_mode)
     yield Polarity(config.wave_polarity_probability)
 
