@@ -17,7 +17,7 @@ demo: $(VENV)/installed  ## render a small corpus, train an AST on it, evaluate,
 tour: $(VENV)/installed  ## run docs/tour.ipynb from start to end and keep what it shows: under 5 minutes
 	$(VENV)/bin/python scripts/run_tour.py
 
-test: lint  ## check the style, then run all tests
+test: lint docs  ## check the style and the pages' links, then run all tests
 	$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20
 
 lint: $(VENV)/installed  ## check style, format and types

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NoReturn
 
 from hf_audio.config.other_names import SAID_ELSEWHERE, other_name
@@ -51,9 +51,11 @@ class FlagParser(argparse.ArgumentParser):
 
     Attributes:
         shown: names of the flags that --help shows; None for all.
+        elsewhere: names of flags that other parsers have, each with why this one does not.
     """
 
     shown: Collection[str] | None = None
+    elsewhere: Mapping[str, str] = {}
 
     def show_first(self, names: Iterable[str]) -> None:
         """Makes --help show only these flags, and adds --help_all, which shows all."""
@@ -82,7 +84,7 @@ class FlagParser(argparse.ArgumentParser):
         if not typed.startswith("-"):
             return InputError(f"Unexpected argument {typed!r}: {self._expected()}, see --help")
         flags = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
-        return unknown_setting("flag", typed, [flag for flag in flags if "-" not in flag[2:]])
+        return unknown_setting("flag", typed, [flag for flag in flags if "-" not in flag[2:]], self.elsewhere)
 
     def _expected(self) -> str:
         positional = [str(one.metavar or one.dest) for one in self._actions if not one.option_strings]
@@ -141,16 +143,19 @@ class _HelpAll(argparse.Action):
         parser.exit()
 
 
-def unknown_setting(kind: str, name: str, names: Iterable[str]) -> InputError:
+def unknown_setting(kind: str, name: str, names: Iterable[str], elsewhere: Mapping[str, str]) -> InputError:
     """The error for an unknown setting. It suggests our name for a setting of other programs, or the nearest name.
 
     Args:
         kind: kind of the name, for the message.
         name: the name as written, with or without the dashes of a flag.
         names: the known names, written the same way.
+        elsewhere: see `FlagParser`.
     """
     dashes = "--" if name.startswith("-") else ""
     bare = name.lstrip("-").replace("-", "_")
+    if bare in elsewhere:
+        return InputError(f"Unknown {kind} {name!r}: {elsewhere[bare]}")
     known = sorted({one.removeprefix("--") for one in names})
     guess = other_name(bare, known)
     if guess is None and bare in SAID_ELSEWHERE and "use_cpu" in known:

@@ -93,6 +93,7 @@ def parse_recipe(
     kinds = (*_groups_of({**values, **(asked or {})}), TrainingArguments)
     parser = settings_parser(doc, kinds, has_demo=demo is not None)
     parser.show_first(COMMON_FLAGS.union(values))
+    parser.elsewhere = _of_other_recipes(kinds)
     layers = _layers(parser, argv, values, demo, asked or {})
     own, settings = _resolved(parser, layers, argv)
     typed = typed_in(parser, argv)
@@ -269,6 +270,23 @@ def _groups_of(values: Mapping[str, Any]) -> tuple[type, ...]:
     if names_one_of(ClassicalConfig):
         return (*RECORDING_GROUPS.values(), ClassicalConfig, HubConfig, RunConfig)
     return (*GROUPS.values(), *([PretrainingConfig] if names_one_of(PretrainingConfig) else []))
+
+
+def _of_other_recipes(kinds: Collection[type]) -> dict[str, str]:
+    """The settings that a recipe with these groups lacks because of what it trains, each with that reason."""
+    own = "a classical model" if ClassicalConfig in kinds else "a network"
+    reasons = {
+        f"it is for classical models, and this recipe trains {own}; leave it out": [ClassicalConfig],
+        f"it is for networks, and this recipe trains {own}; leave it out": NETWORK_GROUPS.values(),
+        "it is for pretraining, and this recipe trains with labels; leave it out": [PretrainingConfig],
+    }
+    return {
+        field.name: reason
+        for reason, groups in reasons.items()
+        for group in groups
+        if group not in kinds
+        for field in dataclasses.fields(group)
+    }
 
 
 def _read_config(path: str) -> tuple[dict[str, Any], dict[str, Any]]:

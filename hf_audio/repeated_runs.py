@@ -38,6 +38,8 @@ GROUPS = (*RECORDING_GROUPS, *NETWORK_GROUPS, "hub", "pretraining", "classical")
 # Settings that scores do not depend on: locations, speed, visibility
 INDECISIVE = {"features_dir", "num_workers", "streaming", "hub_dataset_id", "public_license", "license"}
 MAX_NAME_CHARS = 100
+# What accelerate's launcher assumes without a config file; if it is not told, it warns for each run
+LAUNCHER_DEFAULTS = ("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no")
 LOG_TAIL_BYTES = 1 << 16  # the end of a log, which says why a run failed
 
 
@@ -145,14 +147,21 @@ class RepeatedRuns:
     def command(self, folder: Path, flags: Sequence[str]) -> list[str]:
         """The command of one run, with accelerate's launcher."""
         how = ["--config_file", self.config_file] if self.config_file else ["--num_processes", "1"]
+        if not self._has_config:
+            how += LAUNCHER_DEFAULTS
         command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *how, self.recipe]
         return [*command, *self.flags, "--output_dir", str(folder), *flags]
 
     def quick_command(self, folder: Path, flags: Sequence[str]) -> list[str]:
         """The same command, without the launcher if one process does not need it: the launcher takes 2 s to start."""
-        if self.config_file or Path(default_config_file).exists():
+        if self._has_config:
             return self.command(folder, flags)
         return [sys.executable, self.recipe, *self.flags, "--output_dir", str(folder), *flags]
+
+    @property
+    def _has_config(self) -> bool:
+        """Whether accelerate's launcher has a config file: a given one, or the user's own."""
+        return bool(self.config_file) or Path(default_config_file).exists()
 
     def _run(self, what: str, folder: Path, flags: Sequence[str]) -> None:
         command = self.command(folder, flags)

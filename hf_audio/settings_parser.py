@@ -68,7 +68,7 @@ def parse_over(parser: SettingsParser, layers: Layers, argv: list[str]) -> argpa
     for source, layer in layers.items():
         for key in layer:
             if key not in flags:
-                raise unknown_setting(f"setting in {source}", key, flags)
+                raise unknown_setting(f"setting in {source}", key, flags, parser.elsewhere)
         parser.set_defaults(**layer)
     namespace, unknown = parser.parse_known_args(argv)
     if unknown:

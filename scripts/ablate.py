@@ -51,8 +51,7 @@ def main() -> int:
     places = places_of(runs, options)
     folder = Path(options.output_dir or f"{runs.settings.training.output_dir}_ablation")
     check_flags(runs, tricks)
-    num_runs = len(tricks) * len(places)
-    show(f"{len(tricks) - 1} tricks and the baseline, {len(places)} runs each: {num_runs} runs in {folder}")
+    tell_runs(tricks, len(places), folder)
     task = ""
     for trick, below in zip(tricks, folder_names([trick.name for trick in tricks]), strict=True):
         task = run_trick(runs, trick, folder / below, places, folder) or task
@@ -62,6 +61,17 @@ def main() -> int:
     if failed:
         show(f"\n{len(failed)} of {len(tricks) - 1} tricks failed: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def tell_runs(tricks: Sequence[Trick], num_places: int, folder: Path) -> None:
+    """Prints the number of runs, and the tricks that will not run."""
+    refused = [trick for trick in tricks if trick.failed]
+    for trick in refused:
+        show(f"{trick.name} will not run: {trick.failed}")
+    num_tricks = len(tricks) - 1 - len(refused)
+    named, each = ("trick", "tricks")[num_tricks != 1], ("run", "runs")[num_places != 1]
+    num_runs = (num_tricks + 1) * num_places
+    show(f"{num_tricks} {named} and the baseline, {num_places} {each} each: {num_runs} runs in {folder}")
 
 
 def parse_options() -> argparse.Namespace:

@@ -49,7 +49,7 @@ from hf_audio.models.saving import save_extractor, save_model
 from hf_audio.models.usage import Usage, write_usage
 from hf_audio.tagging.listening import file_in_real_time, listen
 from hf_audio.tagging.loading import load
-from hf_audio.tagging.many import tagged
+from hf_audio.tagging.many import answered
 from hf_audio.tagging.sounds import recording_of
 from hf_audio.tagging.tagger import Tagger
 
@@ -145,7 +145,8 @@ def compare(name: str, model: str, paths: list[str], repeats: int) -> None:
 
 def ours(tagger: Tagger, paths: list[str]) -> dict[str, np.ndarray]:
     recordings = [recording_of(path) for path in paths]
-    found = {paths[number]: tags for number, tags in tagged(tagger, recordings, tagger.settings())}
+    answers = answered(tagger, tagger.logits, recordings, tagger.settings(), made=tagger.tags_of)
+    found = {paths[number]: tags for number, tags in answers}
     return {path: np.array([tags.scores[label] for label in tagger.labels.names]) for path, tags in found.items()}
 
 

@@ -36,6 +36,8 @@ from hf_audio.preparation import corpus_clips, default_window_s, require_one_cor
 from hf_audio.repeated_runs import RepeatedRuns, parse_with_recipe_flags
 from hf_audio.terminal import show
 
+MIN_CONFIDENCE = 0.5
+
 
 def main() -> None:
     options = parse_options()
@@ -84,8 +86,10 @@ def check(settings: Recipe, options: argparse.Namespace) -> None:
         raise InputError(
             f"--rounds must be 1 or more and --num_folds 2 or more, found {options.rounds} and {options.num_folds}"
         )
-    if not 0.5 < options.confidence < 1:
-        raise InputError(f"--confidence must be above 0.5 and below 1, found {options.confidence:g}: try 0.9")
+    if not MIN_CONFIDENCE < options.confidence < 1:
+        raise InputError(
+            f"--confidence must be above {MIN_CONFIDENCE:g} and below 1, found {options.confidence:g}: try 0.9"
+        )
     if settings.classical or settings.pretraining or settings.stored_features:
         raise InputError(
             "Self-training is for networks that learn labels from recordings: give the recipe of one, with --data_dir "
@@ -130,9 +134,11 @@ def label_round(
     mean = [np.mean([one[path] for one in said if path in one], axis=0) for path in paths]
     found = confident_labels(paths, np.array(mean).reshape(-1, len(labels)), labels, options.confidence)
     if not found:
+        most = np.max(mean, initial=0)
+        lower = "give a lower one, or " if most > MIN_CONFIDENCE else ""
         raise InputError(
-            f"In round {number} no recording reaches --confidence {options.confidence:g}, the maximum is "
-            f"{np.max(mean, initial=0):.2f}: give a lower one, or train for more epochs"
+            f"In round {number} no recording reaches --confidence {options.confidence:g}, the maximum is {most:.2f}: "
+            f"{lower}train for more epochs, or on more labeled recordings"
         )
     return found, folders
 

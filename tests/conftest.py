@@ -12,6 +12,7 @@ from pathlib import Path
 
 from forks import Forks
 from hub_server import Hub
+from shared_folders import SharedFolders
 
 # Garbage collection over all objects of torch and transformers would take a fifth of the time
 gc.set_threshold(50_000, 20, 50)
@@ -20,6 +21,7 @@ assert "huggingface_hub" not in sys.modules, "HF_ENDPOINT must be set before hug
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="hf_audio_tests_")
 _HUB = Hub.start(Path(_FOLDER.name) / "hub")
+_SHARED = SharedFolders()
 
 for name in [name for name in os.environ if name.startswith(("HF_", "HUGGINGFACE_", "TRANSFORMERS_"))]:
     del os.environ[name]  # keep a developer's token, caches and offline switches out of the tests
@@ -117,6 +119,14 @@ def _clean_hub(hub: Hub):
     assert not hub.errors, hub.errors.pop()
 
 
+@pytest.fixture(autouse=True)
+def _shared_folders_stay() -> Iterator[None]:
+    """A test fails if it changes a folder that all tests read."""
+    yield
+    changed = _SHARED.changes()
+    assert not changed, f"This test changed what other tests read too: {', '.join(changed)}. Give it a copy"
+
+
 @pytest.fixture
 def token(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
     """The token of alice, also set as HF_TOKEN."""
@@ -198,7 +208,7 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
 
     folder = tmp_path_factory.mktemp("features")
-    return {task: build_tiny_features(folder / task, task) for task in (SINGLE_LABEL, MULTI_LABEL)}
+    return {task: _SHARED.keep(build_tiny_features(folder / task, task)) for task in (SINGLE_LABEL, MULTI_LABEL)}
 
 
 @pytest.fixture(scope="session")
@@ -215,7 +225,7 @@ def small_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small feature dataset that may be published, only to be read: see small_features.py."""
     from small_features import build_small_features
 
-    return build_small_features(tmp_path_factory.mktemp("small") / "features")
+    return _SHARED.keep(build_small_features(tmp_path_factory.mktemp("small") / "features"))
 
 
 @pytest.fixture(scope="session")
@@ -225,7 +235,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("tones")
     tone_clips(folder)
-    return folder
+    return _SHARED.keep(folder)
 
 
 @pytest.fixture(scope="session")
@@ -233,7 +243,7 @@ def tone_features(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """Features of `tones` from an uninterrupted build, only to be read."""
     from tone_corpus import build
 
-    return build(tones, tmp_path_factory.mktemp("features") / "undisturbed")
+    return _SHARED.keep(build(tones, tmp_path_factory.mktemp("features") / "undisturbed"))
 
 
 @pytest.fixture(scope="session")
@@ -245,7 +255,7 @@ def named_recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate(("bell", "flute", "tuba")):
         for recording in range(8):
             write_sound(root / name / f"{recording}.wav", 0.5, recording, [200.0 * 3**number], sample_rate=16_000)
-    return root
+    return _SHARED.keep(root)
 
 
 @pytest.fixture
@@ -264,4 +274,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Small stock transformers by their kind, only to be read: see small_transformers.py."""
     from small_transformers import save_checkpoints
 
-    return save_checkpoints(tmp_path_factory.mktemp("checkpoints"))
+    folder = tmp_path_factory.mktemp("checkpoints")
+    checkpoints = save_checkpoints(folder)
+    _SHARED.keep(folder)
+    return checkpoints

@@ -97,6 +97,7 @@ def run(argv: list[str]) -> int:
 def launched(command, check, **options):
     """Replaces accelerate's launcher, which starts one process; tests/test_recipes.py tests the real one."""
     assert command[:6] == [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_processes", "1"]
+    assert command[6:12] == [*repeated_runs.LAUNCHER_DEFAULTS], "else the launcher warns of what it was not told"
     return subprocess.CompletedProcess(command, ForkedRecipe(command, **options).wait())
 
 

@@ -76,7 +76,7 @@ def ablate(ablation, monkeypatch, forks, tmp_path, capsys):
     return run
 
 
-def test_tricks_are_compared_per_run_and_resumed_after_a_kill(ablate, recordings, tmp_path):
+def test_tricks_are_compared_per_run_and_resumed_after_a_kill(ablate, recordings, tmp_path, capsys):
     (tmp_path / "tricks.yaml").write_text(
         "baseline: {mixup_alpha: 0}\nfocal: {loss: focal}\nwrong: {los: focal}\n"
         "late: {loss: family, families: none.yaml}\nboth: [focal, equal]\nequal: {class_weights: balanced}\n"
@@ -86,6 +86,9 @@ def test_tricks_are_compared_per_run_and_resumed_after_a_kill(ablate, recordings
     job += ("--data_dir", str(recordings), *QUICK)
     with pytest.raises(InputError, match=r"baseline, seed 1 failed: .*seed-1.log"):
         ablate(*job)
+    told = capsys.readouterr().out
+    assert "wrong will not run: Unknown" in told, "before the first run"
+    assert "2 tricks and the baseline, 2 runs each: 6 runs in runs" in told
     code, printed, started = ablate(*job)
     assert code == 1 and "2 of 3 tricks failed: wrong, late" in printed
     assert len(started) == 4, "seed 1 of the baseline, both seeds of focal, seed 0 of late"

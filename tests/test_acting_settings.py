@@ -233,6 +233,10 @@ def test_each_group_checks_its_values_when_created(settings, sentence):
         (PRETRAINING, ["--mask_fraction", "2"], "--mask_fraction must be a number, between 0 and 1, found 2"),
         (PRETRAINING, ["--decoder_width", "0"], "--decoder_width must be a number, 4 or more, found 0"),
         (CLASSICAL_MODEL, ["--classical_model", "boost"], "Unknown --classical_model 'boost'"),
+        (VALUES, ["--svm_c", "1"], "Unknown flag '--svm_c': it is for classical models, .* trains a network; leave"),
+        (CLASSICAL_MODEL, ["--model", "rnn"], "Unknown flag '--model': it is for networks, .* trains a classical mo"),
+        (PRETRAINING, ["--svm_c=1"], "Unknown flag '--svm_c': it is for classical models"),
+        (VALUES, ["--mask_fraction", "1"], "Unknown flag '--mask_fraction': it is for pretraining, .* with labels"),
     ],
 )
 def test_pretraining_and_classical_models_check_their_settings_too(values, flags, sentence):

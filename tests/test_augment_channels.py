@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from hf_audio.augment import (
     SpecAugment,
     Warp,
     augmentation_for,
+    spectrogram_steps,
 )
 from hf_audio.augment.energies import NATURAL_DB
 from hf_audio.augment.mixup import mixup_numbers
@@ -181,12 +183,15 @@ def test_masks_fill_with_the_mean_of_features_that_are_not_normalized():
         assert len(values) and torch.allclose(values, mean.expand_as(values))
 
 
-def test_seconds_become_frames_of_the_extractor_and_shortened_masks_are_logged(caplog):
+def test_seconds_become_frames_of_the_extractor_and_shortened_masks_are_logged_once(caplog, monkeypatch):
     long = SpectrogramFeatureExtractor(sampling_rate=44_100, hop_samples=512, max_length=431, mean=-30.0, std=15.0)
     steps = augmentation_for(AugmentConfig(time_mask_s=0.3, frequency_mask_bins=6), long).steps
     assert steps[0].longest_time_mask_frames == 26 and not caplog.messages
     assert augmentation_for(AugmentConfig(time_mask_s=3.0), long).steps[0].longest_time_mask_frames == 43
     assert caplog.messages[0].startswith("time_mask_s is 3, but time masks are at most 0.499 s here, a tenth")
+    monkeypatch.setattr(spectrogram_steps, "process_state", lambda: SimpleNamespace(is_main_process=False))
+    assert augmentation_for(AugmentConfig(time_mask_s=3.0), long).steps[0].longest_time_mask_frames == 43
+    assert len(caplog.messages) == 1, "another process says it too"
 
 
 @pytest.mark.parametrize(

@@ -108,4 +108,5 @@ def test_a_broken_link_is_a_warning_that_make_docs_treats_as_an_error(tmp_path, 
     folders = (tmp_path, None, tmp_path / "site", tmp_path / "trees")
     Sphinx(*folders, "dummy", confoverrides=settings, status=None, warning=warnings).build()
     assert warning in warnings.getvalue() and bool(warning) == bool(warnings.getvalue())
-    assert "--fail-on-warning" in (ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    assert "--fail-on-warning" in makefile and "\ntest: lint docs " in makefile

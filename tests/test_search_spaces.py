@@ -44,6 +44,10 @@ def test_a_space_turns_values_into_flags(tmp_path):
         "model_options": {"num_layers": 3, "dropout": 0.1},
     }
     assert as_words({"x": True, "y": {"z": 1}, "w": [1, 2]}) == ["--x=true", '--y={"z": 1}', "--w", "1", "2"]
+    assert [str(one) for one in space.dimensions[:4]] == [
+        *("a one of 1, 2, 0.0001", "b from 1 to 3", "c one of '[1, 2]', '[3]'"),
+        "kind one of 'plain', 'focal' (kind.focal.loss one of 'focal', kind.focal.focal_gamma from 0.5 to 4.0)",
+    ]
     for params in ({"a": 3}, {"b": 9}, {"b": "2; rm"}, {"output_dir": "/"}, {"a": True}):
         with pytest.raises(InputError, match="which the space does not"):
             space.flags(params)  # from a journal that someone else wrote

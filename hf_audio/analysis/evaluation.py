@@ -112,25 +112,12 @@ def evaluate_model(
     Raises:
         InputError: there is neither a validation nor a test split, or the model's scores are not finite.
     """
-    splits: list[str] = [split for split in ("validation", "test") if split in features.splits]
-    if not splits:
-        raise InputError(
-            f"{features.source} has neither a validation nor a test split, so there is nothing to evaluate on"
-        )
-    predictor = trained.predictor()
+    splits, predictor = _held_out_splits(features), trained.predictor()
     windows = {split: predictor.window_scores(features, split) for split in splits}
     report = Report()
     if process_state().is_main_process:
-        facts, scores = trained.facts(), {split: one.clips() for split, one in windows.items()}
-        report |= {
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "command": command,
-            "evaluated_split": splits[-1],
-            **_judged(features, {"model": scores, **_baseline_scores(features, scores)}),
-            **facts,
-            "settings": dict(settings or {}),
-            "versions": _versions(),
-        }
+        scores = {split: one.clips() for split, one in windows.items()}
+        report |= _report_of(trained, features, scores, settings=dict(settings or {}), command=command)
         threshold = report["results"]["model"][splits[-1]].get("threshold", 0.5)
         network = predictor if isinstance(predictor, Predictor) else None
         report["resampling"] = resampling_facts(network, features, splits[-1], recordings, threshold, token)
@@ -144,6 +131,30 @@ def evaluate_model(
         show(f"\n{report}\n")
     wait_for_everyone()
     return report
+
+
+def _held_out_splits(features: FeatureDataset) -> list[str]:
+    """Validation and test, as far as there are such splits; raises InputError if there is none."""
+    splits: list[str] = [split for split in ("validation", "test") if split in features.splits]
+    if not splits:
+        raise InputError(
+            f"{features.source} has neither a validation nor a test split, so there is nothing to evaluate on"
+        )
+    return splits
+
+
+def _report_of(
+    trained: Trained, features: FeatureDataset, scores: Mapping[str, ClipScores], **asked: Any
+) -> dict[str, Any]:
+    """The report on the scores of each split, beside the baselines'. Notes and further measurements follow."""
+    return {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "evaluated_split": list(scores)[-1],
+        **_judged(features, {"model": scores, **_baseline_scores(features, scores)}),
+        **trained.facts(),
+        **asked,
+        "versions": _versions(),
+    }
 
 
 def _judged(features: FeatureDataset, rows: Mapping[str, Mapping[str, ClipScores]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from sklearn import metrics
 
 from hf_audio.data.index.labels import LabelSpace
+from hf_audio.figures.decisions import Curves, Legend, confusion_figure, curves_figure
 from hf_audio.figures.figures import BLUE, GREY, ORANGE, new_figure, png, short_name
 from hf_audio.files import write_atomically
 from hf_audio.metrics import METRIC_NAMES, main_metrics
@@ -117,34 +118,19 @@ def confusion_shares(targets: np.ndarray, decisions: np.ndarray) -> np.ndarray:
 
 def plot_confusion(targets: np.ndarray, decisions: np.ndarray, labels: LabelSpace, split: str) -> Figure:
     """A plot of `confusion_shares`: the decisions, given the truth."""
-    shares = confusion_shares(targets, decisions)
-    num_classes = len(labels)
-    size = 2.6 + 0.32 * min(num_classes, 20) + 0.1 * max(num_classes - 20, 0)
-    figure, axes = new_figure(size + 0.9, size)
-    figure.set_layout_engine("compressed")  # keeps the labels next to the square plot
-    plot = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
-    if num_classes <= 20:
-        for (row, column), share in np.ndenumerate(shares):
-            if share >= 0.005:
-                color = "white" if share > 0.55 else "black"
-                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=color)
-    names = [short_name(name) for name in labels.names]
-    font_size = 8 if num_classes <= 20 else 6
-    axes.set_xticks(range(num_classes), names, rotation=90, fontsize=font_size)
-    axes.set_yticks(range(num_classes), names, fontsize=font_size)
     title = "Predicted given true" if labels.is_multi_label else "Confusion matrix"
-    axes.set_title(f"{title} ({split})", fontsize=11)
-    axes.set(xlabel="predicted (may be several)" if labels.is_multi_label else "predicted", ylabel="true")
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(True)
-    figure.colorbar(plot, ax=axes, label="% of the true class's clips", fraction=0.045, pad=0.02)
-    return figure
+    return confusion_figure(
+        confusion_shares(targets, decisions),
+        labels.names,
+        is_multi_label=labels.is_multi_label,
+        title=f"{title} ({split})",
+    )
 
 
 def plot_roc_pr(probabilities: np.ndarray, targets: np.ndarray, scores: dict[str, Any], split: str) -> Figure | None:
-    """ROC and precision-recall curves: thin for each class, bold for all clip-class pairs together (micro).
+    """ROC and precision-recall curves of classes and of all clip-class pairs together; only known pairs count.
 
-    Only known pairs count.
+    None if no class has positives and negatives.
     """
     true, known, probabilities = np.asarray(targets) > 0.5, ~np.isnan(targets), np.asarray(probabilities)
     columns = [
@@ -153,30 +139,16 @@ def plot_roc_pr(probabilities: np.ndarray, targets: np.ndarray, scores: dict[str
     drawable = [column for column in columns if 0 < column[0].sum() < len(column[0])]
     if not drawable:
         return None
-    figure, (roc, precision_recall) = new_figure(10.4, 5.2, columns=2)
-    thin = dict(color=BLUE, lw=0.8, alpha=0.45 if len(drawable) <= 12 else 0.2)
-    lines = [(*column, thin) for column in drawable]
-    lines.append((true[known], probabilities[known], dict(color=ORANGE, lw=2.2)))
-    for is_true, score, style in lines:
-        false_rate, true_rate, _ = metrics.roc_curve(is_true, score)
-        roc.plot(false_rate, true_rate, **style)
-        precision, recall, _ = metrics.precision_recall_curve(is_true, score)
-        precision_recall.plot(recall, precision, drawstyle="steps-post", **style)
-    roc.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
-    area = metrics.roc_auc_score(*lines[-1][:2])
-    average = metrics.average_precision_score(*lines[-1][:2])
-    _legend(roc, f"micro, area {area:.3f}", f"classes, mean area {scores['roc_auc_macro']:.3f}")
-    _legend(precision_recall, f"micro, average {average:.3f}", f"classes, mAP {scores['mean_average_precision']:.3f}")
-    roc.set(title=f"ROC ({split})", xlabel="false positive rate", ylabel="true positive rate")
-    precision_recall.set(title=f"Precision and recall ({split})", xlabel="recall", ylabel="precision")
-    for axes in (roc, precision_recall):
-        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    return figure
+    together = (true[known], probabilities[known])
+    area, average = metrics.roc_auc_score(*together), metrics.average_precision_score(*together)
+    legends = (
+        Legend(f"micro, area {area:.3f}", f"classes, mean area {scores['roc_auc_macro']:.3f}"),
+        Legend(f"micro, average {average:.3f}", f"classes, mAP {scores['mean_average_precision']:.3f}"),
+    )
+    return curves_figure([_curves(*one) for one in drawable], _curves(*together), legends, split=split)
 
 
-def _legend(axes, micro: str, classes: str) -> None:
-    handles = [
-        axes.plot([], [], color=ORANGE, lw=2.2, label=micro)[0],
-        axes.plot([], [], color=BLUE, lw=0.8, label=classes)[0],
-    ]
-    axes.legend(handles=handles, frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
+def _curves(is_true: np.ndarray, scores: np.ndarray) -> Curves:
+    false_rate, true_rate, _ = metrics.roc_curve(is_true, scores)
+    precision, recall, _ = metrics.precision_recall_curve(is_true, scores)
+    return Curves(np.stack([false_rate, true_rate], axis=1), np.stack([recall, precision], axis=1))

@@ -81,11 +81,7 @@ def audit_corpus(
         show(understanding.paragraph())
         if strict:
             understanding.require_all_recordings()
-    output_dir = Path(output_dir)
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"Cannot write {output_dir}: {error.strerror}; choose another --output_dir") from error
+    output_dir = _new_folder(Path(output_dir))
     store = FactStore(output_dir / ".audit" / "facts.jsonl")
     findings = audit_clips(clips, store=store, num_workers=num_workers, token=hub_token)
     rows = ([getattr(one, column) for column in COLUMNS] for one in findings)
@@ -95,13 +91,27 @@ def audit_corpus(
         write_clips(usable_clips(clips, findings), Path(write_csv))
     show(summary_table(clips, findings))
     show(f"To listen to the findings, open {output_dir / 'index.html'} in a browser")
-    unusable = [finding for finding in findings if finding.finding in ("broken", "silent")]
-    if strict and unusable:
-        raise InputError(
-            f"{len(unusable)} of {len(clips)} clips cannot be used, first {unusable[0].clip_id} "
-            f"({unusable[0].detail}); see {output_dir / 'audit.csv'}, fix or remove them, or leave out --strict"
-        )
+    if strict:
+        _require_usable(findings, len(clips), output_dir / "audit.csv")
     return findings
+
+
+def _new_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Cannot write {folder}: {error.strerror}; choose another --output_dir") from error
+    return folder
+
+
+def _require_usable(findings: Sequence[Finding], num_clips: int, listed_in: Path) -> None:
+    """Raises InputError if a clip cannot be used."""
+    unusable = [finding for finding in findings if finding.finding in ("broken", "silent")]
+    if unusable:
+        raise InputError(
+            f"{len(unusable)} of {num_clips} clips cannot be used, first {unusable[0].clip_id} "
+            f"({unusable[0].detail}); see {listed_in}, fix or remove them, or leave out --strict"
+        )
 
 
 def summary_table(clips: pa.Table, findings: Sequence[Finding]) -> str:

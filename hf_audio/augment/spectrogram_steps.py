@@ -21,6 +21,7 @@ from hf_audio.augment.warp import Warp
 from hf_audio.config import AugmentConfig
 from hf_audio.errors import InputError
 from hf_audio.kinds import kind_of_extractor
+from hf_audio.ranks import process_state
 from hf_audio.terminal import named_logger
 
 logger = named_logger(__name__)
@@ -118,9 +119,9 @@ def _of_the_picture(
 
 
 def _time_mask_frames(longest_s: float, window_frames: int, frames_per_s: float) -> int:
-    """Maximum length of time masks; warns if it is shorter than requested, because windows are short."""
+    """Maximum length of time masks; the first process warns if it is less than requested, because windows are short."""
     frames, most = round(longest_s * frames_per_s), window_frames // MIN_WINDOWS_PER_MASK
-    if frames > most:
+    if frames > most and process_state().is_main_process:
         logger.warning(
             "time_mask_s is %g, but time masks are at most %.3g s here, a tenth of the window: longer masks would hide "
             "short sounds",

@@ -37,11 +37,13 @@ def main(argv: Sequence[str]) -> int:
     files, tagger = files_of(given), tagger_of(given)
 
     from hf_audio.tagging.embedding_file import InParquet
-    from hf_audio.tagging.many import embedded
+    from hf_audio.tagging.many import answered
 
     settings = tagger.settings(window_s=given.window_s, hop_s=given.hop_s)
     facts = {**facts_of(given, tagger), "window_s": settings.window_s, "hop_s": settings.hop_s}
-    embeddings_of = partial(embedded, tagger, settings=settings, num_threads=given.num_threads)
+    embeddings_of = partial(
+        answered, tagger, tagger.embeddings, settings=settings, made=tagger.embeddings_of, num_threads=given.num_threads
+    )
     misnamed = {number: NOT_UTF8 for number, one in enumerate(files) if not _is_utf8(one.path)}
     return report_failed(files, process(files, embeddings_of, InParquet(output, files, facts), "embed", misnamed))
 

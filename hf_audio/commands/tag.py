@@ -67,11 +67,13 @@ def main(argv: Sequence[str]) -> int:
     )
 
     from hf_audio.tagging.formats import FORMATS
-    from hf_audio.tagging.many import tagged
+    from hf_audio.tagging.many import answered
 
     facts = {**facts_of(given, tagger), "format": given.format, **settings.decisive} if output else {}
     results = _results(FORMATS[given.format], output, in_folder, files, facts)
-    tags_of = partial(tagged, tagger, settings=settings, num_threads=given.num_threads)
+    tags_of = partial(
+        answered, tagger, tagger.logits, settings=settings, made=tagger.tags_of, num_threads=given.num_threads
+    )
     return report_failed(files, process(files, tags_of, results, "tag"))
 
 

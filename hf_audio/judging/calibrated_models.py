@@ -86,28 +86,35 @@ def calibrate_model(
     targets, labels = validation.targets[:, order], predictor.labels
     scaling = fit_scaling(kind, logits, targets, labels)
     _scale(predictor, scaling)
-    if kind == "isotonic" and scaling.num_clips < ENOUGH_CLIPS:
-        logger.warning(
-            "Isotonic scaling was fitted on only %s clips and may make calibration worse: use temperature below "
-            "about %s clips",
-            f"{scaling.num_clips:,}",
-            f"{ENOUGH_CLIPS:,}",
-        )
-    record = {**scaling.facts(), "fitted_on": public_value(fitted_on)}
     checkpoint = Checkpoint(name, token, predictor.commit)
-    earlier = _earlier(checkpoint)
-    if earlier:
-        logger.warning("%s was already calibrated (%s): its scores are now scaled again", name, ", ".join(earlier))
-        record["calibrated_before"] = earlier
     facts = {
         "source": public_name(name),
-        "scaling": record,
+        "scaling": _record(scaling, checkpoint, fitted_on),
         "before": calibration_facts(labels.probabilities(logits), targets, labels),
         "after": calibration_facts(scaling.probabilities(logits), targets, labels),
         **_decisions(predictor, scaling, logits, targets),
     }
     _save(predictor, checkpoint, facts, folder, Path(name) / ADAPTER if has_adapter else None)
     return facts
+
+
+def _record(scaling: Scaling, checkpoint: Checkpoint, fitted_on: str) -> dict[str, Any]:
+    """What config.json says of the scaling. Logs what may make it worse: few clips, or an earlier scaling."""
+    record = {**scaling.facts(), "fitted_on": public_value(fitted_on)}
+    if scaling.kind == "isotonic" and scaling.num_clips < ENOUGH_CLIPS:
+        logger.warning(
+            "Isotonic scaling was fitted on only %s clips and may make calibration worse: use temperature below "
+            "about %s clips",
+            f"{scaling.num_clips:,}",
+            f"{ENOUGH_CLIPS:,}",
+        )
+    earlier = _earlier(checkpoint)
+    if earlier:
+        logger.warning(
+            "%s was already calibrated (%s): its scores are now scaled again", checkpoint.name, ", ".join(earlier)
+        )
+        record["calibrated_before"] = earlier
+    return record
 
 
 def check_calibration(predictor: Predictor, kind: str, folder: str | Path) -> Path:

@@ -56,20 +56,18 @@ def compare(
     num_groups = int(groups.max()) + 1
     whole = {name: one.of_all().metrics[metric][0] for name, one in redrawn.items()}
     drawn = _drawn(redrawn, metric, num_groups, num_draws, seed)
-    right = {name: _right(decisions, targets) for name, (_, decisions) in models.items()}
     is_known = ~np.isnan(targets).all(axis=1)
-    pairs = []
-    for first, second in combinations(models, 2):
-        difference = drawn[first] - drawn[second]
-        pairs.append(
-            {
-                "first": first,
-                "second": second,
-                "difference": interval(whole[first] - whole[second], difference, num_groups, confidence),
-                "p": bootstrap_p(difference, num_groups),
-                "mcnemar": mcnemar(right[first][is_known], right[second][is_known], groups[is_known]),
-            }
-        )
+    right = {name: _right(decisions, targets)[is_known] for name, (_, decisions) in models.items()}
+    pairs = [
+        {
+            "first": first,
+            "second": second,
+            "difference": interval(whole[first] - whole[second], drawn[first] - drawn[second], num_groups, confidence),
+            "p": bootstrap_p(drawn[first] - drawn[second], num_groups),
+            "mcnemar": mcnemar(right[first], right[second], groups[is_known]),
+        }
+        for first, second in combinations(models, 2)
+    ]
     _correct(pairs, metric, confidence)
     return {
         "metric": metric,

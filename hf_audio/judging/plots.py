@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from hf_audio.figures.decisions import Curves, Legend, confusion_figure, curves_figure
 from hf_audio.figures.figures import BLUE, GREY, ORANGE, new_figure, short_name
 from hf_audio.judging.conditions import condition_name
 from hf_audio.metrics import METRIC_NAMES
 
 MAX_CLASSES = 40  # in a plot: more names would be illegible
 MAX_SLICES = 25
+CURVES = Legend("all classes together", "single classes")
 CLIP_SCORES = {
     "hamming": "share of correct classes",
     "f1": "F1",
@@ -65,48 +67,23 @@ def plot_confusion(confusion: Mapping[str, Any], is_multi_label: bool) -> Figure
     clips = np.array(confusion["clips"], dtype=float)
     mistakes = counts - np.diag(np.diag(counts))
     most = np.sort(np.argsort(-(mistakes.sum(axis=0) + mistakes.sum(axis=1)), kind="stable")[:MAX_CLASSES])
-    names = [short_name(names[index]) for index in most]
     kept = np.ix_(most, most)
     shares = np.where(clips[kept] > 0, counts[kept] / np.maximum(clips[kept], 1), np.nan)
     if np.isnan(shares).all():
         return None
-    size = 2.6 + 0.32 * min(len(names), 20) + 0.15 * max(len(names) - 20, 0)
-    figure, axes = new_figure(size + 0.9, size)
-    figure.set_layout_engine("compressed")
-    plot = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
-    for (row, column), share in np.ndenumerate(shares) if len(names) <= 25 else ():
-        if share >= 0.005:
-            color = "white" if share > 0.55 else "black"
-            axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=color)
-    font_size = 8 if len(names) <= 20 else 6
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=font_size)
-    axes.set_yticks(range(len(names)), names, fontsize=font_size)
-    axes.set(xlabel="predicted (may be several)" if is_multi_label else "predicted", ylabel="true")
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(True)
-    figure.colorbar(plot, ax=axes, label="% of the true class's clips", fraction=0.045, pad=0.02)
-    return figure
+    return confusion_figure(shares, [names[index] for index in most], is_multi_label=is_multi_label)
 
 
 def plot_curves(curves: Mapping[str, Any]) -> Figure | None:
-    """ROC and precision-recall curves: thin for each class, bold for all clip-class pairs together."""
+    """ROC and precision-recall curves of classes and of all clip-class pairs together."""
     if curves["micro"] is None:
         return None
-    figure, axes = new_figure(10.4, 5.0, columns=2)
-    drawn = [one for one in curves["classes"].values() if one]
-    thin = dict(color=BLUE, lw=0.8, alpha=0.5 if len(drawn) <= 12 else 0.2)
-    for one, key in zip(axes, ("roc", "precision_recall"), strict=True):
-        style = {} if key == "roc" else {"drawstyle": "steps-post"}
-        for curve in drawn:
-            one.plot(*np.transpose(curve[key]), **thin, **style)
-        one.plot(*np.transpose(curves["micro"][key]), color=ORANGE, lw=2.2, label="all classes together", **style)
-        one.plot([], [], **(thin | {"alpha": 1}), label="single classes")
-        one.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-        one.legend(frameon=False, fontsize=9)
-    axes[0].plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
-    axes[0].set(title="ROC", xlabel="false positive rate", ylabel="true positive rate")
-    axes[1].set(title="Precision and recall", xlabel="recall", ylabel="precision")
-    return figure
+    classes, together = [_curves(one) for one in curves["classes"].values() if one], _curves(curves["micro"])
+    return curves_figure(classes, together, (CURVES, CURVES))
+
+
+def _curves(points: Mapping[str, Any]) -> Curves:
+    return Curves(np.asarray(points["roc"]), np.asarray(points["precision_recall"]))
 
 
 def plot_f1_by_threshold(curves: Mapping[str, Any], thresholds: Mapping[str, float]) -> Figure | None:

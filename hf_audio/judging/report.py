@@ -76,31 +76,44 @@ def judge(
             would have no effect.
     """
     clips = _same_clips(models, split)
-    labels, request = clips[0].labels, ReportSettings(risk, coverage, Drawn(num_draws, confidence, seed))
-    metric = known_metric(metric, labels)
+    metric, drawn = known_metric(metric, clips[0].labels), Drawn(num_draws, confidence, seed)
     validation = [model.of_split(VALIDATION) if split != VALIDATION else None for model in models]
     answers = {
         one.name: model_answers(one, held_out if held_out else None, aggregation, thresholds, own_thresholds or {})
         for one, held_out in zip(clips, validation, strict=True)
     }
     given = {"unknown": unknown, "robustness": robustness, "window_s": windows_s}
+    report = {
+        "data": {**public_value(data or {}), **_data_facts(clips[0], split)},
+        "settings": _settings(aggregation, thresholds if clips[0].labels.is_multi_label else None, drawn),
+        "protocol": protocol,
+        "metric": metric,
+        "baseline": _baseline(clips[0], validation[0]),
+        "models": _facts_of_models(answers, ReportSettings(risk, coverage, drawn), aggregation, given),
+        "comparison": _comparison(answers, metric, drawn),
+        "notes": [*notes, *_notes(answers)],
+    }
+    return ready_for_json(report)
+
+
+def _settings(aggregation: str, thresholds: str | None, drawn: Drawn) -> dict[str, Any]:
+    """The settings that act; subsets of the clips, such as slices, have fewer draws."""
+    found = {"aggregation": aggregation, **drawn._asdict(), "num_draws_of_parts": drawn.for_parts().num_draws}
+    return found | ({} if thresholds is None else {"thresholds": thresholds})
+
+
+def _facts_of_models(
+    answers: Mapping[str, ModelAnswers],
+    request: ReportSettings,
+    aggregation: str,
+    given: Mapping[str, Mapping[str, Any] | None],
+) -> dict[str, dict[str, Any]]:
+    """`model_facts` by name of the model; `given` are further arguments of it, each by name of the model or None."""
     facts = {}
     for name, one in answers.items():
         of_model: dict[str, Any] = {key: (by_name or {}).get(name) for key, by_name in given.items()}
         facts[name] = model_facts(one, request, aggregation=aggregation, **of_model)
-    settings = {"aggregation": aggregation, **request.drawn._asdict()}
-    settings["num_draws_of_parts"] = request.drawn.for_parts().num_draws  # of slices and durations
-    report = {
-        "data": {**public_value(data or {}), **_data_facts(clips[0], split)},
-        "settings": settings | ({"thresholds": thresholds} if labels.is_multi_label else {}),
-        "protocol": protocol,
-        "metric": metric,
-        "baseline": _baseline(clips[0], validation[0]),
-        "models": facts,
-        "comparison": _comparison(answers, metric, request.drawn),
-        "notes": [*notes, *_notes(answers)],
-    }
-    return ready_for_json(report)
+    return facts
 
 
 def ready_for_json(value: Any) -> Any:

@@ -111,11 +111,7 @@ def robustness(
     heard = _Heard(
         predictor, labels, of_logits or (lambda logits: logits), aggregate, windows, around, conditions, seed
     )
-    total = None if num_recordings is None else num_recordings * (1 + len(conditions))
-    with progress(desc="robustness", unit=" sounds", total=total) as bar:
-        for block in _blocks(recordings, predictor.sample_rate):
-            for num_heard in heard.hear(block):
-                bar.update(num_heard)
+    heard.hear_all(recordings, num_recordings)
     return heard.table(thresholds, num_draws, confidence) | {"left_out": left_out}
 
 
@@ -154,6 +150,14 @@ class _Heard:
         self.targets: list[np.ndarray] = []
         self.probabilities: dict[Condition | str, list[np.ndarray]] = {CLEAN: [], **{one: [] for one in conditions}}
         self.facts: dict[Condition, dict[str, list[np.ndarray]]] = {one: {} for one in conditions}
+
+    def hear_all(self, recordings: Iterable[Recorded], num_recordings: int | None) -> None:
+        """Scores all recordings under all conditions, with a progress bar."""
+        total = None if num_recordings is None else num_recordings * (1 + len(self.conditions))
+        with progress(desc="robustness", unit=" sounds", total=total) as bar:
+            for block in _blocks(recordings, self.predictor.sample_rate):
+                for num_heard in self.hear(block):
+                    bar.update(num_heard)
 
     def hear(self, block: Sequence[Recorded]) -> Iterator[int]:
         """Scores a block of clips under all conditions, and yields the number of sounds after each condition."""

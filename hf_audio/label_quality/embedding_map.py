@@ -91,13 +91,8 @@ def write_embedding_map(
         found = f"--clips {max_clips}" if projections else "no projection"
         raise InputError(f"Found {found}; a map needs at least one projection and 1 to {MAX_POINTS:,} clips")
     clips = clips_of(features, list(splits or features.splits))
-    kept, decisions = _drawn(clips, max_clips, seed), _decided(scores, features.labels)
-    decided = [decisions.get(clip_id) for clip_id in kept.clip_ids]
-    if scores and not any(one is not None for one in decided):
-        raise InputError(
-            f"None of the {len(decided)} clips is in {', '.join(map(str, scores))}: give scores of a model that was "
-            "evaluated on them, or leave --scores out"
-        )
+    kept = _drawn(clips, max_clips, seed)
+    decided = _decided_for(kept, scores, features.labels)
     folder = Path(folder)
     sounds = sound_addresses(kept.rows, data_dir, folder) if data_dir else {}
     components = principal_components(_vectors(features, kept, model, token), seed)
@@ -105,16 +100,7 @@ def write_embedding_map(
         [tuple(row["labels"]) for row in kept.rows], kept.groups.tolist(), [row["split"] for row in kept.rows]
     )
     of_all, seen = _seen(about, components.values)
-    points = MapPoints(
-        kept.clip_ids,
-        about.groups,
-        about.splits,
-        about.labels,
-        [row["unknown"] for row in kept.rows],
-        [sounds.get(clip_id, "") for clip_id in kept.clip_ids],
-        decided,
-        of_all.places,
-    )
+    points = _points(kept, about, sounds, decided, of_all)
     source = f"embeddings of {public_name(model)}" if model else f"means and standard deviations of {features.name}"
     maps = [lay_out(components, method, seed) for method in projections]
     title = f"{len(kept.rows):,} clips of {features.name}"
@@ -136,6 +122,26 @@ def _seen(about: NeighborhoodClips, vectors: np.ndarray) -> tuple[Neighbors, dic
     }
 
 
+def _points(
+    kept: ClipTable,
+    about: NeighborhoodClips,
+    sounds: dict[str, str],
+    decided: list[list[str] | None],
+    neighbors: Neighbors,
+) -> MapPoints:
+    """The clips as points of the page, which has their facts, addresses of their sounds, decisions and neighbors."""
+    return MapPoints(
+        kept.clip_ids,
+        about.groups,
+        about.splits,
+        about.labels,
+        [row["unknown"] for row in kept.rows],
+        [sounds.get(clip_id, "") for clip_id in kept.clip_ids],
+        decided,
+        neighbors.places,
+    )
+
+
 def _lists(seen: dict[str, list[Seen]]) -> list[Listed]:
     return [
         Listed(*EXPLANATIONS[name], [(one.clips, one.text) for one in found], NUM_NAMED[name])
@@ -149,6 +155,22 @@ def _drawn(clips: ClipTable, max_clips: int, seed: int) -> ClipTable:
         return clips
     rows = np.sort(np.random.default_rng(seed).choice(len(clips.rows), max_clips, replace=False))
     return ClipTable([clips.rows[row] for row in rows.tolist()], clips.targets[rows])
+
+
+def _decided_for(clips: ClipTable, scores: Sequence[str | Path], labels: LabelSpace) -> list[list[str] | None]:
+    """The decisions for each clip, None where there are none.
+
+    Raises:
+        InputError: there are scores, but of none of the clips; or see `_decided`.
+    """
+    decisions = _decided(scores, labels)
+    found = [decisions.get(clip_id) for clip_id in clips.clip_ids]
+    if scores and not any(one is not None for one in found):
+        raise InputError(
+            f"None of the {len(found)} clips is in {', '.join(map(str, scores))}: give scores of a model that was "
+            "evaluated on them, or leave --scores out"
+        )
+    return found
 
 
 def _decided(scores: Sequence[str | Path], labels: LabelSpace) -> dict[str, list[str]]:

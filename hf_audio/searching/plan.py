@@ -102,7 +102,7 @@ class Plan:
         moved = {name for name, value in decides.items() if _is_place(value)} | {"recordings"}
         return {
             **{name: value for name, value in decides.items() if name not in moved},
-            "space": [repr(one) for one in self.space.dimensions],
+            "space": [str(one) for one in self.space.dimensions],
             "objectives": list(self.objectives),
             "folds": sorted(self.folds),
             "fidelity": self.fidelity,

@@ -31,6 +31,12 @@ class Choice:
     values: tuple[Any, ...]
     options: tuple[tuple[Choice | Range, ...], ...] = ()
 
+    def __str__(self) -> str:
+        """Everything that decides a draw, in words."""
+        inside = [f" ({', '.join(map(str, one))})" if one else "" for one in self.options]
+        shown = [f"{key!r}{more}" for key, more in zip(self.keys, inside or [""] * len(self.keys), strict=True)]
+        return f"{self.name} one of {', '.join(shown)}"
+
     def value_of(self, key: Any) -> Any:
         """The value of a key. Raises InputError if this dimension does not have it."""
         for known, value in zip(self.keys, self.values, strict=True):
@@ -66,6 +72,11 @@ class Range:
     high: float
     log: bool = False
     step: float | None = None
+
+    def __str__(self) -> str:
+        """Everything that decides a draw, in words."""
+        how = " (log)" if self.log else f" in steps of {self.step!r}" if self.step is not None else ""
+        return f"{self.name} from {self.low!r} to {self.high!r}{how}"
 
     @property
     def is_whole(self) -> bool:

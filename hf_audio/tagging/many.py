@@ -19,11 +19,9 @@ from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.tagging.blocks import Block, append, check_finite, joined
-from hf_audio.tagging.embeddings import Embeddings
 from hf_audio.tagging.settings import TagSettings
 from hf_audio.tagging.sounds import Recording
 from hf_audio.tagging.tagger import Tagger
-from hf_audio.tagging.tags import Tags
 
 MAX_WAITING_BLOCKS = 2  # per reader: prepared blocks that wait for the model
 MAX_BATCH_WAIT_S = 0.05  # how long an incomplete batch waits for more windows
@@ -35,51 +33,17 @@ class Answers(NamedTuple):
 
     Attributes:
         recording: the recording.
+        settings: how it was cut.
         starts_s: float64 `[windows]`, in the recording.
         values: float32 `[windows, size]`, finite.
         duration_s: duration of the recording.
     """
 
     recording: Recording
+    settings: TagSettings
     starts_s: np.ndarray
     values: np.ndarray
     duration_s: float
-
-
-def tagged(
-    tagger: Tagger,
-    recordings: Sequence[Recording],
-    settings: TagSettings,
-    *,
-    num_threads: int | None = None,
-    progressed: Callable[[float], object] = lambda seconds: None,
-) -> Iterator[tuple[int, Tags | str]]:
-    """The index of each recording, and its tags or why it cannot be read, in the order of completion.
-
-    Args:
-        num_threads, progressed: see `answered`.
-    """
-    of_all = answered(tagger, tagger.logits, recordings, settings, num_threads=num_threads, progressed=progressed)
-    for number, found in of_all:
-        yield number, found if isinstance(found, str) else tagger.tags_of(found.recording, settings, *found[1:])
-
-
-def embedded(
-    tagger: Tagger,
-    recordings: Sequence[Recording],
-    settings: TagSettings,
-    *,
-    num_threads: int | None = None,
-    progressed: Callable[[float], object] = lambda seconds: None,
-) -> Iterator[tuple[int, Embeddings | str]]:
-    """The index of each recording, and its embeddings or why it cannot be read, in the order of completion.
-
-    Args:
-        num_threads, progressed: see `answered`.
-    """
-    of_all = answered(tagger, tagger.embeddings, recordings, settings, num_threads=num_threads, progressed=progressed)
-    for number, found in of_all:
-        yield number, found if isinstance(found, str) else tagger.embeddings_of(found.recording, settings, *found[1:])
 
 
 def answered(
@@ -88,13 +52,18 @@ def answered(
     recordings: Sequence[Recording],
     settings: TagSettings,
     *,
+    made: Callable[..., Any] = Answers,
     num_threads: int | None = None,
     progressed: Callable[[float], object] = lambda seconds: None,
-) -> Iterator[tuple[int, Answers | str]]:
-    """The index of each recording, and the model's outputs or why it cannot be read, in the order of completion.
+) -> Iterator[tuple[int, Any | str]]:
+    """The index of each recording, and its result or why it cannot be read, in the order of completion.
+
+        answered(tagger, tagger.logits, recordings, settings, made=tagger.tags_of)
+        answered(tagger, tagger.embeddings, recordings, settings, made=tagger.embeddings_of)
 
     Args:
         answer: the model: inputs of any number of windows → float32 `[windows, size]`.
+        made: makes a recording's result from the fields of `Answers`. Default: `Answers`.
         num_threads: number of reading threads. Default: one per core.
         progressed: called with the seconds of sound that were added.
     """
@@ -116,7 +85,8 @@ def answered(
                 batch.run()
             for number in [number for number, one in open_ones.items() if one.is_finished]:
                 rest -= 1
-                yield number, open_ones.pop(number).result()
+                found = open_ones.pop(number).answers(settings)
+                yield number, found if isinstance(found, str) else made(*found)
     finally:
         readers.stop()
 
@@ -145,15 +115,16 @@ class _OpenRecording:
     def is_finished(self) -> bool:
         return self.has_ended and (self.error is not None or not self.num_waiting)
 
-    def result(self) -> Answers | str:
+    def answers(self, settings: TagSettings) -> Answers | str:
+        """The outputs for all windows, or why there are none."""
         if self.error is not None:
             return self.error
-        found = Answers(self.recording, np.concatenate(self.starts_s), np.concatenate(self.values), self.duration_s)
+        starts_s, values = np.concatenate(self.starts_s), np.concatenate(self.values)
         try:
-            check_finite(found.values)
+            check_finite(values)
         except AudioError as error:
             return error.reason
-        return found
+        return Answers(self.recording, settings, starts_s, values, self.duration_s)
 
 
 class _Batch:

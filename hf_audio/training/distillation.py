@@ -17,6 +17,7 @@ from torch import Tensor
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.losses.distilling import sigmoid_distance, softmax_distance
+from hf_audio.ranks import process_state
 from hf_audio.terminal import named_logger
 from hf_audio.training.objective import Batch
 
@@ -90,7 +91,8 @@ class Distillation:
                     f"--distillation_weight 1 ignores the labels, and the teacher {teacher.name} does not know "
                     f"{lacking}, which would not be learned: give less than 1"
                 )
-            logger.warning("The teacher %s knows %d of %d classes, not %s", teacher.name, *numbers, lacking)
+            if process_state().is_main_process:
+                logger.warning("The teacher %s knows %d of %d classes, not %s", teacher.name, *numbers, lacking)
 
     def collator_of(self, collator: Any) -> Any:
         """See Teacher."""

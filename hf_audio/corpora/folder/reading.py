@@ -11,7 +11,7 @@ from hf_audio.errors import InputError, unknown_name
 LAYOUTS = ("folders", "table")
 NONE = "none"
 NO_GROUPS = "no groups are known, so every file is a group of its own"
-NO_SPLITS = "none given, to be drawn"
+NO_SPLITS = "none given"
 
 
 class UndecidedError(InputError):

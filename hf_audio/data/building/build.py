@@ -23,7 +23,7 @@ from hf_audio.data.building.shards import ShardBuilder
 from hf_audio.data.building.workers import build_parts, load_ahead, num_cores
 from hf_audio.data.feature_format import ClipColumns
 from hf_audio.data.foreign.manifest import read_manifest
-from hf_audio.data.index.columns import has_mixtures, is_file, require_files
+from hf_audio.data.index.columns import is_file
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import CorpusCard
 from hf_audio.data.recordings.lengths import measured_by_headers, measured_by_recordings
@@ -99,8 +99,6 @@ def build_features(
     """
     folder = Path(folder)
     check_clips(clips, labels)
-    if has_mixtures(clips):
-        require_files(clips, "Mixtures need")
     columns = ClipColumns.of_index(clips, labels, extractor.parameters)
     described = describe_build(clips, labels, extractor.parameters, window_s, hop_s)
     # before anything is read, because it refuses windows without a frame

@@ -6,7 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.index.columns import check_disjoint, groups_and_splits, is_one_of, repeated, untrained
+from hf_audio.data.index.columns import (
+    check_disjoint,
+    groups_and_splits,
+    has_mixtures,
+    is_one_of,
+    repeated,
+    require_files,
+    untrained,
+)
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.data.index.table import SPLITS
 from hf_audio.errors import InputError
@@ -17,7 +25,8 @@ def check_clips(clips: pa.Table, labels: LabelSpace) -> None:
 
     Raises:
         InputError: no clips; a clip without a split; a clip_id or a label twice; a group in two splits; a class without
-            training clips; a label that is not a class; partial labels that contradict themselves or the task.
+            training clips; a label that is not a class; partial labels that contradict themselves or the task;
+            mixtures of recordings that are not files.
     """
     if not len(clips):
         raise InputError("There are no clips to build features from: the index is empty")
@@ -37,6 +46,8 @@ def check_clips(clips: pa.Table, labels: LabelSpace) -> None:
     lacking = untrained(clips, labels.names)
     if lacking:
         raise InputError(f"Class {lacking[0]} has no training clip; add some, or leave the class out of the labels")
+    if has_mixtures(clips):
+        require_files(clips, "Mixtures need")
 
 
 def _check_classes(

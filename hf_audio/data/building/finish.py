@@ -72,23 +72,14 @@ def finish_dataset(
     stock = extractor.to_feature_extractor(window_frames, mean, std)
     write_atomically(folder / "preprocessor_config.json", stock.to_json_string(), scratch)
 
-    shard_windows = _windows_of_shards(notes)
-    facts = asdict(card)
+    shard_windows, corpus = _windows_of_shards(notes), asdict(card)
     manifest = {
         **{key: described[key] for key in ("format_version", "problem_type", "label_names", "window_s", "hop_s")},
         "extractor": extractor.parameters,
         "metadata": dict(columns.metadata),
         "has_mixtures": columns.is_mixed,
-        "corpus": {**_public_facts(facts), "others": [_public_facts(other) for other in facts["others"]]},
-        "splits": {
-            split: {
-                "num_shards": len(counts),
-                "num_windows": sum(counts),
-                **_clip_facts(of_split(kept, split), columns),
-                "source_rates": rates[split],
-            }
-            for split, counts in shard_windows.items()
-        },
+        "corpus": {**_public_facts(corpus), "others": [_public_facts(other) for other in corpus["others"]]},
+        "splits": _facts_of_splits(shard_windows, kept, columns, rates),
         SHARD_WINDOWS: shard_windows,
         "num_excluded": len(excluded),
     }
@@ -109,6 +100,21 @@ def _windows_of_shards(notes: Sequence[tuple[Shard, dict[str, Any]]]) -> dict[st
     for shard, note in sorted(notes, key=lambda pair: pair[0].name):
         found[shard.split].append(note["num_windows"])
     return {split: counts for split, counts in found.items() if sum(counts)}
+
+
+def _facts_of_splits(
+    shard_windows: dict[str, list[int]], kept: pa.Table, columns: ClipColumns, rates: dict[str, dict[str, int]]
+) -> dict[str, dict[str, Any]]:
+    """Shards, windows, clips and sample rates of each split."""
+    return {
+        split: {
+            "num_shards": len(counts),
+            "num_windows": sum(counts),
+            **_clip_facts(of_split(kept, split), columns),
+            "source_rates": rates[split],
+        }
+        for split, counts in shard_windows.items()
+    }
 
 
 def _public_facts(card: dict[str, Any]) -> dict[str, Any]:
