@@ -8,7 +8,7 @@ import functools
 import re
 import sys
 from collections.abc import Mapping
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -46,8 +46,13 @@ def requirements() -> dict[str, set[str]]:
 
 @functools.cache
 def distributions_of_imports() -> Mapping[str, list[str]]:
-    """It reads the file list of every package that is installed."""
-    return packages_distributions()
+    """It reads the file list of every package that is installed. The standard library's does not before Python 3.11."""
+    found: dict[str, list[str]] = {}
+    for one in distributions():
+        listed = (one.read_text("top_level.txt") or "").split()
+        for name in set(listed or [file.parts[0].partition(".")[0] for file in one.files or ()]):
+            found.setdefault(name, []).append(one.metadata["Name"])
+    return found
 
 
 @functools.cache
