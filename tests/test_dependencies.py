@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 BEHIND_ANOTHER = {
     *("tensorboard", "trackio", "wandb", "safetensors", "numba", "pretty-midi"),
     *("python-multipart", "httptools", "ipykernel"),
+    "python-dateutil",  # boto3 limits it
     *("furo", "myst-parser", "myst-nb"),  # docs/conf.py names them
 }
 # transformers' tests import the first; the others are commands
