@@ -265,7 +265,7 @@ def stream_from_own_hub(folder: Path, repeats: int) -> dict[str, float]:
     files = {str(path.relative_to(built)): path.read_bytes() for path in built.rglob("*") if path.is_file()}
     hub.create("datasets", "alice/benchmark", files)
     # the Hugging Face libraries read these when they are imported
-    environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "hf_home"), "NO_PROXY": "127.0.0.1"}
+    environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "hf_home"), "NO_PROXY": "127.0.0.1,localhost"}
     command = [sys.executable, __file__, "--stream", "alice/benchmark", "--repeats", str(repeats)]
     answer = subprocess.run(command, env=os.environ | environment, check=True, stdout=subprocess.PIPE, text=True)
     hub.stop()

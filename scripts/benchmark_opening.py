@@ -49,7 +49,7 @@ def main() -> None:
         names = [f"data/train-{number:05d}-of-{options.num_files:05d}.parquet" for number in range(options.num_files)]
         hub.create("datasets", REPO, dict.fromkeys(names, content))
         hub.log.clear()
-        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": f"{folder}/home", "NO_PROXY": "127.0.0.1"}
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": f"{folder}/home", "NO_PROXY": "127.0.0.1,localhost"}
         command = [sys.executable, __file__, "--open"]
         done = subprocess.run(command, env=os.environ | environment, check=True, stdout=subprocess.PIPE, text=True)
         found = json.loads(done.stdout.splitlines()[-1])

@@ -91,7 +91,11 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
     found: dict[str, list[dict[str, float]]] = {"ours": [], "dropped": []}
     for turn, way in itertools.product(range(options.repeats), found):
         # the Hugging Face libraries read these when they are imported
-        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / f"{way} {turn}"), "NO_PROXY": "127.0.0.1"}
+        environment = {
+            "HF_ENDPOINT": hub.endpoint,
+            "HF_HOME": str(folder / f"{way} {turn}"),
+            "NO_PROXY": "127.0.0.1,localhost",
+        }
         found[way].append(ask(way, environment, num_rated=min(options.num_rated, num_windows)))
     hub.stop()
     ours, dropped = (

@@ -57,7 +57,7 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
         hub.log.clear()
         work = folder / way
         work.mkdir()
-        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(work / "hf_home"), "NO_PROXY": "127.0.0.1"}
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(work / "hf_home"), "NO_PROXY": "127.0.0.1,localhost"}
         environment |= {"HF_TOKEN": hub.token("alice"), "HF_HUB_DISABLE_XET": "1"}
         command = [sys.executable, str(Path(__file__).resolve()), "--way", way, str(folder / "wav")]
         answer = subprocess.run(command, env=os.environ | environment, cwd=work, check=True, stdout=subprocess.PIPE)

@@ -87,7 +87,7 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
         for way in found:
             home = folder / f"home {turn} {way}"
             # the Hugging Face libraries read these when they are imported
-            environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}
+            environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1,localhost"}
             command = [sys.executable, __file__, "--way", way, str(folder / "clips.json")]
             command += ["--num_processes", str(options.num_processes)]
             answer = subprocess.run(

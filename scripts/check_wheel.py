@@ -1,9 +1,9 @@
-"""Install a wheel into a new environment, away from the sources, and run its command and public names.
+"""Install a wheel into a new environment, away from the sources, and use it there.
 
     python scripts/check_wheel.py dist
-    python scripts/check_wheel.py dist --model runs/cnn_folder --sound song.wav        # also tag a sound
 
-All requirements of the wheel are installed from the package index, so missing ones are found.
+All requirements of the wheel are installed from the package index, without any extra, so missing ones are found. Then
+run there: the help of every command, all public names, and hf-audio tag on a tone with a small untrained model.
 """
 
 from __future__ import annotations
@@ -15,9 +15,22 @@ import tempfile
 import venv
 from pathlib import Path
 
+from hf_audio.commands.main import commands
 from hf_audio.errors import InputError, clear_errors
 
 ALL_NAMES = "import hf_audio; [getattr(hf_audio, name) for name in hf_audio.__all__]"
+MODEL_AND_SOUND = """
+import numpy
+import soundfile
+from hf_audio import LabelSpace, SpectrogramFeatureExtractor
+from hf_audio.models.saving import save_extractor, save_model
+from hf_audio.models.spectrogram_cnn import SpectrogramCNN, SpectrogramCNNConfig
+
+labels = LabelSpace(("bell", "hum"), "single_label_classification")
+save_model(SpectrogramCNN(SpectrogramCNNConfig(**labels.config_settings)), "model")
+save_extractor(SpectrogramFeatureExtractor(num_mel_bins=32, max_length=98, mean=[-40.0], std=[15.0]), "model")
+soundfile.write("tone.wav", numpy.sin(numpy.arange(22_050) * 0.1), 22_050)
+"""
 
 
 @clear_errors()
@@ -25,36 +38,47 @@ def main(argv: list[str] | None = None) -> None:
     """Raises InputError if there is not exactly one wheel, or a command fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder with one wheel")
-    parser.add_argument("--model", help="run folder of the model to tag a sound with")
-    parser.add_argument("--sound", type=Path, help="sound to tag")
     given = parser.parse_args(argv)
-    if (given.model is None) != (given.sound is None):
-        raise InputError("--model and --sound need each other: give both or none")
     wheels = sorted(given.folder.glob("hf_audio-*.whl"))
     if len(wheels) != 1:
         raise InputError(f"{given.folder} has {len(wheels)} wheels of hf_audio, expected one: run `make dist`")
     with tempfile.TemporaryDirectory() as scratch:
-        commands = _installed(Path(scratch), wheels[0].resolve())
-        _run([commands / "hf-audio", "--help"], scratch)
-        _run([commands / "python", "-c", ALL_NAMES], scratch)
-        if given.sound:
-            model = Path(given.model).resolve() if Path(given.model).exists() else given.model
-            _run([commands / "hf-audio", "tag", given.sound.resolve(), "--model", model], scratch)
+        use(_installed(Path(scratch), wheels[0].resolve()), Path(scratch))
+
+
+def use(programs: Path, folder: Path) -> None:
+    """Runs the commands and public names of the installed package, in `folder`.
+
+    Args:
+        programs: folder with the environment's hf-audio and python.
+
+    Raises:
+        InputError: something fails, or a tag does not name its classes.
+    """
+    command = programs / "hf-audio"
+    for words in (["--help"], *([name, "--help"] for name in commands())):
+        _run([command, *words], folder)
+    _run([programs / "python", "-c", ALL_NAMES], folder)
+    _run([programs / "python", "-c", MODEL_AND_SOUND], folder)
+    tags = _run([command, "tag", "tone.wav", "--model", "model"], folder)
+    if "bell" not in tags or "hum" not in tags:
+        raise InputError(f"hf-audio tag printed {tags!r}, expected scores of bell and hum: fix the wheel")
 
 
 def _installed(folder: Path, wheel: Path) -> Path:
     """Installs the wheel into a new environment; returns the folder of its commands."""
     venv.create(folder / "installed", with_pip=True)
-    commands = folder / "installed" / ("Scripts" if sys.platform == "win32" else "bin")
-    _run([commands / "python", "-m", "pip", "install", "--quiet", wheel], folder)
-    return commands
+    programs = folder / "installed" / ("Scripts" if sys.platform == "win32" else "bin")
+    _run([programs / "python", "-m", "pip", "install", "--quiet", wheel], folder)
+    return programs
 
 
-def _run(command: list[object], folder: str | Path) -> None:
+def _run(command: list[object], folder: Path) -> str:
     words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=folder, check=False)
+    done = subprocess.run(words, cwd=folder, check=False, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise InputError(f"{Path(words[0]).name} {' '.join(words[1:])} ended with {done.returncode}: fix the wheel")
+    return done.stdout
 
 
 if __name__ == "__main__":

@@ -226,7 +226,12 @@ def run_cards(python: Path, folder: Path, expected: dict[str, Any], hub: Any) ->
         "HF_TOKEN": hub.token("alice"),
         "HF_HOME": str(folder / f"home-{python.parts[-3]}"),
     }
-    env |= {"OMP_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    env |= {
+        "OMP_NUM_THREADS": "1",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
     command = [str(python), str(TESTS / "run_card_code.py"), str(folder / "cards.json")]
     done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode:
@@ -289,7 +294,7 @@ def main() -> int:
         folder = Path(temporary)
         hub = Hub.start(folder / "hub")
         os.environ |= {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "home"), "HF_HUB_DISABLE_XET": "1"}
-        os.environ["NO_PROXY"] = "127.0.0.1"
+        os.environ["NO_PROXY"] = "127.0.0.1,localhost"
         from card_environments import environment
 
         expected = make_cards(folder, hub, small=options.small)

@@ -59,7 +59,9 @@ class Hub:
         self.faults, self.log, self.errors = Faults(), RequestLog(), []
         self.page_length = PAGE_LENGTH
         self._servers = [_Server(("127.0.0.1", 0), connection) for connection in (HubConnection, StorageConnection)]
-        self.endpoint, self.storage_endpoint = (f"http://127.0.0.1:{server.server_port}" for server in self._servers)
+        here, storage = (server.server_port for server in self._servers)
+        # huggingface_hub 2.0 tells origins apart by host alone, so the two have different names
+        self.endpoint, self.storage_endpoint = f"http://127.0.0.1:{here}", f"http://localhost:{storage}"
 
     @classmethod
     def start(cls, folder: Path) -> Hub:

@@ -8,7 +8,7 @@ import functools
 import re
 import sys
 from collections.abc import Mapping
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 BEHIND_ANOTHER = {
     *("tensorboard", "trackio", "wandb", "safetensors", "numba", "pretty-midi"),
     *("python-multipart", "httptools", "ipykernel"),
+    "python-dateutil",  # boto3 limits it
     *("furo", "myst-parser", "myst-nb"),  # docs/conf.py names them
 }
 # transformers' tests import the first, and the others are commands
@@ -46,8 +47,14 @@ def requirements() -> dict[str, set[str]]:
 
 @functools.cache
 def distributions_of_imports() -> Mapping[str, list[str]]:
-    """Cached, because it reads the file list of every installed package."""
-    return packages_distributions()
+    """Reads the file list of every installed package, so it is cached. The standard library's function of this name does
+    not read them before Python 3.11."""
+    found: dict[str, list[str]] = {}
+    for one in distributions():
+        listed = (one.read_text("top_level.txt") or "").split()
+        for name in set(listed or [file.parts[0].partition(".")[0] for file in one.files or ()]):
+            found.setdefault(name, []).append(one.metadata["Name"])
+    return found
 
 
 @functools.cache

@@ -23,7 +23,7 @@ from hf_audio.figures.clips import (
     label_count_plot,
 )
 from hf_audio.figures.figures import png
-from hf_audio.figures.projections import MIN_POINTS, explained_variance_plot, project, projection_plot
+from hf_audio.figures.projections import MIN_POINTS, explained_variance_plot, project, projection_plot, require_methods
 from hf_audio.figures.variances import FeatureVariance, feature_variances, variance_plot
 from hf_audio.figures.windows import (
     MAX_DRAWN_CLASSES,
@@ -65,9 +65,11 @@ def draw_features(
         seed: for the choice of windows, t-SNE and UMAP.
 
     Raises:
-        InputError: a streamed dataset, an unknown projection, or a model that reads other features.
+        InputError: a streamed dataset, an unknown projection or one whose library is not installed, or a model that
+            reads other features.
     """
     folder = Path(folder)
+    require_methods(projections)
     _require_local(features)
     folder.mkdir(parents=True, exist_ok=True)
     statistics = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -72,10 +73,12 @@ def project(vectors: np.ndarray, method: str = "pca", seed: int = 0) -> Projecti
 
 
 def require_methods(methods: Iterable[str]) -> None:
-    """Raises InputError if a name is not in METHODS."""
+    """Raises InputError if a name is not in METHODS, or its library is not installed, before any work is done."""
     for method in methods:
         if method not in METHODS:
             raise unknown_name("projection", method, METHODS)
+        if method == "umap" and importlib.util.find_spec("umap") is None:
+            raise InputError('UMAP needs umap-learn: pip install "hf_audio[figures]", or leave umap out')
 
 
 def principal_components(vectors: np.ndarray, seed: int = 0) -> Components:
@@ -95,11 +98,7 @@ def principal_components(vectors: np.ndarray, seed: int = 0) -> Components:
 
 
 def lay_out(components: Components, method: str, seed: int = 0) -> Projection:
-    """Projects components to a plane, by one of METHODS.
-
-    Raises:
-        InputError: umap-learn is not installed.
-    """
+    """Projects components to a plane, by one of METHODS; see `require_methods`."""
     points = {"pca": _two_components, "tsne": _tsne, "umap": _umap}[method](components.values, seed)
     return Projection(method, points.astype(np.float32), components.explained)
 
@@ -154,10 +153,8 @@ def _tsne(reduced: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _umap(reduced: np.ndarray, seed: int) -> np.ndarray:
-    try:
-        from umap import UMAP
-    except ImportError:
-        raise InputError('UMAP needs umap-learn: pip install "hf_audio[figures]", or leave umap out') from None
+    from umap import UMAP
+
     num_neighbors = min(NUM_NEIGHBORS, len(reduced) - 1)
     # with a seed, UMAP uses one thread anyway, and warns unless n_jobs=1 is given
     return UMAP(n_neighbors=num_neighbors, random_state=seed, n_jobs=1).fit_transform(reduced)

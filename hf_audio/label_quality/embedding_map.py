@@ -83,8 +83,8 @@ def write_embedding_map(
         The number of clips shown and in total, and the length of each list.
 
     Raises:
-        InputError: an unknown projection or split, too few clips, scores of other clips, or a missing folder of
-            recordings.
+        InputError: an unknown projection or split, a missing library, too few clips, scores of other clips, or no
+            folder of recordings.
     """
     require_methods(projections)
     if not projections or not 0 < max_clips <= MAX_POINTS:

@@ -6,6 +6,7 @@ errors in its training labels and then agrees with them.
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,12 +98,19 @@ def find_label_errors(
     Raises:
         InputError: nothing to train on, a missing split, predictions of other classes, or cleanlab is missing.
     """
+    require_cleanlab()
     clips, labels = clips_of(features, checked_splits(features, splits)), features.labels
     if predictions:
         return errors_among(clips, _read_predictions(predictions, clips, labels), labels)
     vectors, clip_of_window = window_vectors(features, clips.clip_ids, network, token=token)
     probabilities = out_of_fold(vectors, clip_of_window, clips, labels, hold_out=hold_out, seed=seed)
     return errors_among(clips, probabilities, labels)
+
+
+def require_cleanlab() -> None:
+    """Raises InputError if cleanlab is not installed, before any work is done."""
+    if importlib.util.find_spec("cleanlab") is None:
+        raise InputError('Finding label errors needs cleanlab, which is not installed: pip install "hf_audio[audit]"')
 
 
 def checked_splits(features: FeatureDataset, splits: Sequence[str] | None) -> Sequence[str]:
@@ -236,10 +244,8 @@ def _errors_of_each_class(
 
 def _flagged(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Which labels are probably wrong, bool `[clips]`, from class indices `[clips]` in which each class occurs."""
-    try:
-        from cleanlab.filter import find_label_issues
-    except ImportError as error:
-        raise InputError('Finding label errors needs cleanlab: pip install "hf_audio[audit]"') from error
+    from cleanlab.filter import find_label_issues
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about classes with few clips
         # "both" requires that both of cleanlab's filters flag a label, which gives fewer false alarms

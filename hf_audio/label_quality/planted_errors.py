@@ -10,7 +10,7 @@ import numpy as np
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.errors import InputError
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
-from hf_audio.label_quality.errors import LabelErrors, checked_splits, errors_among, out_of_fold
+from hf_audio.label_quality.errors import LabelErrors, checked_splits, errors_among, out_of_fold, require_cleanlab
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ def find_planted_errors(
     """
     if not 0 < fraction <= 0.5:
         raise InputError(f"--plant {fraction:g} must be above 0 and at most 0.5: try 0.1")
+    require_cleanlab()
     clips, labels = clips_of(features, checked_splits(features, splits)), features.labels
     vectors, clip_of_window = window_vectors(features, clips.clip_ids, network)
     draws = []

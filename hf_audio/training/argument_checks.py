@@ -178,8 +178,8 @@ def _check_reporting(named: str | list[str] | None) -> None:
         if name not in INTEGRATION_TO_CALLBACK:
             raise unknown_name("name in --report_to", name, ["none", *INTEGRATION_TO_CALLBACK])
         if name not in get_available_reporting_integrations():
-            extra = '"hf_audio[trackers]"' if name in ("trackio", "wandb") else name
+            # the names of some trackers are not those of their packages
+            install = 'pip install "hf_audio[trackers]"' if name in ("trackio", "wandb") else "install it"
             raise InputError(
-                f"--report_to {name} needs a package that is not installed: pip install {extra}, or give --report_to "
-                "none"
+                f"--report_to {name} needs a package that is not installed: {install}, or give --report_to none"
             )
