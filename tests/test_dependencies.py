@@ -47,8 +47,8 @@ def requirements() -> dict[str, set[str]]:
 
 @functools.cache
 def distributions_of_imports() -> Mapping[str, list[str]]:
-    """Reads the file list of every installed package, so it is cached. The standard library's function of this name does
-    not read them before Python 3.11."""
+    """Reads the file list of every installed package, so it is cached. The standard library's `packages_distributions`
+    does not read them before Python 3.11."""
     found: dict[str, list[str]] = {}
     for one in distributions():
         listed = (one.read_text("top_level.txt") or "").split()
