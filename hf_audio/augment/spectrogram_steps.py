@@ -96,7 +96,7 @@ def _mixtures(config: AugmentConfig) -> list[Augmentation]:
     mixup = Mixup(config.mixup_alpha, config.mixup_labels, config.mixup_probability)
     cutmix = CutMix(config.cutmix_alpha, config.cutmix_shape, config.cutmix_probability)
     steps = [step for step in (mixup, cutmix) if step.alpha and step.probability]
-    return steps if len(steps) < 2 else [MixOrCut(mixup, cutmix)]
+    return [MixOrCut(mixup, cutmix)] if len(steps) == 2 else [*steps]
 
 
 def _of_the_picture(

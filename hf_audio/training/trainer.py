@@ -214,11 +214,13 @@ class AudioTrainer(ResumableTrainer):
     def _with_arguments(self, **values: Any) -> Iterator[None]:
         """Other arguments for a while: Trainer's loaders of evaluation use those of training."""
         before = {name: getattr(self.args, name) for name in values}
-        vars(self.args).update(values)
+        for name, value in values.items():
+            setattr(self.args, name, value)
         try:
             yield
         finally:
-            vars(self.args).update(before)
+            for name, value in before.items():
+                setattr(self.args, name, value)
 
     def _determine_best_metric(self, metrics, trial):
         wanted = self.args.metric_for_best_model
