@@ -86,7 +86,7 @@ def test_each_row_without_a_group_is_a_group(tmp_path):
     root = folder(tmp_path, {"label": TEXT, "group": TEXT}, label=["a", "b", "a"], group=["g", None, "g"])
     clips, found = read(root)
     assert [clip.group for clip in clips] == ["g", "1.wav", "g"] and not found.understanding.groups_known
-    assert "1 rows have none and are groups of their own" in found.understanding.groups
+    assert "rows without a group, each a group of its own: 1" in found.understanding.groups
 
 
 def test_one_group_per_recording_is_no_grouping(tmp_path):

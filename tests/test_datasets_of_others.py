@@ -53,7 +53,7 @@ def test_the_folder_below_the_class_is_the_group_as_on_disk(hub, tmp_path, aroun
     assert got == [("piano", "ann"), ("violin", "ann"), ("violin", "violin/bob"), ("violin", "violin/e.wav")]
     paragraph = found.understanding.paragraph()
     assert "(class folders; column group is the folder below the class; labels: column label (2 classes)" in paragraph
-    assert "column group (2 groups); 1 rows have none and are groups of their own" in paragraph
+    assert "column group (2 groups); rows without a group, each a group of its own: 1" in paragraph
     on_disk = rows_of(folder_index(write(tmp_path / "disk", {place: tone(1) for place in DEPTHS})))
     assert [(*clip.labels, clip.group) for clip in on_disk] == got
     clips, _ = read(f"alice/{len(around)}", group_column_name="none")

@@ -80,7 +80,7 @@ def test_groups_of_single_files_and_missing_groups_are_reported(folder):
     clips, understanding = read(folder)
     assert (
         clips[2].group == "audio/2.wav"
-        and "2 rows have none" in understanding.groups
+        and "each a group of its own: 2" in understanding.groups
         and not understanding.groups_known
     )
 
@@ -99,7 +99,7 @@ def test_spellings_of_splits_are_read_and_gaps_are_reported(folder):
     clips, _ = read(folder)
     assert [clip.split for clip in clips] == ["train", "train", "validation", "validation", "test", "test"]
     write(folder, rows(subset=["train", "", "train", "test", "test", ""]))
-    assert "2 rows have none and are trained on" in read(folder)[1].splits
+    assert "used for training: 2" in read(folder)[1].splits
     write(folder, rows(subset=["small", "large"] * 3))
     assert read(folder)[0][0].split is None and read(folder)[0][0].metadata == {"subset": "small"}
 

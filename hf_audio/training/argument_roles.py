@@ -56,7 +56,7 @@ REFUSED_ARGUMENTS = {
     **dict.fromkeys(("include_for_metrics", "batch_eval_metrics"), _METRICS),
     **dict.fromkeys(
         ("bf16_full_eval", "fp16_full_eval"),
-        "clips are scored in the precision of training; give --bf16",
+        "clips are scored in bfloat16 on a GPU with --bf16, and in float32 otherwise",
     ),
     "load_best_model_at_end": "it is always loaded, by --metric_for_best_model, if --eval_strategy and --save_strategy "
     "are the same; leave it out",

@@ -69,7 +69,7 @@ def groups_of(
     groups = pc.if_else(nothing, by_itself, names)
     told = f"column {column} ({pc.count_distinct(names).as_py():,} groups)"
     if without:
-        told += f"; {without:,} rows have none and are groups of their own"
+        told += f"; rows without a group, each a group of its own: {without:,}"
     shared = _shared(groups, splits)
     if not shared:
         keeps = pc.count_distinct(groups).as_py() < len(groups)

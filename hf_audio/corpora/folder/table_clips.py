@@ -230,7 +230,7 @@ def _told_groups(clips: Sequence[Clip], group: str | None) -> str:
     known = {clip.group for clip in clips if not clip.is_group_of_its_file}
     without = sum(clip.is_group_of_its_file for clip in clips)
     told = f"column {group} ({len(known):,} groups)"
-    return f"{told}; {without:,} rows have none and are groups of their own" if without else told
+    return f"{told}; rows without a group, each a group of its own: {without:,}" if without else told
 
 
 def _told_splits(clips: Sequence[Clip], split: str | None) -> str:
@@ -238,7 +238,7 @@ def _told_splits(clips: Sequence[Clip], split: str | None) -> str:
         return NO_SPLITS
     without = sum(clip.split is None for clip in clips)
     told = f"column {split} ({some(sorted({clip.split for clip in clips if clip.split}))})"
-    return f"{told}; {without:,} rows have none and are trained on" if without else told
+    return f"{told}; rows without a split, used for training: {without:,}" if without else told
 
 
 def _is_a_group_a_file(clips: Sequence[Clip]) -> bool:
