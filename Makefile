@@ -6,6 +6,14 @@ WORKERS ?= 2
 PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3.10 python3 python,$(shell \
 	$(name) -c 'import sys, venv, ensurepip; (3, 10) <= sys.version_info[:2] <= (3, 12) and print("$(name)")' 2>/dev/null)))
 
+ifeq ($(origin PYTHON),command line)
+ifneq ($(wildcard $(VENV)/bin/python),)
+ifneq ($(shell $(PYTHON) --version),$(shell $(VENV)/bin/python --version))
+$(error $(VENV) was made with $(shell $(VENV)/bin/python --version), not with that of PYTHON=$(PYTHON): give another VENV, or run make clean first)
+endif
+endif
+endif
+
 .PHONY: help demo tour test lint coverage dist docs peer-tests benchmark compatibility clean
 
 help:  ## this list
@@ -53,12 +61,15 @@ benchmark: $(VENV)/installed  ## measure against the stock way, on this machine
 compatibility: $(VENV)/installed  ## run every card's code in the releases of transformers that docs/using.md names
 	$(VENV)/bin/python tests/compatibility.py
 
-$(VENV)/installed: setup.cfg pyproject.toml
-	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.12 with venv found; install one (Debian: apt install python3-venv) or name it: make PYTHON=..." >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+# An environment keeps the Python that it was made with: another one's libraries beside it would break it
+$(VENV)/installed: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --upgrade --quiet pip
 	$(VENV)/bin/python -m pip install --editable ".[demo,test]"
 	@touch $@
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.12 with venv found; install one (Debian: apt install python3-venv) or name it: make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
 
 clean:  ## remove the environment and what runs left behind
 	rm -rf $(VENV) .compatibility site jupyter_execute runs corpora build *.egg-info

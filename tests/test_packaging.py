@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import configparser
 import fnmatch
+import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +68,27 @@ def test_the_workflow_runs_on_every_supported_python():
         for target in re.findall(r"make (\S+)", step.get("run", ""))
     }
     assert called and called <= targets
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_keeps_the_python_of_an_environment(tmp_path):
+    """A second Python's files over an environment would mix two standard libraries."""
+    python = tmp_path / "env" / "bin" / "python"
+
+    def make(*words: str) -> subprocess.CompletedProcess:
+        command = ["make", "--dry-run", f"VENV={tmp_path / 'env'}", str(tmp_path / "env" / "installed"), *words]
+        # this test may run in `make test PYTHON=...`, whose values are passed on in MAKEFLAGS
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+    assert " -m venv " in make().stdout
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho Python 3.10.99\n")
+    python.chmod(0o755)
+    kept = make()
+    assert kept.returncode == 0 and " -m venv " not in kept.stdout and " -m pip install " in kept.stdout
+    other = make(f"PYTHON={sys.executable}")
+    assert other.returncode != 0 and "was made with Python 3.10.99" in other.stderr
 
 
 def test_pre_commit_hooks_cover_make_lint():
