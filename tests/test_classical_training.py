@@ -24,7 +24,7 @@ import hf_audio
 from hf_audio.classical_models.classifiers import MIN_LOGIT, calibrate, decision_values, fit_classifiers
 from hf_audio.classical_models.run_folder import MODEL_FILE, claim_folder, load_run, save_run
 from hf_audio.classical_models.training import train_pipeline
-from hf_audio.classical_models.window_vectors import Network, VectorReader, classical_vectors, join, open_network
+from hf_audio.classical_models.window_vectors import TrainedNetwork, VectorReader, classical_vectors, join, open_network
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.metrics import ClipScores
@@ -237,7 +237,7 @@ def test_unsuitable_inputs_are_refused(stored, tmp_path):
         train_pipeline(classical, "bosting")
     longer = dataclasses.replace(fbank, manifest={**fbank.manifest, "hop_s": 0.2})
     with pytest.raises(InputError, match=r"The windows do not match: hop_s is 0\.4 in .* and 0\.2 in"):
-        VectorReader(classical, Network(Predictor(tiny_model(fbank), fbank.extractor), longer))
+        VectorReader(classical, TrainedNetwork(Predictor(tiny_model(fbank), fbank.extractor), longer))
     recipe = hf_audio.parse_recipe(VALUES, argv=["--dataset", fbank.source])
     with pytest.raises(InputError, match=r"fbank features .* classical: give --features fbank"):
         hf_audio.prepare_features(recipe)

@@ -89,7 +89,7 @@ copied, features, run = sys.argv[1:]
 hf_audio.models.__path__.append(copied)
 hf_audio.publishing.contents.CODE_FOLDERS.append(Path(copied))
 from hf_audio.models.frame_network import FrameNetwork
-hf_audio.models.presets.NETWORKS["frames"] = hf_audio.models.presets.Network(FrameNetwork, {"hidden_size": 8})
+hf_audio.models.presets.NETWORKS["frames"] = hf_audio.models.presets.Preset(FrameNetwork, {"hidden_size": 8})
 for module in (hf_audio.models, hf_audio.models.possible):
     module.PRESETS = (*module.PRESETS, "frames")
 features = load_features(features)

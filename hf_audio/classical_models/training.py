@@ -15,7 +15,7 @@ from hf_audio.classical_models.classifiers import (
     decision_values,
     fit_classifiers,
 )
-from hf_audio.classical_models.window_vectors import Network, VectorReader
+from hf_audio.classical_models.window_vectors import TrainedNetwork, VectorReader
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError, unknown_name
@@ -108,7 +108,7 @@ def train_pipeline(
     classical_model: str = "svm",
     *,
     settings: dict[str, Any] | None = None,
-    network: Network | None = None,
+    network: TrainedNetwork | None = None,
     seed: int = 0,
     num_jobs: int | None = None,
 ) -> TrainedClassifiers:

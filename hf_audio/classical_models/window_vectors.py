@@ -63,7 +63,7 @@ class WindowVectors:
 
 
 @dataclass(frozen=True)
-class Network:
+class TrainedNetwork:
     """A trained network, and a feature dataset for it."""
 
     predictor: Predictor
@@ -96,7 +96,7 @@ class VectorReader:
         InputError: other features, or the network's windows have another length or hop.
     """
 
-    def __init__(self, features: FeatureDataset, network: Network | None = None) -> None:
+    def __init__(self, features: FeatureDataset, network: TrainedNetwork | None = None) -> None:
         if features.kind.form is not Form.VECTORS:
             raise InputError(
                 f"SVM and boosting read {names_of(Form.VECTORS)} features and {features.source} has "
@@ -119,7 +119,7 @@ class VectorReader:
         return self._read[split]
 
 
-def open_network(name: str, features: str | None = None, *, token: str | None = None, seed: int = 0) -> Network:
+def open_network(name: str, features: str | None = None, *, token: str | None = None, seed: int = 0) -> TrainedNetwork:
     """The network `name`, a run folder or a Hub name, and its feature dataset `features`.
 
     By default, the dataset is that in the run folder.
@@ -135,7 +135,7 @@ def open_network(name: str, features: str | None = None, *, token: str | None = 
     dataset = load_features(features or beside, token=token)
     predictor = Predictor.load(name, token=token, seed=seed)
     predictor.check_reads(dataset)
-    return Network(predictor, dataset)
+    return TrainedNetwork(predictor, dataset)
 
 
 def classical_vectors(features: FeatureDataset, split: str) -> WindowVectors:

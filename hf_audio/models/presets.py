@@ -14,7 +14,7 @@ from hf_audio.models.spectrogram_lstm import SpectrogramLSTM
 from hf_audio.models.timm_backbone import ParallelTimmClassifier
 
 
-class Network(NamedTuple):
+class Preset(NamedTuple):
     """One of our classes, the config fields of the preset, and the form of features it reads."""
 
     model_class: type[AudioClassifier]
@@ -33,7 +33,7 @@ AST_PRESETS = {
 
 NETWORKS = {
     # our own, for small datasets: batch norm, residual convolutions, mean and maximum over time
-    "cnn": Network(
+    "cnn": Preset(
         SpectrogramCNN,
         {
             "channels": [16, 32, 64, 128, 256],
@@ -48,9 +48,9 @@ NETWORKS = {
         },
     ),
     # 100 kB: the four convolutions and three pools of Instruments Recognition (Dumoulin and Ricour-Dumas)
-    "cnn-concert": Network(SpectrogramCNN, {}),
+    "cnn-concert": Preset(SpectrogramCNN, {}),
     # four blocks of convolution, ReLU, pool and dropout, a head of two layers, after C. Minini's project on FMA
-    "cnn-genre": Network(
+    "cnn-genre": Preset(
         SpectrogramCNN,
         {
             "channels": [16, 32, 64, 128],
@@ -64,17 +64,17 @@ NETWORKS = {
         },
     ),
     # over mel rows, stereo mixed to mono, 41.7 MB for rows of 431 frames, as in Instruments Recognition
-    "lstm-concert": Network(SpectrogramLSTM, {"sequence": "bins", "num_channels": 1}),
+    "lstm-concert": Preset(SpectrogramLSTM, {"sequence": "bins", "num_channels": 1}),
     # over frames, with attention
-    "lstm": Network(
+    "lstm": Preset(
         SpectrogramLSTM,
         {"hidden_size": 256, "bidirectional": True, "attention": "additive", "dropout": 0.3, "head_dropout": 0.3},
     ),
-    "mobilenets": Network(ParallelTimmClassifier, {"timm_name": "mobilenetv3_small_050", "num_backbones": 4}),
+    "mobilenets": Preset(ParallelTimmClassifier, {"timm_name": "mobilenetv3_small_050", "num_backbones": 4}),
     # on classical features, after github.com/Mathieeeu/data832_projet
-    "mlp": Network(FeatureMLP, {}, Form.VECTORS),
-    "feature-cnn": Network(FeatureCNN, {}, Form.VECTORS),
-    "rnn": Network(FeatureRNN, {}, Form.VECTORS),
+    "mlp": Preset(FeatureMLP, {}, Form.VECTORS),
+    "feature-cnn": Preset(FeatureCNN, {}, Form.VECTORS),
+    "rnn": Preset(FeatureRNN, {}, Form.VECTORS),
 }
 
 PRESETS = (*AST_PRESETS, *NETWORKS, *TRANSFORMER_PRESETS)

@@ -35,7 +35,7 @@ class EndpointHandler:
         # Those who deploy this repository run its handler.py, so they also trust the types and code that it loads
         self.classifiers = skops.io.load(folder / "model.skops", trusted=self.config["trusted_types"])
         self.extractor = AutoFeatureExtractor.from_pretrained(path, trust_remote_code=True)
-        self.network = Network(folder / "network", self.config) if self.config.get("network") else None
+        self.network = Embedder(folder / "network", self.config) if self.config.get("network") else None
 
     def __call__(self, data: dict[str, Any]) -> list[dict[str, Any]]:
         """Labels with their scores, the highest first.
@@ -61,7 +61,7 @@ class EndpointHandler:
         return scale * self.classifiers[name].decision_function(vectors).mean() + bias
 
 
-class Network:
+class Embedder:
     """The network whose embedding is appended to the classical features.
 
     Args:
