@@ -12,8 +12,7 @@ recording must not be in both train and test, or leakage inflates every score.
 
 Hardware: a CPU is enough from scratch; one GPU for a checkpoint.
 Time: not measured.
-Expected score: accuracy 0.70 on fold 1 of ESC-10 from scratch, 20 epochs, with heavier augmentation than now
-(docs/results.md); a checkpoint: not measured.
+Expected score: accuracy 0.70 on fold 1 of ESC-10 from scratch, with heavier augmentation than now (docs/results.md).
 """
 
 import hf_audio

@@ -105,7 +105,7 @@ def test_training_arguments_without_effect_are_refused_even_at_their_default(nam
         (["--run_name", "x"], "--report_to names no tracker whose runs"),
         (["--fsdp_config", "{}"], "it only applies to --fsdp"),
         (["--fsdp", "full_shard"], "--fsdp shards a model over several processes and this is one"),
-        (["--bf16_full_eval", "true"], "--bf16_full_eval is not for runs here: clips are scored in the precision"),
+        (["--bf16_full_eval", "true"], "--bf16_full_eval is not for runs here: clips are scored in bfloat16 on a GPU"),
         (REENTRANT, "use_reentrant in --gradient_checkpointing_kwargs would leave"),
         (["--lr_scheduler_type", "constant", "--warmup_steps", "5"], "this --lr_scheduler_type has no warm-up"),
         (["--lr_scheduler_kwargs", '{"foo": 1}'], "--lr_scheduler_type cosine does not work with .*'foo'"),
