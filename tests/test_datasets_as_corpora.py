@@ -207,6 +207,13 @@ def test_webdataset_with_classes_in_separate_files(tmp_path):
     assert [clip.labels for clip in clips] == [("0",), ("1",)] * 2
     twice = tar({"0.wav": tone(0), "0.flac": tone(0, "FLAC"), "0.cls": b"1"})
     refused(write(tmp_path / "b", {"train-0.tar": twice}), "several sounds per row .0: wav, flac.; choose one")
+    chosen, _ = read(tmp_path / "b", audio_column_name=".flac")
+    assert [clip.audio_field for clip in chosen] == ["flac"]
+    refused(
+        tmp_path / "b", "--audio_column_name mp3: the sounds of b have the suffixes flac, wav", audio_column_name="mp3"
+    )
+    silent = write(tmp_path / "s", {"train-0.tar": tar({"0.txt": b"a", "0.cls": b"1"})})
+    refused(silent, "have no sound; expected members such as a.wav")
     refused(write(tmp_path / "c", {"train-0.tar": b"x" * 600}), "train-0.tar of c is damaged")
     bad = tar({"0.wav": tone(0), "0.json": b"[1]"})
     refused(write(tmp_path / "d", {"train-0.tar": bad}), "0.json is not a JSON object")

@@ -20,7 +20,7 @@ from hf_audio.errors import InputError
 from hf_audio.files import read_json, write_json
 from hf_audio.gray_images import gray_png
 from hf_audio.judging.page import Recording, write_page
-from hf_audio.judging.plots import plot_lengths
+from hf_audio.judging.plots import plot_lengths, plot_ranks
 from hf_audio.judging.report import judge
 
 HOSTILE = "</td><script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"
@@ -210,3 +210,11 @@ def test_axis_labels_of_seconds_are_plain_numbers():
 def test_excerpts_without_recordings_are_refused(judged, tmp_path):
     with pytest.raises(InputError, match="Excerpts need recordings"):
         write_page(tmp_path, judged[0], embed_sounds=True)
+
+
+def test_a_plot_of_ranks_connects_models_that_do_not_differ():
+    ranks = {"mean_ranks": {"worst": 2.8, "best": 1.2, "second": 2.0}, "together": [["best", "second"]]}
+    (axes,) = plot_ranks(ranks).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["best", "second", "worst"]
+    (bar,) = axes.lines
+    assert list(bar.get_xdata()) == [1.2, 2.0]
