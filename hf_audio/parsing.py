@@ -206,7 +206,12 @@ def _recipe(
 
 
 def _rename_checkpointing(settings: argparse.Namespace) -> None:
-    """Moves gradient checkpointing to its new name: transformers warns of the old one, and keeps both equal."""
+    """Moves gradient checkpointing to its new name: transformers warns of the old one, and keeps both equal.
+
+    Before transformers 5.23, which needs Python 3.11, there is only the old one.
+    """
+    if not hasattr(settings, "activation_checkpointing"):
+        return
     for kind in ("", "_kwargs"):
         if getattr(settings, f"activation_checkpointing{kind}") is None:
             setattr(settings, f"activation_checkpointing{kind}", getattr(settings, f"gradient_checkpointing{kind}"))

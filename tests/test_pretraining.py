@@ -153,7 +153,7 @@ def test_models_compile_checkpoint_gradients_and_can_be_saved(objective, tmp_pat
     gradients = []
     for one in (model, again):
         if one is again:
-            one.activation_checkpointing_enable()
+            (getattr(one, "activation_checkpointing_enable", None) or one.gradient_checkpointing_enable)()
         one.train()(**batch).losses.sum().backward()
         gradients.append(one.encoder.layers[0].mlp.fc1.weight.grad)
     torch.testing.assert_close(*gradients)

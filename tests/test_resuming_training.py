@@ -13,7 +13,7 @@ import pytest
 import torch
 from peft import PeftModel
 from training_run import assert_same_weights, batch_of, in_shards, tiny_model, trainer_of, weights_of
-from transformers import AutoConfig, AutoModelForAudioClassification
+from transformers import AutoConfig, AutoModelForAudioClassification, TrainingArguments
 
 from hf_audio.augment import Compose, Mixup, Normalization
 from hf_audio.data.index.labels import SINGLE_LABEL
@@ -23,6 +23,10 @@ from hf_audio.models import build_model
 from hf_audio.training.checkpoints import MARKER, delete_incomplete, is_complete, mark_complete, newest_complete
 
 TESTS = Path(__file__).parent
+# transformers 5.23 renamed it; Python 3.10 has no newer one than 5.22
+CHECKPOINTING = next(
+    name for name in ("activation_checkpointing", "gradient_checkpointing") if hasattr(TrainingArguments, name)
+)
 STEPS = 10  # per epoch: 38 windows in batches of 4
 
 
@@ -120,7 +124,7 @@ def test_a_lora_run_publishes_both_forms_and_resumes(tiny_features, tmp_path):
 
     def start(folder):
         model = build_model(str(base), tiny_features, lora_rank=2, lora_dropout=0.2)
-        arguments = {"num_train_epochs": 3, "learning_rate": 1e-2, "activation_checkpointing": True}
+        arguments = {"num_train_epochs": 3, "learning_rate": 1e-2, CHECKPOINTING: True}
         return trainer_of(tiny_features, folder, model, arguments)
 
     trainer = start(run)

@@ -199,11 +199,16 @@ def test_the_networks_of_earlier_systems_have_their_sizes(name, num_parameters, 
     assert model.lora_targets
 
 
+def checkpointing(model, what: str) -> None:
+    """Enables or disables it by the name of transformers 5.23, or else by that of before."""
+    (getattr(model, f"activation_checkpointing_{what}", None) or getattr(model, f"gradient_checkpointing_{what}"))()
+
+
 class TestTraining:
     def test_gradient_checkpointing_changes_no_gradient(self):
         plain = TimmClassifier(config(trainable_blocks=2, drop_path_rate=0.0))
         saving = copy.deepcopy(plain)
-        saving.activation_checkpointing_enable()
+        checkpointing(saving, "enable")
         assert saving.backbone.network.grad_checkpointing and saving.gradient_checkpointing
         for model in (plain, saving):
             model.train()
@@ -211,10 +216,10 @@ class TestTraining:
         gradients = {key: parameter.grad for key, parameter in saving.named_parameters() if parameter.requires_grad}
         for key, gradient in gradients.items():
             torch.testing.assert_close(gradient, plain.get_parameter(key).grad, rtol=1e-4, atol=1e-6, msg=key)
-        saving.activation_checkpointing_disable()
+        checkpointing(saving, "disable")
         assert not saving.backbone.network.grad_checkpointing
         with pytest.raises(ValueError, match="no gradient checkpointing for dla46x_c"):
-            TimmClassifier(config("dla46x_c")).activation_checkpointing_enable()
+            checkpointing(TimmClassifier(config("dla46x_c")), "enable")
 
     @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
     def test_bf16_autocast(self, name):

@@ -150,7 +150,7 @@ NEEDS = (
     ),
     Needs(
         ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"),
-        lambda run: run.gradient_checkpointing or run.activation_checkpointing,
+        lambda run: run.gradient_checkpointing or getattr(run, "activation_checkpointing", False),  # new in 5.23
         "gradient checkpointing is off: give --gradient_checkpointing too, or leave it out",
     ),
     Needs(
