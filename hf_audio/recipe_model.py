@@ -33,7 +33,7 @@ def require_possible_model(recipe: Recipe) -> None:
         settings.model,
         freeze=settings.freeze,
         lora_rank=settings.lora_rank,
-        gradient_checkpointing=training.gradient_checkpointing or training.activation_checkpointing,
+        gradient_checkpointing=training.gradient_checkpointing or getattr(training, "activation_checkpointing", False),
         patch_dropout=recipe.augment.drops_patches,
         options=settings.options,
     )
