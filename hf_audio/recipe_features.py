@@ -95,5 +95,5 @@ def check_classes(recipe: Recipe, labels: LabelSpace, corpus: str) -> None:
     from hf_audio.augment import require_sense
     from hf_audio.losses import TaskLoss
 
-    TaskLoss(labels, recipe.loss, frequencies=np.ones(len(labels)), corpus=corpus)  # frequencies are unknown yet
+    TaskLoss(labels, recipe.loss, frequencies=np.full(len(labels), 0.5), corpus=corpus)  # frequencies are unknown yet
     require_sense(recipe.augment, window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0), labels)
