@@ -50,7 +50,8 @@ def test_each_training_argument_has_one_role():
         *argument_roles.PUBLISHING_ARGUMENTS,
         *argument_roles.REFUSED_ARGUMENTS,
     ]
-    assert sorted(roles) == sorted(fields)
+    assert len(roles) == len(set(roles))
+    assert set(fields) <= set(roles), "older releases have fewer"
 
 
 @pytest.mark.parametrize("name", sorted(argument_roles.REFUSED_ARGUMENTS))
