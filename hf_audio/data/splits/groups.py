@@ -30,7 +30,9 @@ def groups_and_counts(clips: pa.Table, labels: LabelSpace) -> tuple[list[str], s
     rows = np.concatenate([row_of_clip[pairs // len(labels)], row_of_clip])
     columns = np.concatenate([pairs % len(labels), np.full(len(clips), len(labels))])
     shape = (len(groups), len(labels) + 1)
-    return groups, sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)  # adds up duplicates
+    counts = sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
+    counts.sum_duplicates()  # scipy 1.13 does not, so each clip of a group would count as a group
+    return groups, counts
 
 
 def divide_groups(counts: sparse.csr_array, shares: Sequence[float], seed: int) -> np.ndarray:
