@@ -246,6 +246,14 @@ def test_stereo_of_opposite_phase_is_not_silent(tmp_path):
     assert np.abs(read_audio(path, RATE, stereo=True)).max() > 0.4
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_one_sample_in_stereo_is_resampled_or_too_short(tmp_path, channels):
+    path = write(tmp_path / "one.wav", np.full((1, channels), 0.5))
+    assert read_audio(path, 2 * RATE, stereo=True).shape == (2, 2)
+    with pytest.raises(AudioError, match="too short: 1 samples"):
+        read_audio(path, RATE // 4, stereo=True)
+
+
 def test_blocks_equal_the_content_of_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(audio, "BLOCK_FRAMES", 1000)
     samples = np.stack([tone(), tone(pitch_hz=90)], axis=1)

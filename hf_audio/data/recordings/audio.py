@@ -139,7 +139,8 @@ def _whole(
 
 def _upright(sound: np.ndarray) -> np.ndarray:
     """`[samples]` or `[2, samples]` → `[samples]` or `[samples, 2]`, the layout of soxr."""
-    return np.ascontiguousarray(sound.T)
+    upright = np.ascontiguousarray(sound.T)
+    return upright if len(upright) > 1 else upright.copy()  # soxr refuses the strides of one turned sample
 
 
 def _finite_peak(sound: np.ndarray) -> float:
