@@ -7,6 +7,7 @@ import errno
 import getpass
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def _acquire(lock: FileLock, path: Path, task: str, wait: bool) -> None:
     wait_s = 0.0
     while True:
         try:
+            _check_owner(path)
             lock.acquire(timeout=wait_s)
             return
         except Timeout as error:
@@ -77,6 +79,15 @@ def _acquire(lock: FileLock, path: Path, task: str, wait: bool) -> None:
                 f"The lock {path} for {task} cannot be used ({error.strerror}), because it is "
                 f"{'a link' if path.is_symlink() else _owner(path)}: remove it, or choose another folder"
             ) from error
+
+
+def _check_owner(path: Path) -> None:
+    """Refuses a lock whose owner could replace it while it is held: filelock before 4.2 takes it, as root."""
+    with contextlib.suppress(FileNotFoundError):
+        found, folder = path.lstat(), path.parent.stat()
+        trusted = (os.geteuid(), folder.st_uid) if hasattr(os, "geteuid") else (found.st_uid,)
+        if folder.st_mode & stat.S_ISVTX and found.st_uid not in trusted:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def _holder(path: Path) -> str:
