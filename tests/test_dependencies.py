@@ -94,6 +94,12 @@ def test_every_required_package_is_imported():
     assert {name for names in listed.values() for name in names} - {"hf-audio"} - used == set()
 
 
+def test_cards_of_classical_models_ask_for_the_skops_that_wrote_them():
+    """Older ones refuse types that these files need, or run code that a file brings."""
+    (required,) = re.findall(r"^\s*(skops>=\S+)$", (ROOT / "setup.cfg").read_text(), re.MULTILINE)
+    assert f'"{required}"' in (ROOT / "hf_audio/publishing/model_card.py").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("extra", sorted(set(requirements()) - {"", "test"}))
 def test_no_extra_repeats_a_package_that_all_users_get(extra):
     assert not requirements()[extra] & requirements()[""]

@@ -262,5 +262,5 @@ def _packages(report: Mapping[str, Any], config: Mapping[str, Any], extractor: M
     if _library(report) != "sklearn":
         return network_packages(config, extractor)
     packages = ["torch"] if report["model"]["network"] else []
-    packages += ["soundfile", "soxr", f"scikit-learn=={report['versions']['scikit-learn']}", "skops>=0.11"]
+    packages += ["soundfile", "soxr", f"scikit-learn=={report['versions']['scikit-learn']}", "skops>=0.15"]
     return [f"transformers>={OLDEST_TRANSFORMERS}", *packages, *needed_by(config, extractor)]
