@@ -16,6 +16,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
+import transformers
+from packaging.version import Version
 from tagging_models import save_classifier, write_sound
 
 import hf_audio
@@ -194,6 +196,8 @@ def test_a_private_hub_model_in_a_new_process(model, hub, token, hub_env, tmp_pa
     audio, output = write_sound(tmp_path / "a.wav", 1.2).read_bytes(), tmp_path / "tags.jsonl"
     flags = ["-", "--model", "alice/tagger", "--format", "jsonl", "--output", str(output), "--top_k", "2"]
     heavy = {"datasets", "sklearn", "pandas", "matplotlib", "librosa", "peft", "evaluate", "scipy", "numba", "timm"}
+    if Version(transformers.__version__) < Version("5.21"):
+        heavy.remove("librosa")  # transformers imports it, but none of its parts
     script = f"""
 import gc, sys
 from hf_audio.commands import tag

@@ -1,7 +1,8 @@
-"""Imports transformers' losses without scipy's solvers and torchvision, which saves half a second at the start.
+"""Imports parts of transformers without scikit-learn, scipy's solvers and torchvision: saves a second at the start.
 
 transformers' `modeling_utils` imports the losses of all tasks, and those of object detection import functions of these
-libraries. Here they get stand-ins that import the real functions on the first call.
+libraries. Before 5.21, the newest for Python 3.10, it imports scikit-learn for generating text, too. Here they get
+stand-ins that import the real functions on the first call.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-IMPORTED_LATER = ("scipy.optimize", "transformers.image_transforms")
+IMPORTED_LATER = ("scipy.optimize", "sklearn.metrics", "transformers.image_transforms")
 
 
 def import_losses() -> None:
-    """Imports the losses, and nothing else."""
+    """Imports the losses and the module that may import scikit-learn, and nothing else."""
     importlib.import_module("accelerate.utils")  # the losses import it too, and it needs the real modules
     with _lazy_modules(), contextlib.suppress(ImportError):  # other releases may have the losses elsewhere
         importlib.import_module("transformers.loss.loss_utils")
+        importlib.import_module("transformers.generation.candidate_generator")
 
 
 @contextlib.contextmanager
