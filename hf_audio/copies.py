@@ -176,7 +176,7 @@ def similarities(sketches: WindowSketches, pairs: Pairs) -> np.ndarray:
 
     NaN if there is too little to compare: the overlap is too short, or too few frames have sound.
     """
-    found = [np.zeros(0, dtype=np.float32)]
+    found: list[np.ndarray] = [np.zeros(0, dtype=np.float32)]
     for start in range(0, len(pairs.first), BLOCK_SIZE):
         batch = pairs.chosen(slice(start, start + BLOCK_SIZE))
         one, other = sketches.read(batch.first), sketches.read(batch.second)

@@ -42,8 +42,8 @@ def grad_cam(question: Question) -> Tensor:
         mode = "linear" if found.ndim == 3 else "bilinear"
         large = functional.interpolate(found.float(), size=maps.image_size, mode=mode, align_corners=False)
         # networks that pad their input pad at the end
-        size = question.values.shape[-len(maps.image_size) :]
-        inside = large[(..., *(slice(length) for length in size))]
+        within = [..., *(slice(length) for length in question.values.shape[-len(maps.image_size) :])]
+        inside = large[tuple(within)]
         total = inside if total is None else total + inside
     return total[:, 0] if question.values.ndim < total.ndim else total
 

@@ -27,6 +27,8 @@ def integrated_gradients(question: Question, num_steps: int) -> tuple[Tensor, fl
         Relevance with the shape of the input, and how much its sum differs from the difference of the logits; they are
         equal with enough steps (completeness).
     """
+    places: np.ndarray
+    weights: np.ndarray
     places, weights = np.polynomial.legendre.leggauss(num_steps)
     places, weights = 0.5 * (places + 1.0), 0.5 * weights
     power = SOUND_POWER if question.grid.is_sound else 1

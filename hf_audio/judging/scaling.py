@@ -140,7 +140,8 @@ def fit_scaling(kind: str, logits: np.ndarray, targets: np.ndarray, labels: Labe
     logits, known = _checked(logits, targets, labels)
     num_clips = int((~np.isnan(known)).any(axis=1).sum())
     slope = _inverse_temperature(logits, known, labels)
-    slopes, biases = np.full(len(labels), slope), np.zeros(len(labels))
+    slopes: np.ndarray = np.full(len(labels), slope)
+    biases: np.ndarray = np.zeros(len(labels))
     if kind == "temperature":
         return Scaling(kind, labels, num_clips, slopes, biases)
     one_sided = _one_sided(known) if labels.is_multi_label else np.zeros(len(labels), dtype=bool)
