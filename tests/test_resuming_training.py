@@ -23,7 +23,7 @@ from hf_audio.models import build_model
 from hf_audio.training.checkpoints import MARKER, delete_incomplete, is_complete, mark_complete, newest_complete
 
 TESTS = Path(__file__).parent
-# transformers 5.23 renamed it; Python 3.10 has no newer one than 5.22
+# transformers 5.23 renamed it; Python 3.10 has none above 5.20
 CHECKPOINTING = next(
     name for name in ("activation_checkpointing", "gradient_checkpointing") if hasattr(TrainingArguments, name)
 )
