@@ -27,7 +27,7 @@ class FeatureConfig:
     window_s: float | None = setting(
         None,
         "Length of a window in seconds; 0: that of the longest clip, so that each clip is one window. Default: long "
-        "enough for 90 %% of the training clips, at most 5 s.",
+        "enough for 99 %% of the training clips, at most 5 s.",
     )
     hop_s: float | None = setting(
         None, "Seconds from the start of one window to the next. Default: the window's length, no overlap."

@@ -17,6 +17,7 @@ from hf_audio.errors import InputError
 from hf_audio.terminal import named_logger
 
 LONGEST_DEFAULT_WINDOW_S = 5.0
+SHARE_OF_WHOLE_CLIPS = 0.99  # of training clips in one window each: a word that is cut off may sound like another word
 NUM_PROBED_CLIPS = 500  # enough for the distribution of lengths
 NUM_PROBING_THREADS = 4
 
@@ -42,9 +43,10 @@ def window_length_s(clips: pa.Table, wanted_s: float | None, token: str | bool |
 
 
 def default_window_s(clips: pa.Table, token: str | bool | None = None) -> float:
-    """The 90 % quantile of the lengths of training clips in seconds, at most LONGEST_DEFAULT_WINDOW_S.
+    """The 99 % quantile of the lengths of training clips, rounded up to tenths of a second.
 
-    So most short clips fit into one window without much padding, and long ones are cut into several. It is computed
+    It is at most LONGEST_DEFAULT_WINDOW_S, and not longer than the longest of these clips. So each short clip is one
+    window, except for a few that are much longer than the others, and long ones are cut into several. It is computed
     from a sample of clips; `token` is for recordings on the Hub.
     """
     # Without mixtures, which are not longer than their clips, and without negatives and pseudo-labels
@@ -63,9 +65,10 @@ def default_window_s(clips: pa.Table, token: str | bool | None = None) -> float:
         raise InputError(
             f"None of the {len(training)} training files can be read as audio: docs/own_data.md lists the formats"
         )
-    window_s = min(LONGEST_DEFAULT_WINDOW_S, max(0.1, round(float(np.quantile(lengths, 0.9)), 1)))
+    tenths = rounded_up(10 * np.quantile(lengths, SHARE_OF_WHOLE_CLIPS)) / 10
+    window_s = min(LONGEST_DEFAULT_WINDOW_S, tenths, rounded_up(100 * max(lengths)) / 100)
     logger.info(
-        "Window length: %.1f s, chosen from the lengths of the training clips; set it with --window_s", window_s
+        "Window length: %g s, chosen from the lengths of the training clips; set it with --window_s", window_s
     )
     return window_s
 
@@ -105,4 +108,9 @@ def longest_clip_s(clips: pa.Table) -> float:
     longest_s = float(measured_by_headers(clips, NUM_PROBING_THREADS).seconds.max())
     if not longest_s:
         raise InputError(f"None of the {len(clips)} files can be read as audio: docs/own_data.md lists the formats")
-    return math.ceil(100 * round(longest_s, 6)) / 100
+    return rounded_up(100 * longest_s) / 100
+
+
+def rounded_up(number: float) -> int:
+    """The next integer; a number that is above an integer only by its binary representation is that integer."""
+    return math.ceil(round(float(number), 4))
