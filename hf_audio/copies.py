@@ -130,6 +130,8 @@ def sketch_windows(
         deviations.append(float(sketch.std()))
     if values is None:
         values = np.zeros((0, max_frames, BANDS), dtype=np.float16)
+    center: np.ndarray | np.float32
+    scale: np.ndarray | np.float32
     if rate:
         moving = [deviation for deviation in deviations if deviation > 1e-3]
         center, scale = np.float32(0), np.float32(np.median(moving) if moving else 1.0)

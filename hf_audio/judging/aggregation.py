@@ -180,6 +180,7 @@ def _max(windows: _Windows) -> np.ndarray:
 
 def _vote(windows: _Windows, thresholds: np.ndarray | float) -> np.ndarray:
     """(votes + mean probability) / (windows + 1): votes differ by at least 1, so the probability only breaks ties."""
+    votes: np.ndarray
     if windows.labels.is_multi_label:
         votes = windows.probabilities >= thresholds
     else:

@@ -65,11 +65,9 @@ def default_window_s(clips: pa.Table, token: str | bool | None = None) -> float:
         raise InputError(
             f"None of the {len(training)} training files can be read as audio: docs/own_data.md lists the formats"
         )
-    tenths = rounded_up(10 * np.quantile(lengths, SHARE_OF_WHOLE_CLIPS)) / 10
+    tenths = rounded_up(10 * float(np.quantile(lengths, SHARE_OF_WHOLE_CLIPS))) / 10
     window_s = min(LONGEST_DEFAULT_WINDOW_S, tenths, rounded_up(100 * max(lengths)) / 100)
-    logger.info(
-        "Window length: %g s, chosen from the lengths of the training clips; set it with --window_s", window_s
-    )
+    logger.info("Window length: %g s, chosen from the lengths of the training clips; set it with --window_s", window_s)
     return window_s
 
 
@@ -113,4 +111,4 @@ def longest_clip_s(clips: pa.Table) -> float:
 
 def rounded_up(number: float) -> int:
     """The next integer; a number that is above an integer only by its binary representation is that integer."""
-    return math.ceil(round(float(number), 4))
+    return math.ceil(round(number, 4))
