@@ -55,9 +55,10 @@ import json, numpy as np, soundfile
 from datasets import load_dataset
 from transformers import pipeline
 model, dataset, wav = sys.argv[1:]
-classifier = pipeline("audio-classification", model=model, function_to_apply="sigmoid")
+classifier = pipeline("audio-classification", model=model)
 sound, sample_rate = soundfile.read(wav, dtype="float32")
-answers = classifier({"raw": sound.mean(axis=1), "sampling_rate": sample_rate}, top_k=None)
+sound = {"raw": sound.mean(axis=1), "sampling_rate": sample_rate}
+answers = classifier(sound, top_k=None, function_to_apply="sigmoid")  # given above, old releases ignore it
 row = next(iter(load_dataset(dataset, split="train", streaming=True)))
 log_mel = row["offset"] + row["scale"] * np.flipud(row["features"]).T
 print(json.dumps({"scores": {one["label"]: one["score"] for one in answers}, "shape": log_mel.shape}))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hf_audio import InputError
-from hf_audio.data.tables import read_table
+from hf_audio.data.tables import csv_text, read_table
 
 EXPECTED = [{"path": "a.wav", "label": "x"}, {"path": "c, d.wav", "label": "ü"}]
 COMMAS = 'path,label\na.wav,x\n"c, d.wav",ü\n'
@@ -81,3 +81,9 @@ def test_a_missing_table(tmp_path):
         read_table(tmp_path / "none.csv")
     with pytest.raises(InputError, match="is not a regular file"):
         read_table(tmp_path)
+
+
+def test_every_character_of_a_name_is_written_in_every_python():
+    names = [chr(code) for code in range(128)]
+    assert csv_text([("path", "label"), ("a\0.wav", "x")]) == "path,label\na\0.wav,x\n"
+    assert all(name in csv_text([(name,)]) for name in names if name != chr(34))

@@ -91,7 +91,9 @@ def written_rows(table: Path, required: Sequence[str] = ()) -> Iterator[Row]:
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
     """The text of a table, column names first; spreadsheets run no text in it as a formula."""
     text = _Lines()
-    csv.writer(text, lineterminator="\r\n").writerows(map(_marked, row) for row in rows)
+    # The default of Python 3.10 for escapechar is NUL, which it then cannot write; a lone surrogate is in no text
+    writer = csv.writer(text, lineterminator="\r\n", escapechar="\ud800")
+    writer.writerows(map(_marked, row) for row in rows)
     return text.getvalue()
 
 
