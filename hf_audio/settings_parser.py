@@ -43,10 +43,10 @@ def settings_parser(
         usage="%(prog)s [--flag value ...]",
         formatter_class=Help,
         allow_abbrev=False,
-        epilog="A switch that is on is turned off by `--NAME false`.",
+        epilog="To turn off a switch that is on, use `--NAME false`.",
     )
     for action in parser._actions:
-        if action.dest == "features":  # the registered kinds, which the dataclass does not know
+        if action.dest == "features":  # the registered kinds, which are unknown to the dataclass
             action.choices = list(KINDS)
         if action.dest == "demo" and not has_demo:
             action.help = argparse.SUPPRESS

@@ -177,7 +177,7 @@ def test_the_card_in_a_folder_is_written_atomically_and_holds_no_token(tmp_path)
     assert (tmp_path / "README.md").stat().st_mtime_ns == before
     stolen = copy.deepcopy(REPORT)
     stolen["data"]["config"] = f"hf_{'a' * 34}"
-    with pytest.raises(InputError, match="holds a Hugging Face token"):
+    with pytest.raises(InputError, match="contains a Hugging Face token"):
         write_card(tmp_path, stolen, "tagger")
 
 

@@ -146,6 +146,6 @@ def test_a_broken_torchaudio_is_one_sentence(tmp_path):
     (tmp_path / "torchaudio.py").write_text("raise OSError('libc10_cuda.so: cannot open shared object file')")
     result = run("ast_folder.py", "--data_dir", "x", PYTHONPATH=f"{tmp_path}:{ROOT}")
     assert result.returncode == 2
-    assert "do not work together (libc10_cuda.so" in result.stderr
+    assert "are incompatible (libc10_cuda.so" in result.stderr
     assert 'pip install "torch>=2.13,<2.16"' in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1, "one sentence without a stack trace"

@@ -126,7 +126,7 @@ def test_stored_logits_cannot_be_used_with_mixing(tiny_folders, tmp_path):
     assert (
         Classification(features, augment=masked, distillation=distillation).settings()["distillation"]["teacher"] == "t"
     )
-    with pytest.raises(InputError, match="are for stored windows, and Mixup mixes several"):
+    with pytest.raises(InputError, match="are for stored windows, but Mixup mixes several"):
         Classification(features, augment=Compose((Mixup(0.4),), normalization), distillation=distillation)
 
 
@@ -134,7 +134,7 @@ def test_stored_logits_cannot_be_used_with_mixing(tiny_folders, tmp_path):
 def test_folders_and_repositories_without_logits_are_one_sentence(tiny_features, tmp_path, hub, token, content):
     (tmp_path / "scores").mkdir()
     (tmp_path / "scores" / "windows.parquet").write_bytes(content)
-    with pytest.raises(InputError, match="holds no stored logits"):
+    with pytest.raises(InputError, match="contains no stored logits"):
         StoredTeacher.load(str(tmp_path), tiny_features)
     hub.create("datasets", "alice/other", {"a.txt": b""})
     with pytest.raises(InputError, match=r"holds no stored logits \(no scores/windows.parquet\)"):

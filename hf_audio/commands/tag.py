@@ -9,8 +9,8 @@
 
 M is a run folder of hf_audio, or any audio classifier on the Hub or in a folder. Code in the repository is never run.
 Recordings may have any length and format; they are decoded in blocks. With --output, run an interrupted command again
-to resume it. The exit code is 1 if recordings could not be read, which the last lines explain, and 2 if nothing could
-be done.
+to resume it. The exit code is 1 if some recordings could not be read (the last lines say why), and 2 if nothing could
+be processed.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add_model(parser)
     add_pace(parser)
     add = parser.add_argument
-    add("--format", choices=FORMAT_NAMES, default="table", help="Format of the result.")
+    add("--format", choices=FORMAT_NAMES, default="table", help="Output format.")
     add("--output", help="File, or for audacity and srt a folder with one file per recording. Default: stdout.")
     add("--window_s", type=float, help="Length of a window in seconds. Default: the model's.")
     add("--hop_s", type=float, help="Seconds between windows. Default: the model's, or --window_s if given.")
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--smooth_s",
         type=float,
-        help="Median filter over time before segments are made, in seconds. Default: one window.",
+        help="Length of the median filter that smooths scores before segmentation, in seconds. Default: one window.",
     )
     return parser
 
