@@ -79,7 +79,7 @@ def audit_clips(
 
     Args:
         clips: an index.
-        store: file for the measurements, so that a second audit of the same clips resumes. Default: none.
+        store: file for the measurements, so that an interrupted audit of the same clips is resumed. Default: none.
         num_workers: number of decoding processes. Default: one per core.
         token: Hub token, for recordings there.
 

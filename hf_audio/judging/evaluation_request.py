@@ -110,13 +110,13 @@ def check_model(
         given: the entries of a label map for this model.
 
     Raises:
-        InputError: the model has none of the classes, cannot read the features, or cannot be saved with the scaling, or
+        InputError: the model has none of the classes, cannot read the features, or cannot be saved with the scaling; or
             degradations would have no effect on its input.
     """
     mapping = map_classes(predictor.labels, data.labels, given, model=predictor.name, data=data.name)
     if len(mapping.labels) < 2:  # map_classes accepts a single class of multi-label data
         raise InputError(
-            f"{predictor.name} and {data.name} share only one class, {mapping.labels.names[0]!r}, and two are needed: "
+            f"{predictor.name} and {data.name} share only one class, {mapping.labels.names[0]!r}, but two are needed: "
             "give --label_map FILE.yaml with a line for each class of the data"
         )
     if data.features is not None:

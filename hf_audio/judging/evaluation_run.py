@@ -124,8 +124,8 @@ def evaluate_models(
         data: one split, see `EvaluationData.chosen`.
         request: further settings.
         options: arguments of `load_model`: token, revision, device ...
-        keep: called with the scores after all models have run and before the evaluation, so that an error there does
-            not lose hours of scoring.
+        keep: called with the scores after all models have run, so that an error in the evaluation does not lose hours
+            of scoring.
         judging: arguments of `judge`, and `ensemble`: see `judged_report`.
 
     Raises:
@@ -210,7 +210,7 @@ def _known_of_training(
     allow: bool,
     token: str | None,
 ) -> dict[str, tuple[str, ...]]:
-    """Notes on each model's training data; refuses models that were trained on these data."""
+    """Notes on each model's training data; raises InputError for models that were trained on these data."""
     known, overlaps = {}, False
     for name, predictor in predictors.items():
         found = training_overlap(name, Checkpoint(places[name], token, predictor.commit), data)

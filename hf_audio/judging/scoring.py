@@ -4,7 +4,8 @@
     scored = score(model, features_data("USER/irmas-fbank").chosen("test"))
     scored.judged, scored.told
 
-Any model of AutoModelForAudioClassification can be used, ours or stock, from a folder or the Hub, with its extractor.
+Any model that AutoModelForAudioClassification loads can be used, ours or stock, from a folder or the Hub, with its
+extractor.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ def with_class(judged: JudgedClips) -> tuple[JudgedClips, list[str]]:
     if not answerable.any():
         raise InputError(f"No clip has one of the classes of {judged.name}: give a --label_map, or other data")
     num_left_out = int((~answerable).sum())
-    told = f"{num_left_out:,} of {len(judged):,} clips have classes that {judged.name} is not evaluated on: left out."
+    told = f"{num_left_out:,} of {len(judged):,} clips are left out: {judged.name} is not evaluated on their classes."
     return judged.take(np.flatnonzero(answerable)), [told]
 
 
@@ -213,8 +214,8 @@ def _of_recordings(
     told = []
     if predictor.usage.window_s is None and settings.get("window_s") is None:
         told.append(
-            f"{predictor.name} does not specify the windows it was trained on: {heard.window_s:g} s are used; set "
-            "others with --window_s."
+            f"{predictor.name} does not specify the windows it was trained on: windows of {heard.window_s:g} s are "
+            "used; change this with --window_s."
         )
     if heard.unreadable:
         name, reason = heard.unreadable[0]

@@ -136,7 +136,7 @@ def out_of_fold(
     hold_out: str = "groups",
     seed: int = 0,
 ) -> np.ndarray:
-    """Probabilities `[clips, classes]` by quick models that were trained without the clip's group, or the clip.
+    """Probabilities `[clips, classes]` from quick models that were trained without the clip's group, or the clip.
 
     Window logits are averaged per clip, and scaled so that probabilities match the given labels. They are NaN for
     classes that the model was not trained on.

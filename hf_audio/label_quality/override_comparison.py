@@ -1,4 +1,4 @@
-"""Whether label corrections help: the quick model is trained with and without them, and tested on the given labels."""
+"""Whether label corrections help: a quick model is trained with and without them, and tested on the given labels."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ class OverrideComparison:
         return self.low <= 0 <= self.high
 
     def as_text(self) -> str:
-        verdict = "within noise" if self.is_noise else ("better" if self.difference > 0 else "worse") + " beyond noise"
+        direction = "better" if self.difference > 0 else "worse"
+        verdict = "not significant" if self.is_noise else f"significantly {direction}"
         before, after = (f"{np.mean(one):.3f} (sd {np.std(one, ddof=1):.3f})" for one in (self.before, self.after))
         interval = f"95 % interval {self.low:+.3f} to {self.high:+.3f} {self.note}"
         return (
