@@ -57,7 +57,7 @@ def test_corpora_that_cannot_read_the_dataset_are_refused(hub):
     publish(hub, "alice/any", gtzan_like())
     for corpus, sentence in {
         "irmas": "--corpus irmas can only read files, not datasets such as alice/any: give --corpus folder",
-        "esc50": "has a clip 'blues.00000.wav', which is not named as in ESC-50",
+        "esc50": "Clip 'blues.00000.wav' of this dataset is not named like a file of ESC-50",
     }.items():
         with pytest.raises(InputError, match=sentence):
             corpus_clips(DataConfig(corpus=corpus, dataset="alice/any"))

@@ -143,7 +143,7 @@ def activation_of(root: Path) -> Path:
         (lambda root: activation_of(root).write_text("time,S01\n1.0,0.1\n0.5,0.1\n"), "with increasing times"),
         (
             lambda root: [path.unlink() for path in sorted(root.rglob("*_MIX.wav"))[4:]],
-            "has songs by 4 artists of MedleyDB, but a split by artists needs 5 .* get more songs",
+            "has songs by 4 artists of MedleyDB, but a split by artist needs 5 .* get more songs",
         ),
     ],
 )

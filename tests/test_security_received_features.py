@@ -49,7 +49,7 @@ SPOILT = {
         ),
         "makes those who load it run or load something",
     ),
-    "a column of addresses": (with_addresses, "has other columns than its manifest: 'cover'"),
+    "a column of addresses": (with_addresses, "does not have the columns of its manifest: 'cover'"),
     "an image at an address": (
         lambda folder: edit_rows(folder, first_row("features", {"bytes": None, "path": ELSEWHERE})),
         "has an empty value in features",

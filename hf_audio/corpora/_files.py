@@ -29,8 +29,8 @@ def files_below(root: Path, pattern: str = "*") -> list[Path]:
 
     Links are followed, even out of the tree. A folder with several paths is entered only once, by its own name rather
     than a link's, so that no recording is listed twice. Hidden files, such as unfinished downloads, and system files
-    are left out. Unreachable files, pipes, devices, and names that are not UTF-8, which no table could hold, are
-    skipped with a warning.
+    are left out. Unreachable files, pipes, devices, and names that are not UTF-8, which cannot be stored in a table,
+    are skipped with a warning.
     """
     name = pattern.rpartition("/")[2]
     found = (folder / file for folder, files in _walk(root) for file in fnmatch.filter(files, name))

@@ -61,9 +61,9 @@ logger = named_logger(__name__)
 
 
 def index(root: Path) -> pa.Table:
-    """Clips of the training class folders and of the test parts on disk.
+    """Clips in the training class folders and in the test parts on disk.
 
-    Test labels of a class whose training folder is missing are dropped with a warning, because no model can learn them.
+    Test labels of a class whose training folder is missing are dropped with a warning, as no model could learn them.
 
     Raises:
         InputError: no training folder of any of the 11 classes below `root`.
@@ -119,7 +119,7 @@ def _labels_file(path: Path) -> Path:
 
 
 def _training_clip(root: Path, path: Path) -> Clip:
-    tags = re.findall(r"\[([a-z_]+)\]", path.stem)[1:]  # the first is the instrument, like the folder's name
+    tags = re.findall(r"\[([a-z_]+)\]", path.stem)[1:]  # the first is the instrument, which is also the folder's name
     metadata = {"genre": next((tag for tag in tags if tag in GENRES), "")}
     metadata["drums"] = next((DRUMS[tag] for tag in tags if tag in DRUMS), "")
     return Clip(

@@ -1,4 +1,4 @@
-"""The human-readable facts of a dataset's card: name, license, citation, homepage; limited, because it is untrusted."""
+"""Facts on a dataset's card: name, license, citation, homepage; limited in length, because they are untrusted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def card_of(place: Place, declared: Declared, info: DatasetInfo) -> CorpusCard:
 
     Args:
         place: the dataset.
-        declared: its card.
+        declared: the metadata of its card.
         info: its description by `datasets`, which may be empty.
     """
     license = _license(declared, info)
