@@ -52,11 +52,11 @@ def audit_corpus(
 ) -> list[Finding]:
     """Audits the recordings of a corpus, writes audit.csv and index.html to `output_dir`, and prints a summary.
 
-    First prints how the folder, table or dataset was read. Recordings of a dataset are read in place; those of the
+    First prints how the folder, table or dataset was read. Recordings of a dataset are read in place; those with the
     first findings are written next to the page, so that it can play them.
 
     Args:
-        corpus: name of a corpus module, e.g. "folder", which is the default.
+        corpus: name of a corpus module; by default "folder".
         data_dir: its recordings; None if `reading` names a `dataset`.
         output_dir: folder for audit.csv, index.html and the measurements.
         num_workers: number of decoding processes. Default: one per core.

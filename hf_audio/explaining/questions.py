@@ -29,7 +29,7 @@ BASELINES = {
 
 @dataclass(frozen=True)
 class Question:
-    """The question why a model gives a class its logit for a window.
+    """The question of why a model gives a class its logit for a window.
 
     Attributes:
         model: the model, in evaluation mode.

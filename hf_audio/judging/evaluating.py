@@ -37,8 +37,8 @@ def evaluate(
 
     Args:
         models: run folders, or audio classifiers on the Hub.
-        data: a feature dataset or recordings: a folder, a dataset of the Hub, or a DataConfig for further settings.
-        split: by default test, or the only one.
+        data: a feature dataset, or recordings: a folder, a dataset on the Hub, or a DataConfig with further settings.
+        split: by default test, or the only split.
         settings: the flags of `hf-audio evaluate`: label_map, protocol, allow_training_data; window_s, hop_s and
             num_threads for recordings; device, bf16, batch_size, token, revision; aggregation, thresholds, metric,
             num_draws, confidence, seed, ensemble, risk, coverage.

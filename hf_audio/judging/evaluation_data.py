@@ -39,7 +39,7 @@ class EvaluationData:
             test, the name of a fold, or null.
         labels: the classes.
         corpus: title of the corpus.
-        source, revision: the dataset of the Hub with these features or recordings, and its commit; empty if there is
+        source, revision: the dataset on the Hub with these features or recordings, and its commit; empty if there is
             none.
         groups_known: whether groups are known.
         features: the stored windows; None for recordings.
@@ -71,7 +71,7 @@ class EvaluationData:
         return targets_of(self.clips, self.labels)
 
     def chosen(self, split: str | None = None) -> EvaluationData:
-        """The clips of one split and those of validation, if any, to choose thresholds on.
+        """The clips of one split, and of validation if there is one, to choose thresholds on.
 
         Args:
             split: by default test, or the only split, or all clips if there are no splits. ALL uses all clips.

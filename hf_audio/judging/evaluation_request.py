@@ -30,7 +30,7 @@ class EvaluationRequest:
         protocol: name of a protocol.
         allow_training_data: evaluate even on data that a model was trained on, and say so in the report.
         window_s, hop_s, num_threads: for recordings, see `score`.
-        unknown: sounds that have none of the classes.
+        unknown: sounds of none of the classes.
         robustness: degradations to test, an empty sequence for all; None skips the test.
         robustness_clips: the approximate number of clips to degrade.
         calibrate: kind of scaling to save the model with, in `calibrated_model`; for a single model.

@@ -160,7 +160,7 @@ def evaluate_stored(folders: Sequence[str], split: str | None, **judging: Any) -
     """Evaluates the stored scores of runs or of an earlier evaluation, without the models.
 
     Args:
-        split: the split to evaluate; by default the one that was evaluated when the scores were made.
+        split: the split to evaluate; by default the one that was evaluated when the scores were computed.
 
     Raises:
         InputError: see `read_judged` and `judge`.

@@ -224,7 +224,7 @@ def plot_ranks(ranks: Mapping[str, Any]) -> Figure:
 
 def slice_value(row: Mapping[str, Any]) -> str:
     """The common value of the clips of a slice, as shown in tables."""
-    return "not known" if row["value"] is None else str(row["value"])
+    return "unknown" if row["value"] is None else str(row["value"])
 
 
 def _with_errors(values: Sequence[Mapping[str, float | None]]) -> tuple[list[float], np.ndarray]:

@@ -103,7 +103,7 @@ def score(
         data: one split, see `EvaluationData.chosen`.
         given: the entries of a label map for this model; other classes are mapped by name.
         window_s, hop_s: for recordings, other windows than the model was trained on.
-        num_threads: threads that read recordings; by default one per core.
+        num_threads: number of threads that read recordings; by default one per core.
         token: Hub token, for recordings there.
 
     Raises:
@@ -199,7 +199,7 @@ def _of_features(predictor: Predictor, data: EvaluationData) -> tuple[pa.Table, 
     clips = data.clips.take(pa.array(places_of(about["clip_id"], data.clips["clip_id"].to_pylist())))
     clip_ids = pa.array([clip_id for one in found for clip_id in one.clip_ids], pa.string())
     rows = places_of(clip_ids, about["clip_id"].to_pylist())
-    order = np.argsort(rows, kind="stable")  # clips in the order of the index, each with its windows in theirs
+    order = np.argsort(rows, kind="stable")  # clips in the order of the index, and each clip's windows in their order
     starts_s = np.concatenate([one.starts_s for one in found])[order]
     logits = np.concatenate([one.values for one in found])[order]
     cut = {"window_s": features.window_s, "hop_s": features.manifest["hop_s"]}
