@@ -219,6 +219,6 @@ def test_a_model_that_pools_all_patches_is_refused():
 
 def test_a_network_without_patches_is_refused_before_features_are_built(tmp_path):
     flags = ["--data_dir", str(tmp_path / "nothing"), "--model", "cnn", "--patch_dropout_time", "0.4"]
-    with pytest.raises(InputError, match=r"Patch dropout is for Audio Spectrogram Transformers, and cnn is not one"):
+    with pytest.raises(InputError, match=r"Patch dropout is for Audio Spectrogram Transformers, but cnn is not one"):
         prepare_features(parse_recipe({"output_dir": str(tmp_path)}, argv=flags))
     assert PatchDropout.of(AugmentConfig()) is None

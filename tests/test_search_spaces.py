@@ -267,7 +267,7 @@ def refused(tmp_path, monkeypatch):
             ("--train_fraction", "0.5", "--fidelity", "train_fraction"),
             "--train_fraction is set by --fidelity",
         ),
-        ("model: [cnn, rnn]", (), "with model rnn: rnn needs classical features and these are fbank: give --features"),
+        ("model: [cnn, rnn]", (), "with model rnn: rnn needs classical features, but these are fbank: use --features"),
         ("seed: [1]", ("--data_dir", "."), "has no validation split, on which trials are compared: give --validation"),
         ("loss: [focal, asymmetric]", ("--data_dir", ".", "--validation_fraction", "0.3"), "with loss asymmetric: "),
     ],

@@ -86,7 +86,7 @@ def test_windows_on_a_shifted_grid_are_found_and_missing_ones_refused(tiny_featu
     with pytest.raises(InputError, match=r"a lacks the logits of \d+ of \d+ windows \(the first is of .* at 0 s\)"):
         StoredTeacher(shifted, tiny_features, "a")
     few = stored._replace(clip_ids=stored.clip_ids[:5], starts_s=stored.starts_s[:5], logits=stored.logits[:5])
-    with pytest.raises(InputError, match=r"a has logits of 5 windows and .* has 38 in its train split alone"):
+    with pytest.raises(InputError, match=r"a has logits of 5 windows, but .* has 38 in its train split alone"):
         StoredTeacher(few, tiny_features, "a")
 
 

@@ -33,7 +33,7 @@ from hf_audio.training.run_folder import load_weights, write_model
 
 
 class ResumableTrainer(OptimizedTrainer):
-    """The part of AudioTrainer that manages the run as a whole.
+    """The part of AudioTrainer that manages the complete run.
 
     Attributes:
         run_folder: becomes the model repository.
