@@ -1,4 +1,4 @@
-"""Unlabeled recordings for self_train.py: the usable ones, their folds, and a model's predictions for them."""
+"""Unlabeled recordings for self_train.py: which are usable, their folds, and a model's predictions for them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Unlabeled(NamedTuple):
     Attributes:
         root: their folder.
         folds: fold of each recording, from 0, by its path relative to the root.
-        told: a paragraph on what was found and excluded.
+        told: a paragraph about what was found and excluded.
     """
 
     root: Path
@@ -128,5 +128,5 @@ def labeled_by(
 
 
 def _fold_of(name: str, num_folds: int) -> int:
-    """The fold by a hash of the name, so that it does not change when other recordings are added."""
+    """The fold, from a hash of the name, so that it does not change when other recordings are added."""
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % num_folds

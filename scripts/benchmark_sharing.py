@@ -4,9 +4,9 @@
     python scripts/benchmark_sharing.py --data_dir DIR      # 3 s clips cut from the recordings in DIR
 
 The clips (44.1 kHz, stereo, 16 bits, WAV, in class folders) are pushed to a Hub on 127.0.0.1. The stock way is
-`Dataset.from_dict` of their paths and `push_to_hub`, which uploads the unchanged files without decoding. Each variant
-is a separate process with an empty cache. CPU time counts only that process after its imports. Disk space is the size
-of files other than the recordings.
+`Dataset.from_dict` of their paths and `push_to_hub`, which uploads the files without decoding them. Each variant is a
+separate process with an empty cache. CPU time counts only that process after its imports. Disk space is the size of
+files other than the recordings.
 """
 
 import argparse
