@@ -59,7 +59,7 @@ def test_a_checkpoint_invisible_to_another_machine_is_one_sentence(finished, tmp
         (
             {},
             {"loss": LossConfig(loss="focal")},
-            "focal_gamma was None and is now 2.0, loss was 'cross_entropy' and now is 'focal'",
+            "focal_gamma was None and is now 2.0, loss was 'cross_entropy' and is now 'focal'",
         ),
         ({}, {"loss": LossConfig(class_weights="balanced")}, "class_weights was None and is now \\["),
         ({"dataloader_drop_last": True}, {}, "dataloader_drop_last was False and is now True"),

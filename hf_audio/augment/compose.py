@@ -30,7 +30,8 @@ class Compose:
 
     Attributes:
         steps: augmentations of energies come first.
-        normalization: of features `[batch, (channels,) frames, bins]`; None for waveforms `[batch, samples]`.
+        normalization: how features `[batch, (channels,) frames, bins]` are normalized; None for waveforms `[batch,
+            samples]`.
     """
 
     steps: tuple[Augmentation, ...]
@@ -60,7 +61,7 @@ class Compose:
             features: `[batch, (channels,) frames, bins]`, or waveforms `[batch, samples]`.
             targets: float32 `[batch, classes]`.
             num_frames: int64 `[batch]`, number of frames (samples) per window that are not padding.
-            draws: from `draw`.
+            draws: the result of `draw`.
         """
         drawn = self._drawn(draws, features.device)
         if self.normalization is None:

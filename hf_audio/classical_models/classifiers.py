@@ -90,7 +90,7 @@ def calibrate(clips: ClipScores | None, classifiers: Classifiers, labels: LabelS
     Single-label: one scale for all classes by maximum likelihood (Guo et al. 2017), which does not change the order.
 
     Args:
-        clips: mean decision values of each clip; None: no calibration.
+        clips: mean decision values of each clip; None for no calibration.
     """
     logits = np.tile([1.0, 0.0], (len(labels), 1))
     if clips is not None and labels.is_multi_label:

@@ -61,7 +61,7 @@ def load_metric(name: str) -> evaluate.EvaluationModule:
 
 
 def decide(probabilities: np.ndarray, labels: LabelSpace, threshold: float | np.ndarray = 0.5) -> np.ndarray:
-    """Decisions int8 `[clips, classes]`: the largest score, or in multi-label tasks each score >= threshold.
+    """Decisions int8 `[clips, classes]`: the highest score, or in multi-label tasks each score >= threshold.
 
     Args:
         threshold: one for all classes, or one per class, `[classes]`.
@@ -85,7 +85,7 @@ def classification_metrics(
         probabilities: float `[clips, classes]`, averaged over each clip's windows.
         targets: float `[clips, classes]`, one-hot or multi-hot, NaN where unknown.
         labels: the classes, and the kind of task.
-        threshold: for multi-label decisions; single-label ones are the largest score.
+        threshold: threshold for multi-label decisions; single-label decisions are the class with the highest score.
 
     Returns:
         accuracy (all classes of a clip right), f1_micro, f1_macro, f1_samples, hamming_loss, mean_average_precision,

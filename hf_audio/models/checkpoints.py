@@ -1,6 +1,6 @@
 """Transformers for audio, from a checkpoint or from scratch, as stock classes wherever the head allows it.
 
-AutoModelForAudioClassification has a linear head on the whole encoder, so a model with that head is a stock model,
+AutoModelForAudioClassification has a linear head on the complete encoder, so a model with that head is a stock model,
 which loads without our code. All other heads use `TransformerClassifier`.
 """
 

@@ -18,7 +18,7 @@ def model_inputs(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> dict[st
 
     Args:
         model: may have adapters or be compiled, but must not be wrapped for several processes.
-        batch: from a FeatureCollator.
+        batch: a batch from a FeatureCollator.
     """
     left_out = OF_EVALUATION if getattr(model, "reads_num_frames", False) else (*OF_EVALUATION, "num_frames")
     return {name: value for name, value in batch.items() if name not in left_out}

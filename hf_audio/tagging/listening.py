@@ -1,4 +1,4 @@
-"""Scores of a live sound, over its most recent window, a few times per second.
+"""Scores of a live sound over its most recent window, a few times per second.
 
 sound     ----------------------------------------> now
 window              [    most recent window     ]      every hop; shorter at the beginning
@@ -51,7 +51,7 @@ class Incoming(NamedTuple):
     """A live sound.
 
     Attributes:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         blocks: float32 `[samples, channels]`, yielded as they arrive.
     """
 

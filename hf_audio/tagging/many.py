@@ -33,7 +33,7 @@ class Answers(NamedTuple):
 
     Attributes:
         recording: the recording.
-        settings: how it was cut.
+        settings: how it was cut into windows.
         starts_s: float64 `[windows]`, in the recording.
         values: float32 `[windows, size]`, finite.
         duration_s: duration of the recording.
@@ -63,7 +63,7 @@ def answered(
 
     Args:
         answer: the model: inputs of any number of windows → float32 `[windows, size]`.
-        made: makes a recording's result from the fields of `Answers`. Default: `Answers`.
+        made: creates a recording's result from the fields of `Answers`. Default: `Answers`.
         num_threads: number of reading threads. Default: one per core.
         progressed: called with the seconds of sound that were added.
     """

@@ -37,7 +37,7 @@ class AveragedWeights:
         model: the unwrapped model.
         names: names of its trained parameters.
         optimizing: says which average to keep.
-        num_steps, steps_per_epoch: optimizer steps of the whole training and per epoch.
+        num_steps, steps_per_epoch: optimizer steps in total and per epoch.
         renew_statistics: recomputes the batch norm statistics for the model's current weights, in place. A mean of
             weights needs new statistics; a moving average also averages the statistics.
     """

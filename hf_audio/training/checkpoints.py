@@ -41,7 +41,7 @@ class CheckpointMarker(TrainerCallback):
     others and load different weights at the end.
 
     Args:
-        division: for a streamed run, see `StreamOrder`.
+        division: how a streamed run divides its stream, see `StreamOrder`; None for a local split.
     """
 
     def __init__(self, division: dict[str, int] | None = None) -> None:
@@ -92,7 +92,7 @@ def mark_complete(checkpoint: Path) -> None:
 def is_complete(checkpoint: Path) -> bool:
     """Whether all files named in the marker exist with their full size.
 
-    Sizes are compared too, since a run may also be killed while it deletes a checkpoint.
+    Sizes are compared, too, since a run may also be killed while it deletes a checkpoint.
     """
     try:
         sizes = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))

@@ -99,7 +99,7 @@ class Classification(Objective):
         self.embedding: EmbeddingTap | None = None
 
     def attach(self, model: PreTrainedModel) -> None:
-        self.model = model  # has the facts about its inputs, unlike a wrapper for several processes
+        self.model = model  # knows its inputs, unlike a wrapper for several processes
         fields = getattr(model.config, "metadata", None)
         if fields:
             self.collator = self._collator(fields)
@@ -181,7 +181,7 @@ def _class_weights(features: FeatureDataset, scheme: str) -> np.ndarray | None:
 
 
 def _frequencies(features: FeatureDataset) -> np.ndarray:
-    """The share of training clips of each class among those whose label is known, above 0 and below 1.
+    """The share of training clips with each class among those for which it is known, above 0 and below 1.
 
     The number of known clips is increased by one, and classes without clips count as having one, so that logarithms are
     finite.

@@ -35,7 +35,7 @@ class Share:
     Attributes:
         places: places of its windows in the step's global batch.
         num_counted: number of its first windows that count.
-        num_in_step: number of windows that count in the whole step, over all micro-batches and processes.
+        num_in_step: number of windows that count in the step, over all micro-batches and processes.
     """
 
     places: range
@@ -48,11 +48,11 @@ class BatchLayout:
     """How an epoch's windows are divided into steps, micro-batches and processes.
 
     Attributes:
-        num_windows: per epoch, over all processes.
+        num_windows: windows per epoch, over all processes.
         batch_size: windows per micro-batch of one process.
         accumulation: micro-batches per step of one process.
-        rank, world_size: number of this process, and of all processes.
-        drop_last: leave out windows that do not fill a micro-batch of all processes.
+        rank, world_size: rank of this process, and number of processes.
+        drop_last: discard windows that do not fill a micro-batch of all processes.
     """
 
     num_windows: int

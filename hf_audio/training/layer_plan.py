@@ -43,7 +43,7 @@ class PlannedLayer(NamedTuple):
 
 
 def plan_layers(model: PreTrainedModel, learning_rate: float, optimizing: OptimizingConfig) -> list[PlannedLayer]:
-    """The layers that are trained, from the head down; an empty list if all are treated the same.
+    """The layers that are trained, from the head down; empty if all layers are treated the same.
 
     Raises:
         InputError: only one layer is trained, or timm does not know the layers of this network.

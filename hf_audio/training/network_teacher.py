@@ -160,7 +160,7 @@ def check_teacher(
 
     Args:
         name: a run folder or a Hub name.
-        extractor: of the features to train on; its statistics and window length are ignored.
+        extractor: extractor of the features to train on; its statistics and window length are ignored.
 
     Raises:
         InputError: it cannot be loaded, or needs other features.

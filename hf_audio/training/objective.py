@@ -86,7 +86,7 @@ class Objective(ABC):
 
     @abstractmethod
     def answers(self, model: PreTrainedModel, batch: Batch, places: Places) -> tuple[Any, Any]:
-        """What evaluation collects for a batch: model outputs `[windows, ...]`, and the targets for them."""
+        """The values that evaluation collects for a batch: model outputs `[windows, ...]`, and their targets."""
 
     @abstractmethod
     def metrics(self, answers: Any, truth: Any) -> dict[str, float]:

@@ -105,7 +105,7 @@ class PatchDropout:
         rows, columns = embeddings[0].get_shape(config)
         self.grid = Grid(rows, columns, config.time_stride)
         self._check_shares()
-        self._gate = _Gate()  # hooks of earlier calls keep their own, which drops nothing
+        self._gate = _Gate()  # hooks of earlier calls keep their own gate, which drops nothing
         for module in embeddings:  # with adapters there are two, one of which is called
             module.register_forward_hook(self._gate)
 

@@ -1,4 +1,4 @@
-"""A trainer whose runs can be killed and resumed, and end as a model repository.
+"""A trainer whose runs can be killed and resumed, and finally become a model repository.
 
 run folder/            a model repository after training
   checkpoints/         for resuming an interrupted run; args.output_dir during training
@@ -146,7 +146,7 @@ class ResumableTrainer(OptimizedTrainer):
 
     @property
     def _is_divided(self) -> bool:
-        """Whether no process has the whole model: with FSDP, and with DeepSpeed's ZeRO 3 after training."""
+        """Whether no process has the complete model: with FSDP, and with DeepSpeed's ZeRO 3 after training."""
         is_zero_3 = self.deepspeed is not None and self.accelerator.state.deepspeed_plugin.zero_stage == 3
         return self.is_fsdp_enabled or is_zero_3
 

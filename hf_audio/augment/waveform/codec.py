@@ -39,7 +39,7 @@ class Codec(WaveformStep):
     Attributes:
         codecs: names in CODECS, all equally likely.
         compression: minimum and maximum, as in libsndfile: from 0, the best quality, to 1, the smallest file.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
 
     Raises:
         InputError: a codec does not support the sample rate.

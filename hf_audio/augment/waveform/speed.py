@@ -83,7 +83,7 @@ class TimeStretch(AtRatio):
 
     Attributes:
         tempo: minimum and maximum.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
     """
 
     probability: float
@@ -107,7 +107,7 @@ class PitchShift(AtRatio):
 
     Attributes:
         semitones: minimum and maximum; the range is divided into at most 16 steps.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
     """
 
     probability: float
