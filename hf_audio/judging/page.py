@@ -113,7 +113,8 @@ def _opening(report: Mapping[str, Any]) -> Iterator[Any]:
 
 def _question(report: Mapping[str, Any]) -> str:
     data = report["data"]
-    names, classes = ", ".join(report["models"]), data["classes"]
+    *others, last = report["models"]
+    names, classes = f"{', '.join(others)} and {last}" if others else last, data["classes"]
     several = data["problem_type"] == "multi_label_classification"
     which = "any number" if several else "exactly one"
     length = "" if data["seconds"] is None else f" ({_length(data['seconds'])} in total)"
@@ -122,7 +123,7 @@ def _question(report: Mapping[str, Any]) -> str:
     shown = ", ".join(classes[:12]) + (" ..." if len(classes) > 12 else "")
     return (
         f"{names} classified {data['num_clips']:,} clips{length}{of_groups} of {_data_name(report)}, predicting "
-        f"{which} of {len(classes)} classes per clip: {shown}. The predictions are compared with the labels."
+        f"{which} of the {len(classes)} classes per clip: {shown}. The predictions are compared with the labels."
     )
 
 

@@ -114,12 +114,12 @@ def _sureness(facts: Mapping[str, Any], several: bool) -> Iterator[Any]:
     wrong = "wrong decisions on individual classes" if several else "wrong predictions"
     if answered and answered["risk"] is not None:
         chosen, risk, coverage = answered["on_validation"], answered["asked_risk"], answered["asked_coverage"]
-        goal = f"at most {risk:.1%} {wrong}" if risk is not None else f"at least {coverage:.1%} of the clips answered"
+        goal = f"at most {risk:.1%} {wrong}" if risk is not None else f"a coverage of at least {coverage:.1%}"
         yield (
             f'If the model says "don\'t know" below a confidence of {answered["threshold"]:.3f}, it answers '
             f"{answered['coverage']:.1%} of the clips, with {answered['risk']:.1%} {wrong} instead of "
-            f"{answered['risk_of_all']:.1%}. This threshold was chosen on validation for {goal}; on validation, the "
-            f"model answers {chosen['coverage']:.1%} of the clips, with {chosen['risk']:.1%} wrong."
+            f"{answered['risk_of_all']:.1%}. This threshold was chosen for {goal} on validation, where the model "
+            f"answers {chosen['coverage']:.1%} of the clips, with {chosen['risk']:.1%} wrong."
         )
     yield from _plot(
         plots.plot_risk_coverage(facts["risk_coverage"], answered),
