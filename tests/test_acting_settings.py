@@ -94,7 +94,7 @@ def test_training_arguments_without_effect_are_refused_even_at_their_default(nam
         (["--greater_is_better", "true"], "it only applies to --metric_for_best_model"),
         (["--load_best_model_at_end", "false"], "--load_best_model_at_end is not supported: the best model"),
         (["--train_sampling_strategy", "group_by_length"], "must be random or sequential"),
-        (["--max_steps", "5", "--num_train_epochs", "3"], "--num_train_epochs would do nothing here: --max_steps says"),
+        (["--max_steps", "5", "--num_train_epochs", "3"], "--num_train_epochs would do nothing here: --max_steps already sets"),
         (["--eval_delay", "3", "--eval_strategy", "no"], "--eval_delay would do nothing here: nothing is evaluated"),
         (["--gradient_checkpointing_kwargs", "{}"], "give --gradient_checkpointing too"),
         (["--optim_args", "alpha=2"], "--optim_args alpha=2 has no effect: --optim adamw_torch"),
@@ -103,7 +103,7 @@ def test_training_arguments_without_effect_are_refused_even_at_their_default(nam
         (["--data_dir", "a", "b", "./a"], "--data_dir ./a is given twice"),
         (["--dataset", "me/x", "me/x"], "--dataset me/x is given twice"),
         (["--project", "x"], "it only applies to --report_to trackio"),
-        (["--run_name", "x"], "--report_to names no tracker whose runs"),
+        (["--run_name", "x"], "no tracker in --report_to uses run names"),
         (["--fsdp_config", "{}"], "it only applies to --fsdp"),
         (["--fsdp", "full_shard"], "--fsdp shards a model across processes, but this run has only one"),
         (["--bf16_full_eval", "true"], "--bf16_full_eval is not supported: clips are scored in bfloat16 on a GPU"),
@@ -265,7 +265,7 @@ def checkpoints(tmp_path_factory) -> dict[str, str]:
         (["--freeze", "backbon"], "Unknown --freeze 'backbon': did you mean 'backbone'"),
         (["--head", "deap"], "Unknown --head 'deap': did you mean 'deep'"),
         (["--model", "cnn", "--head_sizes", "30"], "The linear head has no hidden layers, found sizes \\[30\\]"),
-        (["--head", "deep", "--head_sizes", "0"], "--head_sizes must be numbers of units, 1 or more, found \\[0\\]"),
+        (["--head", "deep", "--head_sizes", "0"], "--head_sizes must be layer sizes of 1 or more, found \\[0\\]"),
         (["--model", "cnn", "--model_options", '{"dropuot": 0.1}'], "Unknown model option of cnn 'dropuot'"),
         (["--model_options", '{"dropout": 0.1}'], "Unknown model option of ast-mini 'dropout'"),
         (["--model", "someone/ast", "--model_options", '{"poolin": "mean"}'], "someone/ast 'poolin': did you mean"),
@@ -330,7 +330,7 @@ def test_flags_of_networks_are_refused_with_a_classical_model():
     ):
         with pytest.raises(InputError, match=f"{flags[0]} is for networks and has no effect with --classical_model"):
             parse_recipe(CLASSICAL_MODEL, argv=flags)
-    with pytest.raises(InputError, match="--network_features would do nothing here: only --network reads it"):
+    with pytest.raises(InputError, match="--network_features would do nothing here: it only applies to --network"):
         parse_recipe(CLASSICAL_MODEL, argv=["--network_features", "x"])
 
 

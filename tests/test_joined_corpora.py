@@ -192,7 +192,7 @@ class TestSettings:
             {"corpus": ["esc50", "irmas"], "data_dir": two[0]},
             {"corpus": ["a", "b", "c"], "data_dir": two},
         ):
-            with pytest.raises(InputError, match="do not belong together, expected the same number of each"):
+            with pytest.raises(InputError, match="do not match, expected the same number of each"):
                 DataConfig(**settings)
         assert "--test_groups is for a single corpus" in refusal(data_dir=two, test_groups=["home/a"])
         assert "Of home: --fold 1 was given but the corpus has no folds" in refusal(data_dir=two, fold="1")

@@ -197,6 +197,6 @@ def test_missing_models_and_models_of_others_are_refused(hub: Hub, token: str, t
     with pytest.raises(InputError, match="neither a folder nor the name of a model"):
         write_card(tmp_path / "nothing", REPORT, "tagger")
     hub.create("models", "bob/tagger", {"README.md": b"# Bob's\n"})
-    with pytest.raises(InputError, match="alice may not write to bob/tagger"):
+    with pytest.raises(InputError, match="alice is not allowed to write to bob/tagger"):
         write_card("bob/tagger", REPORT, "tagger")
     assert hub.repo("models", "bob/tagger").read("README.md") == b"# Bob's\n"

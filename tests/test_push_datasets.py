@@ -111,7 +111,7 @@ def test_what_is_refused_before_any_row_is_read(hub, token, tmp_path, monkeypatc
         return str(error.value)
 
     known, other = ("--dataset", "alice/genres"), ("--hub_dataset_id", "alice/other")
-    assert "is also the dataset that is read: push its recordings to another" in refusal(
+    assert "is also the dataset that is read: push to another" in refusal(
         *known, "--hub_dataset_id", "alice/genres"
     )
     assert "alice/features holds features" in refusal(*known, "--hub_dataset_id", "alice/features")
