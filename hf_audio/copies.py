@@ -25,7 +25,7 @@ CONTEXT_S = 0.25
 # sound would dominate the correlation
 MAX_VALUE = 3.0
 PATCH_FRAMES = 10
-MIN_ENERGY = 0.05  # mean square in those units; below it there is nothing to compare
+MIN_ENERGY = 0.05  # mean square in those units; below it, there is nothing to compare
 TABLES_OF_VECTORS = 32
 MAX_IN_BUCKET = 16  # maximum pairs per window and code: thousands of windows share the code of silence
 SLACK_FRAMES = 2
@@ -145,7 +145,7 @@ def sketch_windows(
 def candidate_pairs(sketches: WindowSketches, splits: np.ndarray, clips: np.ndarray, seed: int = 0) -> Pairs:
     """Pairs of windows of different splits and clips that share codes, sorted by the number of shared codes.
 
-    To find all copies among recordings, whatever their splits, give each a split and clip of its own.
+    To find all copies among recordings, regardless of their splits, give each its own split and clip.
 
     Args:
         sketches: of the windows.

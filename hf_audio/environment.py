@@ -44,7 +44,7 @@ def cpu_computes_in_bfloat16() -> bool:
 @contextlib.contextmanager
 def quick_imports() -> Iterator[None]:
     """Disables Python's garbage collection of cycles: during the import of torch and transformers it repeatedly scans
-    their objects, frees almost nothing, and takes a fifth of the time (docs/benchmarks.md, tagging)."""
+    their objects, frees almost nothing, and takes a fifth of the import time (docs/benchmarks.md, tagging)."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

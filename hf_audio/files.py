@@ -134,7 +134,7 @@ def parse_yaml(text: str, name: str | Path, *, once: bool = False) -> dict[str, 
     Args:
         text: YAML.
         name: name of its source, for messages.
-        once: refuse duplicate names, of which YAML uses the last. Cards of others may have duplicates.
+        once: refuse duplicate names, of which YAML would use the last. Third-party cards may have duplicates.
 
     Raises:
         InputError: it is not YAML, has an alias, is nested too deep, or is not a mapping.

@@ -82,7 +82,7 @@ def _acquire(lock: FileLock, path: Path, task: str, wait: bool) -> None:
 
 
 def _check_owner(path: Path) -> None:
-    """Refuses a lock whose owner could replace it while it is held: filelock before 4.2.1 takes it, as root."""
+    """Refuses a lock whose owner could replace it while it is held; as root, filelock before 4.2.1 would accept it."""
     with contextlib.suppress(FileNotFoundError):
         found, folder = path.lstat(), path.parent.stat()
         trusted = (os.geteuid(), folder.st_uid) if hasattr(os, "geteuid") else (found.st_uid,)

@@ -1,6 +1,6 @@
 """Merges a recipe's settings, the lowest priority first: recipe < --demo < --config FILE.yaml < command line.
 
-Values below `recipe` in that file replace the recipe's own; the config.yaml of a run has them there.
+Values below `recipe` in that file replace the recipe's own; the config.yaml of a run stores them this way.
 
 A typo in any of these sources is an error that names the nearest flag.
 """
@@ -147,7 +147,7 @@ def _layers(
     demo: Mapping[str, Any] | None,
     python: Mapping[str, Any],
 ) -> _Layers:
-    """The values from all sources but the command line, of which only --config and --demo are read here."""
+    """The values from all sources except the command line, from which only --config and --demo are read."""
     chosen = parse_only(parser, argv, "--config", "--demo")
     if chosen.demo and demo is None:
         raise InputError("This recipe has no demo: run it with --data_dir or --dataset instead of --demo")
@@ -180,7 +180,7 @@ def _recipe(
     """The Recipe of parsed settings; see its attributes for `given` and `named`.
 
     Args:
-        own: the settings that the recipe alone would have, of which `chosen` has the differences.
+        own: the settings of the recipe alone; `chosen` has the differences from them.
     """
     resolved = {name: value for name, value in vars(settings).items() if name != "hub_token"}
     push_to_hub, settings.push_to_hub = settings.push_to_hub, False  # the trainer must not push by itself

@@ -69,12 +69,14 @@ def remember_token(token: str | None) -> None:
     """Remembers a token given to this process: from then on, texts that contain it are neither published nor pushed.
 
     Raises:
-        InputError: it is not a text, which happens with a file of settings.
+        InputError: it is not a string, which can happen with a settings file.
     """
     if token is None:
         return
     if not isinstance(token, str):
-        raise InputError(f"A Hub token is a text that starts with hf_, found a {type(token).__name__}: check hub_token")
+        raise InputError(
+            f"A Hub token is a string that starts with hf_, found a {type(token).__name__}: check hub_token"
+        )
     _given_tokens.add(token)
 
 

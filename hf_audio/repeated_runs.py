@@ -50,7 +50,7 @@ class RepeatedRuns:
         recipe: path of the recipe.
         flags: flags of all runs, as on its command line.
         config_file: config of accelerate; without one a run is a single process.
-        logs: write the output of a run to FOLDER.log beside its folder, and quote the reason of a failure from it.
+        logs: write the output of a run to FOLDER.log beside its folder, and quote the reason for a failure from it.
 
     Raises:
         InputError: the errors of parse_recipe.

@@ -78,7 +78,7 @@ def parse_over(parser: SettingsParser, layers: Layers, argv: list[str]) -> argpa
 
 
 def typed_in(parser: SettingsParser, argv: list[str]) -> set[str]:
-    """The settings that a command line names, whatever their values."""
+    """The settings that a command line names, regardless of their values."""
     defaults, not_typed = {action.dest: action.default for action in parser._actions}, object()
     parser.set_defaults(**dict.fromkeys(defaults, not_typed))
     typed = parser.parse_known_args(argv)[0]

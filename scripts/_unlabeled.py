@@ -51,7 +51,7 @@ def usable_recordings(root: Path, clips: pa.Table, folder: Path, num_folds: int,
         clips: clips of the corpus, with their splits.
         folder: stores the measurements, so that recordings are read only once.
         num_folds: number of folds to divide them into.
-        token: Hub token, for clips there.
+        token: Hub token, for clips on the Hub.
 
     Raises:
         InputError: the folder does not exist, or has too few usable recordings.

@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", type=Path, help="recordings to cut the clips from; default: synthesized clips")
     parser.add_argument("--num_clips", type=int, default=800, help="clips of 3 s (default: %(default)s)")
-    parser.add_argument("--way", nargs=2, metavar=("WAY", "CLIPS"), help="only one variant (HF_ENDPOINT), and stop")
+    parser.add_argument("--way", nargs=2, metavar=("WAY", "CLIPS"), help="only one variant (HF_ENDPOINT)")
     options = parser.parse_args()
     if options.way:
         print(json.dumps(one_way(options.way[0], Path(options.way[1]))))

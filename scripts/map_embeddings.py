@@ -8,7 +8,7 @@
 The page needs no server or network. Points are colored by class, by correctness (--scores), by group or by split. Click
 to play a clip, use the mouse and its wheel to move and zoom, and the boxes to choose classes. Lists beside the map show
 clips whose neighbors have another class (wrong labels?), pairs of different groups that sound alike (leakage?), clips
-inside another group, and groups that form clusters whatever their class. neighbors.csv has all of them.
+inside another group, and groups that form clusters regardless of class. neighbors.csv has all of them.
 
 Neighbors are computed from the first 50 principal components, not in the plane. t-SNE and UMAP of 20,000 clips take
 minutes each; UMAP needs pip install "hf_audio[figures]".

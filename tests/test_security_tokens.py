@@ -59,7 +59,7 @@ class TestTokens:
 
     def test_a_token_must_be_text(self, tmp_path):
         (tmp_path / "mine.yaml").write_text("hub_token: {a: 1}\n")
-        with pytest.raises(InputError, match="A Hub token is a text"):
+        with pytest.raises(InputError, match="A Hub token is a string"):
             parse_recipe(VALUES, argv=["--config", str(tmp_path / "mine.yaml")])
 
     def test_messages_hide_everything_that_looks_like_a_token(self):

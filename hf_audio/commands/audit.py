@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
     """Writes the audit of a corpus."""
     parser = parser_of("audit", __doc__)
     add = parser.add_argument
-    add("--corpus", default="folder", help="Name of the corpus; folder stands for your own recordings.")
+    add("--corpus", default="folder", help="Name of the corpus; use folder for your own recordings.")
     add("--data_dir", help="Folder with the recordings, or a table.")
     add("--output_dir", default="audits/audit", help="Folder for audit.csv and index.html.")
     add("--num_workers", type=int, help="Decoding processes. Default: one per core.")

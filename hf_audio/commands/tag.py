@@ -101,7 +101,7 @@ def _place(given: argparse.Namespace, files: Sequence[FoundFile]) -> tuple[Path 
     """Path of the result (None for standard output), and whether it is a folder with one file per recording.
 
     Raises:
-        InputError: the result cannot be written there. This is checked before a model is loaded, as that takes seconds.
+        InputError: the result cannot be written there. This is checked before a model is loaded, which takes seconds.
     """
     is_single = given.format in OF_SEGMENTS
     if is_single and len(files) > 1 and not given.output:
