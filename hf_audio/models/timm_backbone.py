@@ -153,9 +153,9 @@ class GroupedHeads(nn.Module):
 def timm_from_pretrained(config: TimmClassifierConfig) -> TimmClassifier:
     """A model with timm's pretrained weights and a new head; with a ParallelTimmConfig, of several networks.
 
-    timm downloads the weights from the Hub, and the model's config records their tag. timm adapts the first layer to
-    the number of channels: the sum of the three for one channel, the first two scaled to the same sum for two channels,
-    and no change for three.
+    timm downloads the weights from the Hub, and the model's config records their tag. timm adapts the weights of the
+    first layer to the number of channels: for one channel, their sum over the original three; for two, the first two,
+    scaled to the same sum; for three, no change.
 
     Raises:
         ValueError: an unknown name (suggests the nearest), or its weights are not on the Hub or cannot be reached.

@@ -53,7 +53,7 @@ def bar(score: float) -> str:
 
 
 def csv(tags: Tags) -> str:
-    """One row per label of the complete recording, and one per segment. No cell is a formula."""
+    """One row per label of the complete recording, and one per segment. No cell is read as a formula."""
     whole = ((tags.name, "recording", 0.0, tags.duration_s, label, score) for label, score in tags.scores.items())
     parts = ((tags.name, "segment", one.start_s, one.end_s, one.label, one.score) for one in tags.segments)
     return csv_text(_rounded(row) for row in (*whole, *parts))
