@@ -175,7 +175,7 @@ def test_strict_stops_at_a_stray_file_and_low_sample_rates_are_reported(cases, c
     prepared = corpus_clips(data, sample_rate=16_000, tell=told.append)
     assert told == [prepared.understanding.paragraph()]
     assert "200 of 200 recordings checked have a sample rate below" in told[0]
-    assert prepared.card.protocol.startswith("Split by files, whose groups are unknown")
+    assert prepared.card.protocol.startswith("Split by file, since groups are unknown")
 
 
 def test_an_unfinished_recording_is_distinguished_from_an_empty_file(cases):

@@ -162,7 +162,7 @@ def test_a_recipe_distinguishes_recordings_from_features_on_the_hub(hub):
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/features", "--test_fraction", "0.3"])
     with pytest.raises(InputError, match="--test_fraction would do nothing here"):
         settle_source(recipe)
-    with pytest.raises(InputError, match="alice/features holds features, not recordings: give --data_dir"):
+    with pytest.raises(InputError, match="alice/features contains features, not recordings: give --data_dir"):
         corpus_clips(DataConfig(dataset="alice/features"))
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/any", "--streaming", "false"])
     with pytest.raises(InputError, match="--streaming would do nothing here"):
@@ -230,7 +230,7 @@ def test_split_settings_without_effect_are_refused_unless_the_recipe_sets_them(h
             "--validation_fraction",
             "0.3",
         ): "--validation_fraction would do nothing here: the corpus has an official valid",
-        ("--split_seed", "3"): "--split_seed would do nothing here: nothing is drawn",
+        ("--split_seed", "3"): "--split_seed would do nothing here: nothing is random",
         (
             "--test_fraction",
             "0.3",

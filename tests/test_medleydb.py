@@ -111,7 +111,7 @@ def test_partial_layouts_warn(tmp_path, caplog):
     make_tree(tmp_path)
     (tmp_path / "Audio/Singer3_Song/Singer3_Song_METADATA.yaml").unlink()
     assert len(medleydb.index(tmp_path)) == 33
-    assert "1 mixes of MedleyDB have no metadata, first Singer3_Song" in caplog.text
+    assert "Skipped 1 mixes of MedleyDB without metadata, first Singer3_Song" in caplog.text
 
 
 def metadata_of(root: Path) -> Path:

@@ -153,7 +153,7 @@ def test_settings_choose_the_extractor():
     assert window_extractor(FeatureConfig(features="classical", step_s=1.0)) == ClassicalFeatures(step_s=1.0)
     with pytest.raises(InputError, match="Unknown features 'wavefrom': did you mean 'waveform'"):
         window_extractor(FeatureConfig(features="wavefrom"))
-    with pytest.raises(InputError, match="--step_s is for classical features and these are waveform"):
+    with pytest.raises(InputError, match="--step_s is for classical features, but these are waveform"):
         window_extractor(FeatureConfig(features="waveform", step_s=1.0))
 
 

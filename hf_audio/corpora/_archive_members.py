@@ -103,7 +103,7 @@ def _zip_members(archive: Path, max_bytes: int) -> Iterator[tuple[str, IO[bytes]
             for member in members:
                 name = _safe_name(archive, _zip_name(member))
                 if stat.S_ISLNK(member.external_attr >> 16):
-                    logger.warning("%s in %s is a link; skipped", name, archive.name)
+                    logger.warning("Skipped %s in %s, which is a link", name, archive.name)
                     continue
                 if member.compress_type not in ZIP_METHODS:
                     raise zipfile.BadZipFile(f"compressed by method {member.compress_type}")
@@ -141,7 +141,7 @@ def _tar_members(archive: Path, max_bytes: int) -> Iterator[tuple[str, IO[bytes]
             if member.isfile():
                 yield name, tar.extractfile(member)
             elif not member.isdir():
-                logger.warning("%s in %s is a link or a device; skipped", name, archive.name)
+                logger.warning("Skipped %s in %s, which is a link or a device", name, archive.name)
             bar.update(packed.tell() - bar.n)
         while stream.read(CHUNK_BYTES):  # to the end, which has the checksum
             pass

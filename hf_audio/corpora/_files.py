@@ -90,17 +90,17 @@ def _walk(root: Path, hidden: list[Path] | None = None) -> Iterator[tuple[Path, 
             yield folder, files
     if unreachable:
         logger.warning(
-            "%d links or folders below %s cannot be read, first %s: skipped; fix or remove them",
+            "Skipped %d links or folders below %s that cannot be read, first %s; fix or remove them",
             len(unreachable), root, unreachable[0],
         )  # fmt: skip
     if special:
         logger.warning(
-            "%d pipes, sockets or devices below %s are not files, first %s: skipped",
+            "Skipped %d pipes, sockets or devices below %s, first %s",
             len(special), root, special[0],
         )  # fmt: skip
     if misnamed:
         logger.warning(
-            "%d file names below %s are not UTF-8, first %s: skipped; rename them, e.g. with convmv",
+            "Skipped %d files below %s with names that are not UTF-8, first %s; rename them, e.g. with convmv",
             len(misnamed), root, ascii(str(misnamed[0])),
         )  # fmt: skip
 

@@ -169,4 +169,4 @@ def _log_what_is_missing(folder: Path, tracks: dict[int, _Track], found: set[int
         logger.warning("This copy of FMA %s is partial: %d tracks have no file", subset, len(absent))
     left_out = len(found - wanted)
     if left_out:
-        logger.info("%d files of FMA %s skipped: no audio, no top-level genre or no row in the table", left_out, subset)
+        logger.info("Skipped %d files of FMA %s without audio, top-level genre or row in the table", left_out, subset)

@@ -74,7 +74,7 @@ def index(root: Path) -> pa.Table:
     unlisted = len(files.keys() - split_of.keys())
     if unlisted:
         logger.info(
-            "%d GTZAN tracks are in none of the split lists (faulty, or an artist repeated): skipped",
+            "Skipped %d GTZAN tracks that are in none of the split lists (faulty, or with a repeated artist)",
             unlisted,
         )
     if len(clips) < len(split_of):
@@ -163,7 +163,7 @@ def _is_broken(path: Path) -> bool:
     try:
         probe(path)
     except AudioError:
-        logger.info("%s is broken, as in most copies of GTZAN; skipped", path)
+        logger.info("Skipped %s, which is broken, as in most copies of GTZAN", path)
         return True
     return False
 

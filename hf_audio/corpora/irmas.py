@@ -96,7 +96,7 @@ def obtain(root: Path) -> None:
 def _log_what_is_missing(root: Path, num_training: int, num_test: int, num_others: int) -> None:
     if not num_test:
         logger.warning(
-            "%s does not contain the test part of IRMAS with its labels: a test split is drawn from the training clips",
+            "%s does not contain labeled test clips of IRMAS: a test split is drawn from the training clips",
             root,
         )
     elif num_training < NUM_CLIPS["train"] or num_test < NUM_CLIPS["test"]:
@@ -106,7 +106,7 @@ def _log_what_is_missing(root: Path, num_training: int, num_test: int, num_other
         )  # fmt: skip
     if num_test < num_others:
         logger.warning(
-            "%d recordings in %s have no .txt file with labels next to them; skipped", num_others - num_test, root
+            "Skipped %d recordings in %s without a .txt file of labels next to them", num_others - num_test, root
         )
 
 

@@ -102,12 +102,12 @@ def _songs(root: Path) -> list[_Song]:
         )
     bare = sorted(mixes.keys() - tables.keys())
     if bare:
-        logger.warning("%d mixes of MedleyDB have no metadata, first %s: skipped", len(bare), bare[0])
+        logger.warning("Skipped %d mixes of MedleyDB without metadata, first %s", len(bare), bare[0])
     named = sorted(mixes.keys() & tables.keys())
     whole = [name for name in named if name not in activations]
     if whole:
         logger.warning(
-            "%d songs of MedleyDB have no activations, first %s: the whole song is one clip", len(whole), whole[0]
+            "%d songs of MedleyDB have no activations, first %s: each whole song is one clip", len(whole), whole[0]
         )
     return [_song(name, mixes[name], tables[name], activations.get(name)) for name in named]
 

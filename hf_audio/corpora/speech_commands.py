@@ -123,4 +123,4 @@ def _warn_of_words(words: set[str], folders: set[str]) -> None:
         logger.warning("This copy of Speech Commands is partial: no clips of %s", ", ".join(missing))
     others = sorted(name for name in folders - words if not name.startswith("_"))
     if others:
-        logger.warning("Folders that are not words of Speech Commands are skipped: %s", ", ".join(others))
+        logger.warning("Skipped folders that are not words of Speech Commands: %s", ", ".join(others))

@@ -27,7 +27,7 @@ def card_of(place: Place, declared: Declared, info: DatasetInfo) -> CorpusCard:
 
     Args:
         place: the dataset.
-        declared: the metadata of its card.
+        declared: its card.
         info: its description by `datasets`, which may be empty.
     """
     license = _license(declared, info)

@@ -34,8 +34,8 @@ def single_values(features: Features, values: pa.Table) -> pa.Table:
 def clip_ids(places: pa.Table, values: pa.Table, splits: pa.Array, rows: np.ndarray) -> tuple[pa.Array, str]:
     """A unique name for each row, the same on every machine, and where it comes from.
 
-    It comes from the column clip_id or from the recording's file name. A row without either is named by its split and
-    its row number in that split; so are all rows if a name is not unique.
+    It comes from the column clip_id or from the recording's file name. A row without that name is named by its split
+    and its row number in that split; so are all rows if a name is not unique.
 
     Args:
         places: locations and file names of the recordings.

@@ -48,7 +48,7 @@ def layout_of(place: Place, declared: Declared, config: str | None = None) -> La
 
     Args:
         place: where the dataset is.
-        declared: the metadata of its card.
+        declared: its card.
         config: the configuration that the user chose.
 
     Raises:
