@@ -131,7 +131,7 @@ def test_help_of_a_script_shows_its_commands(script, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [script.name, "--help"])
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(script), run_name="__main__")
-    command = re.search(r"`(hf-audio [\w -]+)` as a file", script.read_text())
+    command = re.search(r"`(hf-audio [\w -]+)` as a script", script.read_text())
     assert end.value.code in (None, 0)
     assert (command[1] if command else f"python scripts/{script.name}") in capsys.readouterr().out
 
