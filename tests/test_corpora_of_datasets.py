@@ -92,7 +92,7 @@ def test_both_flags_read_folders_of_either_kind(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--layout", "table"], "--layout is for folders and tables, and saved is a dataset"),
+        (["--layout", "table"], "--layout is for folders and tables, but saved is a dataset"),
         (["--merge_classes"], "--merge_classes is for folders and tables"),
         (["--label_column_name", "gener"], "Unknown column of saved 'gener': did you mean 'genre'"),
         (["--dataset_config_name", "x"], "Unknown configuration of saved 'x'"),
