@@ -24,7 +24,9 @@ from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.metrics.clips import ClipScores, average_per_clip
 from hf_audio.terminal import progress
 
-MAX_TRAINING_WINDOWS = 20_000  # more hardly change a linear model of 257 weights per class, but take minutes to read
+MAX_TRAINING_WINDOWS = (
+    20_000  # more would hardly change a linear model of 257 weights per class, but take minutes to read
+)
 MIN_LOGIT = -30.0  # keeps averages finite if a probability is 0
 
 
@@ -35,7 +37,7 @@ def prior_scores(
 
     Args:
         class_counts: training clips per class `[classes]`.
-        num_clips: number of training clips, or of those whose label is known, per class `[classes]`.
+        num_clips: number of training clips; or, per class, of those whose label is known `[classes]`.
         scores: any scores of the clips to evaluate, whose keys and targets are copied.
         labels: the classes.
     """
@@ -68,7 +70,7 @@ def fit_linear(
     """
     scaler = StandardScaler().fit(inputs)
     fit = _fit_one_against_rest if labels.is_multi_label else _fit_multinomial
-    # Steps are short: several threads would mostly wait for each other, and take 100 times as long on a busy machine
+    # Steps are short: several threads would mostly wait for each other, which takes 100 times as long on a busy machine
     with threadpool_limits(1):
         logits_of = fit(scaler.transform(inputs), targets, labels, c)
     return lambda others: logits_of(scaler.transform(others))

@@ -2,10 +2,10 @@
 
 Each window is stored as a sketch: its log-mel spectrogram in 16 bands and 50 frames per second, minus each band's mean
 over the surrounding quarter of a second, minus each frame's mean. This removes level, equalization and steady sound,
-and leaves the changes over time that are unique to a recording. Each fifth of a second of a sketch gets a code: the
-sides of random hyperplanes on which it is (Charikar 2002). Windows that share a code at one shift are candidates. The
-correlation of their sketches, where they overlap at that shift, decides whether they are the same. Whole recordings are
-processed as long windows.
+and leaves the changes over time that are unique to a recording. Each fifth of a second of a sketch gets a code:
+the sides of random hyperplanes that it lies on (Charikar 2002). Windows that share a code at one shift are candidates.
+The correlation of their sketches, where they overlap at that shift, decides whether they are the same. Whole recordings
+are processed as long windows.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ import numpy as np
 RATE = 50.0  # frames per second of a sketch, approximately
 BANDS = 16
 CONTEXT_S = 0.25
-# Sketch values are clipped at this many standard deviations of the median window: otherwise a step from silence to
+# Sketch values are clipped at this many standard deviations of the median window; otherwise, a step from silence to
 # sound would dominate the correlation
 MAX_VALUE = 3.0
 PATCH_FRAMES = 10
-MIN_ENERGY = 0.05  # mean square in those units; below it there is nothing to compare
+MIN_ENERGY = 0.05  # mean square in those units; below it, there is nothing to compare
 TABLES_OF_VECTORS = 32
 MAX_IN_BUCKET = 16  # maximum pairs per window and code: thousands of windows share the code of silence
 SLACK_FRAMES = 2
 # Range of thresholds. They are derived from sounds of different classes, and sounds of the same class are a little more
-# similar. Copies that went through a codec do not reach 1
+# similar. Copies that went through a codec do not reach a similarity of 1
 MIN_SIMILAR, MAX_SIMILAR = 0.6, 0.97
 BLOCK_SIZE = 256
 
@@ -44,7 +44,7 @@ class Thoroughness(NamedTuple):
         max_codes: maximum number of stored codes of all windows, which bounds the memory.
         pairs_per_window: candidate pairs per window.
         min_common_s: seconds that two windows must have in common, or half a window.
-        min_overlap: fraction of the shorter window that must be within the other.
+        min_overlap: fraction of the shorter window that must overlap the other.
     """
 
     tables: int
@@ -145,7 +145,7 @@ def sketch_windows(
 def candidate_pairs(sketches: WindowSketches, splits: np.ndarray, clips: np.ndarray, seed: int = 0) -> Pairs:
     """Pairs of windows of different splits and clips that share codes, sorted by the number of shared codes.
 
-    To find all copies among recordings, whatever their splits, give each a split and clip of its own.
+    To find all copies among recordings, regardless of their splits, give each its own split and clip.
 
     Args:
         sketches: of the windows.

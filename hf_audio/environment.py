@@ -14,17 +14,17 @@ from hf_audio.errors import InputError, one_line
 def require_working_torchaudio() -> None:
     """Raises InputError if torch and torchaudio are incompatible.
 
-    torchaudio's last release, 2.11.1, is built for CUDA and calls functions that are new in torch 2.13: beside a
-    CPU-only or an older torch its import fails on a missing library or symbol, and transformers then fails on import of
-    any audio feature extractor. 2.11.0 fails beside torch 2.15.
+    torchaudio's last release, 2.11.1, is built for CUDA and calls functions that are new in torch 2.13: with a
+    CPU-only or older torch, its import fails on a missing library or symbol, and transformers then fails to import any
+    audio feature extractor. 2.11.0 fails with torch 2.15.
     """
     try:
         import torch  # noqa: F401
         import torchaudio  # noqa: F401
     except (ImportError, OSError, RuntimeError) as error:
         raise InputError(
-            f"torch {_version('torch')} and torchaudio {_version('torchaudio')} do not work together "
-            f'({one_line(error)}): use a pair that does, pip install "torch>=2.13,<2.16" "torchaudio>=2.11.1,<2.12"'
+            f"torch {_version('torch')} and torchaudio {_version('torchaudio')} are incompatible "
+            f'({one_line(error)}): use a compatible pair, pip install "torch>=2.13,<2.16" "torchaudio>=2.11.1,<2.12"'
         ) from None
 
 
@@ -44,7 +44,7 @@ def cpu_computes_in_bfloat16() -> bool:
 @contextlib.contextmanager
 def quick_imports() -> Iterator[None]:
     """Disables Python's garbage collection of cycles: during the import of torch and transformers it repeatedly scans
-    their objects, frees almost nothing, and takes a fifth of the time (docs/benchmarks.md, tagging)."""
+    their objects, frees almost nothing, and takes a fifth of the import time (docs/benchmarks.md, tagging)."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

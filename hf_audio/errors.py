@@ -1,4 +1,4 @@
-"""The exception whose message is for users, and how a program ends with it."""
+"""The exception whose message is for users, and how a program exits with it."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ def one_line(error: object) -> str:
 def clear_errors() -> Iterator[None]:
     """Wraps a whole program: an InputError ends it with one sentence on stderr and exit code 2.
 
-    It also skips the last garbage collection of a program, in which Python would scan all objects of torch and
-    transformers once more for nothing (1.5 s of CPU time).
+    It also skips the final garbage collection, in which Python would needlessly scan all objects of torch and
+    transformers once more (1.5 s of CPU time).
     """
     atexit.register(gc.freeze)
     try:

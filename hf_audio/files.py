@@ -1,7 +1,7 @@
-"""Reads and writes files: files that are read as a whole are checked first, and all files are written atomically.
+"""Reads and writes files: files that are read completely are checked first, and all files are written atomically.
 
-The files in a folder may be untrusted, or not what their names say: a pipe that never ends, a table of a terabyte, a
-link to somewhere else. So files that are read as a whole must be regular files of limited size.
+The files in a folder may be untrusted, or not what their names suggest: a pipe that never ends, a terabyte-sized table,
+a link to somewhere else. So files that are read completely must be regular files of limited size.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from hf_audio.errors import InputError, one_line
 
-# For configs and manifests. The largest known one, a manifest with the classes of AudioSet, has some 50 kB.
+# For configs and manifests. The largest known one, a manifest with the classes of AudioSet, has about 50 kB.
 MAX_JSON_BYTES = 16 << 20
 # For tables with a row per clip: an index of a million clips takes about 150 MB.
 MAX_TABLE_BYTES = 4 << 30
@@ -63,7 +63,7 @@ def read_whole(path: str | Path, max_bytes: int) -> bytes:
         content = _read(file, max_bytes + 1) if size <= max_bytes else b""
     if max(size, len(content)) > max_bytes:
         raise InputError(
-            f"{path} has {max(size, len(content)):,} bytes, and files of its kind have at most {max_bytes:,}: "
+            f"{path} has {max(size, len(content)):,} bytes, but files of its kind have at most {max_bytes:,}: "
             "it is not what its name says"
         )
     return content
@@ -134,7 +134,7 @@ def parse_yaml(text: str, name: str | Path, *, once: bool = False) -> dict[str, 
     Args:
         text: YAML.
         name: name of its source, for messages.
-        once: refuse duplicate names, of which YAML uses the last. Cards of others may have duplicates.
+        once: refuse duplicate names, of which YAML would use the last. Third-party cards may have duplicates.
 
     Raises:
         InputError: it is not YAML, has an alias, is nested too deep, or is not a mapping.
@@ -243,7 +243,7 @@ def write_atomically(path: Path, content: bytes | memoryview | str, scratch: Pat
 
 @contextlib.contextmanager
 def results_in(folder: Path) -> Iterator[None]:
-    """Creates the folder of a program's results, and turns errors of writing there into InputErrors.
+    """Creates the folder for a program's results, and turns write errors there into InputErrors.
 
     Raises:
         InputError: it cannot be created or written to.

@@ -1,6 +1,6 @@
 """Recognizes finished work by the facts that it depends on, which are written down before it starts.
 
-A result alone does not tell from which settings, recordings and weights it came, so its name is not enough to reuse it.
+A result alone does not show which settings, recordings and weights it came from, so its name is not enough to reuse it.
 The facts are a small object that can be compared; long facts are represented by a `digest`.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from hf_audio.errors import InputError
 from hf_audio.files import open_regular, read_json, write_json
 
-DIGEST = re.compile(r"[0-9a-f]{16,64}")  # means nothing to readers, so messages have only its name
+DIGEST = re.compile(r"[0-9a-f]{16,64}")  # means nothing to readers, so messages give only its name
 MAX_SHOWN_CHARS = 80  # per value
 SHOWN_BEFORE = 32  # characters shown before a difference
 MAX_NAMED = 4
@@ -63,7 +63,7 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], within: str
             words += differences(was, now, f"{within}{name}.")
         elif was != now:
             is_digest = any(isinstance(one, str) and DIGEST.fullmatch(one) for one in (was, now))
-            shown = name if is_digest else "{} was {} and now is {}".format(name, *_shown(was, now))
+            shown = name if is_digest else "{} was {} and is now {}".format(name, *_shown(was, now))
             words.append(within + shown)
     return words
 
@@ -89,8 +89,8 @@ def digest_of_files(paths: Iterable[str | Path]) -> str:
 def digest_of_folder(folder: Path) -> str:
     """A hash of the files of a model or a feature dataset, independent of their location and time.
 
-    Weights and settings count with their content: a resumed run writes the same ones again. Shards, which a manifest
-    describes, count only with their size.
+    Weights and settings are compared by content, since a resumed run writes the same ones again. Shards, which a
+    manifest describes, are compared only by size.
     """
     names = [path.relative_to(folder) for path in folder.rglob("*") if OF_A_MODEL.fullmatch(path.name)]
     parts = sorted(name for name in names if BESIDE_A_MODEL.isdisjoint(name.parts) and (folder / name).is_file())

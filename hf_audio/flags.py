@@ -144,7 +144,7 @@ class _HelpAll(argparse.Action):
 
 
 def unknown_setting(kind: str, name: str, names: Iterable[str], elsewhere: Mapping[str, str]) -> InputError:
-    """The error for an unknown setting. It suggests our name for a setting of other programs, or the nearest name.
+    """The error for an unknown setting. It suggests our name for another program's setting, or else the nearest name.
 
     Args:
         kind: kind of the name, for the message.

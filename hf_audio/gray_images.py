@@ -1,4 +1,4 @@
-"""Stores frames as 8-bit gray PNGs with an offset and a scale, which any PNG reader can decode.
+"""Stores frames as 8-bit grayscale PNGs with an offset and a scale, which any PNG reader can decode.
 
     values = offset + scale * np.flipud(image).T    # [frames, bins]
 

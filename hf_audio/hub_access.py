@@ -54,35 +54,35 @@ def hub_errors_in_words(repo_id: str, revision: str | None, lacking: str = "lack
     try:
         yield
     except GatedRepoError as error:
-        raise InputError(f"Access to {repo_id} must be requested on its Hub page before it can be read") from error
+        raise InputError(f"{repo_id} is a gated dataset: request access to it on its Hub page") from error
     except RepositoryNotFoundError as error:
         raise InputError(
-            f"There is no dataset {repo_id} on the Hub that this token may read: check the name, and for a private "
-            "dataset the token (HF_TOKEN, --hub_token or `hf auth login`)"
+            f"Dataset {repo_id} does not exist on the Hub, or this token cannot read it: check the name, and for a "
+            "private dataset the token (HF_TOKEN, --hub_token or `hf auth login`)"
         ) from error
     except RevisionNotFoundError as error:
         raise InputError(f"Dataset {repo_id} has no revision {revision}: remove it to use the newest") from error
     except LocalEntryNotFoundError as error:
         raise InputError(
-            f"{repo_id} is not a folder here and not in the Hub's cache, and the Hub cannot be reached: check the name "
-            "or the connection"
+            f"{repo_id} is neither a local folder nor in the Hub's cache, and the Hub cannot be reached: check the "
+            "name or the connection"
         ) from error
     except EntryNotFoundError as error:
         raise InputError(f"Dataset {repo_id} on the Hub {lacking}") from error
     except OfflineModeIsEnabled as error:
         raise InputError(
-            f"HF_HUB_OFFLINE is set, and {repo_id} is not a folder here: unset it, or download the dataset and give "
+            f"HF_HUB_OFFLINE is set, and {repo_id} is not a local folder: unset it, or download the dataset and give "
             "its folder"
         ) from error
     except httpx2.TransportError as error:
         raise InputError(
-            f"The connection to the Hub broke while reading {repo_id} ({error}): run the same command again, and "
+            f"The connection to the Hub was lost while reading {repo_id} ({error}): run the same command again; "
             "finished downloads are reused"
         ) from error
     except HfHubHTTPError as error:
         if error.response is not None and error.response.status_code == 401:
             raise InputError(
-                f"The Hub does not accept the token given for {repo_id}: check HF_TOKEN or --hub_token, or log in "
+                f"The Hub rejected the token for {repo_id}: check HF_TOKEN or --hub_token, or log in "
                 "again with `hf auth login`"
             ) from error
-        raise InputError(f"The Hub refuses to give {repo_id}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"The Hub refused access to {repo_id}: {str(error).splitlines()[0]}") from error

@@ -1,4 +1,4 @@
-"""The license identifiers of the Hub, which refuses cards with others."""
+"""The license identifiers that the Hub accepts in cards."""
 
 from __future__ import annotations
 

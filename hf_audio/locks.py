@@ -1,4 +1,4 @@
-"""Locks between processes: waiting processes log who holds the lock, and an unusable lock is an error."""
+"""Locks between processes: waiting processes log who holds the lock; an unusable lock is an error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hf_audio.files import read_text
 from hf_audio.terminal import named_logger
 
 REMINDER_S = 60.0  # how often a waiting process logs who holds the lock
-# Errors on file systems without locks, where users themselves must run only one process at a time
+# Errors on file systems without locks, where users must make sure to run only one process at a time
 NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 NOT_OURS = {errno.EACCES, errno.EPERM, errno.ELOOP}
 MAX_NOTE_BYTES = 1_000
@@ -35,7 +35,7 @@ def locked(path: Path, task: str, *, wait: bool = True) -> Iterator[None]:
     Args:
         path: the lock file, in an existing folder.
         task: the task of its holder, for messages: "downloading to /data".
-        wait: wait until the lock is free; otherwise a lock that is held is an error.
+        wait: wait until the lock is free; if False, a lock that is held is an error.
 
     Raises:
         InputError: the lock is held and `wait` is False; or it is a link, or belongs to another user.
@@ -66,7 +66,7 @@ def _acquire(lock: FileLock, path: Path, task: str, wait: bool) -> None:
             who = _holder(path)
             if not wait:
                 raise InputError(f"Another process is {task} ({who}); wait for it, or choose another folder") from error
-            logger.warning("Another process is %s (%s); waiting until it has finished", task, who)
+            logger.warning("Another process is %s (%s); waiting for it to finish", task, who)
             wait_s = REMINDER_S
         except NotImplementedError:
             return
@@ -82,7 +82,7 @@ def _acquire(lock: FileLock, path: Path, task: str, wait: bool) -> None:
 
 
 def _check_owner(path: Path) -> None:
-    """Refuses a lock whose owner could replace it while it is held: filelock before 4.2.1 takes it, as root."""
+    """Refuses a lock whose owner could replace it while it is held; as root, filelock before 4.2.1 would accept it."""
     with contextlib.suppress(FileNotFoundError):
         found, folder = path.lstat(), path.parent.stat()
         trusted = (os.geteuid(), folder.st_uid) if hasattr(os, "geteuid") else (found.st_uid,)

@@ -1,6 +1,6 @@
 """Markdown in which untrusted text stays plain text.
 
-Class names, corpus names, citations and homepages come from the authors of a dataset. In a card or a table each is one
+Class names, corpus names, citations and homepages come from the authors of a dataset. In a card or a table, each is one
 line of plain text, so it cannot add HTML, images, links, tables, headings, code or metadata.
 """
 

@@ -1,6 +1,6 @@
-"""From a recipe's values to settings: recipe < --demo < --config FILE.yaml < command line.
+"""Merges a recipe's settings, the lowest priority first: recipe < --demo < --config FILE.yaml < command line.
 
-Values below `recipe` in that file replace the recipe's own; the config.yaml of a run has them there.
+Values below `recipe` in that file replace the recipe's own; the config.yaml of a run stores them this way.
 
 A typo in any of these sources is an error that names the nearest flag.
 """
@@ -62,7 +62,7 @@ def make_recipe(**settings: Any) -> Recipe:
             would do nothing.
     """
     if not settings.get("output_dir"):
-        raise InputError('A run needs a folder of its own: give make_recipe an output_dir, e.g. "runs/mine"')
+        raise InputError('A run needs its own folder: give make_recipe an output_dir, e.g. "runs/mine"')
     paths = {name: os.fspath(value) for name, value in settings.items() if isinstance(value, os.PathLike)}
     return parse_recipe({}, argv=[], asked=settings | paths)
 
@@ -78,8 +78,9 @@ def parse_recipe(
     """The settings of one run.
 
     Args:
-        values: the recipe's values; keys are flag names. PretrainingConfig has flags only if one of them is among these
-            values. So has ClassicalConfig, whose flags then replace those of models and augmentation.
+        values: the recipe's values; keys are flag names. Flags of PretrainingConfig exist only if one of
+            them is among these values. The same holds for ClassicalConfig, whose flags then replace those of models and
+            augmentation.
         demo: values that override them with `--demo`; None if the recipe has no demo.
         doc: the recipe's docstring, shown by `--help`.
         argv: the command line without the program; None uses sys.argv.
@@ -146,7 +147,7 @@ def _layers(
     demo: Mapping[str, Any] | None,
     python: Mapping[str, Any],
 ) -> _Layers:
-    """The values from all sources but the command line, of which only --config and --demo are read here."""
+    """The values from all sources except the command line, from which only --config and --demo are read."""
     chosen = parse_only(parser, argv, "--config", "--demo")
     if chosen.demo and demo is None:
         raise InputError("This recipe has no demo: run it with --data_dir or --dataset instead of --demo")
@@ -179,7 +180,7 @@ def _recipe(
     """The Recipe of parsed settings; see its attributes for `given` and `named`.
 
     Args:
-        own: the settings that the recipe alone would have, of which `chosen` has the differences.
+        own: the settings of the recipe alone; `chosen` has the differences from them.
     """
     resolved = {name: value for name, value in vars(settings).items() if name != "hub_token"}
     push_to_hub, settings.push_to_hub = settings.push_to_hub, False  # the trainer must not push by itself
@@ -206,9 +207,9 @@ def _recipe(
 
 
 def _rename_checkpointing(settings: argparse.Namespace) -> None:
-    """Moves gradient checkpointing to its new name: transformers warns of the old one, and keeps both equal.
+    """Moves gradient checkpointing to its new name: transformers warns about the old one, and keeps both equal.
 
-    Before transformers 5.23, which needs Python 3.11, there is only the old one.
+    Before transformers 5.23, which needs Python 3.11, only the old name exists.
     """
     if not hasattr(settings, "activation_checkpointing"):
         return
@@ -219,7 +220,7 @@ def _rename_checkpointing(settings: argparse.Namespace) -> None:
 
 
 def _known_of_dataset(dataset: str | list[str] | None) -> dict[str, Any]:
-    """Whether --dataset contains built features, as far as that is known without asking the Hub."""
+    """Whether --dataset contains built features, if that is known without asking the Hub."""
     if isinstance(dataset, list):
         dataset = dataset[0] if len(dataset) == 1 else None  # several datasets are recordings to be joined
     if dataset is None:
@@ -308,5 +309,5 @@ def _read_config(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
         )
     for name in ("config", "demo"):  # both are read before the file
         if name in base or name in written:
-            raise InputError(f"--config {path} has {name}, which is for the command line: remove it from the file")
+            raise InputError(f"--config {path} has {name}, which belongs on the command line: remove it from the file")
     return base, written

@@ -5,8 +5,8 @@
     predictor.embeddings(features, "train").values         per window, the inputs of the classifier layer
     predictor.waveform(samples, 44_100).logits             per window, from a sound at any sample rate
 
-Stored features are not normalized, so they are normalized here with the statistics of the *model's* extractor, whatever
-dataset they are from. If the dataset stores sound, the model's features are computed on its device.
+Stored features are not normalized, so they are normalized here with the statistics of the *model's* extractor, for any
+dataset. If the dataset stores sound, the model's features are computed on its device.
 """
 
 from __future__ import annotations

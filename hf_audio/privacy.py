@@ -66,15 +66,17 @@ def require_repo_ids(*names: str | None) -> None:
 
 
 def remember_token(token: str | None) -> None:
-    """Remembers a token given to this process: from now on, texts that contain it are neither published nor pushed.
+    """Remembers a token given to this process: from then on, texts that contain it are neither published nor pushed.
 
     Raises:
-        InputError: it is not a text, which happens with a file of settings.
+        InputError: it is not a string, which can happen with a settings file.
     """
     if token is None:
         return
     if not isinstance(token, str):
-        raise InputError(f"A Hub token is a text that starts with hf_, found a {type(token).__name__}: check hub_token")
+        raise InputError(
+            f"A Hub token is a string that starts with hf_, found a {type(token).__name__}: check hub_token"
+        )
     _given_tokens.add(token)
 
 
@@ -92,8 +94,8 @@ def require_no_token(content: bytes | mmap, name: str) -> None:
     known = (token for token in {*_given_tokens, get_token() or ""} if len(token) >= MIN_TOKEN_CHARS)
     if any(content.find(token.encode()) >= 0 for token in known) or re.search(TOKEN_LIKE.encode(), content):
         raise InputError(
-            f"{name} holds a Hugging Face token, which any reader could use: remove it from the setting or file that "
-            "it comes from. If others may have seen the token, replace it on the Hub"
+            f"{name} contains a Hugging Face token, which any reader could use: remove it from the setting or file "
+            "that it comes from. If others may have seen the token, replace it on the Hub"
         )
 
 

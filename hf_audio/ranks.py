@@ -1,7 +1,7 @@
 """Synchronizes processes, even if one of them works for hours.
 
-A barrier of the process group for training times out after 10 minutes (GPUs) or 30 (CPUs), as it should between two
-training steps. Downloading a corpus, reading a million headers, building and publishing take longer in one process.
+A barrier of the training process group times out after 10 minutes (GPUs) or 30 (CPUs), which is right between two
+training steps. But one process may take longer to download a corpus, read a million headers, build or publish.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def process_state() -> PartialState:
 
 
 def wait_for_everyone() -> None:
-    """Waits until all processes are here, however long one of them works. If one dies, raises an error at once."""
+    """Waits until all processes arrive, however long one of them works. If one dies, raises an error at once."""
     group = _patient_group()
     if group is None:
         PartialState().wait_for_everyone()
@@ -39,7 +39,7 @@ def wait_for_everyone() -> None:
 
 
 def told_by_main(find_out: Callable[[], Found]) -> Found:
-    """What the main process finds out, in all processes; each on its own might find something else."""
+    """Returns in all processes what the main process finds; each on its own might find something else."""
     state = process_state()
     if state.num_processes == 1:
         return find_out()
@@ -62,7 +62,7 @@ def main_process_first(state: PartialState) -> Iterator[None]:
 
 
 def from_first_process(look: Callable[[], Found]) -> Found:
-    """What the first process finds, in all processes; on a network disk the others may see an older state.
+    """Returns in all processes what the first one finds; on a network disk, the others may see an older state.
 
     Raises:
         InputError: the error of `look`, in every process.

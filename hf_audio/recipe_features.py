@@ -1,4 +1,4 @@
-"""The features of a recipe: those of --dataset, stored ones, or ones to build."""
+"""The features of a recipe: those of --dataset, stored ones, or newly built ones."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def stored_features(recipe: Recipe) -> FeatureDataset:
     Raises:
         InputError: they cannot be read, or do not match the recipe's settings.
     """
-    # A fraction is drawn from all rows, so they cannot be streamed; a local folder is not streamed because its rows can
-    # be shuffled globally, those of a stream only within blocks.
+    # A fraction is drawn from all rows, so they cannot be streamed. Local folders are not streamed, so that their rows
+    # can be shuffled globally; those of a stream are shuffled only within blocks.
     dataset = recipe.corpus.dataset
     is_folder = Path(dataset).expanduser().is_dir()
     streaming = recipe.hub.streaming and recipe.split.train_fraction == 1 and not is_folder

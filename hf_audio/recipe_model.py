@@ -44,7 +44,7 @@ def require_possible_model(recipe: Recipe) -> None:
 
 
 def require_makeable_model(recipe: Recipe) -> None:
-    """Refuses what is impossible by a checkpoint's files, or by building the network on torch's meta device.
+    """Checks a checkpoint's files, or builds the network on torch's meta device, to refuse impossible models.
 
     Raises:
         InputError: the checkpoint does not exist, is not an audio classifier, reads other features or lacks a requested
@@ -69,7 +69,7 @@ def require_makeable_model(recipe: Recipe) -> None:
 
 
 def seen_by_base(recipe: Recipe, features: FeatureDataset) -> dict[str, int]:
-    """The clips of validation and test that the checkpoint was trained on which the run starts from, by split."""
+    """The validation and test clips that the run's starting checkpoint was trained on, by split."""
     from hf_audio.models.foreign_checkpoint import Checkpoint
     from hf_audio.models.possible import TIMM, is_trained
     from hf_audio.training.seen_clips import seen_clips
@@ -105,7 +105,7 @@ def _check_checkpoint(recipe: Recipe) -> None:
 def _refuse_freezing(recipe: Recipe, found: str) -> None:
     if recipe.model.freeze == "convolutional":
         raise InputError(
-            f"--freeze convolutional is for Wav2Vec2, its relatives and Whisper, found {found}: use --freeze backbone "
+            f"--freeze convolutional is for Wav2Vec2, similar models and Whisper, found {found}: use --freeze backbone "
             "or none"
         )
 
@@ -115,7 +115,7 @@ def _make_once(recipe: Recipe) -> None:
     from hf_audio.models import build_model
 
     options = recipe.model.options
-    if "groups" in options:  # groups of classes, and the classes are not known yet
+    if "groups" in options:  # groups of classes, which are not known yet
         return
     kind = kind_named(recipe.features.features)
     stand_in: Any = SimpleNamespace(labels=SOME_CLASSES, kind=kind, extractor=_extractor(recipe.features))
@@ -129,7 +129,7 @@ def _make_once(recipe: Recipe) -> None:
             )
     except ArithmeticError as error:
         raise InputError(f"{recipe.model.model} cannot be built with {options}: {one_line(error)}") from error
-    except RuntimeError:  # the network reads its weights during construction: errors appear when it is really built
+    except RuntimeError:  # the network reads its weights during construction: errors appear when it is built for real
         return
 
 

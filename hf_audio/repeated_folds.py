@@ -14,7 +14,7 @@ from hf_audio.errors import InputError, unknown_name
 def folds_in_turn(
     settings: Recipe, clips: Callable[[], pa.Table], num_folds: int | None, folds: Sequence[str] | None
 ) -> dict[str, list[str]]:
-    """The flags of the run on each fold, by fold name. Without folds, one run on the recipe's own split.
+    """The flags of the run for each fold, by fold name. Without folds, one run on the recipe's own split.
 
     Args:
         settings: of the recipe.
@@ -23,7 +23,7 @@ def folds_in_turn(
         folds: names of the corpus's folds; an empty list uses all.
 
     Raises:
-        InputError: the corpus has no folds, or not these.
+        InputError: the corpus has no folds, or not the requested ones.
     """
     if num_folds is None and folds is None:
         return {"": []}

@@ -1,4 +1,4 @@
-"""Runs a recipe several times for a script. Each run is done once, and the facts that it depends on are stored."""
+"""Runs a recipe several times for a script. Each run is done once, and the facts it depends on are stored."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ GROUPS = (*RECORDING_GROUPS, *NETWORK_GROUPS, "hub", "pretraining", "classical")
 # Settings that scores do not depend on: locations, speed, visibility
 INDECISIVE = {"features_dir", "num_workers", "streaming", "hub_dataset_id", "public_license", "license"}
 MAX_NAME_CHARS = 100
-# What accelerate's launcher assumes without a config file; if it is not told, it warns for each run
+# Defaults of accelerate's launcher without a config file, passed explicitly to avoid a warning for each run
 LAUNCHER_DEFAULTS = ("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no")
-LOG_TAIL_BYTES = 1 << 16  # the end of a log, which says why a run failed
+LOG_TAIL_BYTES = 1 << 16  # the end of a log, which shows why a run failed
 
 
 class RepeatedRuns:
@@ -50,7 +50,7 @@ class RepeatedRuns:
         recipe: path of the recipe.
         flags: flags of all runs, as on its command line.
         config_file: config of accelerate; without one a run is a single process.
-        logs: write the output of a run to FOLDER.log beside its folder, and quote the reason of a failure from it.
+        logs: write the output of a run to FOLDER.log beside its folder, and quote the reason for a failure from it.
 
     Raises:
         InputError: the errors of parse_recipe.
@@ -167,7 +167,9 @@ class RepeatedRuns:
         command = self.command(folder, flags)
         if not self.logs:
             if subprocess.run(command, check=False).returncode:
-                raise InputError(f"{what} failed, see above: the same command resumes, and reuses finished runs")
+                raise InputError(
+                    f"{what} failed, see above: run the same command again to resume; finished runs are reused"
+                )
             return
         log = folder.with_name(f"{folder.name}.log")
         log.unlink(missing_ok=True)
@@ -188,7 +190,7 @@ def parse_with_recipe_flags(parser: argparse.ArgumentParser) -> argparse.Namespa
     options, unknown = parser.parse_known_args(sys.argv[1:end])
     if unknown:
         flags = " ".join(unknown)
-        raise InputError(f"{parser.prog} has no {flags}: flags of the recipe come last, after --, here -- {flags}")
+        raise InputError(f"{parser.prog} has no {flags}: put flags of the recipe last, after --, as in -- {flags}")
     options.recipe_flags = sys.argv[end + 1 :]
     options.data_flags = ["--data_dir", options.data_dir] if options.data_dir else []
     return options
@@ -273,7 +275,7 @@ def _settings(recipe: Recipe, groups: Collection[str]) -> dict[str, Any]:
 
 
 def _content(value: Any, named: str | None) -> Any:
-    """A setting in the form that is compared. A folder of recordings counts with its path, since its clips are compared
+    """A setting in the form that is compared. A folder of recordings is compared by its path; its clips are compared
     separately."""
     if isinstance(value, list) and named in (PATH, HUB_OR_PATH):
         return [_content(one, named) for one in value]

@@ -1,6 +1,6 @@
-"""OUTPUT_DIR/config.yaml: all settings of a run, to read, compare, and give to --config.
+"""OUTPUT_DIR/config.yaml: all settings of a run, to read, to compare, and to pass to --config.
 
-The settings that the user gave are at the top; --config treats them as given again. The settings of the recipe and the
+Settings given by the user are at the top; --config treats them as given again. The settings of the recipe and the
 defaults are below `recipe:`; --config treats them as a recipe's own. The file omits settings that would do nothing,
 settings about publishing, and settings that depend on the machine unless the user set them. It contains paths of the
 user, so it is never published.

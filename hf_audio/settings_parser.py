@@ -43,10 +43,10 @@ def settings_parser(
         usage="%(prog)s [--flag value ...]",
         formatter_class=Help,
         allow_abbrev=False,
-        epilog="A switch that is on is turned off by `--NAME false`.",
+        epilog="To turn off a switch that is on, use `--NAME false`.",
     )
     for action in parser._actions:
-        if action.dest == "features":  # the registered kinds, which the dataclass does not know
+        if action.dest == "features":  # the registered kinds, which are unknown to the dataclass
             action.choices = list(KINDS)
         if action.dest == "demo" and not has_demo:
             action.help = argparse.SUPPRESS
@@ -78,7 +78,7 @@ def parse_over(parser: SettingsParser, layers: Layers, argv: list[str]) -> argpa
 
 
 def typed_in(parser: SettingsParser, argv: list[str]) -> set[str]:
-    """The settings that a command line names, whatever their values."""
+    """The settings that a command line names, regardless of their values."""
     defaults, not_typed = {action.dest: action.default for action in parser._actions}, object()
     parser.set_defaults(**dict.fromkeys(defaults, not_typed))
     typed = parser.parse_known_args(argv)[0]

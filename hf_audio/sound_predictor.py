@@ -152,7 +152,7 @@ class SoundPredictor:
         """
         if self.usage.window_s is None:
             raise InputError(
-                f"{self.name} does not say how long its windows are (window_s in config.json): create the Predictor "
+                f"{self.name} has no window length (window_s in config.json): create the Predictor "
                 "with usage=Usage(window_s=..., hop_s=...), as in training"
             )
         return self.windows_of(self.usage.window_s, self.usage.hop_s or self.usage.window_s)
@@ -185,8 +185,8 @@ class SoundPredictor:
         classifier = getattr(self.model, "classifier", None)
         if not isinstance(classifier, torch.nn.Module):
             raise InputError(
-                f"{self.name} is a {type(self.model).__name__}, which has no layer `classifier` whose input could be "
-                "the embedding: use another model"
+                f"{self.name} is a {type(self.model).__name__}, which has no layer named `classifier`, whose input "
+                "would be the embedding: use another model"
             )
         given: list[Tensor] = []
         own_thread = threading.get_ident()

@@ -6,7 +6,7 @@
     report = evaluate_run(recipe, trainer)              scores, baselines, plots
     publish_run(recipe, trainer, report)                model card; with --push_to_hub also the model
 
-or, without labels, to make a checkpoint from which the above can start:
+or, to pretrain a checkpoint without labels, from which the stages above can start:
 
     trainer = pretrain_model(recipe, features)          resumable
     publish_pretrained(recipe, trainer)                 its card; with --push_to_hub also the encoder
@@ -134,7 +134,7 @@ def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset
 
 def settled_loss(recipe: Recipe, labels: LabelSpace) -> LossConfig:
     """The settings of the loss. A recipe's own logit adjustment is only for clips of one class: with several labels it
-    would inflate the probabilities of rare classes. `config.yaml` records what acted."""
+    would inflate the probabilities of rare classes. `config.yaml` records the settings that were used."""
     if labels.is_multi_label and "logit_adjustment" not in recipe.given:
         recipe.loss.logit_adjustment = recipe.resolved["logit_adjustment"] = 0.0
     return recipe.loss
@@ -160,7 +160,7 @@ def pretrain_model(recipe: Recipe, features: FeatureDataset) -> AudioTrainer:
 
     settings = recipe.pretraining or PretrainingConfig()
     if augmentation_for(recipe.augment, features.extractor) is not None:
-        raise InputError("Pretraining masks or shuffles patches itself: remove masks and mixup")
+        raise InputError("Pretraining masks or shuffles patches itself: remove the masks and mixup")
     model = pretraining_model(prepare_model(recipe, features), **vars(settings), seed=recipe.training.seed)
     return _trained(recipe, model, Pretraining(features))
 
@@ -192,7 +192,7 @@ def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> Au
 def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifiers:
     """Trains an SVM or gradient boosting; with `--network` also on the embeddings of that network.
 
-    One process trains, and the others load the result from the run folder.
+    One process trains; the others load the result from the run folder.
 
     Raises:
         InputError: the features are not classical, the network has other windows, or skops is not installed.

@@ -13,7 +13,7 @@ def end_with_standard_input() -> None:
     """Ends this process, and those that it started, when its standard input is closed.
 
     The starting process holds the other end of a pipe, which the system closes when that process ends, even by SIGKILL.
-    Otherwise, this process would continue for nothing, and write to the same files as its successor.
+    Otherwise, this process would keep running for nothing, and write to the same files as its successor.
     """
     threading.Thread(target=_wait_and_end, args=(sys.stdin.buffer,), daemon=True).start()
 

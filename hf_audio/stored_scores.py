@@ -168,7 +168,7 @@ def read_logits(path: Path, name: str) -> StoredLogits:
     Raises:
         InputError: the file is of another kind.
     """
-    table, labels, facts = _read(path, OF_WINDOWS, pa.float32(), f"{name} holds no stored logits")
+    table, labels, facts = _read(path, OF_WINDOWS, pa.float32(), f"{name} contains no stored logits")
     logits = np.stack([table[LOGIT + one].to_numpy() for one in labels.names], axis=1)
     told = facts.get("told") if isinstance(facts.get("told"), dict) else {}
     return StoredLogits(table["clip_id"].to_pylist(), table["start_s"].to_numpy(), logits, labels, told)

@@ -1,4 +1,4 @@
-"""The one rule for cutting clips into windows, in frames or samples, for training and prediction."""
+"""The rule for cutting clips into windows, in frames or samples, shared by training and prediction."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def cut_windows(frames: np.ndarray, window_frames: int, hop_frames: int) -> Iter
 
 
 def stretches(pieces: Iterable[np.ndarray], size: int, hop: int, num_windows: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Turns a sound in pieces into stretches that together have each window of the whole sound exactly once.
+    """Turns pieces of a sound into stretches that together contain each window of the whole sound exactly once.
 
     Args:
         pieces: consecutive pieces `[..., samples]`.

@@ -1,4 +1,4 @@
-"""The three kinds of experiments, as lists of stages. A recipe consists of its values and one of these.
+"""The three kinds of experiments, as lists of stages. A recipe consists of its values and one of these lists.
 
 Errors that the user can fix end the program with one sentence and exit code 2.
 """

@@ -1,8 +1,8 @@
 """Train a classifier on your own recordings.
 
-    accelerate launch recipes/ast_folder.py --data_dir DIR                     from scratch: quick, needs no network
+    accelerate launch recipes/ast_folder.py --data_dir DIR                     from scratch: quick, no download
     accelerate launch recipes/ast_folder.py --data_dir DIR --model MIT/ast-finetuned-audioset-10-10-0.4593
-    accelerate launch recipes/ast_folder.py --dataset marsyas/gtzan            a dataset of the Hub
+    accelerate launch recipes/ast_folder.py --dataset marsyas/gtzan            a dataset on the Hub
     accelerate launch recipes/ast_folder.py --data_dir DIR --fold fold1        test on one official fold
     accelerate launch recipes/ast_folder.py --data_dir DIR --test_groups theo  test on one speaker, song ...
 
@@ -12,7 +12,7 @@ recording must not be in both train and test, or leakage inflates every score.
 
 Hardware: a CPU is enough from scratch; one GPU for a checkpoint.
 Time: not measured.
-Expected score: accuracy 0.70 on fold 1 of ESC-10 from scratch, with heavier augmentation than now (docs/results.md).
+Expected score: accuracy 0.70 on fold 1 of ESC-10 from scratch, measured with more augmentation (docs/results.md).
 """
 
 import hf_audio

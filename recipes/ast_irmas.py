@@ -6,7 +6,7 @@
     accelerate launch recipes/ast_irmas.py --lora_rank 8 --push_to_hub         adapters only; publishes the result
     accelerate launch --config_file recipes/accelerate/multi_gpu.yaml recipes/ast_irmas.py
 
-Without --data_dir and --dataset IRMAS is downloaded through mirdata (12 GB).
+Without --data_dir or --dataset, IRMAS is downloaded through mirdata (12 GB).
 
 Hardware: one GPU for the checkpoint; 2 CPU cores for --demo.
 Time: 5 to 6 minutes for --demo; IRMAS: not measured.

@@ -4,7 +4,7 @@
     accelerate launch recipes/ast_openmic.py --data_dir DIR --lora_rank 8
     accelerate launch recipes/ast_openmic.py --demo
 
-Most clips are labeled for a few instruments only: the label mask leaves the others out of loss and scores.
+Most clips have labels for only a few instruments: the label mask excludes the others from loss and scores.
 
 Hardware: one GPU for the checkpoint; a CPU for --demo.
 Time: not measured.

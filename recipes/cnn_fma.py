@@ -9,7 +9,7 @@ one, which keeps artists apart. Features are those of C. Minini's project: log-m
 
 Hardware: one GPU; a CPU for --demo.
 Time: not measured.
-Expected score: not measured; what was published is from another split (docs/results.md).
+Expected score: not measured; published scores are for another split (docs/results.md).
 """
 
 import hf_audio

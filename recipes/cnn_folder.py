@@ -1,4 +1,4 @@
-"""Train a convolutional network on your own recordings, from scratch: a few hundred are enough to begin with.
+"""Train a convolutional network on your own recordings, from scratch: a few hundred are enough to start.
 
     accelerate launch recipes/cnn_folder.py --data_dir DIR
     accelerate launch recipes/cnn_folder.py --data_dir DIR --fold fold1            test on one official fold
@@ -9,8 +9,8 @@ DIR holds class folders (DIR/violin/a.wav), optionally below train, validation a
 and label (or labels: "violin;piano") and optionally group, split, start_s and end_s. Give groups: clips cut from one
 recording must not be in both train and test, or leakage inflates every score.
 
-With few recordings all are used for training: there is no validation split, and all epochs are trained. With many, or
-to watch for overfitting: --validation_fraction 0.15 --early_stopping_patience 10. A pretrained model is nearly always
+With few recordings, all are used for training: there is no validation split, and all epochs are run. With many, or to
+watch for overfitting, use --validation_fraction 0.15 --early_stopping_patience 10. A pretrained model is nearly always
 better: recipes/ast_folder.py --model MIT/ast-finetuned-audioset-10-10-0.4593.
 
 Hardware: 2 CPU cores.

@@ -4,14 +4,14 @@
     accelerate launch recipes/cnn_solo.py --data_dir DIR --channels mel       mono
     accelerate launch recipes/cnn_solo.py --demo
 
-DIR/cello/concert.wav and so on; DIR/cuts.csv (path,start_s,end_s) lists what to keep, without applause and speech.
+DIR/cello/concert.wav and so on; DIR/cuts.csv (path,start_s,end_s) lists the parts to keep, without applause and speech.
 Windows of 5 s every 1 s overlap by 4 s: recordings are split before they are cut, so that no part of a test recording
 is trained on. Features are those of the project Instruments Recognition (C. Dumoulin and L. Ricour-Dumas):
 stereo log-mel at 44.1 kHz, 431 frames of 64 bins in two channels.
 
 Hardware: a CPU, or one GPU for many hours of recordings.
 Time: not measured.
-Expected score: not measured; what was published is from another split (docs/results.md).
+Expected score: not measured; published scores are for another split (docs/results.md).
 """
 
 import hf_audio

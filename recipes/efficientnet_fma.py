@@ -13,7 +13,7 @@ needs --normalization dataset. The learning rate decays.
 
 Hardware: one GPU; a CPU for --demo.
 Time: not measured.
-Expected score: not measured; what was published is from another split (docs/results.md).
+Expected score: not measured; published scores are for another split (docs/results.md).
 """
 
 import hf_audio

@@ -10,7 +10,7 @@ Any model can have this head: --head fluffy. --metadata appends a clip's metadat
 
 Hardware: one GPU; a CPU for --demo.
 Time: not measured.
-Expected score: not measured; what was published is from another split (docs/results.md).
+Expected score: not measured; published scores are for another split (docs/results.md).
 """
 
 import hf_audio

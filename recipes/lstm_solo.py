@@ -5,12 +5,12 @@
     accelerate launch recipes/lstm_solo.py --data_dir DIR --model_options '{"sequence": "frames"}'
     accelerate launch recipes/lstm_solo.py --demo
 
-DIR/cello/concert.wav and so on; recordings are split first and cut into windows afterwards. Features are those of
+DIR/cello/concert.wav and so on; recordings are split first, then cut into windows. Features are those of
 recipes/cnn_solo.py; the network reads the mean of both channels, 64 rows of 431 frames.
 
 Hardware: one GPU; a CPU for --demo.
 Time: not measured.
-Expected score: not measured; what was published is from another split (docs/results.md).
+Expected score: not measured; published scores are for another split (docs/results.md).
 """
 
 import hf_audio

@@ -6,7 +6,7 @@
     accelerate launch recipes/mobilenets_irmas.py --data_dir DIR --channels left right
     accelerate launch recipes/mobilenets_irmas.py --demo
 
-combine "predictions": each network has a head for its group of classes; "features": one head reads all of them.
+The option combine is "predictions" (each network has a head for its classes) or "features" (one head reads them all).
 
 Hardware: one GPU; a CPU for --demo.
 Time: not measured.

@@ -7,7 +7,7 @@
     accelerate launch recipes/resnext_irmas.py --data_dir DIR --model timm/convnext_tiny
     accelerate launch recipes/resnext_irmas.py --demo                             a small ResNet from scratch
 
-With three channels the first layer is used as trained on red, green and blue; with fewer, timm adapts it.
+With three channels, the first layer is the one trained on red, green and blue; with fewer, timm adapts it.
 
 Hardware: one GPU; a CPU for --demo.
 Time: not measured.

@@ -7,8 +7,8 @@
     accelerate launch recipes/svm_gtzan.py --data_dir DIR --network RUN --network_features FEATURES
     accelerate launch recipes/svm_gtzan.py --demo
 
-Tracks of 30 s are cut into ten windows of 3 s, and their decision values averaged: ten times the examples to learn from
-and ten predictions per track. An ensemble's network must be trained on the same windows and split.
+Tracks of 30 s are cut into ten windows of 3 s, whose decision values are averaged: ten times the training examples, and
+ten predictions per track. An ensemble's network must be trained on the same windows and split.
 
 The split is the fault-filtered, artist-disjoint one (443 / 197 / 290 tracks): random splits inflate accuracy by
 about 10 points.

@@ -4,7 +4,7 @@
     accelerate launch recipes/wav2vec2_cnn_irmas.py --data_dir DIR --head deep --head_sizes 1000 500
     accelerate launch recipes/wav2vec2_cnn_irmas.py --demo                              a small model from scratch
 
-It has a twentieth of the whole model's weights; compare with recipes/wav2vec2_irmas.py and recipes/fluffy_irmas.py.
+It has a twentieth of the full model's weights; compare with recipes/wav2vec2_irmas.py and recipes/fluffy_irmas.py.
 
 Hardware: one GPU; a CPU for --demo.
 Time: not measured.

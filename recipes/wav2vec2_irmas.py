@@ -1,4 +1,4 @@
-"""Fine-tune Wav2Vec2 on IRMAS: 11 instruments from the waveform itself, with the whole encoder.
+"""Fine-tune Wav2Vec2 on IRMAS: 11 instruments from the raw waveform, with the whole encoder.
 
     accelerate launch recipes/wav2vec2_irmas.py --data_dir DIR
     accelerate launch recipes/wav2vec2_irmas.py --data_dir DIR --model microsoft/wavlm-base

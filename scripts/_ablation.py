@@ -44,8 +44,8 @@ class Trick:
         own: the flags that differ from the baseline's. A value of None leaves out a flag of the baseline.
         scores: every metric by name, per run.
         speeds: training clips/s per run.
-        busy: share of CPU time that other programs used during a run; None if it is not known.
-        failed: why it has no scores; "" if it has.
+        busy: share of CPU time that other programs used during a run; None if unknown.
+        failed: why it has no scores; "" if it has scores.
     """
 
     name: str
@@ -83,7 +83,7 @@ def read_tricks(path: Path) -> list[Trick]:
         for flag in (flag for flag, value in entry.items() if value is None):
             if name == BASELINE or flag not in shared:
                 raise InputError(
-                    f"{path}: {name!r} has no value of {flag}: give one; only flags of the baseline can be left out "
+                    f"{path}: {name!r} has no value for {flag}: give one; only flags of the baseline can be left out "
                     "by empty values"
                 )
     tricks = [Trick(BASELINE, dict(shared))]
@@ -99,7 +99,7 @@ def _together(path: Path, name: str, parts: Sequence[Any], alone: Mapping[str, F
     found: Flags = {}
     for part in map(str, parts):
         if part not in alone:
-            raise InputError(f"{path}: {name!r} combines {part!r}, which has no flags there: define it first")
+            raise InputError(f"{path}: {name!r} combines {part!r}, which has no flags of its own: define them")
         for flag, value in alone[part].items():
             if found.setdefault(flag, value) != value:
                 raise InputError(f"{path}: {name!r} combines two values of {flag}, {found[flag]} and {value}: give one")
@@ -116,7 +116,7 @@ class OtherWork:
         self.start = self._now()
 
     def share(self) -> float | None:
-        """The share since construction, from 0 to 1; None if it is not known."""
+        """The share since construction, from 0 to 1; None if unknown."""
         (elapsed_s, busy_s, own_s), (start_s, busy_before_s, own_before_s) = self._now(), self.start
         if math.isnan(busy_s):
             return None
@@ -196,7 +196,7 @@ def as_markdown(tricks: Sequence[Trick], metric: str) -> str:
             "",
             "± is the standard deviation over runs; for differences, the standard error, paired by seed and fold. "
             f"(busy): other programs used more than {BUSY:.0%} of the machine's CPU time in one of the runs, so speeds "
-            "cannot be compared; (?): this is not known.",
+            "cannot be compared; (?): this is unknown.",
         ]
     )
 

@@ -3,7 +3,7 @@
     PYTHONPATH=CHECKOUT python scripts/_feature_speed.py RECORDINGS FOLDER
 
 Each input line is `build KIND` or `read KIND`. Each output line has the number of clips or windows and their CPU time.
-This script uses only names that all versions have.
+This script uses only names that exist in all versions.
 """
 
 import shutil

@@ -17,7 +17,7 @@ def matrix_rate(device: str, dtype: torch.dtype) -> float:
     size = MATRIX_SIZES[device]
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     rates = []
-    for _ in range(3):  # the first is a warm-up, and the best counts
+    for _ in range(3):  # the first is a warm-up; the best one counts
         count, started_s = 0, time.perf_counter()
         while time.perf_counter() - started_s < MEASURED_S:
             for _ in range(8):

@@ -1,4 +1,4 @@
-"""Shared by the benchmarks: clips to measure with, timing of variants in turns, and printing of comparisons."""
+"""Shared by the benchmarks: makes clips to measure with, times variants in turns, and prints comparisons."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def write_clips(folder: Path, count: int, data_dir: Path | None) -> list[Path]:
 
 
 def recorded_pieces(data_dir: Path, count: int) -> Iterable[np.ndarray]:
-    """The first 3 s of recordings from all over the folder; shorter ones are repeated."""
+    """The first 3 s of recordings spread over the folder; shorter ones are repeated."""
     files = sorted(path for path in data_dir.rglob("*") if path.is_file())
     for path in files[:: max(1, len(files) // count)] + files:
         try:

@@ -1,10 +1,10 @@
 """Clients of a service in their own process, for benchmark_serving.py: each sends a file repeatedly.
 
-    python scripts/_serving_clients.py HOST PORT FILE NUM_CLIENTS SECONDS          each request after the last answer
+    python scripts/_serving_clients.py HOST PORT FILE NUM_CLIENTS SECONDS          each request follows the last answer
     python scripts/_serving_clients.py HOST PORT FILE NUM_CLIENTS SECONDS RATE     RATE requests per second, at random
 
-Random requests are Poisson arrivals: they do not depend on earlier answers, and waiting for a free client counts.
-Prints JSON: seconds of each answer, and the numbers of other statuses than 200.
+Random requests are Poisson arrivals: they do not depend on earlier answers, and the wait for a free client counts.
+Prints JSON: the seconds of each answer, and the numbers of statuses other than 200.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Unlabeled recordings for self_train.py: the usable ones, their folds, and a model's predictions for them."""
+"""Unlabeled recordings for self_train.py: which are usable, their folds, and a model's predictions for them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Unlabeled(NamedTuple):
     Attributes:
         root: their folder.
         folds: fold of each recording, from 0, by its path relative to the root.
-        told: a paragraph on what was found and excluded.
+        told: a paragraph about what was found and excluded.
     """
 
     root: Path
@@ -51,7 +51,7 @@ def usable_recordings(root: Path, clips: pa.Table, folder: Path, num_folds: int,
         clips: clips of the corpus, with their splits.
         folder: stores the measurements, so that recordings are read only once.
         num_folds: number of folds to divide them into.
-        token: Hub token, for clips there.
+        token: Hub token, for clips on the Hub.
 
     Raises:
         InputError: the folder does not exist, or has too few usable recordings.
@@ -128,5 +128,5 @@ def labeled_by(
 
 
 def _fold_of(name: str, num_folds: int) -> int:
-    """The fold by a hash of the name, so that it does not change when other recordings are added."""
+    """The fold, from a hash of the name, so that it does not change when other recordings are added."""
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % num_folds

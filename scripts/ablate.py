@@ -16,7 +16,7 @@ T.yaml maps names of tricks to flags of the recipe, or to names of other tricks,
 All other flags are the recipe's. The baseline and every trick run with each seed on each fold, in processes of their
 own. Runs with the same feature settings share features. To resume an interrupted ablation, run the same command again:
 finished runs are reused, and a different run in a folder is an error that names the differences. If a trick's run
-fails, the table has the reason, the other tricks continue, and the exit code is 1.
+fails, the table shows the reason, the other tricks continue, and the exit code is 1.
 
 OUTPUT_DIR has TRICK/RUN with each run's report, RUN.log with its output, ablation.md (which is also printed),
 ablation.csv (all metrics), ablation.svg and .png (differences with standard errors), and runs.csv (all runs).
@@ -126,7 +126,7 @@ def places_of(runs: RepeatedRuns, options: argparse.Namespace) -> dict[tuple[str
     """The runs of each trick, {(seed, fold): flags}.
 
     Raises:
-        InputError: the corpus has no folds, or not these.
+        InputError: the corpus has no folds, or not the requested ones.
     """
     folds = folds_in_turn(runs.settings, lambda: runs.clips, options.num_folds, options.folds)
     return {(str(seed), fold): [f"--seed={seed}", *flags] for seed in options.seeds for fold, flags in folds.items()}
@@ -153,7 +153,7 @@ def run_trick(
     """Runs a trick with all seeds and folds, or until one run fails; returns the task of its reports, or "".
 
     Raises:
-        InputError: the baseline failed, without which there is nothing to compare.
+        InputError: the baseline failed, so there is nothing to compare with.
     """
     task = ""
     for place, flags in places.items():
@@ -185,7 +185,7 @@ def reported(runs: RepeatedRuns, what: str, folder: Path, flags: Sequence[str]) 
 
 
 def keep(trick: Trick, place: tuple[str, str], report: dict[str, Any], others: float | None) -> str:
-    """Stores scores and speed of a report in the trick; returns the task."""
+    """Stores the scores and speed of a report in the trick; returns the task."""
     split, task = report["evaluated_split"], report["task"]["problem_type"]
     found = report["results"]["model"][split]
     scores = {name: found.get(name) for name in METRIC_NAMES}

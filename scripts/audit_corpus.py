@@ -1,4 +1,4 @@
-"""`hf-audio audit` as a file, for those who run scripts: python scripts/audit_corpus.py --help"""
+"""Runs `hf-audio audit` as a script: python scripts/audit_corpus.py --help"""
 
 import sys
 

@@ -4,7 +4,7 @@
     python scripts/average_models.py runs/a runs/b runs/c --features runs/a/features --output_dir runs/soup --greedy
 
 This can help for runs that were fine-tuned from the same checkpoint with different seeds or settings (Wortsman et al.
-2022). The average of networks that were trained from scratch independently is useless. --greedy adds a model only if
+2022). Averaging networks that were trained independently from scratch is useless. --greedy adds a model only if
 that does not lower the validation score; validation scores are then inflated, test scores are not. Models that differ
 in architecture, classes, windows or extractor are refused. Batch norm statistics are recomputed on the training
 windows.
@@ -29,7 +29,7 @@ def parse_options() -> argparse.Namespace:
         action="store_true",
         help="Add only models that do not lower the validation score. Default: average all.",
     )
-    parser.add_argument("--license", help="License of the averaged model, as the Hub names it.")
+    parser.add_argument("--license", help="License of the averaged model: its identifier on the Hub.")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU if there is one.")
     parser.add_argument("--token", help="Hub token. Default: HF_TOKEN, or that of hf auth login.")
     return parser.parse_args()

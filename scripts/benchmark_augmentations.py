@@ -51,7 +51,7 @@ def parse_options() -> argparse.Namespace:
 
 
 class Batch:
-    """Windows in memory, and their positions in a run that advances with each call."""
+    """Windows in memory, and their positions in a run, which advance with each call."""
 
     def __init__(self, size: int, num_frames: int) -> None:
         random = torch.Generator().manual_seed(0)

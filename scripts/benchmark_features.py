@@ -68,8 +68,8 @@ def main() -> None:
     parser.add_argument("--num_processes", type=int, default=1, help="processes per variant (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="rounds of each variant (default: %(default)s)")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: CPU time, only with one process")
-    parser.add_argument("--stream", metavar="REPO", help="measure streaming of this Hub dataset (HF_ENDPOINT) and stop")
-    parser.add_argument("--beside", type=Path, help="checkout of another version: build and read with both, and stop")
+    parser.add_argument("--stream", metavar="REPO", help="only measure streaming of this Hub dataset (HF_ENDPOINT)")
+    parser.add_argument("--beside", type=Path, help="checkout of another version: only build and read with both")
     parser.add_argument("--kinds", nargs="+", default=["fbank", "spectrogram", "waveform"], help="with --beside")
     options = parser.parse_args()
     if options.clock == "cpu" and options.num_processes > 1:

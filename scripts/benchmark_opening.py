@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num_rows", type=int, default=1_000_000, help="default: %(default)s")
     parser.add_argument("--num_files", type=int, default=100, help="Parquet files (default: %(default)s)")
-    parser.add_argument("--open", action="store_true", help="open the rows (HF_ENDPOINT), and stop")
+    parser.add_argument("--open", action="store_true", help="only open the rows (HF_ENDPOINT)")
     options = parser.parse_args()
     if options.open:
         print(json.dumps(opened()))

@@ -9,8 +9,8 @@ generic trainer does with a stream: `datasets` shuffles with a buffer of 1,000, 
 time for half the epoch is computed from the rate. Variants take turns, each in a separate process with an empty cache.
 Figures are medians. The time to start Python and import libraries is not counted.
 
-Then the shares of several processes are checked, with tiny distinct windows: each of two and three processes reads all
-of its batches of an epoch. Every window must occur exactly once over all processes.
+Then the shares of several processes are checked, with tiny distinct windows: each of two, then three processes reads
+all of its batches of an epoch. Every window must occur exactly once over all processes.
 """
 
 import argparse

@@ -27,7 +27,7 @@ from hf_audio.data.recordings.hub_files import open_container
 from hf_audio.terminal import show
 
 PARQUET = {
-    "packed, with a dictionary (pyarrow's own way)": {},
+    "packed, with a dictionary (pyarrow's default)": {},
     "packed, without a dictionary": {"use_dictionary": False},
     "packed, in small pages (push_to_hub of datasets 5)": {"use_content_defined_chunking": True},
     "not packed (push_corpus.py)": {"compression": "none", "use_dictionary": False},

@@ -1,4 +1,4 @@
-"""Measure how building scales: memory for a corpus of ten times the size, two processes, and large corpora.
+"""Measure how building scales: memory for a corpus ten times as large, two processes, and large corpora.
 
     python scripts/benchmark_scale.py                           # 10,000 and 100,000 clips of 3 s: half an hour
     python scripts/benchmark_scale.py --num_clips 200           # a quick look

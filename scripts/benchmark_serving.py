@@ -9,8 +9,8 @@ Three services take turns: with default settings, with --no_batching, and with -
 processes requests one after another on all cores, like a service without a batcher. Requests come
 
     from 1 client and from 16, each of which sends the next request after its answer;
-    at random times (Poisson arrivals), at the maximum rate of the second service, and at half the rate of the first:
-    new requests do not wait for earlier ones, as with many independent clients.
+    random times (Poisson arrivals), at the maximum rate of the second service, and at half the rate of the first: new
+    requests do not wait for earlier ones, as with many independent clients.
 
 The clients are a separate process on the same cores. Figures are medians over turns: answers per second of time,
 answers per second of the service's CPU time, which other load on the machine affects less, and the 99th percentile of

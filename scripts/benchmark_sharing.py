@@ -4,9 +4,9 @@
     python scripts/benchmark_sharing.py --data_dir DIR      # 3 s clips cut from the recordings in DIR
 
 The clips (44.1 kHz, stereo, 16 bits, WAV, in class folders) are pushed to a Hub on 127.0.0.1. The stock way is
-`Dataset.from_dict` of their paths and `push_to_hub`, which uploads the unchanged files without decoding. Each variant
-is a separate process with an empty cache. CPU time counts only that process after its imports. Disk space is the size
-of files other than the recordings.
+`Dataset.from_dict` of their paths and `push_to_hub`, which uploads the files without decoding them. Each variant is a
+separate process with an empty cache. CPU time counts only that process after its imports. Disk space is the size of
+files other than the recordings.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", type=Path, help="recordings to cut the clips from; default: synthesized clips")
     parser.add_argument("--num_clips", type=int, default=800, help="clips of 3 s (default: %(default)s)")
-    parser.add_argument("--way", nargs=2, metavar=("WAY", "CLIPS"), help="only one variant (HF_ENDPOINT), and stop")
+    parser.add_argument("--way", nargs=2, metavar=("WAY", "CLIPS"), help="only one variant (HF_ENDPOINT)")
     options = parser.parse_args()
     if options.way:
         print(json.dumps(one_way(options.way[0], Path(options.way[1]))))

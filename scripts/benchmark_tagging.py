@@ -9,7 +9,8 @@
 
 Files of 3 to 30 s, 44.1 kHz stereo, are tagged from disk. The stock way is transformers' pipeline, one file at a time.
 It gets the same windows as hf_audio, decoded by soundfile and resampled by soxr, and extracts and classifies them. Both
-give the same scores, which is checked. Presets have random weights, which are as fast as trained ones, and 3 s windows.
+must give the same scores, which is checked. Presets have windows of 3 s and random weights, which are as fast as
+trained ones.
 
 They take turns, and every figure is the median over turns. A line that starts with `ratio` is a comparison, in seconds
 of sound per second of time, and per second of CPU time, which other load on the machine affects less. `share` is the

@@ -89,7 +89,7 @@ class Clips(Dataset):
 
 
 class Clock(TrainerCallback):
-    """Times the steps after the warm-up, with the device's work done at both ends."""
+    """Times the steps after the warm-up; the device is idle at both ends."""
 
     def __init__(self, cuda: bool) -> None:
         self.cuda, self.started_s, self.ended_s, self.data_s, self.step_ended_s = cuda, 0.0, 0.0, 0.0, 0.0
@@ -139,9 +139,13 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--compile_backend", default="inductor", help="of torch.compile (default: %(default)s)")
     parser.add_argument("--num_workers", type=int, help="data loader processes (default: none on the CPU, else 8)")
     parser.add_argument(
-        "--share", type=int, nargs="*", metavar="BATCH", help="the share of the matrix rate (batches of 32, 128, 256)"
+        "--share",
+        type=int,
+        nargs="*",
+        metavar="BATCH",
+        help="measure the share of the matrix rate for these batch sizes (32, 128, 256)",
     )
-    parser.add_argument("--skip_whole_way", action="store_true", help="time the step only")
+    parser.add_argument("--skip_whole_way", action="store_true", help="time only the step")
     options = parser.parse_args()
     if options.num_workers is None:
         options.num_workers = 0 if options.device == "cpu" else min(8, max(1, (os.cpu_count() or 2) - 1))

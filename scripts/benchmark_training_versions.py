@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parents[1]
 
 
 def train(model_name: str, batch_size: int, steps: int, bf16: bool) -> float:
-    """Clips per second of CPU time, by whichever version of hf_audio Python finds."""
+    """Clips per second of CPU time, with whichever version of hf_audio Python finds."""
     sys.path.pop(0)  # this file's folder, so that the other version's scripts are found by PYTHONPATH
     import benchmark_training as training
     import torch
@@ -75,7 +75,7 @@ def train(model_name: str, batch_size: int, steps: int, bf16: bool) -> float:
 
 
 def first_found(name: str, *modules: str) -> Any:
-    """The object of this name, from the first of these modules that has it in this version."""
+    """The object with this name, from the first of these modules that has it in this version."""
     for module in modules:
         try:
             return getattr(importlib.import_module(f"hf_audio.{module}"), name)

@@ -1,4 +1,4 @@
-"""Compare the speed of waveform augmentations with the same ones of two libraries, in one run.
+"""Compare the speed of waveform augmentations with those of two other libraries, in one run.
 
     pip install torch-audiomentations audiomentations
     python scripts/benchmark_waveform_libraries.py

@@ -1,4 +1,4 @@
-"""`hf-audio build` as a file, for those who run scripts: python scripts/build_features.py --help"""
+"""Runs `hf-audio build` as a script: python scripts/build_features.py --help"""
 
 import sys
 

@@ -18,7 +18,7 @@ if "$python" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; th
     timeout 180 "$python" -m pytest -q -m gpu tests
     timeout 280 "$python" scripts/benchmark_training.py --device cuda --bf16 --share --steps 10 --repeats 1
 else
-    echo "There is no GPU here: the same steps on the CPU, small"
+    echo "No GPU found: running the same steps on the CPU with small sizes"
     timeout 180 "$python" -m pytest -q tests/test_on_gpu.py
     timeout 280 "$python" scripts/benchmark_training.py --device cpu --model ast-mini --share 2 4 --steps 2 --repeats 1
 fi

@@ -2,8 +2,8 @@
 
     python scripts/check_wheel.py dist
 
-All requirements of the wheel are installed from the package index, without any extra, so missing ones are found. Then
-run there: the help of every command, all public names, and hf-audio tag on a tone with a small untrained model.
+The wheel's requirements are installed from the package index, without extras, so that missing ones are noticed. Checked
+there: the help of every command, all public names, and hf-audio tag on a tone with a small untrained model.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
 Each set is a CSV with clip_id and label (or labels, separated by semicolons, and unknown for partial labels), the
 folder of a feature dataset, or a run's scores/clips.parquet. The second is compared with the first, on the clips and
-classes that both know.
+classes that both have.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("first", metavar="FIRST", help="CSV file, feature dataset, or scores of a run.")
     parser.add_argument("second", metavar="SECOND", help="The set to compare with it, of any of these kinds.")
-    parser.add_argument(
-        "--columns", nargs=2, default=(None, None), help="Columns of the labels. Default: label or labels."
-    )
+    parser.add_argument("--columns", nargs=2, default=(None, None), help="Label columns. Default: label or labels.")
     options = parser.parse_args()
     first, second = map(read_labels, (options.first, options.second), options.columns)
     show(label_agreement(first, second).as_text())

@@ -4,7 +4,7 @@
     python scripts/compare_overrides.py FEATURES_DIR overrides.csv --recipe recipes/cnn_folder.py --seeds 3 \\
         --data_dir DIR -- --num_train_epochs 20
 
-FEATURES_DIR has the original labels. Test labels are not corrected: the table's rows for test clips are ignored.
+FEATURES_DIR has the original labels. Test labels are not corrected: rows for test clips in the table are ignored.
 Without a recipe, a linear model is trained on redrawn groups. With a recipe, it is run twice per seed, with the flags
 after -- (which must split the corpus as FEATURES_DIR does). Finished runs in --output_dir are reused.
 """
@@ -30,7 +30,7 @@ def main() -> None:
     folder = Path(options.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     if (options.seeds or 3) < 2:
-        raise InputError("Found --seeds 1, expected 2 or more, as noise shows only between seeds: try --seeds 3")
+        raise InputError("Found --seeds 1, expected 2 or more, since noise is measured between seeds: try --seeds 3")
     table = without_test_clips(options.overrides, features, folder / "overrides_without_test.csv")
     metric = main_metrics(features.labels.problem_type)[0]
     runs = RepeatedRuns(options.recipe, [*options.data_flags, *options.recipe_flags])

@@ -5,8 +5,8 @@
 
 The encoder is pretrained once per objective on all training windows, without their labels. Then each encoder is
 fine-tuned once per seed, with the same few labeled clips and the same settings. The seed determines the labeled clips
-(whole groups), the new weights and the order of batches. The best of ten evaluations and of all learning rates on the
-validation split is scored on the test split.
+(whole groups), the new weights and the order of batches. The model with the best validation score over
+ten evaluations and all learning rates is scored on the test split.
 
 To resume an interrupted comparison, run the same command again.
 """
@@ -57,9 +57,9 @@ def main() -> None:
 
 
 def compare(compared: Comparison) -> str:
-    """Does the runs that are not finished, and writes and returns the table."""
+    """Runs what is not finished yet; writes and returns the table."""
     if min(compared.seeds, compared.epochs, compared.finetune_epochs) < 1:
-        raise hf_audio.InputError("Give at least 1 of --seeds, --epochs and --finetune_epochs")
+        raise hf_audio.InputError("--seeds, --epochs and --finetune_epochs must be at least 1")
     folder = Path(compared.output_dir)
     features = hf_audio.load_features(compared.dataset or demo_features(folder / "features"))
     for objective in OBJECTIVES:

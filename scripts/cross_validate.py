@@ -10,7 +10,7 @@
 If settings are chosen by the scores of test folds, these scores are inflated. With --inner 3, test folds are not used:
 the groups for training are divided into three inner folds, and each is tested on in turn.
 
-To resume an interrupted run, use the same command: finished folds are reused. Reports are in OUTPUT_DIR/FOLD. The
+To resume an interrupted run, run the same command again: finished folds are reused. Reports are in OUTPUT_DIR/FOLD. The
 settings, clips and files that a report depends on are in OUTPUT_DIR/FOLD.json, so that a fold of another corpus is not
 mistaken for it. The printed Markdown table is also in OUTPUT_DIR/folds.md. Without --data_dir, the corpus is obtained
 once, as the recipe does.
@@ -61,7 +61,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--inner",
         type=int,
-        help="For choosing settings: leave each fold out, and test on this many folds of the other groups.",
+        help="For choosing settings: leave out each fold, and test on this many folds of the other groups.",
     )
     parser.add_argument("--output_dir", help="Folder for the results. Default: the recipe's, with _folds appended.")
     parser.add_argument("--config_file", help="Config file of accelerate, e.g. recipes/accelerate/multi_gpu.yaml.")
@@ -118,7 +118,7 @@ def check_flags(settings: Recipe, options: argparse.Namespace) -> None:
     mine = {"--output_dir", "--data_dir", "--fold", "--num_folds", "--test_groups", "--inner_folds", "--inner_fold"}
     taken = [flag for flag in options.recipe_flags if flag.split("=")[0] in mine]
     if taken:
-        raise InputError(f"{taken[0]} is after --, where the recipe's own flags are: give it before --")
+        raise InputError(f"{taken[0]} comes after --, where flags of the recipe belong: give it before --")
     if options.num_folds is not None and options.leave_out == "groups":
         raise InputError("--num_folds and --leave_out groups both determine the test sets: remove one of them")
 

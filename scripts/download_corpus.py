@@ -1,4 +1,4 @@
-"""`hf-audio corpora` as a file, for those who run scripts: python scripts/download_corpus.py --help"""
+"""Runs `hf-audio corpora` as a script: python scripts/download_corpus.py --help"""
 
 import sys
 

@@ -3,7 +3,7 @@
     python scripts/draw_augmentations.py                                a synthesized melody; ./augmentations.html
     python scripts/draw_augmentations.py --file song.wav --start_s 30 --seed 1 --output page.html
 
-The page is a single file. Each augmentation has settings that make its effect visible or audible, and shows them.
+The page is a single file. Each augmentation is shown with its settings, which make its effect visible or audible.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _dropped(settings: dict[str, float], sound: np.ndarray, seed: int) -> DroppedPatches:
-    """What a step of a transformer whose patches do not overlap drops of the window."""
+    """The parts of the window that a training step drops, for a transformer whose patches do not overlap."""
     num_frames, num_bins = KaldiFbank(SAMPLE_RATE)(torch.from_numpy(sound).float()[None]).shape[1:]
     patches = PatchDropout.of(AugmentConfig(**settings))
     patches.attach(ast_from_scratch(LABELS, num_frames, num_bins, hidden_size=8, num_layers=1, num_heads=1))
@@ -79,15 +79,15 @@ def _dropped(settings: dict[str, float], sound: np.ndarray, seed: int) -> Droppe
 def _sound(options: Options):
     """The window `[samples]`, and its name."""
     if options.file is None:
-        return made_up_sound(SAMPLE_RATE, options.duration_s), "a made-up melody"
+        return made_up_sound(SAMPLE_RATE, options.duration_s), "a synthesized melody"
     try:
         sound = read_audio(options.file, SAMPLE_RATE, options.start_s, options.start_s + options.duration_s)
     except AudioError as error:
         raise InputError(f"{options.file} cannot be used ({error}): give another --file") from error
     if len(sound) < MIN_S * SAMPLE_RATE:
         raise InputError(
-            f"{options.file} has {len(sound) / SAMPLE_RATE:.2f} s of sound there, expected 1 s or more: give another "
-            "--file or --start_s"
+            f"{options.file} has {len(sound) / SAMPLE_RATE:.2f} s of sound after --start_s, expected 1 s or more: give "
+            "another --file or --start_s"
         )
     return sound, Path(options.file).name
 

@@ -7,7 +7,7 @@
     python scripts/draw_features.py feature_sets/mine --time_mask_s 0.3 --frequency_mask_bins 24 --mixup_alpha 1
 
 README.md in the output folder shows all plots. For classical features, variances.csv has the variance of each feature
-and the share of it between classes. With --model, vectors.tsv and metadata.tsv are written for TensorBoard's projector
+and its share between classes. With --model, vectors.tsv and metadata.tsv are written for TensorBoard's projector
 (https://projector.tensorflow.org, "Load"). UMAP needs pip install "hf_audio[figures]".
 """
 

@@ -1,4 +1,4 @@
-"""`hf-audio evaluate` as a file, for those who run scripts: python scripts/evaluate_model.py --help"""
+"""Runs `hf-audio evaluate` as a script: python scripts/evaluate_model.py --help"""
 
 import sys
 

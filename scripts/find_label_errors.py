@@ -1,4 +1,4 @@
-"""`hf-audio label-errors` as a file, for those who run scripts: python scripts/find_label_errors.py --help"""
+"""Runs `hf-audio label-errors` as a script: python scripts/find_label_errors.py --help"""
 
 import sys
 

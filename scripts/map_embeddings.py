@@ -1,4 +1,4 @@
-"""Draw a map of clips with players, which shows overlapping classes, a model's errors, and leakage.
+"""Draw a map of clips with audio players, which shows overlapping classes, a model's errors, and leakage.
 
     python scripts/map_embeddings.py feature_sets/mine --data_dir DIR          writes ./mine-map/index.html
     python scripts/map_embeddings.py runs/a/features --model runs/a --scores runs/a --data_dir DIR
@@ -6,12 +6,12 @@
         --projections pca tsne umap --splits train test
 
 The page needs no server or network. Points are colored by class, by correctness (--scores), by group or by split. Click
-to play a clip, use the wheel and the mouse to zoom and move, and the boxes to choose classes. Lists beside the map have
+to play a clip, use the mouse and its wheel to move and zoom, and the boxes to choose classes. Lists beside the map show
 clips whose neighbors have another class (wrong labels?), pairs of different groups that sound alike (leakage?), clips
-inside another group, and groups that form clusters whatever their class. neighbors.csv has all of them.
+inside another group, and groups that form clusters regardless of class. neighbors.csv has all of them.
 
-Neighbors are computed with the first 50 principal components, not in the plane. t-SNE of 20,000 clips takes minutes,
-and so does UMAP (pip install "hf_audio[figures]").
+Neighbors are computed from the first 50 principal components, not in the plane. t-SNE and UMAP of 20,000 clips take
+minutes each; UMAP needs pip install "hf_audio[figures]".
 """
 
 import argparse

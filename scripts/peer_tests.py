@@ -25,7 +25,8 @@ from hf_audio.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 MAX_BYTES = 4 << 20  # of a test module
-# Modules that the tests import but the distribution lacks. Our classes generate no text, and our own tests export them.
+# Modules that the tests import but the distribution lacks. Our classes do not generate text, and our own tests cover
+# their export.
 ABSENT = {
     "exporters/test_export.py": "class ExportTesterMixin:\n    pass\n",
     "generation/test_utils.py": "class GenerationTesterMixin:\n    pass\n",
@@ -37,17 +38,17 @@ ABSENT = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--if_reachable", action="store_true", help="Run no test, and say so, without the package index."
+        "--if_reachable", action="store_true", help="If the package index is unreachable, run no tests and say so."
     )
     options, of_pytest = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
         try:
             unpack(fetch(Path(folder)), Path(folder) / "peers")
         except InputError as error:
-            terminal.show(f"{'no test was run' if options.if_reachable else 'error'}: {error}")
+            terminal.show(f"{'no tests were run' if options.if_reachable else 'error'}: {error}")
             return 0 if options.if_reachable else 2
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(folder) / "peers"), str(ROOT)])}
-        ours = ["-q", "-o", "addopts=-rfE", "-W", "ignore"]  # its markers are not ours
+        ours = ["-q", "-o", "addopts=-rfE", "-W", "ignore"]  # its markers are unknown here
         command = [sys.executable, "-m", "pytest", *ours, str(ROOT / "tests" / "peer"), *of_pytest]
         return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
@@ -56,7 +57,7 @@ def fetch(folder: Path) -> Path:
     """The source distribution of the installed transformers.
 
     Raises:
-        InputError: the index is out of reach, or has no source of this version.
+        InputError: the index is unreachable, or lacks the source of this version.
     """
     wanted = f"transformers=={transformers.__version__}"
     options = ["--no-binary", ":all:", "--no-deps", "--quiet", "--dest", str(folder)]
@@ -64,7 +65,7 @@ def fetch(folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = sorted(folder.glob("transformers-*.tar.gz"))
     if done.returncode or not found:
-        reason = (done.stderr.strip().splitlines() or ["no file came"])[-1]
+        reason = (done.stderr.strip().splitlines() or ["no file was downloaded"])[-1]
         raise InputError(f"Cannot fetch the source distribution of {wanted} ({reason}): check the network")
     return found[0]
 
@@ -88,7 +89,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 (tests / path.name).write_bytes(members.extractfile(member).read())
                 count += 1
     if not count:
-        raise InputError(f"{archive.name} has no tests/: the tests of other versions have to be fetched otherwise")
+        raise InputError(f"{archive.name} has no tests/: install a version of transformers that has them")
     for name, text in ABSENT.items():
         (tests / name).parent.mkdir(exist_ok=True)
         (tests / name).parent.joinpath("__init__.py").touch()

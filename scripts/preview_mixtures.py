@@ -1,9 +1,9 @@
-"""Write examples of mixtures as FLAC files to listen to; the file names say what is in them.
+"""Write example mixtures as FLAC files to listen to; the file names say what is in them.
 
     python scripts/preview_mixtures.py --corpus irmas --data_dir DIR --mix_same genre --mix_match tempo
     python scripts/preview_mixtures.py --corpus irmas --data_dir DIR --preview 50 --preview_dir listen
 
-hf-audio build takes the same --mix_ settings.
+hf-audio build has the same --mix_ settings.
 """
 
 from dataclasses import dataclass

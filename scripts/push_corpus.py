@@ -1,4 +1,4 @@
-"""`hf-audio push recordings` as a file, for those who run scripts: python scripts/push_corpus.py --help"""
+"""Runs `hf-audio push recordings` as a script: python scripts/push_corpus.py --help"""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`hf-audio push features` as a file, for those who run scripts: python scripts/push_features.py --help"""
+"""Runs `hf-audio push features` as a script: python scripts/push_features.py --help"""
 
 import sys
 

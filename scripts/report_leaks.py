@@ -1,4 +1,4 @@
-"""`hf-audio leaks` as a file, for those who run scripts: python scripts/report_leaks.py --help"""
+"""Runs `hf-audio leaks` as a script: python scripts/report_leaks.py --help"""
 
 import sys
 

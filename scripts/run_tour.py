@@ -24,14 +24,14 @@ from hf_audio.terminal import show
 
 TOUR = Path(__file__).resolve().parents[1] / "docs" / "tour.ipynb"
 MAX_CELL_S = 1200
-# A warning of tqdm without ipywidgets, which would contain a path of this machine.
+# tqdm's warning about missing ipywidgets, which would contain a path of this machine.
 QUIET = "ignore:IProgress not found"
 PROGRESS = re.compile(r"\d%\||\d+ examples \[|\d+it \[")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", help="path of the notebook with outputs; default: in place")
+    parser.add_argument("--output", help="path for the notebook with outputs; default: in place")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other values for its first cell")
     given = parser.parse_args()
     if given.set and not given.output:

@@ -10,8 +10,8 @@
                 fold: no model labels recordings that it was trained on
     at the end  runs the recipe with all pseudo-labels of the last round, and for comparison with the labels only
 
-Validation and test recordings are not trained on, and get no pseudo-labels: copies of them in any format are found and
-excluded, like files that cannot be decoded. Pseudo-labels are probabilities. To resume, run the same command again:
+Validation and test recordings are not trained on, and get no pseudo-labels: copies of them in any format are detected
+and excluded, like files that cannot be decoded. Pseudo-labels are probabilities. To resume, run the same command again:
 finished runs are reused. OUTPUT_DIR/self_training.md has the results.
 """
 
@@ -44,7 +44,7 @@ def main() -> None:
     runs = RepeatedRuns(options.recipe, [*options.data_flags, *options.recipe_flags], options.config_file)
     check(runs.settings, options)
     corpus = corpus_clips(runs.settings.data, token=runs.settings.token)
-    if runs.settings.features.window_s is None:  # the same for all runs, whatever recordings are added
+    if runs.settings.features.window_s is None:  # the same for all runs, no matter which recordings are added
         runs.flags += ["--window_s", f"{default_window_s(corpus.clips, runs.settings.token):g}"]
     folder = Path(options.output_dir or f"{runs.settings.training.output_dir}_self_training")
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ def write_table(path: Path, rows: list[PseudoLabel], labels: LabelSpace, options
 def last_runs(
     runs: RepeatedRuns, folder: Path, chosen: list[PseudoLabel], labels: LabelSpace, options: argparse.Namespace
 ) -> str:
-    """The recipe with and without pseudo-labels, as a table of their scores."""
+    """Runs the recipe with and without pseudo-labels; returns a table of the scores."""
     flags = write_table(folder / "pseudo_labels.csv", chosen, labels, options)
     reports = {
         "labels only": runs.report("The run with labels only", folder / "labels_only", []),
@@ -191,7 +191,7 @@ def told_of_round(
         share = f"{agreed.num_right / agreed.num_answers:.1%}" if agreed.num_answers else "none"
         said += (
             f" On the validation split, the models of this round are this confident for {agreed.num_confident:,} of "
-            f"{agreed.num_clips:,} clips, and {share} of these {agreed.num_answers:,} labels are right."
+            f"{agreed.num_clips:,} clips, and {share} of these {agreed.num_answers:,} labels are correct."
         )
     return f"{said}\n\n{table(['class', 'recordings', 'mean confidence'], rows)}"
 

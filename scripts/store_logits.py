@@ -5,8 +5,8 @@
     accelerate launch recipes/cnn_folder.py --data_dir DIR --teacher_logits logits      learn from them
 
 The classifier is a run folder or a Hub name, and the features are a folder or a Hub dataset that it reads. Logits are
-for windows as stored: a model that learns from them may augment its windows, but not mix them. It may read other
-features than the teacher, of the same recordings with the same --window_s and --hop_s.
+for stored windows: a model that learns from them may augment its windows, but not mix them. It may read other features
+than the teacher, built from the same recordings with the same --window_s and --hop_s.
 """
 
 from __future__ import annotations

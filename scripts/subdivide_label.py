@@ -1,4 +1,4 @@
-"""Divide a label into finer classes, with another corpus that has labels for these.
+"""Divide a label into finer classes, using another corpus with labels for them.
 
     python scripts/subdivide_label.py OPENMIC_FEATURES --label guitar --reference IRMAS_FEATURES \\
         --reference_labels gac gel --into "acoustic guitar" "electric guitar" --model runs/ast_irmas \\
@@ -8,7 +8,7 @@
 Clips with the label are clustered by k-means, initialized with the reference's classes, and the most confident clips of
 each cluster get the new label. For the others, the new classes are unknown (multi-label data), or the clips are
 excluded (single-label data). A plot is written beside the CSV. The printed accuracy of the clusters on the reference's
-own clips is an upper bound for that of the new labels.
+own clips is an upper bound on that of the new labels.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def main() -> None:
         members = split.clusters == number
         show(f"{name}: {members.sum()} clips of {split.label}, {(members & split.kept).sum()} kept")
     show(split.verdict())
-    show(f"Look at {plot}, listen to some of {path}, and train with --label_overrides {path}")
+    show(f"Look at {plot}, listen to some clips of {path}, and train with --label_overrides {path}")
 
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("features", metavar="FEATURES_DIR", help="Feature dataset: a folder or a Hub name.")
     parser.add_argument("--label", required=True, help="Label to divide.")
-    parser.add_argument("--reference", required=True, help="Features of a corpus with labels for its subclasses.")
+    parser.add_argument("--reference", required=True, help="Features of a corpus with labels for the subclasses.")
     parser.add_argument("--into", required=True, nargs="+", help="Names of the subclasses.")
     parser.add_argument("--reference_labels", nargs="+", help="Their names in --reference. Default: the same.")
     parser.add_argument("--model", help="Compare the embeddings of this network: a run folder or a Hub name.")

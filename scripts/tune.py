@@ -5,7 +5,7 @@
     python scripts/tune.py recipes/svm_gtzan.py --space spaces/svm.yaml --num_folds 3 --data_dir GTZAN
     python scripts/tune.py recipes/cnn_folder.py --space S.yaml --objectives score parameters --data_dir recordings
 
-The space is a YAML file of the recipe's flags, each with its values:
+The space is a YAML file with flags of the recipe, and the values of each:
 
     learning_rate: {low: 1e-4, high: 1e-2, log: true}
     model_options: {hidden_size: [64, 128, 256], num_layers: {low: 1, high: 5}}
@@ -70,7 +70,7 @@ def finish(plan: Plan, study: Study, search: Search, options: argparse.Namespace
         raise InputError(f"No trial has a score: see the reasons in {plan.folder / 'trials.csv'}")
     if not search.is_over():
         write_results(plan, study)
-        show("Other processes still run trials; the last one to end trains the best settings")
+        show("Other processes are still running trials; the last one to finish trains the best settings")
         return 0
     reports = None
     if not options.no_final:
@@ -92,11 +92,11 @@ def parse_options() -> argparse.Namespace:
     parser.usage = "%(prog)s RECIPE --space FILE.yaml [options] [flags of the recipe]"
     add = parser.add_argument
     add("--space", type=Path, required=True, help="YAML file of the search space, see above.")
-    add("--trials", type=int, default=50, help="Trials of all processes together; default: %(default)s.")
+    add("--trials", type=int, default=50, help="Total number of trials of all processes; default: %(default)s.")
     add(
         "--timeout",
         type=float,
-        help="Seconds after which this process starts no further trial; running ones are finished.",
+        help="Seconds after which this process starts no more trials; running ones are finished.",
     )
     add(
         "--jobs",
@@ -120,7 +120,7 @@ def parse_options() -> argparse.Namespace:
         type=int,
         help="Draw this many folds by groups; a trial's score is the mean of their validation scores.",
     )
-    add("--folds", nargs="*", help="The same with these folds of the corpus; without names, all.")
+    add("--folds", nargs="*", help="The same with these folds of the corpus; without names, all of them.")
     add("--sampler_seed", type=int, default=0, help="Random seed of the sampler; default: %(default)s.")
     add("--storage", help="Journal file or database URL (sqlite:///..., postgresql://...) that several machines "
         "share. Default: journal.log in OUTPUT_DIR.")  # fmt: skip
@@ -197,7 +197,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
 
 
 def study_of(plan: Plan, options: argparse.Namespace) -> Study:
-    """The stored trials, drawn and pruned as the options say."""
+    """The stored trials, with the sampler and pruner of the options."""
     several = len(plan.objectives) > 1
     pruner = options.pruner or ("median" if plan.reads_while_training else "none")
     resources = (1, 1)

@@ -62,7 +62,7 @@ def main() -> None:
         trainer_of(features, run / "ema", cnn, ARGUMENTS, optimizing=OptimizingConfig(ema_decay=0.9))
         raise AssertionError("an average of weights that no process has whole")
     except InputError as error:
-        assert "need whole weights in each process" in str(error)
+        assert "need all weights in each process" in str(error)
     torch.distributed.barrier()
 
 

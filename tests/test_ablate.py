@@ -193,9 +193,9 @@ def test_cpu_time_of_other_programs_is_measured(ablation):
     [
         ("baseline: {loss: focal}", "has no tricks: expected lines such as"),
         ("focal: 3", "has no flags for 'focal': expected a mapping"),
-        ("focal: {loss: }", "'focal' has no value of loss: give one"),
-        ("baseline: {loss: }\nfocal: {loss: focal}", "'baseline' has no value of loss"),
-        ("a: {loss: focal}\nboth: [a, b]", "'both' combines 'b', which has no flags there"),
+        ("focal: {loss: }", "'focal' has no value for loss: give one"),
+        ("baseline: {loss: }\nfocal: {loss: focal}", "'baseline' has no value for loss"),
+        ("a: {loss: focal}\nboth: [a, b]", "'both' combines 'b', which has no flags of its own"),
         ("a: {loss: focal}\nb: {loss: x}\nboth: [a, b]", "'both' combines two values of loss, focal and x"),
         ("a: {seed: 3}", "--seed of a is set by this script for each run"),
     ],

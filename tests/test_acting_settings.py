@@ -61,14 +61,14 @@ def test_training_arguments_without_effect_are_refused_even_at_their_default(nam
         with pytest.raises(InputError) as error:
             parse_recipe(VALUES, argv=[f"--{name}", value])
         if not re.match(rf"Unknown --{name} |--{name} must be", str(error.value)):
-            assert f"--{name} is not for runs here: " in str(error.value)
+            assert f"--{name} is not supported: " in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["--resume_from_checkpoint", "/nowhere"], "--resume_from_checkpoint is not for runs here: a run resumes"),
-        (["--do_train", "false"], "--do_train is not for runs here: a recipe always trains, evaluates and tests"),
+        (["--resume_from_checkpoint", "/nowhere"], "--resume_from_checkpoint is not supported: a run resumes"),
+        (["--do_train", "false"], "--do_train is not supported: a recipe always trains, evaluates and tests"),
         (["--metric_for_best_model", "f1"], "--metric_for_best_model f1 is not computed: .* f1_macro"),
         (["--report_to", "neptune"], "--report_to neptune needs a package that is not installed"),
         (["--report_to", "tensorbord"], "did you mean 'tensorboard'"),
@@ -77,11 +77,11 @@ def test_training_arguments_without_effect_are_refused_even_at_their_default(nam
         (["--per_device_train_batch_size", "0"], "--per_device_train_batch_size must be a whole number of 1 or more"),
         (["--gradient_accumulation_steps", "0"], "--gradient_accumulation_steps must be a whole number of 1 or more"),
         (["--num_train_epochs", "0"], "--num_train_epochs must be above 0"),
-        (["--max_steps", "0"], "--max_steps must be 1 or more, found 0"),
+        (["--max_steps", "0"], "--max_steps must be 1 or more, or -1 to use --num_train_epochs, found 0"),
         (["--learning_rate", "nan"], "--learning_rate must be 0 or more, found nan"),
         (["--label_smoothing_factor", "1"], "--label_smoothing_factor must be below 1"),
         (["--optim", "adamm"], "adamm"),
-        (["--accelerator_config", "x.json"], "--accelerator_config is not for runs here: it is always set"),
+        (["--accelerator_config", "x.json"], "--accelerator_config is not supported: it is always set"),
         (["--eval_steps", "5"], "--eval_steps would do nothing here: it only applies to --eval_strategy steps"),
         (["--save_steps", "5"], "--save_steps would do nothing here"),
         (["--lora_alpha", "5"], "--lora_alpha would do nothing here: give --lora_rank too"),
@@ -92,21 +92,21 @@ def test_training_arguments_without_effect_are_refused_even_at_their_default(nam
         (["--streaming", "false"], "--streaming would do nothing here: it only applies to a --dataset of features"),
         (["--hub_model_id", "me/x"], "nothing is published without --push_to_hub"),
         (["--greater_is_better", "true"], "it only applies to --metric_for_best_model"),
-        (["--load_best_model_at_end", "false"], "--load_best_model_at_end is not for runs here: it is always loaded"),
+        (["--load_best_model_at_end", "false"], "--load_best_model_at_end is not supported: the best model"),
         (["--train_sampling_strategy", "group_by_length"], "must be random or sequential"),
-        (["--max_steps", "5", "--num_train_epochs", "3"], "--num_train_epochs would do nothing here: --max_steps says"),
+        (["--max_steps", "5", "--num_train_epochs", "3"], "--num_train_epochs would do nothing here: --max_steps already sets"),
         (["--eval_delay", "3", "--eval_strategy", "no"], "--eval_delay would do nothing here: nothing is evaluated"),
         (["--gradient_checkpointing_kwargs", "{}"], "give --gradient_checkpointing too"),
-        (["--optim_args", "alpha=2"], "--optim_args alpha=2 would do nothing here: --optim adamw_torch"),
+        (["--optim_args", "alpha=2"], "--optim_args alpha=2 has no effect: --optim adamw_torch"),
         (["--optim_target_modules", "x"], "it only applies to --optim galore_adamw, apollo_adamw or similar"),
         (["--mixup_alpha", "0.2", "--mixup_probability", "0"], "--mixup_probability 0 mixes nothing"),
         (["--data_dir", "a", "b", "./a"], "--data_dir ./a is given twice"),
         (["--dataset", "me/x", "me/x"], "--dataset me/x is given twice"),
         (["--project", "x"], "it only applies to --report_to trackio"),
-        (["--run_name", "x"], "--report_to names no tracker whose runs"),
+        (["--run_name", "x"], "no tracker in --report_to uses run names"),
         (["--fsdp_config", "{}"], "it only applies to --fsdp"),
-        (["--fsdp", "full_shard"], "--fsdp shards a model over several processes and this is one"),
-        (["--bf16_full_eval", "true"], "--bf16_full_eval is not for runs here: clips are scored in bfloat16 on a GPU"),
+        (["--fsdp", "full_shard"], "--fsdp shards a model across processes, but this run has only one"),
+        (["--bf16_full_eval", "true"], "--bf16_full_eval is not supported: clips are scored in bfloat16 on a GPU"),
         (REENTRANT, "use_reentrant in --gradient_checkpointing_kwargs would leave"),
         (["--lr_scheduler_type", "constant", "--warmup_steps", "5"], "this --lr_scheduler_type has no warm-up"),
         (["--lr_scheduler_kwargs", '{"foo": 1}'], "--lr_scheduler_type cosine does not work with .*'foo'"),
@@ -121,9 +121,9 @@ def test_training_arguments_without_effect_are_refused_even_at_their_default(nam
         ),
         (["--dataloader_num_workers", "2", "--dataloader_prefetch_factor", "0"], "must be a whole number of 1 or more"),
         (["--optim", "lomo"], "--optim lomo needs a package that is not installed"),
-        (["--optim_args", "a=b"], "--optim_args a=b would do nothing here: --optim adamw_torch"),
+        (["--optim_args", "a=b"], "--optim_args a=b has no effect: --optim adamw_torch"),
         (["--optim_args", "a"], "does not work with --optim_args a, expected NAME=VALUE"),
-        (["--optim", "sgd", "--adam_beta1", "0.5"], "--adam_beta1 would do nothing here: --optim sgd does not use it"),
+        (["--optim", "sgd", "--adam_beta1", "0.5"], "--adam_beta1 has no effect: --optim sgd does not use it"),
         (["--eval_strategy", "no", "--early_stopping_patience", "2"], "nothing is evaluated during training"),
         (["--early_stopping_patience", "-1"], "--early_stopping_patience must be a number, 0 or more, found -1"),
         (["--noise_probability", "2"], "--noise_probability must be a number, between 0 and 1, found 2"),
@@ -265,12 +265,12 @@ def checkpoints(tmp_path_factory) -> dict[str, str]:
         (["--freeze", "backbon"], "Unknown --freeze 'backbon': did you mean 'backbone'"),
         (["--head", "deap"], "Unknown --head 'deap': did you mean 'deep'"),
         (["--model", "cnn", "--head_sizes", "30"], "The linear head has no hidden layers, found sizes \\[30\\]"),
-        (["--head", "deep", "--head_sizes", "0"], "--head_sizes must be numbers of units, 1 or more, found \\[0\\]"),
+        (["--head", "deep", "--head_sizes", "0"], "--head_sizes must be layer sizes of 1 or more, found \\[0\\]"),
         (["--model", "cnn", "--model_options", '{"dropuot": 0.1}'], "Unknown model option of cnn 'dropuot'"),
         (["--model_options", '{"dropout": 0.1}'], "Unknown model option of ast-mini 'dropout'"),
         (["--model", "someone/ast", "--model_options", '{"poolin": "mean"}'], "someone/ast 'poolin': did you mean"),
         (["--model", "resnet18", "--model_options", '{"groups": 2, "head": "deap"}'], "Unknown head 'deap'"),
-        (["--model", "cnn", "--lora_rank", "4"], "LoRA adapts a pretrained checkpoint and cnn is untrained"),
+        (["--model", "cnn", "--lora_rank", "4"], "LoRA adapts a pretrained checkpoint, but cnn is untrained"),
         (["--model", "lstm", "--gradient_checkpointing"], "lstm does not support gradient checkpointing"),
         (
             ["--freeze", "convolutional"],
@@ -328,9 +328,9 @@ def test_flags_of_networks_are_refused_with_a_classical_model():
         ["--per_device_train_batch_size", "4"],
         ["--torch_compile"],
     ):
-        with pytest.raises(InputError, match=f"{flags[0]} is for networks, and this recipe trains --classical_model"):
+        with pytest.raises(InputError, match=f"{flags[0]} is for networks and has no effect with --classical_model"):
             parse_recipe(CLASSICAL_MODEL, argv=flags)
-    with pytest.raises(InputError, match="--network_features would do nothing here: only --network reads it"):
+    with pytest.raises(InputError, match="--network_features would do nothing here: it only applies to --network"):
         parse_recipe(CLASSICAL_MODEL, argv=["--network_features", "x"])
 
 

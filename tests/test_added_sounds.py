@@ -85,7 +85,7 @@ def test_a_folder_can_be_backgrounds_or_impulse_responses(esc50, tmp_path):
         ({"background": "esc05"}, MINE, "did you mean 'esc50'"),
         ({"background": "esc50"}, DataConfig(corpus="esc50"), "is the corpus that is trained on"),
         ({"background": "esc50"}, DataConfig(corpus="esc50", fold="2"), "is the corpus that is trained on"),
-        ({"background_dir": "x"}, MINE, "--background_dir x is the folder of the corpus --background"),
+        ({"background_dir": "x"}, MINE, "--background_dir x is the folder of a corpus that --background"),
         ({"impulse_responses": "sythetic"}, MINE, "expected a folder of recordings or synthetic"),
     ],
 )

@@ -151,8 +151,8 @@ def test_windows_vote_with_a_threshold_per_class() -> None:
         ({"aggregation": "mean_logit"}, "did you mean 'mean_logits'"),
         ({"aggregation": "max", "window_weights": np.ones(99)}, "Window weights have no effect on max"),
         ({"window_weights": np.ones(3)}, "Found 3 weights"),
-        ({"window_weights": -1.0}, "each needs one of 0 or more"),
-        ({"window_weights": 0.0}, "which leaves nothing to score"),
+        ({"window_weights": -1.0}, "each needs a weight of 0 or more"),
+        ({"window_weights": 0.0}, "All windows of a clip have weight 0"),
         (
             {"aggregation": "max", "vote_thresholds": 0.5},
             "have an effect only with the aggregation vote and multi-label data",

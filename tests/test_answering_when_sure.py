@@ -86,7 +86,7 @@ def test_a_threshold_reaches_the_requested_risk_or_coverage_on_validation():
         ({"coverage": 0}, "a coverage above 0 up to 1"),
         (
             {"risk": 0.0},
-            r"keeps the risk on validation at 0: the lowest is 0.250, with 100.0% of 4 clips",
+            r"keeps the risk on validation at 0: the lowest risk is 0.250, with 100.0% of 4 clips",
         ),
     ],
 )

@@ -153,7 +153,7 @@ DEFECTS = [  # (start of the reason, what creates the file)
     ("empty", lambda path: path.write_bytes(b"")),
     ("empty", lambda path: write(path, np.zeros(0))),
     ("unreadable: ", lambda path: path.write_bytes(b"not audio, although it is called so")),
-    ("unreadable: it breaks off after 1.50 of 3.00 s", cut_off),
+    ("unreadable: truncated after 1.50 of 3.00 s", cut_off),
     ("unreadable: a sample rate of 1 Hz", lambda path: with_header(path, 24, struct.pack("<I", 1))),
     ("unreadable: a sample rate of 2147483647 Hz", lambda path: with_header(path, 24, b"\xff\xff\xff\x7f")),
     ("unreadable: its header promises 1558265 s in", endless_flac),
@@ -237,7 +237,7 @@ def test_wav_lengths_written_by_a_pipe_are_ignored(tmp_path):
 def test_excerpts_before_the_end_of_a_truncated_file_can_be_read(tmp_path):
     path = cut_off(tmp_path / "half.wav")
     assert len(read_audio(path, RATE, start_s=0.5, end_s=1.4)) == round(0.9 * RATE)
-    with pytest.raises(AudioError, match=r"breaks off after 1.50 of 3.00 s"):
+    with pytest.raises(AudioError, match=r"truncated after 1.50 of 3.00 s"):
         read_audio(path, RATE, start_s=0.5, end_s=2.0)
 
 
@@ -301,9 +301,7 @@ def test_recordings(shared_data):
         assert 0.001 < np.abs(waveform).max() <= 1.5
 
 
-@pytest.mark.parametrize(
-    ("num_bytes", "said"), [(0, "empty"), (8000, "empty by its header, which 8,000 bytes of sound")]
-)
+@pytest.mark.parametrize(("num_bytes", "said"), [(0, "empty"), (8000, "empty by its header, but 8,000 bytes of sound")])
 def test_an_unfinished_header_is_distinguished_from_an_empty_file(tmp_path, num_bytes, said):
     header = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16) + b"data\0\0\0\0"
     (tmp_path / "a.wav").write_bytes(header + bytes(num_bytes))

@@ -182,7 +182,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
 
 
 def test_other_mel_bins_are_refused(checkpoint):
-    with pytest.raises(InputError, match=r"trained on 128 mel bins and the features have 64.*--num_mel_bins 128"):
+    with pytest.raises(InputError, match=r"trained on 128 mel bins, but the features have 64.*--num_mel_bins 128"):
         ast_from_checkpoint(str(checkpoint), LABELS, 98, 64)
 
 

@@ -73,7 +73,7 @@ DEFECTS = {
     "gone.wav": (lambda path: None, "broken", "missing"),
     "link.wav": (lambda path: path.symlink_to("nowhere.wav"), "broken", "missing: a link that leads nowhere"),
     "nan.wav": (not_a_number, "broken", "non-finite samples"),
-    "half.wav": (lambda path: cut_off(path, 0.5), "broken", r"unreadable: it breaks off after 1.50 of 3.00 s"),
+    "half.wav": (lambda path: cut_off(path, 0.5), "broken", r"unreadable: truncated after 1.50 of 3.00 s"),
     "nine tenths.wav": (lambda path: cut_off(path, 0.9), "cut off", "10% of the sound"),
     "most.ogg": (lambda path: cut_off(path, 0.7), "cut off", "the last page of the Ogg file is missing"),
     "zeros.wav": (lambda path: write(path, np.zeros(RATE)), "silent", "silent"),

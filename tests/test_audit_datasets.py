@@ -98,7 +98,7 @@ def test_a_page_plays_recordings_of_a_dataset(clips, hub, tmp_path, monkeypatch,
     page = (tmp_path / "out/index.html").read_text(encoding="utf-8")
     sources = set(re.findall(r'"address":"(recordings/[^"#]+)"', page))
     assert "Audit of alice/page" in page and len(sources) == 4
-    assert "The first 4 recordings of the dataset" in page
+    assert "The first 4 playable recordings" in page
     found = {name: soundfile.info(tmp_path / "out" / name).format for name in sources}
     assert {Path(name).suffix: kind for name, kind in found.items()} == {".wav": "WAV", ".flac": "FLAC"}
     with pytest.raises(InputError, match=r"--write_csv .*usable.csv needs recordings that are files on this machine"):

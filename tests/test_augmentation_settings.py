@@ -77,11 +77,11 @@ def test_settings_become_steps_in_the_physical_order():
         ({"noise_snr_db": 60.0}, "--noise_snr_db must be a number, between -200 and 50, found 60"),
         ({"batch_mix_max_windows": 10**5}, "--batch_mix_max_windows must be a number, between 2 and 32"),
         ({"cutout_rectangles": 10**8}, "--cutout_rectangles must be a number, between 1 and 100"),
-        ({"time_roll_s": 3.5}, "--time_roll_s 3.5 is longer than a window, which has 2.98 s here: give at most 2.98"),
-        ({"cutout_s": 0.5, "cutout_bins": 200}, "--cutout_bins 200 is too much for 128 mel bins: give at most 128"),
-        ({"frequency_roll_bins": 128}, "--frequency_roll_bins 128 is too much for .* give at most 127"),
-        ({"frequency_shift_bins": 128.0}, "--frequency_shift_bins 128 is too much for .* give at most 127"),
-        ({"frequency_mask_bins": 129}, "--frequency_mask_bins 129 is too much for .* give at most 128"),
+        ({"time_roll_s": 3.5}, "--time_roll_s 3.5 is longer than a window, which has 2.98 s here: use at most 2.98"),
+        ({"cutout_s": 0.5, "cutout_bins": 200}, "--cutout_bins 200 is too much for 128 mel bins: use at most 128"),
+        ({"frequency_roll_bins": 128}, "--frequency_roll_bins 128 is too much for .* use at most 127"),
+        ({"frequency_shift_bins": 128.0}, "--frequency_shift_bins 128 is too much for .* use at most 127"),
+        ({"frequency_mask_bins": 129}, "--frequency_mask_bins 129 is too much for .* use at most 128"),
         ({"time_mask_s": 0.004}, "--time_mask_s 0.004 changes nothing, since a frame is 0.01 s long"),
         ({"time_roll_s": 1e-5}, "--time_roll_s 1e-05 changes nothing, since a frame is 0.01 s long"),
     ],
@@ -93,7 +93,7 @@ def test_invalid_settings_are_refused(settings, sentence):
 
 def test_a_window_that_is_too_short_for_masks_is_told():
     short = ASTFeatureExtractor(mean=-5.0, std=3.5, max_length=9, num_mel_bins=128)
-    with pytest.raises(InputError, match=r"--time_mask_s 0.25 masks nothing: .* has 9 frames here: give --time_mask"):
+    with pytest.raises(InputError, match=r"--time_mask_s 0.25 masks nothing: .* has 9 frames here: use --time_mask"):
         augmentation_for(AugmentConfig(time_mask_s=0.25), short)
 
 
@@ -115,7 +115,7 @@ def test_a_probability_of_0_is_off_and_no_report_names_it():
             {"frequency_roll_bins": 4},
             "--frequency_roll_bins is for energies of frequency bands",
         ),
-        (["mel", "mfcc"], "dataset", {"cutmix_alpha": 1.0}, "--cutmix_shape rectangle.* give --cutmix_shape time"),
+        (["mel", "mfcc"], "dataset", {"cutmix_alpha": 1.0}, "--cutmix_shape rectangle.* use --cutmix_shape time"),
         (["mel", "mfcc"], "dataset", {"cutmix_alpha": 1.0, "cutmix_shape": "time", "mixstyle_alpha": 0.3}, None),
         (["mel"], "clip", {"cutmix_alpha": 1.0, "cutout_s": 0.2, "image_noise": 0.1, "time_roll_s": 0.1}, None),
     ],
@@ -165,14 +165,14 @@ def test_settings_without_effect_are_refused(flags, sentence):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ("--features waveform --patch_dropout 0.4", "ast-mini needs fbank or spectrogram features and these"),
+        ("--features waveform --patch_dropout 0.4", "ast-mini needs fbank or spectrogram features, but these"),
         (
             "--model cnn --features spectrogram --channels mel mfcc --cutmix_alpha 1",
             "--cutmix_shape rectangle is for frequency bands",
         ),
         ("--features spectrogram --normalization clip --filter_augment_db 6", "--filter_augment_db needs the energies"),
         ("--num_mel_bins 32 --frequency_shift_bins 40", "--frequency_shift_bins 40 is too much for 32 mel bins"),
-        ("--mixup_alpha 1 --mixup_labels union", "--mixup_labels union gives .* give --mixup_labels interpolate"),
+        ("--mixup_alpha 1 --mixup_labels union", "--mixup_labels union gives .* use --mixup_labels interpolate"),
     ],
 )
 def test_unsuitable_augmentations_are_refused_before_building(flags, sentence, tmp_path):

@@ -102,12 +102,12 @@ def test_draws_for_features_differ_from_draws_for_sound(features):
         (
             FBANK,
             {"wave_polarity_probability": 0.5},
-            "--wave_polarity_probability would do nothing here, since polarity",
+            "--wave_polarity_probability has no effect, since polarity",
         ),
         (
             Spectrogram(16_000, 32, 512, normalization="clip"),
             {"wave_gain_probability": 0.5},
-            r"--wave_gain_probability would do nothing here, since --normalization clip removes .*: leave it out",
+            r"--wave_gain_probability has no effect, since --normalization clip removes .*: leave it out",
         ),
     ],
 )

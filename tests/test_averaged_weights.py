@@ -177,5 +177,5 @@ def test_a_changed_average_is_another_run(tiny_features, tmp_path):
     arguments = {"max_steps": 2, "eval_strategy": "no", "save_strategy": "steps", "save_steps": 1}
     trainer_of(tiny_features, tmp_path, arguments=arguments, optimizing=EMA).train_resumable()
     assert json.loads((tmp_path / "checkpoints/run.json").read_text())["ema_decay"] == 0.6
-    with pytest.raises(InputError, match=r"ema_decay was 0\.6 and now is None"):
+    with pytest.raises(InputError, match=r"ema_decay was 0\.6 and is now None"):
         trainer_of(tiny_features, tmp_path, arguments=arguments).train_resumable()

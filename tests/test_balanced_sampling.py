@@ -104,5 +104,5 @@ def test_balancing_is_refused_where_it_cannot_work(tiny_folders, tiny_features, 
     with pytest.raises(InputError, match="--balanced_sampling and --class_weights both make rare classes count more"):
         trainer_of(tiny_features, tmp_path / "run", objective=weighed, **balanced)
     shards = in_shards(tiny_folders[SINGLE_LABEL], tmp_path / "shards", (20, 18))
-    with pytest.raises(InputError, match="and a stream is read block by block: give --streaming false"):
+    with pytest.raises(InputError, match="but a stream is read block by block: use --streaming false"):
         trainer_of(load_features(shards, streaming=True), tmp_path / "run", **balanced)

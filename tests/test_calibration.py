@@ -215,7 +215,7 @@ def test_impossible_scaling_is_refused():
         fit_scaling("isotonic", logits, np.full_like(targets, np.nan), labels)
     with pytest.raises(InputError, match=r"logits of shape \(40, 3\) and targets of shape \(40, 4\)"):
         fit_scaling("vector", logits[:, :3], targets, labels)
-    with pytest.raises(InputError, match="Found values outside of 0 to 1"):
+    with pytest.raises(InputError, match="Found values below 0 or above 1"):
         calibration_facts(logits, targets, labels)
     with pytest.raises(InputError, match=r"shape \(40, 4\) and targets of shape \(39, 4\)"):
         calibration_facts(labels.probabilities(logits), targets[1:], labels)

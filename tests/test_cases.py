@@ -118,7 +118,7 @@ def test_flags_suggested_by_errors_and_paragraphs_work(cases):
     assert read(cases, "labels_semicolon_in_label_column", label_separator=";").class_counts == SEVERAL
     assert read(cases, "class_names_by_case", merge_classes=True).class_counts == {"1": 6, "2": 6, "Zero": 6}
     assert read(cases, "class_folders_and_one_other_csv", layout="folders").class_counts == THREE
-    with pytest.raises(InputError, match=r"features_30_sec.csv names \d of \d files that do not exist"):
+    with pytest.raises(InputError, match=r"features_30_sec.csv: \d of \d files do not exist"):
         read(cases, "class_folders_and_one_other_csv", layout="table")
     inner = cases / "one_folder_too_many" / "data" / "genres_original"
     assert understand(inner)[1].class_counts == THREE
@@ -175,11 +175,11 @@ def test_strict_stops_at_a_stray_file_and_low_sample_rates_are_reported(cases, c
     prepared = corpus_clips(data, sample_rate=16_000, tell=told.append)
     assert told == [prepared.understanding.paragraph()]
     assert "200 of 200 recordings checked have a sample rate below" in told[0]
-    assert prepared.card.protocol.startswith("Split by files, whose groups are unknown")
+    assert prepared.card.protocol.startswith("Split by file, since groups are unknown")
 
 
 def test_an_unfinished_recording_is_distinguished_from_an_empty_file(cases):
     folder = cases / "wav_data_size_zero" / "data"
     assert probe(folder / "0" / "0_george_0.wav").duration_s > 0.2
-    with pytest.raises(AudioError, match=r"empty by its header, which 9,096 bytes of sound follow"):
+    with pytest.raises(AudioError, match=r"empty by its header, but 9,096 bytes of sound follow"):
         probe(folder / "1" / "1_george_0.wav")

@@ -154,7 +154,7 @@ def test_arcface_refuses_regression():
     make = next(one for one in CASES if one.name == "cnn").make
     model = make(ALL_TASKS[0].labels, head="arcface")
     model.config.problem_type = "regression"
-    with pytest.raises(ValueError, match="arcface head is for classes, and problem_type is regression"):
+    with pytest.raises(ValueError, match="arcface head is for classes, but problem_type is regression"):
         type(model)(model.config)
 
 

@@ -280,7 +280,7 @@ def test_a_build_prints_the_paragraph_and_claims_no_unknown_groups(tmp_path, for
     assert "12 of 12 recordings checked have a sample rate below" in done.output
     manifest = json.loads((tmp_path / "features/manifest.json").read_text())
     assert manifest["corpus"]["groups_known"] is False
-    assert manifest["corpus"]["protocol"].startswith("Split by files, whose groups are unknown")
+    assert manifest["corpus"]["protocol"].startswith("Split by file, since groups are unknown")
     assert manifest["corpus"]["understood"].startswith("Read class folders: 12 clips, 2 classes (cat 6, dog 6).")
     card = (tmp_path / "features/README.md").read_text()
     assert "How the recordings were read: Read class folders: 12 clips" in card

@@ -34,7 +34,7 @@ def test_names_match_except_for_case_and_hyphens_and_by_synonyms():
         "fiddle": ["Violin, fiddle"],
     }
     assert "'fiddle' to 'Violin, fiddle'" in found.told[0]
-    assert "M has no class named 'voice': left out; use --label_map" in found.told[1]
+    assert "M has no class with that name: 'voice'; use --label_map" in found.told[1]
     assert "4 of the 7 classes of M" in found.told[2]
     assert "the highest score is taken" in found.told[3]
     back = mapped(("violin", "cello"), ("Violin, fiddle", "Cello"), own=SINGLE_LABEL)
@@ -45,7 +45,7 @@ def test_names_match_except_for_case_and_hyphens_and_by_synonyms():
 def test_ambiguous_names_are_left_out():
     found = mapped(("cat, pet", "dog, pet", "bird"), ("pet", "bird", "dog"), own=SINGLE_LABEL)
     assert found.labels.names == ("bird", "dog")
-    assert "'pet' could be 'cat, pet', 'dog, pet' of M" in " ".join(found.told)
+    assert "'pet' is left out as ambiguous: it could be 'cat, pet', 'dog, pet' of M" in " ".join(found.told)
     both = mapped(AUDIOSET, ("violin", "fiddle", "cello", "speech"))
     assert both.labels.names == ("cello", "speech") and "as could other classes" in " ".join(both.told)
     exact = mapped(AUDIOSET, ("Violin, fiddle", "fiddle", "cello"))

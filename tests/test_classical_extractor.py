@@ -136,7 +136,9 @@ def test_all_forms_of_waveforms_are_accepted_and_others_refused():
         np.testing.assert_array_equal(extractor(given, sampling_rate=RATE)["input_values"], wanted)
     for given in (several, torch.from_numpy(several), list(several)):
         assert extractor(given, sampling_rate=RATE)["input_values"].shape == (2, 1, 174)
-    with pytest.raises(ValueError, match=r"trained on audio sampled at 22050 Hz, and this is sampled at 16000 Hz"):
+    with pytest.raises(
+        ValueError, match=r"trained on audio sampled at 22050 Hz, but this audio is sampled at 16000 Hz"
+    ):
         extractor(waveform, sampling_rate=16_000)
     for wrong in (np.zeros(0, np.float32), several[None]):
         with pytest.raises(ValueError, match="Expected mono waveforms of at least one sample, found arrays of shape"):

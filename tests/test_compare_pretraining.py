@@ -31,7 +31,7 @@ def test_it_writes_one_table_and_resumes(tmp_path, monkeypatch, capsys):
     assert all(len(row) == 5 for row in rows) and "±" in rows[2][1] and not rows[2][3].strip() and "±" in rows[3][4]
     script.main()
     assert table in capsys.readouterr().out, "finished runs are not repeated"
-    for argv, sentence in ((["--seed", "2"], "Unknown flag '--seed'"), (["--seeds", "0"], "at least 1 of --seeds")):
+    for argv, sentence in ((["--seed", "2"], "Unknown flag '--seed'"), (["--seeds", "0"], "must be at least 1")):
         monkeypatch.setattr(sys, "argv", ["compare_pretraining.py", *argv])
         with pytest.raises(InputError, match=sentence):
             script.main()

@@ -139,9 +139,9 @@ def test_ranks_and_critical_differences_equal_demsars() -> None:
 
 def test_what_cannot_be_compared_is_refused() -> None:
     models, targets, groups = models_of({"a": 1.0, "b": 1.0})
-    with pytest.raises(InputError, match=r"Found 1 models \(a\); this compares 2 or more"):
+    with pytest.raises(InputError, match=r"Found 1 models \(a\); a comparison needs 2 or more"):
         compare({"a": models["a"]}, targets, LABELS, groups, metric="accuracy")
-    with pytest.raises(InputError, match=r"Found 2 models \(a, b\); this compares 3 or more"):
+    with pytest.raises(InputError, match=r"Found 2 models \(a, b\); a comparison needs 3 or more"):
         mean_ranks(models, targets, LABELS, groups, metric="accuracy")
     with pytest.raises(InputError, match="did you mean 'f1_macro'"):
         compare(models, targets, LABELS, groups, metric="f1_makro")

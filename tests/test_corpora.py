@@ -151,7 +151,7 @@ def test_verifying_needs_mirdatas_index(tmp_path, published):
     with pytest.raises(InputError) as caught:
         verify_corpus("openmic", corpus)
     assert re.search(
-        r"Verifying OpenMIC-2018 needs mirdata's index of its files, .* run this once with a connection",
+        r"Verifying OpenMIC-2018 needs mirdata's index of its files, .* run this once with an internet connection",
         str(caught.value),
     )
     assert "\n" not in str(caught.value)

@@ -57,7 +57,7 @@ def test_corpora_that_cannot_read_the_dataset_are_refused(hub):
     publish(hub, "alice/any", gtzan_like())
     for corpus, sentence in {
         "irmas": "--corpus irmas can only read files, not datasets such as alice/any: give --corpus folder",
-        "esc50": "has a clip 'blues.00000.wav', which is not named as in ESC-50",
+        "esc50": "Clip 'blues.00000.wav' of this dataset is not named like a file of ESC-50",
     }.items():
         with pytest.raises(InputError, match=sentence):
             corpus_clips(DataConfig(corpus=corpus, dataset="alice/any"))
@@ -92,7 +92,7 @@ def test_both_flags_read_folders_of_either_kind(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--layout", "table"], "--layout is for folders and tables, and saved is a dataset"),
+        (["--layout", "table"], "--layout is for folders and tables, but saved is a dataset"),
         (["--merge_classes"], "--merge_classes is for folders and tables"),
         (["--label_column_name", "gener"], "Unknown column of saved 'gener': did you mean 'genre'"),
         (["--dataset_config_name", "x"], "Unknown configuration of saved 'x'"),
@@ -162,7 +162,7 @@ def test_a_recipe_distinguishes_recordings_from_features_on_the_hub(hub):
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/features", "--test_fraction", "0.3"])
     with pytest.raises(InputError, match="--test_fraction would do nothing here"):
         settle_source(recipe)
-    with pytest.raises(InputError, match="alice/features holds features, not recordings: give --data_dir"):
+    with pytest.raises(InputError, match="alice/features contains features, not recordings: give --data_dir"):
         corpus_clips(DataConfig(dataset="alice/features"))
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/any", "--streaming", "false"])
     with pytest.raises(InputError, match="--streaming would do nothing here"):
@@ -230,7 +230,7 @@ def test_split_settings_without_effect_are_refused_unless_the_recipe_sets_them(h
             "--validation_fraction",
             "0.3",
         ): "--validation_fraction would do nothing here: the corpus has an official valid",
-        ("--split_seed", "3"): "--split_seed would do nothing here: nothing is drawn",
+        ("--split_seed", "3"): "--split_seed would do nothing here: nothing is random",
         (
             "--test_fraction",
             "0.3",

@@ -48,7 +48,7 @@ def test_broken_links_are_reported(tmp_path, caplog):
     (tmp_path / "audio").symlink_to("/no/such disk")
     (tmp_path / "self").symlink_to(tmp_path / "self")
     assert files_below(tmp_path) == [tmp_path / "a.wav"]
-    assert f"2 links or folders below {tmp_path} cannot be read, first {tmp_path / 'audio'}" in caplog.text
+    assert f"2 links or folders below {tmp_path} that cannot be read, first {tmp_path / 'audio'}" in caplog.text
 
 
 def test_names_that_are_not_utf_8_are_reported(tmp_path, caplog):
@@ -60,7 +60,7 @@ def test_names_that_are_not_utf_8_are_reported(tmp_path, caplog):
     for name in ("a.wav", "кофе, 🎻 x.wav", f"{odd}.wav", f"{odd}/b.wav"):
         (tmp_path / name).touch()
     assert [path.name for path in files_below(tmp_path)] == ["a.wav", "кофе, 🎻 x.wav"]
-    assert f"2 file names below {tmp_path} are not UTF-8" in caplog.text and "rename them" in caplog.text
+    assert f"2 files below {tmp_path} with names that are not UTF-8" in caplog.text and "rename them" in caplog.text
 
 
 def test_a_missing_folder_has_no_files(tmp_path, caplog):

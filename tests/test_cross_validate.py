@@ -83,7 +83,7 @@ def test_each_speaker_is_left_out_once(cross_validate, recordings, tmp_path):
     assert "ann holds another run, which differs in: data_dir" in said and "recordings; give another" in said
     assert said.count("error: ") == 1 and "Traceback" not in said
     said = cross_validate(*job, "--seed", "5", ok=False)
-    assert "ann holds another run" in said and "seed was 42 and now is 5" in said and "--output_dir" in said
+    assert "ann holds another run" in said and "seed was 42 and is now 5" in said and "--output_dir" in said
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("report.json")}
     (tmp_path / "runs" / "ann.json").unlink()
     assert "with the facts about its run does not" in cross_validate(*job, ok=False)
@@ -178,7 +178,7 @@ def test_all_folds_of_a_dataset_on_the_hub_read_one_commit(hub, monkeypatch):
         (("--", "--num_epochs", "3"), "Unknown flag '--num_epochs'"),
         (
             ("--num_epochs", "3"),
-            "has no --num_epochs 3: flags of the recipe come last, after --, here -- --num_epochs 3",
+            "has no --num_epochs 3: put flags of the recipe last, after --, as in -- --num_epochs 3",
         ),
     ],
 )

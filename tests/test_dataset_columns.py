@@ -41,7 +41,7 @@ def test_a_dataset_without_sound_is_refused(tmp_path):
     )
     refused(tmp_path, "Unknown column of .* 'sound'", audio_column_name="sound")
     (tmp_path / "other").mkdir()
-    refused(tmp_path / "other", "is not a dataset with sound .it has no files.; expected Parquet with an audio column")
+    refused(tmp_path / "other", "is not an audio dataset .it has no files.; expected Parquet with an audio column")
 
 
 def test_sound_in_columns_not_named_audio(tmp_path):
@@ -121,7 +121,7 @@ def test_invalid_cards_are_refused(tmp_path, head, sentence):
         (
             {"labels": List(Value("int64"))},
             {"labels": [[0, 1, 1], [1, 0, 0]]},
-            "lists of 3 yes and no, but not the names",
+            "lists of 3 yes/no values without class names",
         ),
         ({"labels": List(TEXT)}, {"labels": [["a"], ["b", None]]}, "has an empty class in row 1"),
         ({"label": ClassLabel(names=GENRES)}, {"label": [-1, -1]}, "no row has a label"),
@@ -163,7 +163,7 @@ def test_several_labels_in_one_text_or_in_a_column_each(tmp_path):
     root = folder(tmp_path / "c", {"label": TEXT}, label=["a|b", "a"])
     assert [clip.labels for clip in read(root, label_separator="|")[0]] == [("a", "b"), ("a",)]
     root = folder(tmp_path / "d", {"dog": Value("int8"), "cat": Value("int8")}, dog=[1, 2], cat=[0, 1])
-    refused(root, "column 'dog' has '2', but each of the columns", label_column_name=["dog", "cat"])
+    refused(root, "column 'dog' has '2', but each of the class columns", label_column_name=["dog", "cat"])
 
 
 def test_splits_with_hidden_labels_are_left_out(tmp_path):
@@ -205,8 +205,7 @@ def test_flags_unsuitable_for_their_column_are_refused(tmp_path):
     refused(root, "column 'vector' has float32, which are not classes", label_column_name=["vector"])
     refused(root, "--mask_column_name label: this column of .* is ClassLabel; expected lists", mask_column_name="label")
     refused(root, "the mask 'known' needs labels that are lists", mask_column_name="known")
-    refused(
-        root, "--group_column_name vector: this column of .* does not have single values", group_column_name="vector"
-    )
+    message = "--group_column_name vector: this column of .* does not have one value per row"
+    refused(root, message, group_column_name="vector")
     paragraph = read(root)[1].understanding.paragraph()
-    assert "2 columns without single values (vector, known)" in paragraph
+    assert "2 columns of lists or objects (vector, known)" in paragraph

@@ -28,7 +28,7 @@ def test_splits_are_found_by_name_and_chosen_by_flags(tmp_path):
     )
     clips, found = read(tmp_path / "b", train_split_name="clean", test_split_name="other")
     assert [clip.split for clip in clips] == ["train"] * 2 + ["test"] * 2
-    assert "split extra, which is neither train, validation nor test" in found.understanding.paragraph()
+    assert "split extra, which is not train, validation or test" in found.understanding.paragraph()
     refused(tmp_path / "b", "--test_split_name tset: .* has no such split", test_split_name="tset")
     refused(tmp_path / "b", "use the same split twice", train_split_name="clean", test_split_name="clean")
 
@@ -46,7 +46,7 @@ def test_columns_of_splits_and_folds(tmp_path):
     assert read(root, split_column_name="none")[0][0].split is None
     splits(tmp_path / "b", {"label": TEXT, "fold": Value("int64")}, train=columns, test=columns)
     clips, found = read(tmp_path / "b")
-    assert clips[0].split == "train" and "column fold could be the splits too" in found.understanding.paragraph()
+    assert clips[0].split == "train" and "column fold could also be the splits" in found.understanding.paragraph()
 
 
 # Groups
@@ -120,7 +120,7 @@ def test_other_columns_of_times_are_reported(tmp_path):
     features = {"label": TEXT, "onset": Value("float32"), "start_sample": Value("int64"), "duration": Value("float32")}
     root = folder(tmp_path, features, label=["a", "b"], onset=[0.1, 0.2], start_sample=[1, 2], duration=[1.0, 2.0])
     clips, found = read(root)
-    assert clips[1].start_s == 0 and "column onset, start_sample may have times of stretches, but only start_s" in (
+    assert clips[1].start_s == 0 and "column onset, start_sample may contain times of stretches, but only start_s" in (
         found.understanding.paragraph()
     )
 
@@ -141,8 +141,8 @@ def test_metadata_have_types_and_contain_no_paths_of_a_machine(tmp_path):
     assert found.clips.schema.field("year").type == pa.int64() and found.clips.schema.field("bpm").type == pa.float64()
     assert [clip.split for clip in clips] == ["train", "test"]
     paragraph = found.understanding.paragraph()
-    assert "2 columns with paths of a machine (where, cut)" in paragraph
-    assert "1 column without single values (vector)" in paragraph
+    assert "2 columns of local file paths (where, cut)" in paragraph
+    assert "1 column of lists or objects (vector)" in paragraph
 
 
 @pytest.mark.parametrize(
@@ -150,11 +150,11 @@ def test_metadata_have_types_and_contain_no_paths_of_a_machine(tmp_path):
     [
         (
             {"metadata.csv": "file_name,label\na.wav,x\nmissing.wav,y\n"},
-            "names 1 of 2 files that do not exist, first 'missing",
+            "1 of 2 files do not exist, first 'missing",
         ),
         (
             {"metadata.csv": "file_name,label\na.wav,x\n../../etc/passwd,y\n"},
-            "files that do not exist, first '../../etc",
+            "files do not exist, first '../../etc",
         ),
         ({"metadata.csv": "name,label\na.wav,x\n"}, "has no column file_name, which names the file of each row"),
         ({"metadata.jsonl": '{"file_name": "a.wav"\n'}, "metadata.jsonl of .* line 1 is not a JSON object"),

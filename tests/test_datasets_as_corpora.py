@@ -59,7 +59,7 @@ def test_one_split_with_a_class_label_on_the_hub(hub):
         "column genre (3 classes)",
         "NO column says",
         "blues 4",
-        "column with paths",
+        "column of local file paths",
     ):
         assert told in paragraph
     assert not found.understanding.groups_known
@@ -213,7 +213,7 @@ def test_webdataset_with_classes_in_separate_files(tmp_path):
         tmp_path / "b", "--audio_column_name mp3: the sounds of b have the suffixes flac, wav", audio_column_name="mp3"
     )
     silent = write(tmp_path / "s", {"train-0.tar": tar({"0.txt": b"a", "0.cls": b"1"})})
-    refused(silent, "have no sound; expected members such as a.wav")
+    refused(silent, "have no audio; expected members such as a.wav")
     refused(write(tmp_path / "c", {"train-0.tar": b"x" * 600}), "train-0.tar of c is damaged")
     bad = tar({"0.wav": tone(0), "0.json": b"[1]"})
     refused(write(tmp_path / "d", {"train-0.tar": bad}), "0.json is not a JSON object")

@@ -25,7 +25,7 @@ def test_a_table_above_split_folders_gives_each_split_its_own_rows(tmp_path):
     clips, _ = read(write(tmp_path / "a", {"test/metadata.csv": "file_name,label\nc.wav,y\n"}))
     assert [clip.labels for clip in clips] == [("x",), ("y",), ("y",)], "the split's own table takes precedence"
     (tmp_path / "a" / "train" / "a.wav").unlink()
-    refused(tmp_path / "a", "metadata.csv of a names 1 of 3 files that do not exist, first 'train/a.wav' in row 0")
+    refused(tmp_path / "a", "metadata.csv of a: 1 of 3 files do not exist, first 'train/a.wav' in row 0")
 
 
 def test_folders_of_splits_and_folds_are_no_classes(hub):
@@ -99,7 +99,7 @@ def test_columns_of_types_unknown_to_datasets_are_reported_and_skipped(tmp_path)
     made = pa.table({"audio": [sound(0), sound(1)], "label": ["x", "y"], "facts": pairs})
     clips, found = read(write(tmp_path, {"train.parquet": parquet(made)}))
     assert [clip.labels for clip in clips] == [("x",), ("y",)]
-    assert "1 column without single values (facts)" in found.understanding.paragraph()
+    assert "1 column of lists or objects (facts)" in found.understanding.paragraph()
 
 
 def test_a_split_without_rows_is_not_damaged(tmp_path):
@@ -115,7 +115,7 @@ def test_only_rows_without_a_name_are_named_by_split_and_row(tmp_path):
     made = dataset({"label": Value("string")}, audio=sounds, label=["x", "y"] * 2)
     clips, found = read(write(tmp_path, {"train.parquet": parquet(made)}))
     assert [clip.clip_id for clip in clips] == ["a.wav", "train/000001", "c.wav", "train/000003"]
-    assert "named by the names of its files (2 without one by split and row)" in found.understanding.paragraph()
+    assert "named by file name (2 without one are named by split and row)" in found.understanding.paragraph()
     named = made.append_column("clip_id", pa.array(["train/000001", None, "b", "c"]))
     clips, _ = read(write(tmp_path, {"train.parquet": parquet(named)}))
     assert [clip.clip_id for clip in clips][:2] == ["a.wav", "train/000001"], "names of other rows are not reused"

@@ -123,11 +123,11 @@ def test_degradations_without_effect_are_skipped_or_refused_if_requested():
     ]
     for asked, message in (
         ("noise", r"Unknown degradation 'noise': did you mean '\w+noise'"),
-        ("gain=loud", "Found gain=loud, expected numbers: gain=20,10"),
+        ("gain=loud", "Found gain=loud, expected numbers, such as gain=20,10"),
         ("gain=0", "gain=0 cannot be used here: a gain of 0 dB changes nothing"),
-        ("white_noise=nan", "strengths go from -60 to 60"),
+        ("white_noise=nan", "the strength must be -60 to 60"),
         ("sample_rate=16000", "sample_rate=16000 cannot be used here: the model reads sound at 16,000 Hz"),
-        ("mp3=320", "strengths go from 8 to 160"),
+        ("mp3=320", "the strength must be 8 to 160"),
         ("low_pass=8000", "up to 8,000 Hz"),
         ("mono", "mono cannot be used here: the model reads the mean"),
         ("background", "no background recordings were given"),

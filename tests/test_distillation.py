@@ -173,7 +173,7 @@ def test_model_and_teacher_must_have_the_same_metadata(tiny_features):
     for other in ({"room": ["studio"]}, {"mood": ["hall", "studio"]}):
         model.config.metadata = other
         with pytest.raises(
-            InputError, match=r"t reads other metadata \(room: hall, studio\) than the model \(.*studio"
+            InputError, match=r"t reads different metadata \(room: hall, studio\) than the model \(.*studio"
         ):
             objective.attach(model)
 
@@ -183,10 +183,10 @@ def test_model_and_teacher_must_have_the_same_metadata(tiny_features):
     [
         (
             LabelSpace(("Bell", "dog"), SINGLE_LABEL),
-            "knows none of the classes: its classes are Bell, dog and these are",
+            "knows none of this run's classes: its classes are Bell, dog, and the run's are",
         ),
         (LabelSpace(CLASSES, MULTI_LABEL), "is multi-label and this run is single-label, .* with --several_labels"),
-        (LabelSpace(("bell", "dog"), SINGLE_LABEL), "knows only 'bell' of the classes"),
+        (LabelSpace(("bell", "dog"), SINGLE_LABEL), "knows only 'bell' of this run's classes"),
     ],
 )
 def test_a_teacher_of_other_classes_is_refused(tiny_features, theirs, sentence):
@@ -199,7 +199,7 @@ def test_a_multi_label_teacher_must_know_all_classes_if_labels_are_ignored(tiny_
     some = features.labels.names[:2]
     teacher = teacher_of(features, labels=LabelSpace(some, MULTI_LABEL))
     Distillation(teacher, features.labels, weight=0.9)
-    with pytest.raises(InputError, match=f"ignores the labels, and the teacher t does not know {CLASSES[2]}"):
+    with pytest.raises(InputError, match=f"ignores the labels, but the teacher t does not know {CLASSES[2]}"):
         Distillation(teacher, features.labels, weight=1.0)
 
 
@@ -213,12 +213,14 @@ def test_a_teacher_with_other_features_is_refused(tiny_features, tmp_path):
     shorter.max_length, finer.num_mel_bins = 10, 64
     assert "are longer (38 frames) than those of the teacher t (10)" in refused(shorter)
     assert "num_mel_bins is 32, expected 64" in refused(finer)
-    assert "The teacher t reads waveforms, and the model log-mel spectrograms" in refused(Wav2Vec2FeatureExtractor())
+    assert "t reads waveforms, but the model reads log-mel spectrograms" in refused(
+        Wav2Vec2FeatureExtractor()
+    )
     model = tiny_model(tiny_features)
     save_model(model, tmp_path / "t")
     save_extractor(finer, tmp_path / "t")
     config = DistillingConfig(teacher=str(tmp_path / "t"))
-    with pytest.raises(InputError, match="needs other features than the model"):
+    with pytest.raises(InputError, match="needs different features than the model"):
         require_teacher(config, tiny_features.labels, tiny_features.extractor)
     save_extractor(tiny_features.extractor, tmp_path / "t")
     require_teacher(config, tiny_features.labels, tiny_features.extractor)
@@ -301,7 +303,7 @@ def test_a_run_reports_its_teacher_and_resumes_only_with_the_same(published_teac
     card = (tmp_path / "run" / "README.md").read_text()
     assert "distillation weight 0.75 |" in card
     assert "[bob/teacher]" in card and commit in card and "cc-by-nc-4.0" in card
-    assert "The teacher was trained on 2 of the test clips, or on others of their groups" in report["notes"][-1]
+    assert "The teacher was trained on 2 of the test clips, or on other clips of their groups" in report["notes"][-1]
     assert report["notes"][-1] in card
     assert json.loads((tmp_path / "run" / "checkpoints" / "run.json").read_text())["distillation"] == said
 

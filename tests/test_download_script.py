@@ -70,7 +70,7 @@ def test_verify_finds_truncated_missing_and_changed_files(tmp_path, esc50_server
 def test_corpora_that_cannot_be_verified_are_reported(tmp_path, esc50_server, monkeypatch, capsys):
     test_esc50.make_tree(tmp_path)
     assert run_script(monkeypatch, "esc50", "--data_dir", tmp_path, "--verify") == 2
-    assert "has no download of ESC-50 by this program" in capsys.readouterr().err
+    assert "was not downloaded by this program" in capsys.readouterr().err
     assert run_script(monkeypatch, "general_midi", "--data_dir", tmp_path, "--verify") == 2
     assert "General MIDI instruments (rendered), so it cannot be verified" in capsys.readouterr().err
     (tmp_path / "ESC-50-master" / FILE_LIST).write_text("nonsense\n1\n")

@@ -223,7 +223,7 @@ def test_an_existing_folder_is_not_changed(tmp_path, esc50_server):
 
 def test_too_little_disk_space_is_reported_before_the_download(tmp_path, server):
     message = refused(server, tmp_path, num_bytes=1e17, unpacked_bytes=2e17)
-    assert re.search(r"ESC-50 needs 300000 TB in .* but .* are free; free some space or give", message)
+    assert re.search(r"ESC-50 needs 300000 TB in .* but .* is free; free some space or give", message)
     assert not server.log
 
 

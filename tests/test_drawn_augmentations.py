@@ -62,7 +62,7 @@ def test_what_cannot_be_drawn_is_refused(tmp_path, monkeypatch):
     short = tmp_path / "short.wav"
     soundfile.write(short, tone(440.0, RATE // 2).numpy(), RATE)
     for argv, sentence in (
-        (("--file", short), "has 0.50 s of sound there, expected 1 s or more"),
+        (("--file", short), "has 0.50 s of sound after --start_s, expected 1 s or more"),
         (("--file", tmp_path / "none.wav"), r"cannot be used \(missing\)"),
         (("--duration_s", "0.1"), "--duration_s between 1 and 30: try --duration_s 3"),
         (("--seed", "-1"), "--seed must be 0 or more, found -1"),

@@ -150,7 +150,7 @@ def test_embedding_losses_make_classes_more_compact(settings):
 def test_they_are_refused_where_they_have_no_effect():
     several = LabelSpace(LABELS.names, MULTI_LABEL)
     for settings in ({"triplet_weight": 0.1}, {"center_weight": 0.1}):
-        with pytest.raises(InputError, match="are for single-label tasks, and several labels may apply"):
+        with pytest.raises(InputError, match="are for single-label tasks, but clips may have several labels here"):
             TaskLoss(several, LossConfig(**settings))
     for flags, sentence in (
         ("--triplet_margin 0.3", "give --triplet_weight too"),

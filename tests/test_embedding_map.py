@@ -141,7 +141,7 @@ def test_a_map_of_features_with_recordings_and_scores(tones, tone_features, tmp_
     assert str(tmp_path) not in page_file.read_text() and "http" not in page_file.read_text().replace("http-equiv", "")
     few = write_embedding_map(load_features(tone_features), tmp_path / "few", projections=["pca"], max_clips=20)
     assert few["shown"] == 20
-    assert "Shown are 20 of 80 clips, drawn at random." in (tmp_path / "few" / "index.html").read_text()
+    assert "This map shows 20 of 80 clips, drawn at random." in (tmp_path / "few" / "index.html").read_text()
 
 
 def test_what_cannot_be_mapped_is_refused(tone_features, tmp_path):

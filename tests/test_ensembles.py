@@ -127,9 +127,9 @@ def test_scores_that_do_not_match_are_refused() -> None:
     ("settings", "said"),
     [
         ({"weights": "best"}, "Unknown kind of weights 'best'"),
-        ({"weights": "validation"}, "need validation clips, and there are none"),
-        ({"validation": ["x", "y"]}, "do not need validation clips"),
-        ({"weights": "validation", "validation": ["x"]}, "The validation scores are of x and the models are x, y"),
+        ({"weights": "validation"}, "need validation clips, but none were given"),
+        ({"validation": ["x", "y"]}, "do not use validation clips"),
+        ({"weights": "validation", "validation": ["x"]}, "The validation scores are from x, but the models are x, y"),
         ({"aggregation": "sum_normalized"}, "are not probabilities"),
     ],
 )

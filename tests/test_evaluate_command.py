@@ -83,7 +83,7 @@ def test_two_models_and_their_mean_are_evaluated_and_again_from_stored_scores(fe
 
 def test_scores_are_kept_if_the_report_fails(features, model, tmp_path, monkeypatch):
     def refuse(*_, **__):
-        raise InputError("No confidence keeps the risk")
+        raise InputError("No confidence threshold keeps the risk")
 
     monkeypatch.setattr(evaluation_run, "judged_report", refuse)
     with pytest.raises(InputError, match="No confidence"):
@@ -167,13 +167,13 @@ def test_values_of_flags_are_the_names_of_the_functions():
     ("flags", "sentence"),
     [
         ([], "Give a model to evaluate: --model RUN_FOLDER or USER/NAME, or stored --scores"),
-        (["--model", "m"], "Give what to evaluate on: --dataset FEATURES"),
-        (["--model", "m", "--dataset", "x", "--data_dir", "y"], "Give what to evaluate on"),
+        (["--model", "m"], "Give the data to evaluate on: --dataset FEATURES"),
+        (["--model", "m", "--dataset", "x", "--data_dir", "y"], "Give the data to evaluate on"),
         (["--model", "m", "n", "--revision", "v1"], "--revision applies to a single model, and 2 were given"),
         (["--model", "m", "--ensemble", "mean"], "--ensemble needs two or more models"),
         (["--scores", "s", "--dataset", "d"], "--dataset would do nothing here: stored scores are evaluated"),
         (["--scores", "s", "--window_s", "1"], "--window_s would do nothing here"),
-        (["--model", "m", "--unknown_corpus", "esc50"], "--unknown_corpus says how the recordings of --unknown"),
+        (["--model", "m", "--unknown_corpus", "esc50"], "--unknown_corpus describes the recordings of --unknown"),
         (["--model", "m", "--calibrate", "vector"], "--calibrate KIND and --calibrated_model FOLDER need each other"),
         (["--scores", "s", "--embed_sounds"], "--embed_sounds would do nothing here"),
         (["--model", "m", "--batch_size", "0"], "Found --batch_size 0, expected 1 or more"),
@@ -218,13 +218,13 @@ def test_impossible_requests_are_refused_before_a_model_runs(corpus, features, m
         (["--aggregation", "sum_normalized"], "sum_normalized is for multi-label data"),
         (
             ["--output_dir", str(corpus / "table.csv" / "out")],
-            r"out cannot be written, because .*table.csv is not a folder",
+            r"out cannot be written, because .*table.csv is not a writable folder",
         ),
         (["--seed", "-1"], "Found --seed -1, expected 0 or more"),
         (["--calibrate", "temperature", "--calibrated_model", str(tmp_path / "new")], "cnn has 4 classes"),
         (["--model", str(model), str(other)], "other .* and .* share no class by name"),
         (["--metric", "WER"], "expected one of: accuracy, f1_macro, f1_micro"),
-        (["--dataset", str(corpus), "--robustness", "gain="], "Found gain=, expected numbers: gain=20,10"),
+        (["--dataset", str(corpus), "--robustness", "gain="], "Found gain=, expected numbers, such as gain=20,10"),
         (["--dataset", str(corpus), "--robustness", "white_noize"], "Unknown degradation 'white_noize': did you mean"),
     ):
         with pytest.raises(InputError, match=sentence):

@@ -212,7 +212,7 @@ def test_methods_and_settings_unsuitable_for_a_model_are_refused():
     )
     with pytest.raises(InputError, match="Rollout needs attention weights, which SpectrogramCNN does not provide"):
         chosen_methods(["rollout"], cnn)
-    with pytest.raises(InputError, match="Grad-CAM needs a convolutional network, and TransformerClassifier has none"):
+    with pytest.raises(InputError, match="Grad-CAM needs a convolutional network, but TransformerClassifier has none"):
         chosen_methods(["grad_cam"], transformer)
     with pytest.raises(InputError, match=r"Grad-CAM .* FeatureCNN reads classical"):
         chosen_methods(["grad_cam"], vectors)

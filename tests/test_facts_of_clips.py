@@ -143,7 +143,7 @@ INDICES = {
         "'tempo' is missing, expected double",
     ),
     "not UTF-8": (not_utf8, "Invalid UTF8 sequence"),
-    "other columns": (endless, "has other columns than its manifest"),
+    "other columns": (endless, "does not have the columns of its manifest"),
     "long text": (
         lambda folder: edit_index(folder, first_row("mood", "x" * 70_000)),
         "mood has more than 65,536 bytes",
@@ -181,7 +181,7 @@ def test_missing_columns_of_mixtures_are_refused(folder):
 
 def test_too_long_texts_are_refused_before_building(index, tmp_path):
     long = index.set_column(index.column_names.index("mood"), "mood", [["a", "x" * 70_000, None, "", "a", "b"]])
-    with pytest.raises(InputError, match="Clip c1 has 70,000 bytes of 'mood', expected at most 65,536"):
+    with pytest.raises(InputError, match="Clip c1 has 70,000 bytes in 'mood', expected at most 65,536"):
         build(long, tmp_path / "f")
     assert not (tmp_path / "f").exists()
     assert shard_of(build(index, tmp_path / "f")).exists()

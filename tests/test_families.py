@@ -105,19 +105,19 @@ def test_families_are_reduced_to_the_classes_of_the_data():
     found = TaskLoss(LabelSpace(("cat", "dog", "rain"), SINGLE_LABEL), loss, corpus="ESC-50").settings()
     assert found["families"] == {"animals": ("dog", "cat"), "natural soundscapes": ("rain",)}
     assert found["within_family"] == 0.5 and "focal_gamma" not in found
-    with pytest.raises(InputError, match=r"tiny has no families of classes: give --families FILE.yaml"):
+    with pytest.raises(InputError, match=r"tiny has no class families: use --families FILE.yaml"):
         TaskLoss(LABELS, loss, corpus="tiny")
 
 
 @pytest.mark.parametrize(
     ("families", "sentence"),
     [
-        ({**FAMILIES, "strings": ["viola", "celo"]}, "families.yaml has 'celo' in a family.* did you mean 'cello'"),
+        ({**FAMILIES, "strings": ["viola", "celo"]}, "families.yaml lists 'celo' in a family.* did you mean 'cello'"),
         (
             {**FAMILIES, "brass": ["horn", "oboe"]},
-            "has the class 'oboe' in 2 families: put each class into exactly one",
+            "lists the class 'oboe' in 2 families: put each class in exactly one",
         ),
-        ({**FAMILIES, "strings": ["viola"]}, "has the class 'cello' in no family"),
+        ({**FAMILIES, "strings": ["viola"]}, "lists the class 'cello' in no family"),
         ({"all": list(LABELS.names)}, "has 1 families for 5 classes, which has no effect"),
         ({name: [name] for name in LABELS.names}, "has 5 families for 5 classes, which has no effect"),
         ({**FAMILIES, "strings": "viola"}, "has no list of classes for family 'strings'"),

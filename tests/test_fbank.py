@@ -98,7 +98,7 @@ def test_a_slice_of_frames_equals_the_features_of_the_cut_waveform():
 def test_waveforms_too_short_for_a_frame_are_refused():
     assert KaldiFbank().num_frames(399) == 0
     assert KaldiFbank().num_frames(400) == 1
-    with pytest.raises(ValueError, match="399 samples has no frame; at least 400"):
+    with pytest.raises(ValueError, match="399 samples is shorter than a frame; at least 400"):
         KaldiFbank()([torch.zeros(399)])
 
 
@@ -174,7 +174,7 @@ def test_the_published_extractor_cuts_pads_and_takes_several_waveforms():
     values = extractor([long, short], sampling_rate=22_050, return_tensors="pt")["input_values"]
     assert values.shape == (2, 30, 40) and values.dtype == torch.float32
     assert (values[1, KaldiFbank(22_050).num_frames(3000) :] == 0).all() and (values[0] != 0).all()
-    with pytest.raises(ValueError, match="550 samples has no frame; at least 551"):
+    with pytest.raises(ValueError, match="550 samples is shorter than a frame; at least 551"):
         extractor(long[:550], sampling_rate=22_050)
     assert (
         kind_of_extractor(extractor).name == "fbank"

@@ -160,8 +160,8 @@ def test_windows_of_excerpts_start_at_their_place_in_the_file(tones, tmp_path):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"window_s": 0.4}, "window_s was 0.3 and now is 0.4"),
-        ({"hop_s": 0.2}, "hop_s was 0.1 and now is 0.2"),
+        ({"window_s": 0.4}, "window_s was 0.3 and is now 0.4"),
+        ({"hop_s": 0.2}, "hop_s was 0.1 and is now 0.2"),
         ({"extractor": KaldiFbank(num_mel_bins=64)}, "extractor"),
     ],
 )

@@ -158,7 +158,7 @@ def test_a_failed_write_is_reported_and_the_build_can_be_resumed(tones, tone_fea
     assert largest < sizes["test-00000-of-00001.parquet"]
     folder, answer = tmp_path / "features", tmp_path / "answer"
     assert run_apart(forks, "build_with_largest_file", tones, folder, largest, num_workers, answer) == 0
-    assert answer.read_text().startswith(f"Cannot write features to {folder}: File too large; make room or choose")
+    assert answer.read_text().startswith(f"Cannot write features to {folder}: File too large; free some space or")
     assert not list(folder.rglob("*.tmp"))
     kept = built_shards(folder)
     assert len(kept) >= 8 if num_workers == 1 else kept
@@ -172,7 +172,7 @@ def test_a_folder_without_write_permission_is_refused(tones, tmp_path, forks):
     parent, answer = tmp_path / "not mine", tmp_path / "answer"
     parent.mkdir(mode=0o555)
     assert run_apart(forks, "build_without_privileges", tones, parent / "f", answer) == 0
-    assert answer.read_text().startswith(f"Cannot write features to {parent / 'f'}: Permission denied; make room or")
+    assert answer.read_text().startswith(f"Cannot write features to {parent / 'f'}: Permission denied; free some space")
     assert list(parent.iterdir()) == []
 
 

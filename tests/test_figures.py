@@ -78,7 +78,7 @@ def test_explained_variance_is_that_of_standardized_values():
     standardized = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
     eigenvalues = np.sort(np.linalg.eigvalsh(np.cov(standardized.T)))[::-1]
     np.testing.assert_allclose(projection.explained, eigenvalues / eigenvalues.sum(), rtol=1e-3)
-    assert f"{100 * projection.explained[:2].sum():.1f} % of the variance" in projection.caption
+    assert f"{100 * projection.explained[:2].sum():.1f}% of the variance" in projection.caption
 
 
 @pytest.mark.parametrize(("vectors", "method", "sentence"), [

@@ -22,22 +22,22 @@ def test_the_same_facts_claim_the_same_work_and_differences_are_named(tmp_path):
     others = {**facts, "window_s": 2.0, "clips": digest(["a", "c"])}
     with pytest.raises(InputError) as error:
         claim(path, "The run", others, "choose another folder")
-    assert str(error.value) == "The run differs in: clips, window_s was 3.0 and now is 2.0; choose another folder"
+    assert str(error.value) == "The run differs in: clips, window_s was 3.0 and is now 2.0; choose another folder"
     assert json.loads(path.read_text())["window_s"] == 3.0, "the stored facts must not change"
 
 
 def test_a_fact_on_only_one_side_is_a_difference():
     assert differences({"a": 1, "b": None}, {"a": 1}) == []
-    assert differences({"a": 1}, {"a": 1, "b": 2}) == ["b was None and now is 2"]
-    assert differences({"a": 1, "b": 2}, {"a": 1}) == ["b was 2 and now is None"]
-    assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == ["a.c was 2 and now is 3"]
+    assert differences({"a": 1}, {"a": 1, "b": 2}) == ["b was None and is now 2"]
+    assert differences({"a": 1, "b": 2}, {"a": 1}) == ["b was 2 and is now None"]
+    assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == ["a.c was 2 and is now 3"]
 
 
 def test_long_values_are_shown_where_they_differ():
     steps = [f"Step{number}(probability=0.5, snr_db=({number}.0, 40.0))" for number in range(20)]
     before = f"Compose(steps=({', '.join(steps)}))"
     (words,) = differences({"augmentation": before}, {"augmentation": before.replace("(15.0, 40.0)", "(15.0, 20.0)")})
-    was, now = words.removeprefix("augmentation was ... ").split(" ... and now is ... ")
+    was, now = words.removeprefix("augmentation was ... ").split(" ... and is now ... ")
     assert was.startswith("Step15(probability=0.5, snr_db=(15.0, 40.0))")
     assert now.startswith("Step15(probability=0.5, snr_db=(15.0, 20.0))") and len(words) < 220
 

@@ -69,7 +69,7 @@ def test_the_subset_is_found_by_its_folder(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         clips = list(rows_of(fma.index(root)))
     assert len(clips) == 7, "tracks without a top genre are left out"
-    assert "3 files of FMA large skipped" in caplog.text
+    assert "Skipped 3 files of FMA large" in caplog.text
     make_tree(tmp_path, "medium")
     with pytest.raises(
         InputError, match=r"several subsets .fma_large, fma_medium.; choose one, e.g. --data_dir .*large"

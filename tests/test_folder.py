@@ -80,7 +80,7 @@ def test_csv_with_byte_order_mark_and_semicolons(tmp_path):
         ("thing,label\na,x\n", r"has columns thing, label but needs path"),
         ("path,lable\na.wav,x\n", r"needs label \(or labels\); should 'lable' be 'label'\?"),
         ("path,label\n", "has a header but no rows"),
-        ("path,label\na.wav,x\ngone.wav,y\n", "1 of 2 files that do not exist, first 'gone.wav' in line 3"),
+        ("path,label\na.wav,x\ngone.wav,y\n", "1 of 2 files do not exist, first 'gone.wav' in line 3"),
         ("path,label\na.wav,x\na.wav,y\n", "lists 'a.wav' twice, in lines 2 and 3"),
         ("path,label,start_s\na.wav,x,soon\n", "line 2: start_s 'soon' is not a number"),
         ("path,label,start_s,end_s\na.wav,x,3,2\n", "line 2: end_s 2 is not after start_s 3"),

@@ -197,13 +197,13 @@ def test_a_complete_corpus_is_not_changed_and_other_parameters_are_refused(corpu
     for other in ({**SMALL, "seed": 1}, {**SMALL, "num_test_clips": 12}):
         with pytest.raises(InputError, match="choose another folder") as error:
             general_midi.obtain(corpus, **other)
-        assert ("seed was 0 and now is 1" in str(error.value)) == ("seed" in other)
+        assert ("seed was 0 and is now 1" in str(error.value)) == ("seed" in other)
     assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before
 
 
 def test_an_unfinished_corpus_with_other_parameters_is_refused_too(corpus, tmp_path):
     (tmp_path / "parameters.json").write_bytes((corpus / "parameters.json").read_bytes())
-    with pytest.raises(InputError, match="num_train_clips was 66 and now is 11"):
+    with pytest.raises(InputError, match="num_train_clips was 66 and is now 11"):
         general_midi.obtain(tmp_path, **TINY)
 
 

@@ -46,21 +46,27 @@ MODELS = {"cnn": MULTI_LABEL, "ast_stock": SINGLE_LABEL, "stereo_cnn": MULTI_LAB
 BAD = {
     "not audio": ({"inputs": base64.b64encode(b"no sound").decode()}, "The recording cannot be read"),
     "nothing": ({"inputs": None}, "inputs must be the bytes of a recording"),
-    "not base64": ({"inputs": "no base64!"}, "is text but not base64"),
-    "not ASCII": ({"inputs": "\u00e9"}, "is text but not base64"),
-    "incomplete base64": ({"inputs": "QUJ"}, "is text but not base64"),
+    "not base64": ({"inputs": "no base64!"}, "is text but not valid base64"),
+    "not ASCII": ({"inputs": "\u00e9"}, "is text but not valid base64"),
+    "incomplete base64": ({"inputs": "QUJ"}, "is text but not valid base64"),
     "an empty text": ({"inputs": ""}, "inputs must be the bytes of a recording"),
     "another object": ({"inputs": {"samples": [0.1]}}, "found dict"),
-    "another key": ({"input": "QUJD"}, "A request is {"),
+    "another key": ({"input": "QUJD"}, "A request must be {"),
     "an additional key": ({"inputs": "QUJD", "options": {"top_k": 2}}, "optional; found inputs, options"),
-    "too many samples": ({"inputs": {"array": [0.1] * 10_000, "sampling_rate": 1}}, "has more than 120,000,000"),
-    "parameters": ({"inputs": "", "parameters": {"device": 1}}, "Parameters are top_k"),
-    "a list of parameters": ({"inputs": "", "parameters": [1]}, "Parameters are top_k"),
-    "a fractional top_k": ({"inputs": "", "parameters": {"top_k": 1.5}}, "Parameters are top_k"),
-    "a sampling rate as text": ({"inputs": {"array": [0.1], "sampling_rate": "x"}}, "A recording has finite samples"),
-    "a huge sampling rate": ({"inputs": {"array": [0.1], "sampling_rate": 10**30}}, "A recording has finite samples"),
-    "channels last": ({"inputs": {"array": [[0.1, 0.1]] * 9, "sampling_rate": 8000}}, "found an array of 9 channels"),
-    "samples as text": ({"inputs": {"array": ["a"], "sampling_rate": 8000}}, "A recording has finite samples"),
+    "too many samples": ({"inputs": {"array": [0.1] * 10_000, "sampling_rate": 1}}, "more than the maximum of 120,000"),
+    "parameters": ({"inputs": "", "parameters": {"device": 1}}, "Valid parameters are top_k"),
+    "a list of parameters": ({"inputs": "", "parameters": [1]}, "Valid parameters are top_k"),
+    "a fractional top_k": ({"inputs": "", "parameters": {"top_k": 1.5}}, "Valid parameters are top_k"),
+    "a sampling rate as text": (
+        {"inputs": {"array": [0.1], "sampling_rate": "x"}},
+        "A recording must have finite samples",
+    ),
+    "a huge sampling rate": (
+        {"inputs": {"array": [0.1], "sampling_rate": 10**30}},
+        "A recording must have finite samples",
+    ),
+    "channels last": ({"inputs": {"array": [[0.1, 0.1]] * 9, "sampling_rate": 8000}}, "found an array with 9 channels"),
+    "samples as text": ({"inputs": {"array": ["a"], "sampling_rate": 8000}}, "A recording must have finite samples"),
 }
 
 
@@ -118,7 +124,7 @@ def test_logits_that_are_not_finite_are_refused():
 
 @pytest.mark.parametrize("data", [None, b"RIFF", ["inputs"], {}])
 def test_invalid_requests_are_refused(data):
-    with pytest.raises(ValueError, match=r"^A request is \{.inputs.: \.\.\., .*; found "):
+    with pytest.raises(ValueError, match=r"^A request must be \{.inputs.: \.\.\., .*; found "):
         request_of(data, "sigmoid")
 
 

@@ -65,7 +65,7 @@ def test_missing_test_parts_and_labels_are_reported(tmp_path, caplog):
     make_tree(tmp_path, list(irmas.INSTRUMENTS))
     next(tmp_path.rglob("*.txt")).unlink()
     assert sum(clip.split == "test" for clip in list(rows_of(irmas.index(tmp_path)))) == 5
-    assert "1 recordings in" in caplog.text and "no .txt file with labels next to them" in caplog.text
+    assert "Skipped 1 recordings in" in caplog.text and "without a .txt file of labels next to them" in caplog.text
     assert "is partial: 77 of 6705 training clips, 5 of 2874 test excerpts" in caplog.text
     data = DataConfig(corpus="irmas", data_dir=str(tmp_path / "IRMAS-TrainingData"))
     assert "NO official test split: tested on 15% of the training groups" in corpus_clips(data).card.protocol

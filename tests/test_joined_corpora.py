@@ -73,10 +73,7 @@ class TestJoining:
             assert names_in(of_split(found.clips, split)["corpus"]) == ["hall", "home"]
         assert "Joined 2 corpora: home 24 clips (50%), hall 24 clips (50%)." in said
         assert "bell, flute. Only in home: tuba. Only in hall: harp." in said
-        assert (
-            "may be recognized by how the other was recorded" in said
-            and "Of hall: Read class folders: 24 clips" in said
-        )
+        assert "by how the other was recorded" in said and "In hall: Read class folders: 24 clips" in said
         assert "Joined 2 corpora" in found.card.understood and found.card.name == "home + hall"
 
     def test_recordings_in_two_corpora_and_two_splits_are_reported(self, two, tmp_path):
@@ -92,7 +89,7 @@ class TestJoining:
             assert not joined.card.groups_known, "no report or card may claim that splits share no group"
             assert "4 recordings" in joined.card.protocol
             assert "4 recordings are in two corpora and in two splits (first home/" in said
-            assert "12 recordings are in two corpora, and count twice." in said
+            assert "12 recordings are in two corpora and count twice." in said
             assert "hf-audio leaks" in said
         others = folder(tmp_path / "others", "bell", "flute")
         for path in others.rglob("*.wav"):
@@ -112,7 +109,7 @@ class TestJoining:
         joined = join([part("a", one), part("b", other)])
         assert joined.labels == LabelSpace(("dog", "rain", "voice"), MULTI_LABEL)
         unknown = {row["corpus"]: row["unknown"] for row in joined.clips.to_pylist()}
-        assert unknown == {"a": ["voice"], "b": ["rain"]} and "they do not count there" in joined.told
+        assert unknown == {"a": ["voice"], "b": ["rain"]} and "are ignored there" in joined.told
 
     def test_negatives_name_their_own_corpus(self, two, tmp_path):
         root = str(TREES["esc50"](tmp_path / "esc50"))
@@ -177,7 +174,7 @@ class TestLabelMap:
             ("yes: x\n", "maps True to 'x'.*in quotation marks"),
             ("bell: 3\n", "maps 'bell' to 3.*in quotation marks"),
             ("bell: ''\n", "an empty name: write null"),
-            ("hall: {bell: null, flute: null, harp: null}\n", "Of hall: The label map leaves out all classes"),
+            ("hall: {bell: null, flute: null, harp: null}\n", "In hall: The label map leaves out all classes"),
             ("- bell\n", "map.yaml"),
         ],
     )
@@ -192,14 +189,14 @@ class TestSettings:
             {"corpus": ["esc50", "irmas"], "data_dir": two[0]},
             {"corpus": ["a", "b", "c"], "data_dir": two},
         ):
-            with pytest.raises(InputError, match="do not belong together, expected the same number of each"):
+            with pytest.raises(InputError, match="do not match, expected the same number of each"):
                 DataConfig(**settings)
         assert "--test_groups is for a single corpus" in refusal(data_dir=two, test_groups=["home/a"])
-        assert "Of home: --fold 1 was given but the corpus has no folds" in refusal(data_dir=two, fold="1")
+        assert "In home: --fold 1 was given but the corpus has no folds" in refusal(data_dir=two, fold="1")
 
     def test_an_error_names_its_corpus(self, two, tmp_path):
-        assert refusal(data_dir=[two[0], str(tmp_path / "no")]).startswith("Of no: ")
-        assert "Of esc50: " in refusal(corpus=["folder", "esc50"], data_dir=[two[0], str(tmp_path)])
+        assert refusal(data_dir=[two[0], str(tmp_path / "no")]).startswith("In no: ")
+        assert "In esc50: " in refusal(corpus=["folder", "esc50"], data_dir=[two[0], str(tmp_path)])
 
     def test_a_list_of_one_is_a_single_corpus(self):
         data = DataConfig(corpus=["esc50"], data_dir=["x"])
@@ -232,7 +229,7 @@ class TestLicenses:
 def test_features_of_several_corpora(tmp_path, two):
     esc50 = str(TREES["esc50"](tmp_path / "esc50"))
     data = DataConfig(corpus=["folder", "esc50"], data_dir=[two[0], esc50], fold=None, num_workers=1)
-    with pytest.raises(InputError, match=r"Of esc50: .*choose the one to test on with --fold"):
+    with pytest.raises(InputError, match=r"In esc50: .*choose the one to test on with --fold"):
         corpus_clips(data)
     data = DataConfig(data_dir=two, num_workers=1)
     built = build_corpus_features(data, tmp_path / "features", FeatureConfig(window_s=0.5))

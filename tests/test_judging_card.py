@@ -177,7 +177,7 @@ def test_the_card_in_a_folder_is_written_atomically_and_holds_no_token(tmp_path)
     assert (tmp_path / "README.md").stat().st_mtime_ns == before
     stolen = copy.deepcopy(REPORT)
     stolen["data"]["config"] = f"hf_{'a' * 34}"
-    with pytest.raises(InputError, match="holds a Hugging Face token"):
+    with pytest.raises(InputError, match="contains a Hugging Face token"):
         write_card(tmp_path, stolen, "tagger")
 
 
@@ -197,6 +197,6 @@ def test_missing_models_and_models_of_others_are_refused(hub: Hub, token: str, t
     with pytest.raises(InputError, match="neither a folder nor the name of a model"):
         write_card(tmp_path / "nothing", REPORT, "tagger")
     hub.create("models", "bob/tagger", {"README.md": b"# Bob's\n"})
-    with pytest.raises(InputError, match="alice may not write to bob/tagger"):
+    with pytest.raises(InputError, match="alice is not allowed to write to bob/tagger"):
         write_card("bob/tagger", REPORT, "tagger")
     assert hub.repo("models", "bob/tagger").read("README.md") == b"# Bob's\n"

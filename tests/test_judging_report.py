@@ -131,7 +131,7 @@ def test_what_cannot_be_evaluated_is_one_sentence():
     for said, models in refused.items():
         with pytest.raises(InputError, match=said):
             report_of(*models)
-    with pytest.raises(InputError, match="There are no clips in split 'train'; found test, validation"):
+    with pytest.raises(InputError, match="There are no clips in split 'train'; found splits: test, validation"):
         judge([model], split="train")
     with pytest.raises(InputError, match="did you mean 'f1_micro'"):
         report_of(model, other, metric="f1_mikro")

@@ -160,7 +160,7 @@ def loudness(monkeypatch) -> Kind:
 def test_a_new_kind_needs_one_module(loudness, tmp_path):
     extractor = window_extractor(FeatureConfig(features="loudness", sample_rate=8000))
     assert extractor == LoudnessFrames(8000)
-    with pytest.raises(InputError, match="--num_mel_bins is for fbank or spectrogram features and these are loudness"):
+    with pytest.raises(InputError, match="--num_mel_bins is for fbank or spectrogram features, but these are loudness"):
         window_extractor(FeatureConfig(features="loudness", num_mel_bins=64))
 
     folder = build_small_features(tmp_path / "f", extractor=extractor)
@@ -172,7 +172,7 @@ def test_a_new_kind_needs_one_module(loudness, tmp_path):
     streamed = load_features(folder, streaming=True)
     assert next(iter(streamed.splits["train"])) == rows[0]
     assert build_model("mlp", features)(batch["input_values"]).logits.shape == (24, 3)
-    with pytest.raises(InputError, match="cnn needs fbank or spectrogram features and these are loudness: give"):
+    with pytest.raises(InputError, match="cnn needs fbank or spectrogram features, but these are loudness: use"):
         build_model("cnn", features)
 
     assert VectorReader(features).vectors("test").inputs.shape == (6, 1)

@@ -133,7 +133,7 @@ def test_from_the_command_line(reference, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["scripts/subdivide_label.py", str(folder), "--label", "guitar", *flags])
     runpy.run_path(str(ROOT / "scripts" / "subdivide_label.py"), run_name="__main__")
     printed = capsys.readouterr().out
-    assert "nylon: 30 clips of guitar, 15 kept" in printed and "of held-out groups correctly" in printed
+    assert "nylon: 30 clips of guitar, 15 kept" in printed and "in held-out groups correctly" in printed
     assert Path("new/overrides.csv").is_file() and Path("new/overrides.png").is_file()
 
 
@@ -144,7 +144,7 @@ def test_labels_that_cannot_be_split(reference, tmp_path):
         subdivide_label(features, "guitarr", other, ["nylon", "steel"])
     with pytest.raises(InputError, match="Unknown label 'nylom': did you mean 'nylon'"):
         subdivide_label(features, "guitar", other, ["nylom", "steel"])
-    with pytest.raises(InputError, match="--into has 3 names and the reference 2 labels"):
+    with pytest.raises(InputError, match="--into has 3 names and the reference has 2 labels"):
         subdivide_label(features, "guitar", other, ["a", "b", "c"], reference_labels=["nylon", "steel"])
     with pytest.raises(InputError, match="--keep must be above 0"):
         subdivide_label(features, "guitar", other, ["nylon", "steel"], keep=0.0)

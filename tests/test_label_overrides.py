@@ -101,7 +101,7 @@ a/4.wav,electric;voice,
     assert corrected.labels == LabelSpace(("voice", "flute", "acoustic", "electric"), MULTI)
     assert corrected.clips["unknown"][0].as_py() == [], "a class that was removed cannot be unknown"
     assert corrected.note == "Labels of 5 clips corrected (1 of them test)."
-    assert "new classes: acoustic, electric" in caplog.text and "No clips are left of guitar" in caplog.text
+    assert "new classes: acoustic, electric" in caplog.text and "No clips of guitar are left" in caplog.text
 
 
 def test_clips_are_excluded_and_rows_that_change_nothing_do_not_count(tmp_path):
@@ -118,9 +118,9 @@ def test_clips_are_excluded_and_rows_that_change_nothing_do_not_count(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("clip_id,label\n1.wav,obo\n", "class 'obo', .*1 training clips get: did you mean 'oboe'.*needs 2 training"),
-        ("clip_id,label\n1.wav,Tuba\n2.wav,Tuba\n", "class 'Tuba', .*2 training clips get: did you mean 'tuba'"),
-        ("clip_id,label\n4.wav,harp\n", "class 'harp', .*0 training clips get: there are oboe, tuba"),
+        ("clip_id,label\n1.wav,obo\n", "1 training clips a class 'obo', .*: did you mean 'oboe'.*needs 2 training"),
+        ("clip_id,label\n1.wav,Tuba\n2.wav,Tuba\n", "2 training clips a class 'Tuba', .*: did you mean 'tuba'"),
+        ("clip_id,label\n4.wav,harp\n", "0 training clips a class 'harp', .*: there are oboe, tuba"),
         (
             "clip_id,label\nx/2.wav,oboe\n9.wav,oboe\n",
             "names 2 of 2 clips that .*first 'x/2.wav': did you mean '2.wav'",

@@ -109,7 +109,7 @@ def test_layer_decay_with_a_single_trained_layer_is_refused(tiny_features):
     model = tiny_model(tiny_features)
     assert plan_layers(model, 1.0, OptimizingConfig()) == []
     model.audio_spectrogram_transformer.requires_grad_(False)
-    with pytest.raises(InputError, match="need several layers and only one is trained"):
+    with pytest.raises(InputError, match="need several layers, but only one is trained"):
         plan_layers(model, 1.0, OptimizingConfig(layer_decay=0.5))
 
 

@@ -137,7 +137,7 @@ def test_build_model_adds_adapters_to_checkpoints_only(base):
     extractor = ASTFeatureExtractor(max_length=FRAMES, num_mel_bins=BINS)
     features = SimpleNamespace(kind=kind_named("fbank"), labels=LABELS, extractor=extractor)
     assert is_lora(build_model(base, features, lora_rank=RANK))
-    with pytest.raises(InputError, match="LoRA adapts a pretrained checkpoint and ast-tiny is untrained"):
+    with pytest.raises(InputError, match="LoRA adapts a pretrained checkpoint, but ast-tiny is untrained"):
         build_model("ast-tiny", features, lora_rank=RANK)
 
 

@@ -111,7 +111,7 @@ def test_partial_layouts_warn(tmp_path, caplog):
     make_tree(tmp_path)
     (tmp_path / "Audio/Singer3_Song/Singer3_Song_METADATA.yaml").unlink()
     assert len(medleydb.index(tmp_path)) == 33
-    assert "1 mixes of MedleyDB have no metadata, first Singer3_Song" in caplog.text
+    assert "Skipped 1 mixes of MedleyDB without metadata, first Singer3_Song" in caplog.text
 
 
 def metadata_of(root: Path) -> Path:
@@ -143,7 +143,7 @@ def activation_of(root: Path) -> Path:
         (lambda root: activation_of(root).write_text("time,S01\n1.0,0.1\n0.5,0.1\n"), "with increasing times"),
         (
             lambda root: [path.unlink() for path in sorted(root.rglob("*_MIX.wav"))[4:]],
-            "has songs by 4 artists of MedleyDB, but a split by artists needs 5 .* get more songs",
+            "has songs by 4 artists of MedleyDB, but a split by artist needs 5 .* get more songs",
         ),
     ],
 )

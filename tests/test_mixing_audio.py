@@ -154,5 +154,5 @@ def test_a_part_that_cannot_be_decoded_is_named(tmp_path):
     quiet = noise(2)
     quiet[: RATE // 2] = 0
     late = dataclasses.replace(write(tmp_path / "d.wav", quiet), late=0.5)
-    with pytest.raises(AudioError, match="made of d, which is silent in the stretch"):
+    with pytest.raises(AudioError, match="made of d, which is silent in the part used"):
         read_clip(mixture_of(part, late), RATE)

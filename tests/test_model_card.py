@@ -115,7 +115,7 @@ def test_unknown_groups_are_not_claimed(run, tmp_path):
     corpus = {**report["data"]["corpus"], "groups_known": False}
     path = write_model_card(tmp_path / "run", {**report, "data": {**report["data"], "corpus": corpus}})
     assert "No grouping of the recordings (by singer, song or session) is known" in path.read_text()
-    assert "is in two splits." not in path.read_text()
+    assert "is in more than one split." not in path.read_text()
 
 
 def test_code_for_one_window_equals_the_model(run, recording):

@@ -138,7 +138,7 @@ HEADER = "start_time,end_time,instrument,note\n"
         (lambda root: (root / "musicnet_metadata.csv").write_text("id\n1\n"), "but needs id, composer, composition"),
         (
             lambda root: [path.unlink() for path in sorted(root.rglob("*.wav"))[3:]],
-            "has 3 compositions of MusicNet, but a split by compositions needs 4 .* unpack more of",
+            "has 3 compositions of MusicNet, but a split by composition needs 4 .* unpack more of",
         ),
     ],
 )

@@ -79,7 +79,7 @@ def test_a_stray_clip_is_found_with_the_group_that_it_belongs_to():
     assert seen.clips[0] == 3 and seen.text == "in group g5; 5 of 5 nearest clips are in group g0"
     apart = groups_told_apart(clips, of_all)
     assert {groups[one.clips[0]] for one in apart} >= {"g1", "g2", "g3", "g4", "g6", "g7"}
-    assert apart[0].text == "group g0, 5 clips: 100% of their neighbors are in it, 9% by chance"
+    assert apart[0].text == "group g0, 5 clips: 100% of their neighbors are in the group; 9% expected by chance"
 
 
 @pytest.mark.parametrize("scattered", [True, False])

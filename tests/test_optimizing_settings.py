@@ -32,7 +32,7 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
         ),
         (
             ["--lr_schedule", "exponential", "--lr_decay_factor", "1"],
-            "--lr_decay_factor 1 keeps the rate as it is: give less, or leave out --lr_schedule",
+            "--lr_decay_factor 1 leaves the rate unchanged: give less, or leave out --lr_schedule",
         ),
         (
             ["--head_learning_rate", "0"],
@@ -43,7 +43,7 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
         (["--teacher", "a/b", "--head", "arcface"], "--teacher would do nothing here: this --head lowers the logit"),
         (
             ["--mixup_alpha", "1", "--per_device_train_batch_size", "1"],
-            "--mixup_alpha takes other windows of the same micro-batch, .* give 2 or more, or --mixup_alpha 0",
+            "--mixup_alpha needs other windows in the micro-batch, .* give 2 or more, or --mixup_alpha 0",
         ),
         (["--mixup_alpha", "1", "--mixup_probability", "0.5", "--per_device_train_batch_size", "2"], None),
         (
@@ -55,13 +55,13 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
         (["--layer_decay", "0.7", "--optim", "lomo"], "--layer_decay would do nothing here: this --optim groups"),
         (["--unfreeze_epochs", "1", "--freeze", "convolutional"], "--unfreeze_epochs would do .* for the whole run"),
         (["--unfreeze_epochs", "1", "--lora_rank", "4"], "--freeze and --lora_rank fix what is trained"),
-        (["--unfreeze_epochs", "1", "--torch_compile"], "would recompile everything: leave one of the two out"),
-        (["--ema_decay", "0.9", "--fsdp", "full_shard"], "it needs whole weights, which --fsdp and"),
+        (["--unfreeze_epochs", "1", "--torch_compile"], "would trigger a full recompilation: leave one of the two out"),
+        (["--ema_decay", "0.9", "--fsdp", "full_shard"], "it needs complete weights, but --fsdp and"),
         (["--ema_decay", "0.9", "--swa_epochs", "3"], "are two ways to average weights"),
         (["--swa_epochs", "3", "--early_stopping_patience", "2"], "--swa_epochs would do nothing here: early stopping"),
         (["--ema_decay", "1"], "--ema_decay must be a number, between 0 and"),
         (["--balanced_sampling", "full", "--class_weights", "balanced"], "all make rare classes count more"),
-        (["--balanced_sampling", "full", "--train_sampling_strategy", "sequential"], "sequential draws nothing"),
+        (["--balanced_sampling", "full", "--train_sampling_strategy", "sequential"], "sequential does not sample"),
     ],
 )
 def test_invalid_settings_and_those_without_effect_are_one_sentence(argv, sentence):
@@ -71,7 +71,7 @@ def test_invalid_settings_and_those_without_effect_are_one_sentence(argv, senten
 
 def test_mixing_set_by_a_recipe_needs_enough_windows():
     mixing = {**VALUES, "mixstyle_alpha": 0.3, "cutmix_alpha": 1.0, "cutmix_probability": 0.0}
-    with pytest.raises(InputError, match=r"--mixstyle_alpha takes other windows .* or --mixstyle_alpha 0$"):
+    with pytest.raises(InputError, match=r"--mixstyle_alpha needs other windows .* or --mixstyle_alpha 0$"):
         parse_recipe(mixing, argv=["--per_device_train_batch_size", "1"])
 
 

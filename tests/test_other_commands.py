@@ -91,7 +91,7 @@ def test_killed_embedding_resumes_with_batches_over_several_recordings(tmp_path,
         time.sleep(0.002)
     process.kill()
     assert process.wait() == -signal.SIGKILL and not output.exists()
-    with pytest.raises(InputError, match=r"differs in: hop_s was 0\.25 and now is 0\.1; use the earlier ones"):
+    with pytest.raises(InputError, match=r"differs in: hop_s was 0\.25 and is now 0\.1; use the earlier ones"):
         embed.main([*flags, "--hop_s", "0.1"])
     embed_of, sizes = SoundPredictor.embed, []
     monkeypatch.setattr(

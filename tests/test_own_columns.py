@@ -125,7 +125,7 @@ def test_a_yes_or_no_column_for_one_split_is_not_ignored(folder, column, values)
 
 def test_two_columns_of_splits(folder):
     write(folder, rows(split=["train", "test"] * 3, fold=list("123123")))
-    assert "column fold could be the splits too: --split_column_name fold uses it" in read(folder)[1].paragraph()
+    assert "column fold could also be the splits: --split_column_name fold uses it" in read(folder)[1].paragraph()
     assert (
         read(folder, split_column_name="fold")[0][0].split == "1"
         and read(folder, split_column_name="none")[0][0].split is None
@@ -167,9 +167,9 @@ def test_stretches_with_other_column_names_and_units(folder, columns, expected):
     [
         (
             {"start": [10] * 6, "end": [50] * 6},
-            "reaches to 50 s, but its file ends at 0.10 s; rename the columns with their",
+            "ends at 50 s, but its file ends at 0.10 s; rename the columns with their",
         ),
-        ({"start": [54.5] * 6}, "start the start in seconds, the stretch reaches to 54.5 s"),
+        ({"start": [54.5] * 6}, "start the start in seconds, the stretch ends at 54.5 s"),
         ({"start_sample": [1] * 6}, "'start_sample', which gives times of stretches but not in seconds"),
         ({"start": [0] * 6, "onset": [0] * 6}, "two columns for the start, start and onset"),
         ({"begin": ["0:01"] * 6}, "line 2: start_s '0:01' is not a number of seconds"),
@@ -207,7 +207,7 @@ def test_a_column_of_yes_and_no_for_each_class(folder, no, yes):
     clips, understanding = read(folder)
     assert [clip.labels for clip in clips] == [("dog",), ("dog", "cat"), (), ("cat",), ("cat",), ("cat", "gnu")]
     assert "columns dog, cat, gnu one class each" in understanding.layout
-    assert "1 rows have no label and are examples of no class" in understanding.paragraph()
+    assert "1 rows have no label and are negative examples of every class" in understanding.paragraph()
     write(folder, {"path": rows()["path"], "what": HEARD, **columns})
     refused(
         folder,

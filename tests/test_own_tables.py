@@ -53,7 +53,7 @@ def test_other_columns_are_named_metadata_and_local_paths_are_dropped(folder):
     clips, understanding = read(folder)
     assert clips[0].metadata == {"mood": "a", "mid": "/m/04rlf"}
     assert "2 columns kept as metadata only (mood, mid)" in understanding.paragraph()
-    assert "2 columns with paths of a machine (origin, copy)" in understanding.paragraph()
+    assert "2 columns of local file paths (origin, copy)" in understanding.paragraph()
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_audio_inside_a_table_is_refused(folder):
     pq.write_table(
         pa.Table.from_pylist([{"audio": {"bytes": b"x", "path": None}, "label": "dog"}]), folder / "a.parquet"
     )
-    refused(folder, "contains sound, in its column 'audio'")
+    refused(folder, "contains audio, in its column 'audio'")
 
 
 @pytest.mark.parametrize("name", ["meta/labels.csv", "meta/deep/train.tsv", "labels.csv", "audio/metadata.csv"])
@@ -212,7 +212,7 @@ def test_names_found_in_two_folders_are_not_guessed(folder):
 
 def test_files_that_differ_only_in_a_missing_folder_are_not_confused(folder):
     write(folder, {"path": [f"{'ab'[n % 2]}/{n // 2}.wav" for n in range(6)], "label": HEARD})
-    refused(folder, "names 6 of 6 files that do not exist, first 'a/0.wav' in line 2")
+    refused(folder, "6 of 6 files do not exist, first 'a/0.wav' in line 2")
 
 
 def test_files_without_a_row_are_reported(folder):
@@ -222,7 +222,7 @@ def test_files_without_a_row_are_reported(folder):
     (folder / "sheet.xlsx").write_bytes(b"PK\x03\x04")
     (folder / "audio/0.txt").write_text("a text beside a recording")
     told = read(folder)[1].paragraph()
-    assert "2 recordings that no row names (audio/extra.flac, more/x.wav)" in told and "2 other files" in told
+    assert "2 recordings not named in any row (audio/extra.flac, more/x.wav)" in told and "2 other files" in told
     assert "1 spreadsheet (save as CSV) (sheet.xlsx)" in told
 
 
@@ -274,7 +274,7 @@ def test_class_folders_and_a_table(tmp_path):
         and "features.csv: the files it names do not exist" in understanding.paragraph()
     )
     assert "weather.csv: not a table of recordings and classes" in understanding.paragraph()
-    refused(tmp_path, "features.csv names 1 of 1 files that do not exist", label_column_name=["label"])
+    refused(tmp_path, "features.csv: 1 of 1 files do not exist", label_column_name=["label"])
 
     paths = [f"{label}/{number}.wav" for label in ("dog", "cat") for number in range(4)]
     write(tmp_path, {"path": paths, "label": list("xyxyxyxy")}, "labels.csv")
@@ -285,7 +285,7 @@ def test_class_folders_and_a_table(tmp_path):
     refused(tmp_path, "lists 3 of the 8 recordings in class folders .* --layout folders .* or --layout table")
     assert len(read(tmp_path, layout="table")[0]) == 3
     write(tmp_path, {"path": [*paths[:6], "gone.wav"], "label": list("xyxyxyx")}, "labels.csv")
-    refused(tmp_path, "names 1 of 7 files that do not exist, first 'gone.wav'; fix it, or give --layout folders")
+    refused(tmp_path, "1 of 7 files do not exist, first 'gone.wav'; fix it, or give --layout folders")
 
 
 def test_settings_that_would_do_nothing_are_refused(tmp_path):
@@ -339,12 +339,12 @@ def test_file_names_without_folders_suffice_when_folders_are_no_classes(tmp_path
     clips, understanding = read(tmp_path)
     assert [Path(clip.path).name for clip in clips] == names and "by file name only" in understanding.layout
     touch(tmp_path, f"audio/fold9/{names[0]}")
-    refused(tmp_path, "names 1 of 6 files that do not exist, first '0-dog.wav' in line 2")
+    refused(tmp_path, "1 of 6 files do not exist, first '0-dog.wav' in line 2")
 
 
 def test_a_table_with_file_names_only_is_refused_next_to_class_folders(tmp_path):
     touch(tmp_path, *(f"{label}/{number}.wav" for number, label in enumerate(HEARD)))
     write(tmp_path, {"filename": NAMES, "tempo": [1] * 6, "label": HEARD}, "features.csv")
-    refused(tmp_path, "features.csv names 3 of 6 files .* --layout folders .* or --layout table")
+    refused(tmp_path, "features.csv: 3 of 6 files .* --layout folders .* or --layout table")
     assert read(tmp_path, layout="folders")[1].class_counts == {"cat": 3, "dog": 3}
     assert "by file name only" in read(tmp_path, layout="table")[1].layout

@@ -186,7 +186,7 @@ def test_a_run_reports_patch_dropout_and_its_model_uses_all_patches(tiny_feature
     values = batch_of(tiny_features, "test")["input_values"]
     with torch.no_grad():
         torch.testing.assert_close(stock(values).logits, trainer.model.eval()(values).logits)
-    with pytest.raises(InputError, match=r"patch_dropout_time was 0\.5 and now is"):
+    with pytest.raises(InputError, match=r"patch_dropout_time was 0\.5 and is now"):
         trainer_of(tiny_features, tmp_path, arguments=arguments).train_resumable()
 
 
@@ -212,13 +212,13 @@ def test_a_model_that_pools_all_patches_is_refused():
     labels = SimpleNamespace(config_settings={"num_labels": 3, "problem_type": "single_label_classification"})
     model = with_head(model_of(), labels, pooling="mean")
     with pytest.raises(
-        InputError, match="--patch_dropout is for models that pool their class tokens, and pooling mean"
+        InputError, match="--patch_dropout is for models that pool their class tokens, but pooling mean"
     ):
         PatchDropout(0.4).attach(model)
 
 
 def test_a_network_without_patches_is_refused_before_features_are_built(tmp_path):
     flags = ["--data_dir", str(tmp_path / "nothing"), "--model", "cnn", "--patch_dropout_time", "0.4"]
-    with pytest.raises(InputError, match=r"Patch dropout is for Audio Spectrogram Transformers, and cnn is not one"):
+    with pytest.raises(InputError, match=r"Patch dropout is for Audio Spectrogram Transformers, but cnn is not one"):
         prepare_features(parse_recipe({"output_dir": str(tmp_path)}, argv=flags))
     assert PatchDropout.of(AugmentConfig()) is None

@@ -280,7 +280,7 @@ def test_rows_with_paths_only_are_refused_before_anything_is_built(tmp_path):
     pq.write_table(table, tmp_path / "a.parquet")
     places = {"path": str(tmp_path / "a.parquet"), "audio_field": "audio"}
     held = [dataclasses.replace(clip, audio_row=row, **places) for row, clip in enumerate(clips)]
-    with pytest.raises(InputError, match=r"None of the training recordings .* rows with only paths"):
+    with pytest.raises(InputError, match=r"None of the training recordings .* rows with only a path"):
         default_window_s(index_of(held))
 
 

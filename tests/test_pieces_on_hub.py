@@ -113,7 +113,7 @@ def test_an_unavailable_hub_is_reported_and_pieces_are_kept(hub, tone_features, 
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
     clips = on_hub(hub, *containers)
     hub.faults.add("GET", r"train-00001.*parquet", "503", times=10_000, skip=8)
-    with pytest.raises(InputError, match="The Hub refuses to give alice/tones") as caught:
+    with pytest.raises(InputError, match="The Hub refused access to alice/tones") as caught:
         build_of(clips, tmp_path / "features")
     assert "\n" not in str(caught.value)
     kept = list((tmp_path / "features/.build/pieces").glob("*.json"))
@@ -144,7 +144,7 @@ def test_a_new_commit_during_the_build(hub, tone_features, containers, tmp_path,
     new = hub.repo("datasets", REPO).resolve().oid
     moved = [dataclasses.replace(clip, path=clip.path.replace(old, new)) for clip in clips]
     with pytest.raises(
-        InputError, match=rf"dataset was .*{REPO}@{old}.* and now is .*@{new}.*; give --dataset_revision"
+        InputError, match=rf"dataset was .*{REPO}@{old}.* and is now .*@{new}.*; give --dataset_revision"
     ):
         build_of(moved, tmp_path / "features")
     assert_same(build_of(clips, tmp_path / "features"), tone_features)

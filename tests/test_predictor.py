@@ -185,7 +185,7 @@ def test_bad_waveforms_are_one_sentence(predictor, samples, rate):
 
 def test_windows_of_a_model_are_not_guessed(predictor):
     unknown = Predictor(predictor.model, predictor.extractor, name="someone/model")
-    with pytest.raises(InputError, match=r"someone/model does not say how long its windows are"):
+    with pytest.raises(InputError, match=r"someone/model has no window length"):
         unknown.waveform(np.zeros(16_000, np.float32), 16_000)
 
 

@@ -60,7 +60,7 @@ def test_negatives_are_training_clips_without_any_instrument(irmas, esc50, tmp_p
 def test_clips_without_a_class_need_a_corpus_with_several_labels(gtzan, esc50):
     data = DataConfig(corpus="gtzan", data_dir=str(gtzan), negatives="esc50", negatives_dir=str(esc50))
     with pytest.raises(
-        InputError, match="--negatives esc50 are clips without any class, but each clip has exactly one"
+        InputError, match="--negatives esc50 are clips without any class, but here each clip has exactly one"
     ):
         corpus_clips(data)
 
@@ -77,7 +77,7 @@ def test_negatives_do_not_decide_the_window(irmas, esc50):
     ("settings", "sentence"),
     [
         ({"negatives_dir": "noises"}, "--negatives_dir noises was given without --negatives"),
-        ({"negatives": "irmas"}, "--negatives irmas is the corpus that is trained on"),
+        ({"negatives": "irmas"}, "--negatives irmas is the training corpus itself"),
         ({"clip_s": -3.0}, "--clip_s must be above 0, found -3"),
         ({"clip_s": 0.0}, "--clip_s must be above 0, found 0"),
     ],

@@ -293,9 +293,9 @@ def test_models_and_features_that_cannot_be_pretrained(features, tmp_path):
     with pytest.raises(InputError, match="a spectrogram transformer without adapters, found PeftModel"):
         pretraining_model(adapted)
     values = {"output_dir": str(tmp_path), "objective": "masked", "mixup_alpha": 1.0}
-    with pytest.raises(InputError, match="masks or shuffles patches itself: remove masks and mixup"):
+    with pytest.raises(InputError, match="masks or shuffles patches itself: remove the masks and mixup"):
         pretrain_model(parse_recipe(values, argv=[]), features)
-    with pytest.raises(InputError, match=r"takes windows of 170 frames and 64 bins and the features have 38 and 32"):
+    with pytest.raises(InputError, match=r"takes windows of 170 frames and 64 bins, but the features have 38 and 32"):
         AudioTrainer(a_model("masked"), training_arguments(tmp_path, use_cpu=True), Pretraining(features))
     with pytest.raises(InputError, match="Unknown flag '--objective'"):
         parse_recipe({"output_dir": "runs/x"}, argv=["--objective", "masked"])

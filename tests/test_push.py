@@ -292,12 +292,12 @@ class TestRefusals:
 
     @pytest.mark.parametrize("name", ["bob/x", "nobody-has-this-name/x"])
     def test_a_namespace_of_others(self, hub, token, model, name):
-        with pytest.raises(InputError, match=rf"alice may not write to {name} .*push to one of alice/..., acme/..."):
+        with pytest.raises(InputError, match=rf"alice is not allowed to write to {name} .*push to one of alice/..., acme/..."):
             push_model(model, name)
 
     def test_a_repository_of_others(self, hub, token, model):
         hub.create("models", "bob/his")
-        with pytest.raises(InputError, match="alice may not write to bob/his"):
+        with pytest.raises(InputError, match="alice is not allowed to write to bob/his"):
             push_model(model, "bob/his")
 
     def test_a_token_that_may_only_read(self, hub, model):

@@ -111,9 +111,7 @@ def test_what_is_refused_before_any_row_is_read(hub, token, tmp_path, monkeypatc
         return str(error.value)
 
     known, other = ("--dataset", "alice/genres"), ("--hub_dataset_id", "alice/other")
-    assert "is also the dataset that is read: push its recordings to another" in refusal(
-        *known, "--hub_dataset_id", "alice/genres"
-    )
+    assert "is also the dataset that is read: push to another" in refusal(*known, "--hub_dataset_id", "alice/genres")
     assert "alice/features holds features" in refusal(*known, "--hub_dataset_id", "alice/features")
     assert "alice/other would be public, but alice/closed is under 'unknown'" in refusal(
         "--dataset", "alice/closed", *other
@@ -124,6 +122,6 @@ def test_what_is_refused_before_any_row_is_read(hub, token, tmp_path, monkeypatc
     assert "Unknown --audio_format 'mp3': expected one of: flac, original" in refusal(
         *known, *other, "--audio_format", "mp3"
     )
-    assert "alice/genres and alice/closed are shared one at a time" in refusal(*known, "alice/closed", *other)
+    assert "alice/genres and alice/closed cannot be shared together" in refusal(*known, "alice/closed", *other)
     assert "--data_dir would do nothing here" in refusal(*known, *other, "--data_dir", tmp_path)
     assert "--layout is for folders and tables" in refusal(*known, *other, "--layout", "table")

@@ -222,7 +222,7 @@ def test_a_token_in_a_table_is_not_published(tmp_path):
     for name in ("a", "b"):
         write_sound(tmp_path / f"in/{name}.wav", 0.5, 1, [300.0], RATE)
     (tmp_path / "in/t.csv").write_text("path,label,note\na.wav,x,hf_" + "a" * 34 + "\nb.wav,y,\n")
-    with pytest.raises(InputError, match="Column note holds a Hugging Face token"):
+    with pytest.raises(InputError, match="Column note contains a Hugging Face token"):
         share("--data_dir", tmp_path / "in", "--output_dir", tmp_path / "out")
 
 

@@ -66,7 +66,7 @@ class TestResuming:
             InputError, match=r"differs in: recordings \(sizes and times of files\); remove it to start"
         ):
             share("--data_dir", many, "--hub_dataset_id", "alice/other")
-        with pytest.raises(InputError, match="differs in: audio_format was 'flac' and now is 'original'"):
+        with pytest.raises(InputError, match="differs in: audio_format was 'flac' and is now 'original'"):
             share("--data_dir", many, "--hub_dataset_id", "alice/other", "--audio_format", "original")
 
     def test_a_second_version_replaces_the_first(self, hub, token, many, tmp_path, monkeypatch):

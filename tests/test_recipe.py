@@ -131,7 +131,7 @@ def test_help_of_a_script_shows_its_commands(script, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [script.name, "--help"])
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(script), run_name="__main__")
-    command = re.search(r"`(hf-audio [\w -]+)` as a file", script.read_text())
+    command = re.search(r"`(hf-audio [\w -]+)` as a script", script.read_text())
     assert end.value.code in (None, 0)
     assert (command[1] if command else f"python scripts/{script.name}") in capsys.readouterr().out
 
@@ -146,6 +146,6 @@ def test_a_broken_torchaudio_is_one_sentence(tmp_path):
     (tmp_path / "torchaudio.py").write_text("raise OSError('libc10_cuda.so: cannot open shared object file')")
     result = run("ast_folder.py", "--data_dir", "x", PYTHONPATH=f"{tmp_path}:{ROOT}")
     assert result.returncode == 2
-    assert "do not work together (libc10_cuda.so" in result.stderr
+    assert "are incompatible (libc10_cuda.so" in result.stderr
     assert 'pip install "torch>=2.13,<2.16"' in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1, "one sentence without a stack trace"

@@ -95,7 +95,7 @@ def test_a_failed_run_is_resumed_with_the_same_settings_only(recordings, tmp_pat
     folder = tmp_path / "runs" / "first"
     with pytest.raises(InputError, match="The run of first failed"):
         runs_of(recordings).report("The run of first", folder, [])
-    with pytest.raises(InputError, match=r"differs in: seed was 42 and now is 7; give another --output_dir, or remove"):
+    with pytest.raises(InputError, match=r"differs in: seed was 42 and is now 7; give another --output_dir, or remove"):
         runs_of(recordings).report("The run of first", folder, ["--seed", "7"])
     assert runs_of(recordings).report("The run of first", folder, []) == {"score": 1}
     assert runs_of(recordings).report("The run of first", folder, []) == {"score": 1} and len(started) == 2

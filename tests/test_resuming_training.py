@@ -155,7 +155,7 @@ def test_another_run_in_the_folder_is_reported_and_overwritten_only_on_request(t
     trainer_of(tiny_features, tmp_path, arguments={"max_steps": 2}).train_resumable()
     arguments = {"max_steps": 2, "learning_rate": 0.5}
     with pytest.raises(
-        InputError, match=r"run with other settings, .*learning_rate was 0\.001 and now is 0\.5;.*--out"
+        InputError, match=r"run with other settings, .*learning_rate was 0\.001 and is now 0\.5;.*--out"
     ):
         trainer_of(tiny_features, tmp_path, arguments=arguments).train_resumable()
     state = trainer_of(tiny_features, tmp_path, arguments=arguments, overwrite_run=True).train_resumable()

@@ -116,7 +116,7 @@ def test_the_table_has_the_scores_of_degraded_waveforms(predictors, task):
     values = [row["metrics"]["f1_macro"].value for row in table["conditions"]]
     assert table["mean"]["f1_macro"] == pytest.approx(np.mean(values))
     json.dumps(table, allow_nan=False)
-    assert any(note.startswith("Gain 12 dB cuts off") for note in notes_of(table))
+    assert any(note.startswith("Gain 12 dB clips") for note in notes_of(table))
 
 
 def test_a_seed_gives_the_same_noise_for_any_block_size(predictors, monkeypatch):

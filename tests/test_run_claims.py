@@ -48,24 +48,24 @@ def test_a_finished_run_reports_the_same_facts_when_started_again(tiny_features,
 
 def test_a_checkpoint_invisible_to_another_machine_is_one_sentence(finished, tmp_path):
     wait_until_seen(finished[0] / "checkpoints" / "checkpoint-3", timeout_s=0)
-    with pytest.raises(InputError, match="resumes from checkpoint-3 and this one does not see it: give an"):
+    with pytest.raises(InputError, match="resumes from checkpoint-3, but this one cannot see it: use an"):
         wait_until_seen(tmp_path / "checkpoint-3", timeout_s=0)
 
 
 @pytest.mark.parametrize(
     ("arguments", "objective", "sentence"),
     [
-        ({}, {"label_smoothing": 0.3}, r"label_smoothing_factor was 0\.0 and now is 0\.3"),
+        ({}, {"label_smoothing": 0.3}, r"label_smoothing_factor was 0\.0 and is now 0\.3"),
         (
             {},
             {"loss": LossConfig(loss="focal")},
-            "focal_gamma was None and now is 2.0, loss was 'cross_entropy' and now is 'focal'",
+            "focal_gamma was None and is now 2.0, loss was 'cross_entropy' and is now 'focal'",
         ),
-        ({}, {"loss": LossConfig(class_weights="balanced")}, "class_weights was None and now is \\["),
-        ({"dataloader_drop_last": True}, {}, "dataloader_drop_last was False and now is True"),
+        ({}, {"loss": LossConfig(class_weights="balanced")}, "class_weights was None and is now \\["),
+        ({"dataloader_drop_last": True}, {}, "dataloader_drop_last was False and is now True"),
         ({"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2}, {}, "eval_steps was"),
-        ({"metric_for_best_model": "f1_macro"}, {}, "metric_for_best_model was 'accuracy' and now is 'f1_macro'"),
-        ({"per_device_train_batch_size": 8}, {}, "windows_per_step was 16 and now is 8"),
+        ({"metric_for_best_model": "f1_macro"}, {}, "metric_for_best_model was 'accuracy' and is now 'f1_macro'"),
+        ({"per_device_train_batch_size": 8}, {}, "windows_per_step was 16 and is now 8"),
     ],
 )
 def test_other_settings_are_named(tiny_features, finished, arguments, objective, sentence):
@@ -76,7 +76,7 @@ def test_other_settings_are_named(tiny_features, finished, arguments, objective,
 
 def test_a_frozen_backbone_is_another_run(tiny_features, finished):
     trainer = trainer_of(tiny_features, finished[0], frozen(tiny_features), ONE_EPOCH)
-    with pytest.raises(InputError, match=rf"trainable weights was {finished[1]} and now is 163; give another"):
+    with pytest.raises(InputError, match=rf"trainable weights was {finished[1]} and is now 163; use another"):
         trainer.train_resumable()
 
 
@@ -86,7 +86,7 @@ def test_micro_batches_and_logging_make_no_other_run(tiny_features, finished):
 
 
 def test_smoothing_without_effect_is_refused(tiny_features, tmp_path):
-    with pytest.raises(InputError, match=r"label_smoothing_factor 0\.1 is not used: give Classification"):
+    with pytest.raises(InputError, match=r"label_smoothing_factor 0\.1 is not used: use Classification"):
         trainer_of(tiny_features, tmp_path, arguments={"label_smoothing_factor": 0.1})
 
 
@@ -97,11 +97,11 @@ STEPS = {"eval_strategy": "steps", "save_strategy": "steps"}
     ("arguments", "sentence"),
     [
         ({**STEPS, "eval_steps": 2, "save_steps": 5}, "--save_steps 5 must be a multiple of --eval_steps 2, .* 6"),
-        ({**STEPS, "eval_steps": 4, "save_steps": 2}, "must be a multiple .*: give --save_steps 4"),
+        ({**STEPS, "eval_steps": 4, "save_steps": 2}, "must be a multiple .*: use --save_steps 4"),
         ({**STEPS, "eval_steps": 0.5, "save_steps": 5}, "--save_steps 5 must be a multiple of --eval_steps 0.5"),
         ({"eval_strategy": "steps", "eval_steps": 2}, "--eval_strategy steps and --save_strategy epoch would save"),
         ({"eval_strategy": "no", "metric_for_best_model": "accuracy"}, "found --eval_strategy no and --save_strategy"),
-        ({"metric_for_best_model": "f1"}, "--metric_for_best_model f1 is not computed: give one of loss, acc"),
+        ({"metric_for_best_model": "f1"}, "--metric_for_best_model f1 is not computed: use one of loss, acc"),
     ],
 )
 def test_keeping_the_best_weights_needs_scores(tiny_features, tmp_path, arguments, sentence):
@@ -116,7 +116,7 @@ def test_keeping_the_best_weights_needs_scores(tiny_features, tmp_path, argument
         ("--eval_strategy steps --eval_steps 2", "--eval_strategy steps and --save_strategy epoch would save weights"),
         (
             "--ignore_data_skip true",
-            "--ignore_data_skip is not for runs here: a resumed run continues with the windows",
+            "--ignore_data_skip is not supported: a resumed run continues with the windows",
         ),
         ("--dataloader_num_workers 0 --dataloader_prefetch_factor 2", "give --dataloader_num_workers too"),
         ("--dataloader_num_workers 0 --dataloader_persistent_workers true", "give --dataloader_num_workers too"),
@@ -138,7 +138,7 @@ def test_the_best_weights_are_kept_with_save_strategy_best(tiny_features, tmp_pa
 def test_a_metric_undefined_on_the_validation_split_is_one_sentence(tiny_features, tmp_path):
     trainer = trainer_of(tiny_features, tmp_path, arguments={**ONE_EPOCH, "metric_for_best_model": "roc_auc_macro"})
     trainer.compute_metrics = lambda _: {"loss": 1.0, "accuracy": 0.5}
-    with pytest.raises(InputError, match="roc_auc_macro is undefined on this validation split: give one of loss, acc"):
+    with pytest.raises(InputError, match="roc_auc_macro is undefined on this validation split: use one of loss, acc"):
         trainer.train_resumable()
 
 
@@ -167,7 +167,7 @@ def test_class_weights_are_computed_on_request_only(tiny_features, tmp_path, mon
     [
         ("--loss asymmetric", "exactly one class here"),
         ("--batch_mix_probability 0.5", "exactly one class here"),
-        ("--loss family --families corpus", "Own recordings has no families of classes"),
+        ("--loss family --families corpus", "Own recordings has no class families"),
         ("--class_weights effective", "Class 'hum' has no training clip, so it cannot be learned"),
         ("--several_labels --center_weight 0.1", "are for single-label tasks"),
     ],

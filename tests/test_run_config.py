@@ -90,7 +90,7 @@ def test_settings_at_the_top_must_act_and_those_below_recipe_need_not(tmp_path):
     with pytest.raises(InputError, match="expected lines of `name: value` below it"):
         parse_recipe({"output_dir": "x"}, argv=["--config", str(tmp_path / "c.yaml")])
     (tmp_path / "c.yaml").write_text("demo: true\n")
-    with pytest.raises(InputError, match="has demo, which is for the command line"):
+    with pytest.raises(InputError, match="has demo, which belongs on the command line"):
         parse_recipe({"output_dir": "x"}, {}, argv=["--config", str(tmp_path / "c.yaml")])
 
 
@@ -104,7 +104,7 @@ def test_the_file_holds_no_token_and_is_not_published(tmp_path):
         "it is not pushed, without a warning"
     )
     recipe = parse_recipe({"output_dir": "x"}, argv=["--data_dir", f"/data/{token}"])
-    with pytest.raises(InputError, match="holds a Hugging Face token"):
+    with pytest.raises(InputError, match="contains a Hugging Face token"):
         written(recipe, tmp_path / "y")
 
 

@@ -190,7 +190,7 @@ def test_scored_clips_are_stored_and_read_again(features, model, tmp_path):
     other = dataclasses.replace(scored.judged, window_logits=scored.judged.window_logits + 1)
     write_judged(tmp_path / "other", scored._replace(judged=other), "test")
     shutil.copy(tmp_path / "other" / "scores" / "windows.parquet", windows)
-    with pytest.raises(InputError, match=r"clips.parquet and the windows.parquet beside it do not match"):
+    with pytest.raises(InputError, match=r"clips.parquet and the windows.parquet next to it do not match"):
         read_judged(windows.with_name("clips.parquet"))
 
 

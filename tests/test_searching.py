@@ -110,7 +110,7 @@ def test_a_killed_search_resumes_in_parallel_and_runs_no_trial_twice(tune, tmp_p
     assert page.count("data:image/png;base64,") >= 4 and 'src="http' not in page and str(tmp_path) not in page
 
     other = tune(space, "--trials", "4", "--num_train_epochs", "9", *SMALL)
-    assert other.wait() == 2 and "num_train_epochs was 3.0 and now is 9.0" in other.errors
+    assert other.wait() == 2 and "num_train_epochs was 3.0 and is now 9.0" in other.errors
 
 
 def test_a_trial_worse_than_others_is_stopped_during_training(tune, tmp_path):

@@ -120,10 +120,10 @@ def test_a_zip_with_false_sizes_writes_no_more_than_it_declares(tmp_path):
 @pytest.mark.parametrize(
     ("names", "what"),
     [
-        (["a/x.wav", "a/x.wav"], r"has 'a/x\.wav' twice, or as a file and as a folder"),
+        (["a/x.wav", "a/x.wav"], r"has 'a/x\.wav' twice, or both as a file and as a folder"),
         (["a/x.wav", "a/./x.wav"], "twice"),
-        (["a/x", "a/x/y.wav"], "has 'a/x/y.wav' twice, or as a file and as a folder"),
-        (["a/x/y.wav", "a/x"], "has 'a/x' twice, or as a file and as a folder"),
+        (["a/x", "a/x/y.wav"], "has 'a/x/y.wav' twice, or both as a file and as a folder"),
+        (["a/x/y.wav", "a/x"], "has 'a/x' twice, or both as a file and as a folder"),
         ([f"a/{FILE_LIST}", "a/x.wav"], r"has a file called \.files\.csv"),
         (["a/" + "x" * 300], "has a file with a name of 302 letters"),
         (["a/" * 60 + "x"], "has a file with a name of 121 letters in 61 folders"),
@@ -158,7 +158,7 @@ def test_archives_are_added_to_a_folder_as_a_whole_or_not_at_all(tmp_path):
     unpack_into(packed(tmp_path, "x.zip", zipped({"a/x.wav": b"sound", "b.wav": b"b"})), folder, SMALL)
     assert contents(folder) == {"a/mine.wav": b"mine", "a/x.wav": b"sound", "b.wav": b"b"}
     evil = packed(tmp_path, "y.tar.gz", tarred({"a/x.wav": b"other", "../evil": b"evil"}))
-    with pytest.raises(InputError, match=r"would write '\.\./evil' outside of its folder"):
+    with pytest.raises(InputError, match=r"would write '\.\./evil' outside its folder"):
         unpack_into(evil, folder, SMALL)
     assert (folder / "a" / "x.wav").read_bytes() == b"sound" and not list(tmp_path.rglob("evil"))
 
@@ -199,9 +199,9 @@ def published(tmp_path, monkeypatch) -> Published:
 @pytest.mark.parametrize(
     ("archive", "what"),
     [
-        (hostile("../../evil"), "would write '../../evil' outside of its folder"),
+        (hostile("../../evil"), "would write '../../evil' outside its folder"),
         (SPARSE["old"], "has a sparse file"),
-        (tarred({"openmic-2018/x": b"a", "openmic-2018/x/y": b"a"}), "twice, or as a file and as a folder"),
+        (tarred({"openmic-2018/x": b"a", "openmic-2018/x/y": b"a"}), "twice, or both as a file and as a folder"),
     ],
 )
 def test_mirdatas_archives_are_unpacked_with_the_same_checks(tmp_path, published, archive, what):
@@ -223,5 +223,5 @@ def test_links_in_mirdatas_archives_are_not_made(tmp_path, published):
 def test_mirdatas_archives_have_a_maximum_size_too(tmp_path, published, monkeypatch):
     monkeypatch.setattr(_download, "MARGIN_BYTES", 0)
     monkeypatch.setattr(openmic, "SOURCE", dataclasses.replace(openmic.SOURCE, num_bytes=20))
-    with pytest.raises(InputError, match=", expected at most 22 bytes, so it is another file"):
+    with pytest.raises(InputError, match=", expected at most 22 bytes, so it is the wrong file"):
         openmic.obtain(tmp_path / "corpus")

@@ -126,7 +126,7 @@ def test_waiting_for_a_lock_names_its_holder(tmp_path, caplog):
         mine = rf"Another process is downloading \(process {os.getpid()} of .* on .*\); wait for it, or choose"
         with pytest.raises(InputError, match=mine), locked(tmp_path / "lock", "downloading", wait=False):
             pass
-        while "waiting until it has finished" not in caplog.text:
+        while "waiting for it to finish" not in caplog.text:
             thread.join(0.01)
         assert not entered.is_set()
     thread.join()

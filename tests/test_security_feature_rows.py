@@ -183,7 +183,7 @@ ROWS = {
     "an empty label": (first_row("labels", [None]), "an empty value in labels"),
     "another plain label": (
         lambda rows: rows[0].update(label=(rows[0]["label"] + 1) % 3),
-        "a label that is not the one in its labels",
+        "a label that differs from its labels",
     ),
     "another clip": (
         first_row("clip_id", "nobody"),

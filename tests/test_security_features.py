@@ -59,7 +59,7 @@ def test_an_image_address_in_another_column_is_never_fetched(hub, folder, tmp_pa
     write_shard(folder, table)
     repo = put_on(hub, "evil/cover", folder)
     for source, streaming in ((folder, False), (folder, True), (repo, False), (repo, True)):
-        assert "has other columns than its manifest: 'cover'" in refusal(source, streaming=streaming)
+        assert "does not have the columns of its manifest: 'cover'" in refusal(source, streaming=streaming)
     assert not hub.log.matching(path="/internal/")
 
 

@@ -48,7 +48,7 @@ def test_a_planted_folder_is_not_used(tmp_path, planted):
         (tmp_path / FOLDER).mkdir()
         (tmp_path / FOLDER).chmod(0o777)
     done = imported(tmp_path)
-    assert done.returncode == 1 and "is not a folder of this user alone: remove it, or set TMPDIR" in done.stderr
+    assert done.returncode == 1 and "is not owned by this user alone: remove it, or set TMPDIR" in done.stderr
     assert list(victim.iterdir()) == [] and not (tmp_path / "nowhere").exists()
 
 

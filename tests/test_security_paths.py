@@ -165,7 +165,7 @@ def test_every_flag_of_a_path_is_declared_as_one():
         or any(
             word
             in re.sub(
-                r"folder \(your own|folders? or table|class folders|the run folder's|one folder per class|folders:",
+                r"folder \(your own|folders? or table|class folders|the run folder's|one subfolder per class|folders:",
                 "",
                 field.metadata.get("help", "").lower(),
             )

@@ -47,9 +47,9 @@ SPOILT = {
         lambda folder: edit_json(
             folder / "preprocessor_config.json", "auto_map", {"AutoFeatureExtractor": "evil/code--x.X"}
         ),
-        "makes those who load it run or load something",
+        "would make anyone who loads it run or load files",
     ),
-    "a column of addresses": (with_addresses, "has other columns than its manifest: 'cover'"),
+    "a column of addresses": (with_addresses, "does not have the columns of its manifest: 'cover'"),
     "an image at an address": (
         lambda folder: edit_rows(folder, first_row("features", {"bytes": None, "path": ELSEWHERE})),
         "has an empty value in features",
@@ -59,7 +59,7 @@ SPOILT = {
     "an index without a clip": (lambda folder: edit_index(folder, lambda rows: rows.pop()), "index.parquet lists"),
     "a card that reads other files": (
         with_card(f"configs:\n- config_name: default\n  data_files: {ELSEWHERE}"),
-        "make those who load the dataset read files of others",
+        "make `load_dataset` read files that are not this dataset's",
     ),
     "a card without valid YAML": (with_card("a: [b"), "has no valid YAML head"),
     **{

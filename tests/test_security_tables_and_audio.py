@@ -127,7 +127,7 @@ def test_a_pipe_in_place_of_corrections_is_never_waited_for(tmp_path):
 def test_a_huge_table_is_not_read(tmp_path):
     with open(tmp_path / "labels.csv", "wb") as file:
         file.truncate(10**13)
-    with pytest.raises(InputError, match="has 10,000,000,000,000 bytes, and files of its kind have at most"):
+    with pytest.raises(InputError, match="has 10,000,000,000,000 bytes, but files of its kind have at most"):
         read_table(tmp_path / "labels.csv")
 
 
@@ -145,7 +145,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: 2020-13-45\n", "has an invalid date or number"),
         ("!!python/object/apply:os.system ['true']\n", "is not YAML: could not determine a constructor"),
         ("- a\n", "must contain lines of `name: value`, found a list"),
-        ("a: " + "x" * 2000, "has 2,003 bytes, and files of its kind have at most 1,000"),
+        ("a: " + "x" * 2000, "has 2,003 bytes, but files of its kind have at most 1,000"),
     ],
     ids=["laughs", "itself", "deep", "date", "object", "list", "long"],
 )

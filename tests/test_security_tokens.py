@@ -59,7 +59,7 @@ class TestTokens:
 
     def test_a_token_must_be_text(self, tmp_path):
         (tmp_path / "mine.yaml").write_text("hub_token: {a: 1}\n")
-        with pytest.raises(InputError, match="A Hub token is a text"):
+        with pytest.raises(InputError, match="A Hub token is a string"):
             parse_recipe(VALUES, argv=["--config", str(tmp_path / "mine.yaml")])
 
     def test_messages_hide_everything_that_looks_like_a_token(self):
@@ -97,17 +97,17 @@ class TestTokens:
 
     def test_a_file_with_a_token_is_not_written(self, tmp_path, monkeypatch, token):
         for known in (TOKEN, token):
-            with pytest.raises(InputError, match="holds a Hugging Face token") as error:
+            with pytest.raises(InputError, match="contains a Hugging Face token") as error:
                 write_published(tmp_path / "report.json", f'{{"x": "{known}"}}')
             assert known not in str(error.value) and not (tmp_path / "report.json").exists()
         parse_recipe(VALUES, argv=["--hub_token", "an-old-token-of-ours"])
-        with pytest.raises(InputError, match="holds a Hugging Face token"):
+        with pytest.raises(InputError, match="contains a Hugging Face token"):
             write_published(tmp_path / "report.json", "an-old-token-of-ours")
 
     def test_a_report_with_a_token_is_not_written(self, tmp_path):
         features = load_features(build_tiny_features(tmp_path / "features", SINGLE_LABEL))
         trainer = trainer_of(features, tmp_path / "run")
-        with pytest.raises(InputError, match=r"report\.json holds a Hugging Face token"):
+        with pytest.raises(InputError, match=r"report\.json contains a Hugging Face token"):
             evaluate_model(trainer, features, tmp_path / "run", command=f"recipes/x.py --token={TOKEN}")
         assert not (tmp_path / "run" / "report.json").exists()
 
@@ -116,7 +116,7 @@ class TestTokens:
         (small_run / name).parent.mkdir(exist_ok=True)
         with open(small_run / name, "a") as file:
             file.write(f"\n{TOKEN if name == 'README.md' else token}\n")
-        with pytest.raises(InputError, match=rf"{name} holds a Hugging Face token"):
+        with pytest.raises(InputError, match=rf"{name} contains a Hugging Face token"):
             push_model(small_run, "alice/with-token")
         assert ("models", "alice/with-token") not in hub.storage.repos
 
@@ -124,5 +124,5 @@ class TestTokens:
         monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "logged_in"))
         (tmp_path / "logged_in").write_text(hub.token("alice"))
         edit_index(features, lambda rows: rows[0].update(group=hub.token("alice")))
-        with pytest.raises(InputError, match=r"index\.parquet holds a Hugging Face token"):
+        with pytest.raises(InputError, match=r"index\.parquet contains a Hugging Face token"):
             push_features(features, "alice/x", token=hub.token("bob"))

@@ -54,10 +54,10 @@ HOSTILE = {
     "text": (b"hello" * 100, 400, "unreadable"),
     "a zip named .wav": (zipped(b"RIFF" * 100), 400, "unreadable"),
     "a header that promises hours": (lying_wav(100, 1 << 29), 400, "unreadable"),
-    "a truncated file": (lying_wav(16_000, 64_000), 400, "breaks off"),
+    "a truncated file": (lying_wav(16_000, 64_000), 400, "truncated"),
     "an hour of FLAC in 11 kB": (silent_flac(3600, 1000), 400, "its header promises 3600 s"),
     "minutes of FLAC in few kB": (silent_flac(300, 8000), 413, "300.0 s by its header, expected at most 20 s"),
-    "too many bytes": (lying_wav(1_100_000, 2_200_000), 413, "has more than 2 MB"),
+    "too many bytes": (lying_wav(1_100_000, 2_200_000), 413, "larger than the maximum of 2 MB"),
 }
 
 
@@ -75,8 +75,8 @@ def test_hostile_recordings_are_refused_in_one_sentence(post, case):
     [
         (b"[1", "application/json", 400, "not the JSON"),
         (b"[" * 200_000, "application/json", 400, "not the JSON"),
-        (b'{"inputs": "http://127.0.0.1/a.wav"}', "application/json", 400, "addresses and paths are not opened"),
-        (b'{"inputs": "/etc/passwd"}', "application/json", 400, "addresses and paths are not opened"),
+        (b'{"inputs": "http://127.0.0.1/a.wav"}', "application/json", 400, "URLs and paths are not opened"),
+        (b'{"inputs": "/etc/passwd"}', "application/json", 400, "URLs and paths are not opened"),
         (b'{"inputs": "AAAA", "parameters": {"device": 0}}', "application/json", 422, "setting device cannot be"),
         (b'{"inputs": "AAAA", "inputs": "BBBB"}', "application/json", 400, "not the JSON"),
         (b'{"inputs": "AAAA", "parameters": {"top_k": NaN}}', "application/json", 422, "setting top_k cannot be 'nan'"),

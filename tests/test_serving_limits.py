@@ -84,7 +84,7 @@ def test_a_request_that_takes_too_long_is_refused_and_dropped(busy, content):
 def test_waiting_windows_are_limited(busy, tmp_path):
     long = write_sound(tmp_path / "long.wav", 12).read_bytes()  # 47 windows
     answer = ask(busy, long)
-    assert answer.status_code == 413 and "more than 40 windows" in answer.json()["error"]
+    assert answer.status_code == 413 and "more than the maximum of 40 windows" in answer.json()["error"]
 
 
 def test_a_body_that_never_ends_times_out(busy):
@@ -143,7 +143,7 @@ def test_settings_of_the_service_are_checked(folder):
 def test_an_address_in_use_is_reported_before_anything_is_loaded():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(InputError, match=f"listen at 127.0.0.1, port {port} .*choose another"):
+        with pytest.raises(InputError, match=f"listen on 127.0.0.1, port {port} .*choose another"):
             main(["--model", "no/such", "--port", str(port)])
     with listening("127.0.0.1", 0) as first, listening("127.0.0.1", first.getsockname()[1]) as second:
         answer_at(first)

@@ -87,7 +87,7 @@ def test_stretches_of_a_recording_stay_in_one_split(tmp_path):
         ("cello/bach.wav,1:30,200\n", "line 2: start_s '1:30' is not a number of seconds"),
         ("cello/bach.wav,-5,200\n", "line 2: start_s '-5' is not a number of seconds"),
         ("cello/bach.wav,nan,200\n", "line 2: start_s 'nan' is not a number of seconds"),
-        ("cello/bach.wav,0,60\ncello/bach.wav,50,\n", "lines 2 and 3 keep some of cello/bach.wav twice"),
+        ("cello/bach.wav,0,60\ncello/bach.wav,50,\n", "lines 2 and 3 overlap in cello/bach.wav"),
     ],
 )
 def test_bad_rows_get_one_sentence(tmp_path, rows, sentence):

@@ -132,7 +132,7 @@ def test_accepted_forms_of_waveforms():
     for wrong in ([np.zeros((3, 100))], [np.zeros((2, 0))], np.zeros((1, 1, 1, 5)), np.array(0.5)):
         with pytest.raises(ValueError, match="mono or stereo waveforms"):
             extractor(wrong, RATE)
-    with pytest.raises(ValueError, match="sampled at 22050 Hz, and this is sampled at 16000 Hz"):
+    with pytest.raises(ValueError, match="sampled at 22050 Hz, but this audio is sampled at 16000 Hz"):
         mono(sound[0], 16_000)
 
 

@@ -242,12 +242,14 @@ def test_settings_of_the_command_line():
     assert made == Spectrogram(44_100, channels=("left", "right")) and made.parameters["channels"] == ["left", "right"]
     assert window_extractor(FeatureConfig(normalization="none")) == KaldiFbank(normalization="none")
     assert window_extractor(FeatureConfig(features="waveform", sample_rate=96_000)) == Waveform(96_000)
-    with pytest.raises(InputError, match=r"stored as FLAC, with 1 to 655350 Hz, found --sample_rate 700000: try"):
+    with pytest.raises(
+        InputError, match=r"stored as FLAC, which supports 1 to 655350 Hz, found --sample_rate 700000: try"
+    ):
         Waveform(700_000)
-    with pytest.raises(InputError, match=r"--channels is for spectrogram features and these are fbank"):
+    with pytest.raises(InputError, match=r"--channels is for spectrogram features, but these are fbank"):
         window_extractor(FeatureConfig(channels=["mel"]))
     with pytest.raises(
-        InputError, match=r"--normalization is for fbank or spectrogram features and these are waveform"
+        InputError, match=r"--normalization is for fbank or spectrogram features, but these are waveform"
     ):
         window_extractor(FeatureConfig(features="waveform", normalization="clip"))
     with pytest.raises(InputError, match=r"normalized per clip.*give --features spectrogram"):

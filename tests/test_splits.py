@@ -237,7 +237,7 @@ def test_the_card_names_changes_to_the_official_split(tmp_path):
     folder_tree(tmp_path / "folder")
     data = DataConfig(data_dir=str(tmp_path / "folder"), num_folds=4, fold="2")
     prepared = corpus_clips(data)
-    assert "Tested on fold 2 of 4, drawn by groups." in prepared.card.protocol
+    assert "Tested on fold 2 of 4 random folds of the groups." in prepared.card.protocol
     assert sum(clip.split == "test" for clip in rows_of(prepared.clips)) == 6
 
 

@@ -86,7 +86,7 @@ def test_windows_on_a_shifted_grid_are_found_and_missing_ones_refused(tiny_featu
     with pytest.raises(InputError, match=r"a lacks the logits of \d+ of \d+ windows \(the first is of .* at 0 s\)"):
         StoredTeacher(shifted, tiny_features, "a")
     few = stored._replace(clip_ids=stored.clip_ids[:5], starts_s=stored.starts_s[:5], logits=stored.logits[:5])
-    with pytest.raises(InputError, match=r"a has logits of 5 windows and .* has 38 in its train split alone"):
+    with pytest.raises(InputError, match=r"a has logits of 5 windows, but .* has 38 in its train split alone"):
         StoredTeacher(few, tiny_features, "a")
 
 
@@ -126,7 +126,7 @@ def test_stored_logits_cannot_be_used_with_mixing(tiny_folders, tmp_path):
     assert (
         Classification(features, augment=masked, distillation=distillation).settings()["distillation"]["teacher"] == "t"
     )
-    with pytest.raises(InputError, match="are for stored windows, and Mixup mixes several"):
+    with pytest.raises(InputError, match="are for stored windows, but Mixup mixes several"):
         Classification(features, augment=Compose((Mixup(0.4),), normalization), distillation=distillation)
 
 
@@ -134,7 +134,7 @@ def test_stored_logits_cannot_be_used_with_mixing(tiny_folders, tmp_path):
 def test_folders_and_repositories_without_logits_are_one_sentence(tiny_features, tmp_path, hub, token, content):
     (tmp_path / "scores").mkdir()
     (tmp_path / "scores" / "windows.parquet").write_bytes(content)
-    with pytest.raises(InputError, match="holds no stored logits"):
+    with pytest.raises(InputError, match="contains no stored logits"):
         StoredTeacher.load(str(tmp_path), tiny_features)
     hub.create("datasets", "alice/other", {"a.txt": b""})
     with pytest.raises(InputError, match=r"holds no stored logits \(no scores/windows.parquet\)"):

@@ -78,7 +78,7 @@ def test_single_label_decisions_are_the_largest_score(tmp_path):
 
 def test_a_token_in_a_clip_id_is_never_written(scores, tmp_path):
     scores = replace(scores, clip_ids=np.array(["two", "two", "hf_" + "a" * 34, "three", "three"]))
-    with pytest.raises(InputError, match="holds a Hugging Face token"):
+    with pytest.raises(InputError, match="contains a Hugging Face token"):
         write_scores(tmp_path, {"test": scores}, LABELS, 0.5, "test")
     assert not (tmp_path / "scores" / CLIPS).exists()
 

@@ -102,12 +102,12 @@ def test_a_row_of_datasets(tagger, tmp_path):
         ("missing.wav", None, r"missing.wav cannot be tagged \(missing\)"),
         (b"PK\x03\x04" + bytes(100), None, r"The sound cannot be tagged \(unreadable"),
         (b"", None, r"The sound cannot be tagged \(empty\)"),
-        ({"label": 1}, None, "A row of `datasets` has `audio`"),
+        ({"label": 1}, None, "A row of `datasets` needs `audio`"),
         ({"audio": None}, None, "The `audio` of a row is not a recording but NoneType"),
         (np.zeros(9), "16000", "A sample rate must be above 0 Hz and at most 1,000,000 Hz, found '16000'"),
         (np.zeros(9), 1e12, "A sample rate must be above 0 Hz and at most 1,000,000"),
         (io.StringIO("a"), None, "open as text"),
-        (object(), 16_000, "found something else"),
+        (object(), 16_000, "A sound must be a path"),
     ],
 )
 def test_bad_sounds_are_one_sentence(tagger, sound, rate, message):
@@ -124,9 +124,9 @@ def test_a_sample_rate_without_effect_is_refused(tagger, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"window_s": 0.0}, "window_s is a number of seconds"),
-        ({"hop_s": float("nan")}, "hop_s is a number of seconds"),
-        ({"threshold": 1.5}, "A threshold is a score from 0 to 1"),
+        ({"window_s": 0.0}, "window_s must be a number of seconds"),
+        ({"hop_s": float("nan")}, "hop_s must be a number of seconds"),
+        ({"threshold": 1.5}, "threshold must be a score from 0 to 1"),
         ({"top_k": 0}, "at least 1"),
         ({"window_s": 60.0}, "longer than the .* s that .* reads"),
         ({"window_s": 0.005}, "too short for"),

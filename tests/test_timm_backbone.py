@@ -165,7 +165,7 @@ class TestFreezing:
         ({"name": "resnet_50"}, r"Unknown timm network 'resnet_50': did you mean resnet50 or"),
         ({"name": "qqqqqqqq"}, "try resnet50"),
         ({"name": "resnet50.a1_in2k"}, r"no weights for 'resnet50.a1_in2k' on the Hub: try resnet50.a1_in1k or"),
-        ({"name": "test_vit", "max_frames": None}, "test_vit has a fixed input size: give max_frames"),
+        ({"name": "test_vit", "max_frames": None}, "test_vit has a fixed input size: set max_frames"),
         ({"name": "nest_tiny"}, r"cannot build nest_tiny .*\(Model only handles square inputs\): most convolutional"),
         ({"name": "vgg11", "drop_path_rate": 0.1}, "unexpected keyword argument 'drop_path_rate'"),
         ({"trainable_blocks": 6}, "test_resnet has 5 blocks, including its stem, found trainable_blocks=6"),

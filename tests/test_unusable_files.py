@@ -53,7 +53,7 @@ def test_unusable_files_are_listed_with_their_reasons(tones, tmp_path, caplog):
         "empty.wav": "empty",
         "unreadable.wav": "unreadable: Format not recognised.",
         "silent.wav": "silent",
-        "short.wav": "too short: 399 samples at 16000 Hz, one frame takes 400",
+        "short.wav": "too short: 399 samples at 16000 Hz, but one frame needs 400",
         "nan.wav": "non-finite samples",
         "huge.wav": "non-finite features: samples far outside [-1, 1]",
     }
@@ -93,7 +93,7 @@ def test_odd_files_are_used_and_unusable_ones_have_their_reason(tmp_path):
         "folder.wav": "not a file",
         "pipe.wav": "not a file",
         "opposite.wav": "silent as mono: its channels cancel each other",
-        "half.wav": "unreadable: it breaks off after 1.00 of 2.00 s",
+        "half.wav": "unreadable: truncated after 1.00 of 2.00 s",
         "noise.raw": "unreadable: Format not recognised.",
     }
     (folder / "link.wav").symlink_to("nowhere.wav")

@@ -123,7 +123,7 @@ def test_augmentation_without_effect_on_the_model_is_refused():
         waveform_steps(WaveformAugmentConfig(wave_shift_probability=0.5, wave_shift_s=1e-5), RATE)
     gain = waveform_steps(WaveformAugmentConfig(wave_gain_probability=0.5), RATE)
     with pytest.raises(
-        InputError, match="--wave_gain_probability would do nothing here: the model normalizes each window"
+        InputError, match="--wave_gain_probability has no effect, since the model normalizes each window"
     ):
         augmentation_for(AugmentConfig(), Wav2Vec2FeatureExtractor(), waveform=gain)
     with pytest.raises(InputError, match=r"--time_mask_s augments log-mel features .* leave it out"):
@@ -132,5 +132,5 @@ def test_augmentation_without_effect_on_the_model_is_refused():
     assert kept == Compose(gain, None)
     with pytest.raises(InputError, match="has other features: add --features_on_device"):
         augmentation_for(AugmentConfig(), ASTFeatureExtractor(), waveform=gain)
-    with pytest.raises(InputError, match="this model's WhisperFeatureExtractor makes its own features"):
+    with pytest.raises(InputError, match="this model's WhisperFeatureExtractor computes its own features"):
         augmentation_for(AugmentConfig(), WhisperFeatureExtractor(), waveform=gain)

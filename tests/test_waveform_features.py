@@ -115,7 +115,7 @@ def test_other_rates_short_clips_and_too_short_ones(tmp_path):
     train = {row["clip_id"]: row["num_frames"] for row in features.splits["train"]}
     assert train.pop(clips[0].clip_id) == features.window_frames == 16_000
     assert set(train.values()) == {round(1.3 * 8000)} and clips[5].clip_id not in train
-    assert "192 samples at 8000 Hz, one frame takes 200" in (tmp_path / "f/excluded.csv").read_text()
+    assert "192 samples at 8000 Hz, but one frame needs 200" in (tmp_path / "f/excluded.csv").read_text()
     batch = FeatureCollator(features.extractor, features.labels)([features.splits["train"][n] for n in range(8)])
     assert batch["input_values"].shape in {(8, 10_400), (8, 16_000)}
 
@@ -153,7 +153,7 @@ def test_settings_choose_the_extractor():
     assert window_extractor(FeatureConfig(features="classical", step_s=1.0)) == ClassicalFeatures(step_s=1.0)
     with pytest.raises(InputError, match="Unknown features 'wavefrom': did you mean 'waveform'"):
         window_extractor(FeatureConfig(features="wavefrom"))
-    with pytest.raises(InputError, match="--step_s is for classical features and these are waveform"):
+    with pytest.raises(InputError, match="--step_s is for classical features, but these are waveform"):
         window_extractor(FeatureConfig(features="waveform", step_s=1.0))
 
 

@@ -66,7 +66,7 @@ def test_ratios_are_few_and_close_to_the_requested_ones():
     ],
 )
 def test_a_range_without_any_change_is_refused(make):
-    with pytest.raises(InputError, match="nothing would change: give a wider range"):
+    with pytest.raises(InputError, match="nothing would change: use a wider range"):
         make()
 
 

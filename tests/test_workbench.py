@@ -158,7 +158,7 @@ def test_a_table_can_be_continued_and_a_wrong_one_is_refused(opened, tmp_path):
     rows = [[clip_id(1), "@sum", "x"], ["elsewhere.wav", "-", ""], ["=x.wav", "cello", ""]]
     (tmp_path / "old.csv").write_text(csv_text([["clip_id", "label", "reason"], *rows]), encoding="utf-8")
     page.choose_file("#import", tmp_path / "old.csv")
-    assert page.until("find('#said').textContent") == "3 clips were read from old.csv."
+    assert page.until("find('#said').textContent") == "3 clips were loaded from old.csv."
     _, found = corrections(page)
     assert found == {
         clip_id(0): ClipLabels((), is_left_out=True),
@@ -181,7 +181,7 @@ def test_a_table_can_be_continued_and_a_wrong_one_is_refused(opened, tmp_path):
         page.value("find('#said').textContent = ''")
         page.choose_file("#import", tmp_path / "wrong.csv")
         said = page.until("find('#said').textContent")
-        assert said.startswith("wrong.csv was not read: ") and sentence in said
+        assert said.startswith("wrong.csv was not loaded: ") and sentence in said
     assert page.value("decided.size") == 4
 
 

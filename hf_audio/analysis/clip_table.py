@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def clip_table(run_folder: str | Path) -> pandas.DataFrame:
     """A row per clip of validation and test: clip_id, group, split, labels, decided, is_right, loss, "score: CLASS" ...
 
-    Labels and decisions are class names, separated by "; ". `is_right` tells whether they are equal; it is None if some
+    Labels and decisions are class names, separated by "; ". `is_right` is whether they are equal, or None if some
     labels of the clip are unknown. `loss` is the cross-entropy of the clip; the largest values are the worst errors.
 
     Args:
         run_folder: a finished run, or its scores/clips.parquet.
 
     Raises:
-        InputError: no such file, or a file of another kind.
+        InputError: the file does not exist, or is not a table of scores.
     """
     import pandas
 
@@ -42,7 +42,7 @@ def clip_table(run_folder: str | Path) -> pandas.DataFrame:
 
 
 def _losses(found: StoredScores) -> np.ndarray:
-    """Cross-entropy of each clip, float64 `[clips]`; in multi-label data binary, summed over the known classes."""
+    """Cross-entropy of each clip, float64 `[clips]`; for multi-label data, binary and summed over the known classes."""
     is_true, unknown = (
         np.array([[name in names for name in found.labels.names] for names in lists])
         for lists in (found.given, found.unknown)

@@ -1,4 +1,4 @@
-"""The scores on each corpus of several joined ones."""
+"""Scores per corpus, for features of several joined corpora."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def draw_features(
         write_atomically(folder / "variances.csv", csv_text([FeatureVariance._fields, *rows]))
         figures["variances.png"] = (
             variance_plot(variances),
-            "Variance of each feature, and the share between classes",
+            "Variance of each feature, and its share between classes",
         )
     for name, (figure, _) in figures.items():
         write_atomically(folder / name, png(figure))
@@ -112,7 +112,7 @@ def plot_windows(features: FeatureDataset) -> Figure:
 
 def _require_local(features: FeatureDataset) -> None:
     if any(not hasattr(rows, "select") for rows in features.splits.values()):
-        raise InputError(f"{features.source} is streamed, but plots need all of it: load it without streaming")
+        raise InputError(f"{features.source} is streamed, but plots need the full dataset: load it without streaming")
 
 
 Figures = dict[str, tuple[Figure, str]]

@@ -1,4 +1,4 @@
-"""The last stage of every recipe: scores the trained model per clip, with two baselines, and writes the report."""
+"""The last stage of every recipe: scores the trained model and two baselines per clip, and writes the report."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ from hf_audio.stored_scores import write_scores
 from hf_audio.terminal import show
 
 OUR_PROTOCOL = (
-    "Window logits are averaged per clip; thresholds are chosen on validation; {groups}; classes without a clip "
+    "Window logits are averaged per clip; thresholds are chosen on validation; {groups}; classes without clips "
     "are excluded from averages over classes."
 )
-APART = {True: "no group is in two splits", False: "no grouping of the recordings is known"}
+APART = {True: "no group is in more than one split", False: "no grouping of the recordings is known"}
 
 
 class WindowScorer(Protocol):
@@ -85,12 +85,12 @@ def evaluate_model(
     """Scores a trained model on validation and test, and writes report.json, scores/, plots/ and
     training_data.parquet.
 
-    All processes must call this, since all of them predict. The first one writes, prints the summary and returns the
-    report; the others wait for it and return an empty dict. If the run folder holds the model, the threshold and the
-    windows are added to its config.json, see `models/usage.py`.
+    All processes must call this, since all of them predict. The first one writes the files, prints the summary and
+    returns the report; the others wait for it and return an empty dict. If the run folder holds the model, the
+    threshold and the windows are added to its config.json, see `models/usage.py`.
 
     Window logits are averaged per clip. Multi-label predictions use the single threshold with the best micro F1 on
-    validation; single-label predictions are the class with the largest score. The report's `results` hold the model and
+    validation; single-label predictions are the class with the highest score. The report's `results` hold the model and
     two baselines, the class prior and a linear model, on the same clips, each with its own threshold chosen in the same
     way.
 
@@ -100,7 +100,7 @@ def evaluate_model(
         run_folder: the folder to write to.
         settings: settings of the run other than transformers' arguments, JSON-serializable; published with the report.
         command: the command line that repeats the run.
-        recordings: returns the clips that the features were made from, if they are on this machine. It is called only
+        recordings: returns the clips of the features, if they are on this machine. It is called only
             if recordings were resampled, to measure how much the resampler changes the model's predictions.
         token: Hub token, for recordings there.
         searched_trials: if a search found the settings, the number of trials compared on validation, for a note.
@@ -134,7 +134,7 @@ def evaluate_model(
 
 
 def _held_out_splits(features: FeatureDataset) -> list[str]:
-    """Validation and test, as far as there are such splits; raises InputError if there is none."""
+    """Those of validation and test that exist; raises InputError if there is neither."""
     splits: list[str] = [split for split in ("validation", "test") if split in features.splits]
     if not splits:
         raise InputError(
@@ -146,7 +146,7 @@ def _held_out_splits(features: FeatureDataset) -> list[str]:
 def _report_of(
     trained: Trained, features: FeatureDataset, scores: Mapping[str, ClipScores], **asked: Any
 ) -> dict[str, Any]:
-    """The report on the scores of each split, beside the baselines'. Notes and further measurements follow."""
+    """The report on the scores of the model and the baselines; notes and further measurements are added later."""
     return {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "evaluated_split": list(scores)[-1],
@@ -231,12 +231,12 @@ def _search_note(searched_trials: int | None) -> list[str]:
 
 
 def _seen_notes(report: Mapping[str, Any], of_base: Mapping[str, int]) -> list[str]:
-    """Notes on models that knew evaluated clips before the run and passed that on."""
+    """Notes on base models and teachers that were trained on evaluated clips."""
     settings, split = report["training"].get("settings"), report["evaluated_split"]
     taught = settings.get("distillation") if isinstance(settings, Mapping) else None  # classical models have a text
     seen = {"base model": of_base, "teacher": (taught or {}).get("seen_clips", {})}
     return [
-        f"The {name} was trained on {clips[split]:,} of the {split} clips, or on others of their groups, so these "
+        f"The {name} was trained on {clips[split]:,} of the {split} clips, or on other clips of their groups, so these "
         "scores are inflated."
         for name, clips in seen.items()
         if clips.get(split)
@@ -250,7 +250,7 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
     notes = []
     if split != "test":
         notes.append(
-            "There is no test split: these are scores on validation, which was also used to choose the checkpoint and "
+            "There is no test split: these scores are on validation, which was also used to choose the checkpoint and "
             "the threshold, so they are optimistic."
         )
     if "validation" not in results["model"] and "threshold" in results["model"][split]:

@@ -1,8 +1,8 @@
 """Averaging the weights of trained models ("model soup", Wortsman et al. 2022, arXiv 2203.05482).
 
-Models that were fine-tuned from the same weights with different seeds or settings are often in the same valley of the
-loss. The mean of their weights is then a model as fast as each of them, and often better. The mean of models that were
-trained from scratch separately is worthless, so an average is evaluated like any other run.
+Models that were fine-tuned from the same weights with different seeds or settings are often in the same basin of the
+loss. The mean of their weights is then a model as fast as each of them, and often better. Averaging models that were
+trained from scratch separately gives a useless model, so an average is evaluated like any other run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hf_audio.predictor import Predictor
 from hf_audio.privacy import public_name
 from hf_audio.training.averaged_weights import renew_statistics
 
-# Keys of configs that differ between runs: their origin, and results of their scores.
+# Keys of configs that may differ between runs: the model's origin, and values chosen from scores.
 OF_A_RUN = {"_name_or_path", "name_or_path", "transformers_version", "decision_threshold", "sample_windows", "dtype"}
 BATCH_SIZE = 32  # windows per forward pass, to measure the statistics of batch norms
 
@@ -127,7 +127,8 @@ def average_models(
         options: arguments of Predictor, such as `device`.
 
     Raises:
-        InputError: fewer than two models, duplicates, models that differ in more than their weights, or no validation.
+        InputError: fewer than two models, duplicates, models that differ in more than their weights, or no validation
+            split.
     """
     if len(names) < 2 or len(set(names)) < len(names):
         raise InputError(f"Averaging needs two or more different models; found {', '.join(names)}")
@@ -195,7 +196,7 @@ def _choose(averaged: AveragedModel, members: Sequence[_Member]) -> None:
 
 
 def _reported(name: str) -> dict[str, Any]:
-    """The entries on the initial weights in the report of a run."""
+    """The entries about the initial weights in the report of a run."""
     path = Path(name) / "report.json"
     model = deepcopy(read_json(path).get("model", {})) if path.is_file() else {}
     return {key: value for key, value in model.items() if key.startswith("base_")}

@@ -98,16 +98,16 @@ def plot_f1_per_class(scores: dict[str, Any], split: str) -> Figure:
         axes.axvline(scores["f1_micro"], color=GREY, lw=1.2, ls="--", label=f"micro F1 {scores['f1_micro']:.3f}")
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, fontsize=9)
     axes.set_yticks(rows, [f"{short_name(name)}  ({one['support']})" for name, one in classes], fontsize=8)
-    axes.set(xlim=(0, 1.08), ylim=(len(classes) - 0.4, -0.6), xlabel=f"F1 on {split} (number of clips in brackets)")
+    axes.set(xlim=(0, 1.08), ylim=(len(classes) - 0.4, -0.6), xlabel=f"F1 on {split} (number of clips in parentheses)")
     axes.grid(axis="y", visible=False)
     return figure
 
 
 def confusion_shares(targets: np.ndarray, decisions: np.ndarray) -> np.ndarray:
-    """Share `[true class, decided class]` of the clips of a true class for which the other class was decided (too).
+    """Share `[true class, decided class]` of the clips of a true class for which a class was (also) predicted.
 
-    In single-label tasks this is the confusion matrix, and rows add up to 1. With partial labels (NaN), shares are of
-    the clips for which the other class is known too. Shares without clips are NaN.
+    In single-label tasks this is the confusion matrix, and rows add up to 1. With partial labels (NaN), only clips
+    for which the predicted class is also known count. Shares without clips are NaN.
     """
     true, known = np.asarray(targets) > 0.5, ~np.isnan(targets)
     decided = (np.asarray(decisions) > 0.5) & known
@@ -117,7 +117,7 @@ def confusion_shares(targets: np.ndarray, decisions: np.ndarray) -> np.ndarray:
 
 
 def plot_confusion(targets: np.ndarray, decisions: np.ndarray, labels: LabelSpace, split: str) -> Figure:
-    """A plot of `confusion_shares`: the decisions, given the truth."""
+    """A plot of `confusion_shares`: the predictions, given the true class."""
     title = "Predicted given true" if labels.is_multi_label else "Confusion matrix"
     return confusion_figure(
         confusion_shares(targets, decisions),
@@ -128,7 +128,7 @@ def plot_confusion(targets: np.ndarray, decisions: np.ndarray, labels: LabelSpac
 
 
 def plot_roc_pr(probabilities: np.ndarray, targets: np.ndarray, scores: dict[str, Any], split: str) -> Figure | None:
-    """ROC and precision-recall curves of classes and of all clip-class pairs together; only known pairs count.
+    """ROC and precision-recall curves per class and for all clip-class pairs together; only known pairs count.
 
     None if no class has positives and negatives.
     """

@@ -1,4 +1,4 @@
-"""The report.json of a run: a dict that a terminal and a notebook show as tables."""
+"""The report.json of a run: a dict that is shown as tables in a terminal or notebook."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OF_CLASSES = ("precision", "recall", "f1", "average_precision")
 
 
 class Report(dict[str, Any]):
-    """The content of report.json. A terminal and a notebook show the scores with both baselines.
+    """The content of report.json, shown in a terminal or notebook as the scores of the model and both baselines.
 
     `report["results"]["model"]["test"]` has all scores of the model on test, `report["settings"]` the settings of the
     run.
@@ -91,7 +91,7 @@ def read_report(run_folder: str | Path) -> Report:
     path = Path(run_folder) / "report.json"
     report = read_json(path)
     if "evaluated_split" not in report:
-        raise InputError(f"{path} is not the report of a run: give the folder that a recipe wrote")
+        raise InputError(f"{path} is not the report of a run: give the output folder of a recipe")
     return Report(report)
 
 

@@ -1,7 +1,7 @@
-"""Whether a model's predictions depend on the resampler: soxr as in training, or that of a stock pipeline.
+"""Measures whether a model's predictions depend on the resampler: soxr as in training, or that of a stock pipeline.
 
-The upper bands of a recording below the model's rate contain only residue of the resampler, which the logarithm
-amplifies.
+If a recording has a lower sample rate than the model, its upper bands contain only artifacts of the resampler, which
+the logarithm amplifies.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def resampling_facts(
     Args:
         predictor: the trained network; None for models that are not published for that pipeline.
         split: the evaluated split.
-        recordings: returns the clips that the features were made from; None if they are not on this machine.
+        recordings: returns the clips that the features were computed from; None if they are not on this machine.
         threshold: for multi-label decisions.
         token: Hub token, for recordings there.
 
     Returns:
-        For the report: `source_rates` of the split's recordings and, for a sample of those at other rates than the
+        For the report: `source_rates` of the split's recordings and, for a sample of those whose rate differs from the
         model's, `num_clips` and `num_other_answers` (None without recordings). None if nothing was resampled.
     """
     rate = features.extractor.sampling_rate
@@ -82,8 +82,8 @@ def low_rates_note(rates: Mapping[str, int], sample_rate: int, split: str) -> li
     most_common = max(low, key=lambda rate: low[rate])
     return [
         f"{num_low:,} of {num_clips:,} {split} recordings have a sample rate below the model's {sample_rate:,} Hz, "
-        f"most often {most_common:,} Hz, so they contain nothing above half of that. Scores on recordings "
-        "with the full bandwidth may differ."
+        f"most often {most_common:,} Hz, so they contain no frequencies above half their rate. Scores on "
+        "recordings with the full bandwidth may differ."
     ]
 
 
@@ -120,6 +120,6 @@ def _both_ways(clip: Clip, source: Source, own: int, features: FeatureDataset) -
 
 
 def _answer(predictor: Predictor, rate: int, sound: np.ndarray, threshold: float) -> np.ndarray:
-    """The decisions for a whole recording at the model's rate, `[classes]`, made like the code in the model card."""
+    """The decisions `[classes]` for a whole recording at the model's rate, computed like the code in the model card."""
     scores = predictor.waveform(sound, rate).scores
     return decide(scores[None], predictor.labels, threshold)[0]

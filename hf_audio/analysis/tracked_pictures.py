@@ -62,7 +62,7 @@ def _windows(objective: Classification) -> dict[str, bytes]:
 
 
 def _some_rows(features: FeatureDataset, split: str) -> list[dict[str, Any]]:
-    """Some of the first windows of a split, with different labels if possible; a streamed split is read for it."""
+    """Some of the first windows of a split, with different labels if possible; reads from a streamed split."""
     rows = list(islice(features.splits[split], 10 * NUM_WINDOWS))
     first_of = {tuple(row["labels"]): row for row in reversed(rows)}
     others = [row for row in rows if row is not first_of[tuple(row["labels"])]]

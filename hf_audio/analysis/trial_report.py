@@ -18,7 +18,7 @@ MAX_TIMED = 512  # windows
 
 
 def evaluate_trial(trained: Trained, features: FeatureDataset, run_folder: Path, metric: str | None) -> dict[str, Any]:
-    """Scores the validation split, and writes a report.json with that only: no baselines, plots or card.
+    """Scores the validation split, and writes a report.json with only these scores: no baselines, plots or card.
 
     Args:
         trained: as for `evaluate_model`.
@@ -26,7 +26,7 @@ def evaluate_trial(trained: Trained, features: FeatureDataset, run_folder: Path,
 
     Returns:
         "results" as from `evaluate_model`, "main", the name of the metric, and "cost": `num_parameters` (None for
-        classical models) and `milliseconds` to read and score a window.
+        classical models) and `milliseconds` to load and score a window.
 
     Raises:
         InputError: there is no validation split, or the scores are not finite.

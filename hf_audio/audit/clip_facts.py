@@ -31,7 +31,7 @@ class ClipFacts:
         format, subtype: format of the file, in libsndfile's names.
         peak: largest magnitude in any channel, 1 is full scale.
         rms: root of the mean square over all channels.
-        offset: the mean of the channel with the largest magnitude of it, with its sign.
+        offset: the mean of the channel whose mean has the largest magnitude, with its sign.
         clipped: share of samples in runs at full scale.
         quiet: share of 50 ms frames whose peak is below -60 dB.
         mix_db: level of the mean of all channels relative to the channels, 0 if they are equal.

@@ -19,7 +19,7 @@ from hf_audio.errors import InputError, one_line
 from hf_audio.files import open_for_writing, open_regular
 from hf_audio.terminal import progress
 
-VERSION = 2  # of the measurements: facts of other versions are measured again
+VERSION = 2  # of the measurements: clips with facts of other versions are measured again
 MAX_LINE_BYTES, MAX_PLOT_BYTES = 4 << 20, 1 << 20  # both a hundred times the usual size
 
 

@@ -23,10 +23,10 @@ from hf_audio.errors import InputError
 SEVERITIES = ("error", "warning", "note")
 # A thousandth of all samples clipped is an audible crackle; a few clipped peaks are not audible.
 CLIPPED = 0.001
-# Peaks below -40 dB use at most 9 of 16 bits; below -60 dB RMS, noise of codecs and converters is as loud as the sound.
+# Peaks below -40 dB use at most 9 of 16 bits; below -60 dB RMS, codec and converter noise is as loud as the sound.
 QUIET_PEAK, QUIET_RMS = 0.01, 0.001
 MOSTLY_QUIET = 0.8
-OFFSET = 0.01  # -40 dB: a working sound card has a hundredth of it
+OFFSET = 0.01  # -40 dB: the offset of a working sound card is a hundredth of that
 CANCELLED_DB = -20.0  # what is left in mono when channels oppose each other; unrelated channels lose 3 dB
 MISSING = 0.01  # share of the bytes promised by a header: less can be a header that counts padding
 # A clip is an outlier if at least this share of the corpus has another value.
@@ -79,7 +79,7 @@ def audit_clips(
 
     Args:
         clips: an index.
-        store: file for the measurements, so that a second audit of the same clips resumes. Default: none.
+        store: file for the measurements, so that an interrupted audit of the same clips is resumed. Default: none.
         num_workers: number of decoding processes. Default: one per core.
         token: Hub token, for recordings there.
 
@@ -108,7 +108,7 @@ def audit_clips(
 
 
 def usable_clips(clips: pa.Table, findings: Sequence[Finding]) -> pa.Table:
-    """The clips that can be decoded; of copies, only the first."""
+    """The clips that can be decoded, with only the first of several copies."""
     dropped = {one.clip_id for one in findings if is_useless(one)}
     return clips.filter(pc.invert(is_one_of(clips["clip_id"], dropped)))
 
@@ -148,7 +148,7 @@ def _of_one_clip(clip: Clip, facts: ClipFacts) -> Iterator[Finding]:
 
 
 def _suffix(clip: Clip) -> str:
-    """The suffix of a recording's file name, also for files in a container, where clip_id holds that name."""
+    """The suffix of a recording's file name. For files in a container, clip_id holds that name."""
     if clip.path.endswith(".tar") and clip.audio_field:
         return f".{clip.audio_field}"
     return os.path.splitext(clip.path if clip.audio_row is None else clip.clip_id.partition("#")[0])[1]
@@ -180,7 +180,7 @@ def _unlike_the_rest(facts: Sequence[ClipFacts]) -> Iterator[Finding]:
 
 
 def _copies(clips: Sequence[Clip], store: FactStore) -> Iterator[Finding]:
-    """Each copy of an earlier clip once; a leak if labels, groups or splits disagree."""
+    """One finding for each copy of an earlier clip; a leak if labels, groups or splits disagree."""
     same: dict[str, list[int]] = defaultdict(list)
     for number, facts in enumerate(store.facts):
         if facts.error is None:

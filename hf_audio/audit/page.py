@@ -52,11 +52,11 @@ def audit_corpus(
 ) -> list[Finding]:
     """Audits the recordings of a corpus, writes audit.csv and index.html to `output_dir`, and prints a summary.
 
-    First prints how the folder, table or dataset was read. Recordings of a dataset are read in place; those of the
+    First prints how the folder, table or dataset was read. Recordings of a dataset are read in place; those with the
     first findings are written next to the page, so that it can play them.
 
     Args:
-        corpus: name of a corpus module, e.g. "folder", which is the default.
+        corpus: name of a corpus module; by default "folder".
         data_dir: its recordings; None if `reading` names a `dataset`.
         output_dir: folder for audit.csv, index.html and the measurements.
         num_workers: number of decoding processes. Default: one per core.
@@ -132,7 +132,7 @@ def write_clips(clips: pa.Table, table: Path) -> None:
     clips = list(rows_of(clips))
     if any(clip.unknown for clip in clips):
         raise InputError(
-            f"{table} cannot be written: the labels of this corpus are partial, which a table cannot express; leave "
+            f"Cannot write {table}: the labels of this corpus are partial, which such a table cannot express; leave "
             "out --write_csv"
         )
     # If a name could be read as several names, all cells are written as lists: unlike with `names_cell`, the reader
@@ -196,7 +196,7 @@ def _page(
     if not is_file(index).all():
         taken = len({file.name for file in files.values() if file.parent.name == FOLDER})
         notes.append(
-            f"The first {taken} recordings of the dataset that can be played were extracted (at most {MAX_TAKEN} are)."
+            f"The first {taken} playable recordings were extracted from the dataset (at most {MAX_TAKEN} are)."
         )
     labels = label_space(card, index, several=data.several_labels)
     return workbench_page(_title(data), notes, _judged(data, clips, labels), HEADS, cases)

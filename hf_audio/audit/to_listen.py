@@ -16,7 +16,7 @@ from hf_audio.data.sharing.stored_sound import ENDINGS
 from hf_audio.files import write_atomically
 
 FOLDER = "recordings"  # in the folder of the page
-MAX_TAKEN = 60  # for each, the row group that contains it may have to be read
+MAX_TAKEN = 60  # each may require reading the row group that contains it
 MAX_TAKEN_BYTES = 64 << 20  # of one recording
 
 

@@ -44,7 +44,7 @@ def examine_clips(
 ) -> Iterator[tuple[int, ClipFacts]]:
     """Yields the facts of clips as they become ready, each with the clip's row.
 
-    Recordings are decoded in worker processes even with one worker. If a recording crashes the decoder and with it a
+    Recordings are decoded in worker processes even with one worker. If a recording crashes the decoder, and so its
     worker, it is found by examining the clips in progress one by one.
 
     Args:
@@ -134,7 +134,7 @@ def _check_workers_start() -> None:
     except BrokenProcessPool as error:
         raise InputError(
             "Worker processes cannot start, perhaps for lack of memory; in your own script, guard the main "
-            'program by `if __name__ == "__main__":`'
+            'program with `if __name__ == "__main__":`'
         ) from error
 
 

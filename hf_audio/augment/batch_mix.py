@@ -33,11 +33,11 @@ class BatchMix:
     The energies of sounds add up (up to a cross term that is zero on average). A partner is shifted in time, and parts
     outside the window are lost. It is as loud as the window or a little quieter. The sum is scaled back to the level of
     the window, so that loudness does not reveal the number of sounds. With partial labels (NaN is unknown), a class is
-    present if it is present in any of the windows, and absent if it is absent in all. For multi-label targets only,
-    which are 0, 1 or NaN. Silent windows, which have no level, are not changed and not added to others.
+    present if it is present in any of the windows, and absent if it is absent from all. For multi-label targets only,
+    which are 0, 1 or NaN. Silent windows, which have no level, are neither changed nor added to others.
 
     Attributes:
-        probability: of mixing a window.
+        probability: probability of mixing a window.
         most: maximum number of windows in a mixture, and of classes: partners with too many classes are skipped.
         longest_offset: maximum shift of a partner in frames (samples), at most half a window.
         level_db: maximum attenuation of a partner relative to the window.
@@ -53,7 +53,7 @@ class BatchMix:
     def __post_init__(self) -> None:
         if self.most < 2:
             raise InputError(
-                f"--batch_mix_max_windows {self.most} mixes nothing: give 2 or more, or leave out batch mixing"
+                f"--batch_mix_max_windows {self.most} mixes nothing: use 2 or more, or leave out batch mixing"
             )
 
     def draw(self, lot: Lot) -> BatchMixNumbers:
@@ -124,8 +124,8 @@ def _later_images(windows: Windows, partners: Tensor, offsets: Tensor) -> Tensor
 
 
 def _later_waveforms(windows: Windows, partners: Tensor, offsets: Tensor) -> Tensor:
-    """The same for waveforms, `[batch, slots, samples]`, with nothing after a window's own end, which the attention
-    mask marks."""
+    """The same for waveforms, `[batch, slots, samples]`, with nothing after the window's own end, which is marked by
+    the attention mask."""
     source, is_outside = _sources(windows.frames, offsets)
     is_behind = windows.frames >= windows.num_frames[:, None, None]
     return windows.values[partners[:, :, None], source].masked_fill_(is_outside | is_behind, 0.0)

@@ -26,7 +26,7 @@ class BeforeFeatures:
         sound: augmentation of the waveforms.
         features: augmentation of the features, or None.
         of_sound: computes the features.
-        extractor: of the dataset, with the settings for that.
+        extractor: the dataset's extractor, with the settings of the features.
     """
 
     sound: Compose
@@ -40,7 +40,7 @@ class BeforeFeatures:
         return (*self.sound.steps, *(self.features.steps if self.features else ()))
 
     def draw(self, places: Sequence[tuple[int, ...]]) -> Draws:
-        """The numbers of a micro-batch, see `Compose.draw`: each window has one generator for waveforms and
+        """The numbers of a micro-batch, see `Compose.draw`: each window has one generator for both waveforms and
         features."""
         lot = Lot.at(places)
         return Draws.of([step.draw(lot) for step in self.steps])
@@ -85,4 +85,4 @@ def _refuse_unheard(steps: Sequence[WaveformStep], extractor: FeatureExtractionM
     for name, kind, is_unheard, why in unheard:
         if is_unheard and any(isinstance(step, kind) for step in steps):
             flag = f"--wave_{name}_probability"
-            raise InputError(f"{flag} would do nothing here, since {why}: leave it out ({flag} 0)")
+            raise InputError(f"{flag} has no effect, since {why}: leave it out ({flag} 0)")

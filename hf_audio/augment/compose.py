@@ -26,11 +26,12 @@ from hf_audio.kinds import Form, kind_of_extractor, names_of
 class Compose:
     """Applies augmentations one after another.
 
-    Its `repr` contains all parameters, so that a run can check whether it is resumed with the same ones.
+    Its `repr` contains all parameters, so that a run can check whether it is resumed with the same parameters.
 
     Attributes:
         steps: augmentations of energies come first.
-        normalization: of features `[batch, (channels,) frames, bins]`; None for waveforms `[batch, samples]`.
+        normalization: how features `[batch, (channels,) frames, bins]` are normalized; None for waveforms `[batch,
+            samples]`.
     """
 
     steps: tuple[Augmentation, ...]
@@ -60,7 +61,7 @@ class Compose:
             features: `[batch, (channels,) frames, bins]`, or waveforms `[batch, samples]`.
             targets: float32 `[batch, classes]`.
             num_frames: int64 `[batch]`, number of frames (samples) per window that are not padding.
-            draws: from `draw`.
+            draws: the result of `draw`.
         """
         drawn = self._drawn(draws, features.device)
         if self.normalization is None:
@@ -71,7 +72,7 @@ class Compose:
         return windows.values.view_as(features).to(features.dtype), windows.targets, windows.num_frames
 
     def _drawn(self, draws: Draws, device: torch.device) -> list[tuple[Augmentation, Any]]:
-        """Each step with its numbers, on the device that it needs them on."""
+        """Each step with its numbers, on the device where it needs them."""
         there, here = draws.on(device), draws.on(torch.device("cpu"))
         on_host = [getattr(step, "draws_on_host", False) for step in self.steps]
         return [
@@ -98,7 +99,7 @@ def _through(drawn: list[tuple[Augmentation, Any]], windows: Windows) -> Windows
 
 
 def require_mixable(config: AugmentConfig, labels: LabelSpace) -> None:
-    """Raises InputError for mixtures with all labels in a single-label task."""
+    """Raises InputError for mixtures that keep all labels in a single-label task."""
     if config.batch_mix_probability and not labels.is_multi_label:
         raise InputError(
             "--batch_mix_probability combines labels, but each clip has exactly one class here: build features with "
@@ -108,7 +109,7 @@ def require_mixable(config: AugmentConfig, labels: LabelSpace) -> None:
     if is_mixed and config.mixup_labels == "union" and not labels.is_multi_label:
         raise InputError(
             "--mixup_labels union gives a mixed window the labels of both, but each clip has exactly one class here: "
-            "give --mixup_labels interpolate"
+            "use --mixup_labels interpolate"
         )
 
 
@@ -116,7 +117,7 @@ def require_sense(config: AugmentConfig, extractor: FeatureExtractionMixin, labe
     """Refuses augmentation that makes no sense for a kind of features, before features are built.
 
     Raises:
-        InputError: mixtures with all labels in a single-label task; augmentation of features that are not
+        InputError: mixtures that keep all labels in a single-label task; augmentation of features that are not
             spectrograms, except mixing of waveforms; or of certain spectrograms, see `refuse_without_sense`.
     """
     if labels is not None:
@@ -128,7 +129,7 @@ def require_sense(config: AugmentConfig, extractor: FeatureExtractionMixin, labe
         refuse_without_sense(config, extractor)
     elif wanted:
         raise InputError(
-            f"--{wanted[0]} augments log-mel features (--features {names_of(Form.IMAGE)}), and this run uses others: "
+            f"--{wanted[0]} augments log-mel features (--features {names_of(Form.IMAGE)}), but this run uses others: "
             "leave it out"
         )
 
@@ -141,10 +142,10 @@ def augmentation_for(
 ) -> Compose | None:
     """The augmentation of these settings, None if all are off.
 
-    For spectrograms, it is that of `spectrogram_steps`. For waveforms, it is mixing and the steps in `waveform`.
+    For spectrograms, it consists of `spectrogram_steps`; for waveforms, of mixing and the steps in `waveform`.
 
     Args:
-        waveform: from `waveform_steps`, for features that are waveforms.
+        waveform: steps from `waveform_steps`, for features that are waveforms.
 
     Raises:
         InputError: see `require_sense` and `spectrogram_steps`; or waveforms are augmented but the features are not

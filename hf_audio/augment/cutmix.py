@@ -40,14 +40,14 @@ class Parts(NamedTuple):
 class CutMix:
     """Replaces a part of each window with the same part of another (Yun et al. 2019, arXiv 1905.04899).
 
-    Parts are where both windows have sound: no padding is copied or overwritten. Targets are mixed by the replaced
+    Parts lie where both windows have sound: no padding is copied or overwritten. Targets are mixed by the replaced
     share of the window's own sound. With partial labels (NaN is unknown), a class stays known if it is known in both
     windows. All channels get the same part.
 
     Attributes:
         alpha: both parameters of the Beta distribution of the kept area; 1 in the paper, the uniform distribution.
         shape: "rectangle": both sides scaled by the root of the area; "time": all bins of a stretch of time.
-        probability: of changing a window.
+        probability: probability of changing a window.
     """
 
     alpha: float

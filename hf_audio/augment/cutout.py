@@ -16,8 +16,8 @@ from hf_audio.augment.masks import MaskNumbers, edges_of, hide
 class Cutout:
     """Masks rectangles (DeVries and Taylor 2017, arXiv 1708.04552) like SpecAugment, separately for each window.
 
-    A mask of SpecAugment hides all of a stretch of time or a band; a rectangle hides a band for some time. Rectangles
-    are on sound, not on padding.
+    A SpecAugment mask hides a complete stretch of time or a complete band; a rectangle hides a band for some time.
+    Rectangles cover sound, not padding.
 
     Attributes:
         longest_frames, longest_bins: maximum sides of a rectangle; the minimum is 1.

@@ -3,9 +3,9 @@
 The numbers of a window depend only on its place in the run: (seed, step, place in the global batch). So they are the
 same in a resumed run, on every device, and for any number of processes.
 
-Mixing needs partners, and a process can only choose among its own windows. So partners are chosen within groups of RUN
+Mixing needs partners, but a process can only choose among its own windows. So partners are chosen within groups of RUN
 consecutive windows of the global batch, which is shuffled: if each process's batch is a multiple of RUN windows,
-several processes mix the same windows as one process; otherwise they mix others.
+several processes mix the same windows as one process; otherwise they mix different ones.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Lot(NamedTuple):
 
     @classmethod
     def at(cls, places: Sequence[tuple[int, ...]]) -> Lot:
-        """For windows at these places: tuples of numbers that identify windows, ending with the place in the batch."""
+        """For windows at these places: tuples of numbers that identify a window, ending with its place in the batch."""
         randoms = [np.random.default_rng(place) for place in places]
         return cls(randoms, np.array([place[-1] for place in places], dtype=np.int64))
 
@@ -43,8 +43,8 @@ class Lot(NamedTuple):
         return np.stack([random.random(count) for random in self.randoms])
 
     def happens(self, probability: float) -> np.ndarray:
-        """Whether something of this probability happens to each window, bool `[batch, 1]`; if it is certain, no number
-        is drawn."""
+        """Whether an event of this probability happens to each window, bool `[batch, 1]`; if certain, no number is
+        drawn."""
         return np.ones((len(self.randoms), 1), dtype=bool) if probability == 1 else self.uniform() < probability
 
     def normal(self, count: int = 1) -> np.ndarray:

@@ -47,8 +47,7 @@ def change_some(
     chosen: Tensor, change: Callable[[Windows, Any], Tensor], windows: Windows, drawn: NamedTuple
 ) -> Tensor:
     """Values of windows after changing some of them. A CPU computes only these. A GPU computes all windows, since
-    waiting
-    for `chosen` would take longer.
+    waiting for `chosen` would take longer.
 
     Args:
         chosen: bool `[batch]`.
@@ -70,10 +69,10 @@ class Normalization:
     """How stored log energies become inputs: (value - mean) / (deviations * std), separately for each channel.
 
     Attributes:
-        mean, std: of the stored values; one number, or one per channel.
+        mean, std: mean and standard deviation of the stored values; one number, or one per channel.
         deviations: ASTFeatureExtractor divides by two standard deviations, SpectrogramFeatureExtractor by one.
         unit_db: decibels per unit of the stored values; 4.343 for natural logarithms.
-        padding: input value of padding frames; None: that of a log-mel of 0, as in ASTFeatureExtractor.
+        padding: input value of padding frames; None: the value of a log-mel of 0, as in ASTFeatureExtractor.
         is_centered: whether an input of 0 is the mean of the training data, or of the clip.
     """
 
@@ -86,7 +85,7 @@ class Normalization:
 
     @classmethod
     def of(cls, extractor: FeatureExtractionMixin) -> Normalization:
-        """The normalization of an extractor of images; with normalization per clip, none."""
+        """The normalization of an extractor of images; the identity if each clip is normalized by itself."""
         scale: Any = kind_of_extractor(extractor).scale(extractor)
         return cls(*scale[:-1])
 

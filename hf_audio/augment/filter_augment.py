@@ -1,4 +1,4 @@
-"""FilterAugment: random gains of frequency bands, like those of other rooms, microphones and distances."""
+"""FilterAugment: random gains of frequency bands, as in other rooms and with other microphones and distances."""
 
 from __future__ import annotations
 

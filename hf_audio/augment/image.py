@@ -23,8 +23,8 @@ class ImageNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageChange:
-    """Multiplies the inputs of some windows, and adds Gaussian noise to others. A project on genres did this to the
-    images of a third of its windows: half of them with a factor of 0.5 or 1.5, half with noise of 0.1.
+    """Multiplies the inputs of some windows, and adds Gaussian noise to others. A genre classification project did this
+    to the images of a third of its windows: half of them with a factor of 0.5 or 1.5, half with noise of 0.1.
 
     Neither looks like a louder sound or a noisy recording, since inputs are logarithms. The factor changes the contrast
     around the mean of the training data (if features are normalized by it), and the noise is as strong in silence as in
@@ -33,7 +33,7 @@ class ImageChange:
     Attributes:
         gain: the factor is 1 - gain or 1 + gain; 0 is off.
         noise: standard deviation, in units of the inputs; 0 is off.
-        probability: of changing a window; if both are on, one of them is applied, equally often.
+        probability: probability of changing a window; if both are on, one of the two is applied, equally often.
     """
 
     gain: float = 0.0

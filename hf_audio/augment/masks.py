@@ -29,14 +29,14 @@ class SpecAugment:
 
     Masked values become 0, the mean of the normalized training features; without normalization, the mean of their
     window and channel. Unlike silence, the mean carries no information and does not change the batch's mean. Time masks
-    are on sound; where frequency masks cover padding, Compose restores it.
+    cover only sound; where frequency masks cover padding, Compose restores it.
 
     Attributes:
         longest_time_mask_frames: a time mask covers 0 to this many frames; 0: no time masks.
         widest_bin_mask_bins: a frequency mask covers 0 to this many mel bins; 0: no frequency masks.
         is_centered: whether an input of 0 is the mean, see Normalization.
         num_masks: number of masks of each kind per window.
-        probability: of any masks, per window.
+        probability: probability that a window gets masks.
     """
 
     longest_time_mask_frames: int

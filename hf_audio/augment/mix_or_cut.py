@@ -31,11 +31,11 @@ class MixOrCutNumbers(NamedTuple):
 class MixOrCut:
     """Applies mixup to some windows and CutMix to others, never both to one.
 
-    One number decides, as in timm; here each has its own probability, and other windows are unchanged. Partners are the
-    original windows, so no window has parts of three.
+    One random number decides, as in timm; here each has its own probability, and other windows are unchanged. Partners
+    are the original windows, so no window has parts of three.
 
     Attributes:
-        mixup, cutmix: with their probabilities, whose sum is at most 1.
+        mixup, cutmix: the two augmentations with their probabilities, whose sum is at most 1.
     """
 
     mixup: Mixup

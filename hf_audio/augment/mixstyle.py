@@ -1,4 +1,4 @@
-"""Freq-MixStyle: moves the mean and standard deviation of each frequency bin towards those of another recording."""
+"""Freq-MixStyle: moves the mean and standard deviation of each frequency bin toward those of another recording."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class MixStyleNumbers(NamedTuple):
 class FrequencyMixStyle:
     """Gives each bin of a window a mean and a standard deviation over time between its own and a partner's.
 
-    These statistics of log energies depend on room and microphone more than on the sound, so labels do not change. It
+    These statistics of log energies depend more on room and microphone than on the sound, so labels do not change. This
     is MixStyle (Zhou et al. 2021, arXiv 2104.02008) with statistics per frequency (Kim et al. 2022, arXiv 2206.12513;
     Schmid et al., CP-JKU's submission to DCASE 2022). Padding is ignored. Each channel has its own statistics.
 
     Attributes:
         alpha: both parameters of the Beta distribution of the share; 0.3 in Schmid et al.
-        probability: of changing a window.
+        probability: probability of changing a window.
     """
 
     alpha: float

@@ -31,15 +31,15 @@ class Mixup:
 
     Adding two recordings adds their mel energies (up to a cross term that is zero on average), so features are mixed
     as log(share * energy + (1 - share) * energy of the partner). Averaging log-mel values instead would give images
-    that no sound has. Harmonic and percussive parts are mixed in the same way, which is close to the parts of the
+    that no sound produces. Harmonic and percussive parts are mixed in the same way, which is close to the parts of the
     mixture.
 
     Attributes:
         alpha: both parameters of the Beta distribution of the share, drawn for each window.
-        probability: of mixing a window. AST's authors mix half of them, with an alpha of 10.
+        probability: probability of mixing a window. AST's authors mix half of them, with an alpha of 10.
         labels: "interpolate" is the weighted mean of the targets; "union" (multi-label) keeps all labels of audible
             sounds. With partial labels (NaN is unknown), a class is known after "interpolate" if it is known in both;
-            after "union" also if it is present in one, which suits labels that are mostly unknown.
+            after "union", also if it is present in one, which suits labels that are mostly unknown.
         audible_share: minimum share of energy at which "union" counts the partner; 0.05 is 13 dB below the rest.
     """
 
@@ -95,7 +95,7 @@ def shared_targets(targets: Tensor, partner: Tensor, share: Tensor) -> Tensor:
     Args:
         targets: `[batch, classes]`.
         partner: int64 `[batch]`.
-        share: `[batch, 1]`, of the window itself.
+        share: `[batch, 1]`, share of the window itself.
     """
     others = targets[partner].masked_fill(share >= 1, 0.0)
     return torch.lerp(others, targets.masked_fill(share <= 0, 0.0), share.to(targets.dtype))

@@ -14,7 +14,7 @@ from hf_audio.augment.draws import Lot
 from hf_audio.augment.energies import NATURAL_DB, Windows, change_some
 from hf_audio.config.augment import MAX_NOISE_SNR_DB
 
-NUM_NODES = 6  # of an equalization curve, evenly spaced over the mel axis
+NUM_NODES = 6  # in an equalization curve, evenly spaced over the mel axis
 NOISE_TILT_DB = 12.0  # standard deviation of the difference between the noise's highest and lowest bin
 KEYS = 1 << 24  # float32 represents integers exactly up to this
 
@@ -33,13 +33,13 @@ class RecordingNumbers(NamedTuple):
 class Recording:
     """Multiplies the spectrum by a smooth curve, and adds noise of random level and color to some windows.
 
-    Mel energies of sound and noise add up. Those of noise have an exponential distribution around their mean, the power
-    of a complex Gaussian. A model trained on many microphones does not learn one of them. All channels of a window get
-    the same curve and the same noise, at the same signal-to-noise ratio for each channel.
+    Mel energies of sound and noise add up. Those of noise are exponentially distributed, like the power of a complex
+    Gaussian. A model trained on many microphones does not learn a particular one. All channels of a window get the same
+    curve and the same noise, at the same signal-to-noise ratio for each channel.
 
     Attributes:
         equalizer_db: standard deviation of the curve at each node; 0 is off.
-        noise_probability: of adding noise to a window; 0 is off.
+        noise_probability: probability of adding noise to a window; 0 is off.
         noise_snr_db: minimum signal-to-noise ratio; the maximum is MAX_NOISE_SNR_DB.
     """
 

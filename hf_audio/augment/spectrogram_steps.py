@@ -43,11 +43,11 @@ MIN_WINDOWS_PER_MASK = 10  # time masks are at most a tenth of the window, so th
 def spectrogram_steps(config: AugmentConfig, extractor: FeatureExtractionMixin) -> tuple[Augmentation, ...]:
     """The augmentations of these settings, for windows of this extractor of images.
 
-    They are in the order of the recording process: the sound (time, speed, pitch, loudness), other sounds, the
+    They follow the order of the recording process: the sound (time, speed, pitch, loudness), other sounds, the
     recording of both, mixing with another recording, and finally the image, with masks last.
 
     Raises:
-        InputError: an augmentation needs energies and the features have none (normalization per clip, or MFCCs), or it
+        InputError: an augmentation needs energies but the features have none (normalization per clip, or MFCCs), or it
             is larger than a window or shorter than a frame.
     """
     refuse_without_sense(config, extractor)
@@ -132,18 +132,18 @@ def _time_mask_frames(longest_s: float, window_frames: int, frames_per_s: float)
 
 
 def _refuse_sizes_beside_the_window(config: AugmentConfig, extractor: FeatureExtractionMixin, frame_s: float) -> None:
-    """Refuses shifts and masks that are longer than a window, or than what masks may hide of it, if they are on."""
+    """Refuses shifts and masks that are longer than a window, or than the part that masks may hide, if they are on."""
     window_s = extractor.max_length * frame_s
     for name in ("time_roll_s", "cutout_s"):
         if getattr(config, name) > window_s:
             raise InputError(
-                f"--{name} {getattr(config, name):g} is longer than a window, which has {window_s:.3g} s here: give at "
+                f"--{name} {getattr(config, name):g} is longer than a window, which has {window_s:.3g} s here: use at "
                 f"most {window_s:.3g}"
             )
     if config.time_mask_s and extractor.max_length < MIN_WINDOWS_PER_MASK:
         raise InputError(
             f"--time_mask_s {config.time_mask_s:g} masks nothing: masks are at most a tenth of a window, which has "
-            f"{extractor.max_length} frames here: give --time_mask_s 0, or a longer --window_s"
+            f"{extractor.max_length} frames here: use --time_mask_s 0, or a longer --window_s"
         )
 
 
@@ -155,22 +155,22 @@ def _refuse_sizes(config: AugmentConfig, extractor: FeatureExtractionMixin) -> N
     for name, most in sizes.items():
         if getattr(config, name) > most:
             raise InputError(
-                f"--{name} {getattr(config, name):g} is too much for {num_bins} mel bins: give at most {most}"
+                f"--{name} {getattr(config, name):g} is too much for {num_bins} mel bins: use at most {most}"
             )
     for name in ("time_roll_s", "time_mask_s"):
         longest_s = getattr(config, name)
         if longest_s and not round(longest_s / frame_s):
             raise InputError(
-                f"--{name} {longest_s:g} changes nothing, since a frame is {frame_s:.3g} s long: give that or more, or "
+                f"--{name} {longest_s:g} changes nothing, since a frame is {frame_s:.3g} s long: use that or more, or "
                 f"--{name} 0"
             )
 
 
 def refuse_without_sense(config: AugmentConfig, extractor: FeatureExtractionMixin) -> None:
-    """Refuses what does not depend on the length of windows, which is not known before features are built.
+    """The checks that do not depend on the length of windows, which is unknown until features are built.
 
     Raises:
-        InputError: augmentation needs energies or frequency bands and the features have none; or its sizes do not fit
+        InputError: augmentation needs energies or frequency bands but the features have none; or its sizes do not suit
             the bins and frames.
     """
     _refuse_sizes(config, extractor)
@@ -183,18 +183,18 @@ def refuse_without_sense(config: AugmentConfig, extractor: FeatureExtractionMixi
     if getattr(extractor, "normalization", None) == "clip" and off:
         raise InputError(
             f"{off.split()[0]} needs the energies of the sound, which are unknown if each clip is normalized by its "
-            f"own mean and standard deviation: give {off}, or --normalization dataset"
+            f"own mean and standard deviation: use {off}, or --normalization dataset"
         )
     off = switched_off((*OF_ENERGIES, *OF_PITCH))
     if "mfcc" not in getattr(extractor, "channels", ()):
         return
     if off:
         raise InputError(
-            f"{off.split()[0]} is for energies of frequency bands, which MFCCs are not: give {off} (masks, "
+            f"{off.split()[0]} is for energies of frequency bands, which MFCCs are not: use {off} (masks, "
             "--time_shift and --time_stretch can stay), or leave mfcc out of --channels"
         )
     if config.cutmix_alpha and config.cutmix_shape == "rectangle":
         raise InputError(
-            "--cutmix_shape rectangle is for frequency bands, which MFCCs are not: give --cutmix_shape time, or leave "
+            "--cutmix_shape rectangle is for frequency bands, which MFCCs are not: use --cutmix_shape time, or leave "
             "mfcc out of --channels"
         )

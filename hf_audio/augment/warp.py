@@ -25,7 +25,7 @@ class WarpNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Warp:
-    """Time shift and stretch, frequency shift and scaling, and gain: one resampling of the image per window.
+    """Time shift and stretch, frequency shift and scaling, and gain, in one resampling of the image per window.
 
     Scaling and shifting the mel axis imitates another instrument or another speaker's vocal tract (Jaitly and Hinton
     2013). Gain is added to all logarithms. A window without padding is treated as a loop, which may start anywhere. A
@@ -33,12 +33,12 @@ class Warp:
     warped in the same way.
 
     Attributes:
-        time_stretch: speeds are between 1 / (1 + this) and 1 + this.
-        frequency_scale: the mel axis is scaled by 1 / (1 + this) to 1 + this.
+        time_stretch: speeds are between 1 / (1 + this value) and 1 + this value.
+        frequency_scale: the mel axis is scaled by 1 / (1 + this value) to 1 + this value.
         frequency_shift_bins: maximum shift of the mel axis, in bins up or down.
         gain_db: maximum change of loudness, in decibels up or down.
-        time_shift: whether a full window starts anywhere.
-        probability: per window, of all changes of its axes; gain and time shift are for every window.
+        time_shift: whether a full window may start anywhere.
+        probability: probability that a window's axes are changed; gain and time shift apply to every window.
     """
 
     time_stretch: float = 0.0

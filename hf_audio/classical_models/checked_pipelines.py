@@ -1,4 +1,4 @@
-"""Checks pipelines that were read from a file against those of `new_pipeline`, before they predict.
+"""Checks that pipelines read from a file have the structure of `new_pipeline`, before they are used for prediction.
 
 skops only creates objects of known types, but their contents come from the file. libsvm and the trees of gradient
 boosting read their arrays in C without bounds checks: a node that points beyond its array crashes the process, and one
@@ -29,7 +29,7 @@ def check_classifiers(classifiers: Any) -> None:
             [("classifier", SVC)],
             [("classifier", HistGradientBoostingClassifier)],
         ):
-            raise ValueError("a pipeline is not a StandardScaler and an SVC or HistGradientBoostingClassifier")
+            raise ValueError("a pipeline is not a StandardScaler with an SVC or HistGradientBoostingClassifier")
         scaler, classifier = (step for _, step in pipeline.steps)
         num_features = _number_of_features(scaler, classifier)
         _check_scaler(scaler, num_features)
@@ -39,7 +39,7 @@ def check_classifiers(classifiers: Any) -> None:
 def _check_plain(one: Any, kind: type) -> None:
     """Requires exactly this class, without attributes that replace methods."""
     if type(one) is not kind or any(hasattr(kind, name) for name in vars(one)):
-        raise ValueError(f"a {type(one).__name__} is not a plain {kind.__name__} of scikit-learn")
+        raise ValueError(f"a {type(one).__name__} is not a plain scikit-learn {kind.__name__}")
 
 
 def _number_of_features(scaler: Any, classifier: Any) -> int:
@@ -78,7 +78,7 @@ def _check_boosting(boosting: HistGradientBoostingClassifier, num_features: int)
     _check_plain(boosting, HistGradientBoostingClassifier)
     mapper = boosting._bin_mapper
     if type(mapper).__name__ != "_BinMapper" or any(hasattr(type(mapper), name) for name in vars(mapper)):
-        raise ValueError("its boosting does not have a plain bin mapper of scikit-learn")
+        raise ValueError("its boosting does not have a plain scikit-learn bin mapper")
     _array(mapper.is_categorical_, np.uint8, (num_features,))
     _array(boosting._baseline_prediction, np.float64, (1, 1))
     if mapper.is_categorical_.any() or boosting._preprocessor is not None or boosting.n_trees_per_iteration_ != 1:
@@ -103,7 +103,7 @@ def _check_tree(tree: Any, num_features: int) -> None:
         raise ValueError("a tree has no nodes, or nodes that are neither branch nor leaf")
     for side in ("left", "right"):
         if (branches[side] <= places).any() or (branches[side] >= len(tree.nodes)).any():
-            raise ValueError("a branch of a tree leads outside or back")
+            raise ValueError("a branch of a tree points outside the tree or back")
     features = branches["feature_idx"]
     if (features < 0).any() or (features >= num_features).any() or (branches["missing_go_to_left"] > 1).any():
         raise ValueError("a branch of a tree uses a feature that does not exist")

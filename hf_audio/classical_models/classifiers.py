@@ -19,10 +19,10 @@ from hf_audio.classical_models.window_vectors import WindowVectors
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.metrics import ClipScores
 
-# The time of an SVM is quadratic in the number of windows
+# Training time of an SVM is quadratic in the number of windows
 MAX_WINDOWS = {"svm": 20_000, "boosting": 1_000_000}
-MIN_LOGIT = -10.0  # of a class without training windows
-MIN_SCALE, MAX_SCALE = 0.05, 50.0  # of decision values
+MIN_LOGIT = -10.0  # for a class without training windows
+MIN_SCALE, MAX_SCALE = 0.05, 50.0  # for decision values
 
 Classifiers = dict[str, Pipeline]
 
@@ -53,7 +53,7 @@ def fit_classifiers(
 ) -> Classifiers:
     """One fitted pipeline per class, trained on the windows for which the class is known.
 
-    A class that all or none of these windows have gets no pipeline. The result does not depend on `num_jobs`.
+    A class that applies to all or none of these windows gets no pipeline. The result does not depend on `num_jobs`.
     """
 
     def fit(column: int) -> Pipeline | None:
@@ -90,7 +90,7 @@ def calibrate(clips: ClipScores | None, classifiers: Classifiers, labels: LabelS
     Single-label: one scale for all classes by maximum likelihood (Guo et al. 2017), which does not change the order.
 
     Args:
-        clips: mean decision values of each clip; None: no calibration.
+        clips: mean decision values of each clip; None for no calibration.
     """
     logits = np.tile([1.0, 0.0], (len(labels), 1))
     if clips is not None and labels.is_multi_label:
@@ -111,7 +111,7 @@ def _platt(values: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
         return 1.0, 0.0
     model = LogisticRegression().fit(values[:, None] / deviation, true)
     scale = float(model.coef_[0, 0]) / deviation
-    if scale <= 0:  # may happen by chance with few clips, and would invert the class
+    if scale <= 0:  # may happen by chance with few clips, and would invert the decision
         return 1.0, 0.0
     return scale, float(model.intercept_[0])
 

@@ -1,4 +1,4 @@
-"""The run folder of a classical model: its files are published and loaded again. Nothing in it is pickled.
+"""The run folder of a classical model, whose files are published and loaded again. Nothing in it is pickled.
 
 run folder/
   model.skops               {class name: pipeline of scikit-learn}
@@ -56,12 +56,12 @@ def claim_folder(folder: Path, overwrite_run: bool) -> None:
     """Creates the run folder, or reuses that of an earlier run of a classical model.
 
     Raises:
-        InputError: it has the run of a network, which must not be deleted.
+        InputError: it contains the run of a network, which must not be deleted.
     """
     found = [folder / name for name in OF_A_NETWORK if (folder / name).exists()]
     if found and not overwrite_run:
         raise InputError(
-            f"{folder} contains the run of a network ({found[0].name}): give another --output_dir, or "
+            f"{folder} contains the run of a network ({found[0].name}): use another --output_dir, or "
             "--overwrite_run true to delete that run"
         )
     for path in found:
@@ -115,7 +115,7 @@ def load_run(folder: Path, reader: VectorReader) -> TrainedClassifiers:
 
 
 def read_classifiers(path: Path) -> Classifiers:
-    """{class name: pipeline} from a model.skops, with known types and checked contents, so that they can predict.
+    """{class name: pipeline} from a model.skops, with known types and checked contents, ready to predict.
 
     Raises:
         InputError: the file does not exist, its content is far larger than the file, or its objects are not valid.

@@ -1,4 +1,4 @@
-"""Training an SVM or gradient boosting on a feature dataset, with the interface for evaluation."""
+"""Training an SVM or gradient boosting on a feature dataset, with the interface that evaluation expects."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class TrainedClassifiers:
-    """The result of `train_pipeline`; `evaluate_model` takes it like an AudioTrainer.
+    """The result of `train_pipeline`; `evaluate_model` accepts it in place of an AudioTrainer.
 
     Attributes:
         reader: the dataset, and the network if there is one.
@@ -115,13 +115,13 @@ def train_pipeline(
     """Trains on the windows of the train split, and calibrates on the clips of the validation split if there is one.
 
     Args:
-        features: of kind "classical". A window's vector is the mean over its steps, not standardized, since pipelines
-            start with a StandardScaler.
+        features: features of kind "classical". A window's vector is the mean over its steps, not standardized, since
+            pipelines start with a StandardScaler.
         classical_model: "svm" or "boosting".
-        settings: of the classical model, by scikit-learn's names, if they differ from DEFAULTS.
-        network: its embedding of each window is appended to the vector.
-        seed: of boosting; an SVM is not random.
-        num_jobs: number of threads; None: all cores that this process may use.
+        settings: settings of the classical model that differ from DEFAULTS, by their scikit-learn names.
+        network: a network whose embedding of each window is appended to the vector.
+        seed: seed for boosting; an SVM is not random.
+        num_jobs: number of threads; None uses all cores available to this process.
 
     Raises:
         InputError: an unknown classical model, other features, windows that do not match, or no class to learn.

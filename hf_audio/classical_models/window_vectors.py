@@ -32,7 +32,7 @@ class WindowVectors:
     Attributes:
         inputs: float32 `[windows, numbers]`, not standardized.
         targets: float32 `[windows, classes]`, NaN is unknown.
-        clip_ids, groups: of each window.
+        clip_ids, groups: strings of each window.
         starts_s: float64 `[windows]`.
     """
 
@@ -89,18 +89,18 @@ class VectorReader:
     """Reads windows of a dataset as vectors, each split once.
 
     Args:
-        features: vectors, such as classical features.
-        network: its embedding of the same window is appended.
+        features: a dataset of vectors, such as classical features.
+        network: a network whose embedding of the same window is appended.
 
     Raises:
-        InputError: other features, or the network's windows have another length or hop.
+        InputError: the features are not vectors, or the network's windows have a different length or hop.
     """
 
     def __init__(self, features: FeatureDataset, network: TrainedNetwork | None = None) -> None:
         if features.kind.form is not Form.VECTORS:
             raise InputError(
-                f"SVM and boosting read {names_of(Form.VECTORS)} features and {features.source} has "
-                f"{features.kind.name}: give --features {names_of(Form.VECTORS)}"
+                f"SVM and boosting read {names_of(Form.VECTORS)} features, but {features.source} has "
+                f"{features.kind.name}: use --features {names_of(Form.VECTORS)}"
             )
         self.features, self.network = features, network
         self._read: dict[str, WindowVectors] = {}
@@ -130,7 +130,7 @@ def open_network(name: str, features: str | None = None, *, token: str | None = 
     beside = Path(name) / "features"
     if features is None and not (beside / "manifest.json").is_file():
         raise InputError(
-            f"{name} has no features stored with it: give the feature dataset for it with --network_features"
+            f"{name} has no features stored with it: use --network_features with the feature dataset for it"
         )
     dataset = load_features(features or beside, token=token)
     predictor = Predictor.load(name, token=token, seed=seed)
@@ -187,6 +187,6 @@ def _check_same_windows(features: FeatureDataset, others: FeatureDataset) -> Non
         here, there = features.manifest[name], others.manifest[name]
         if abs(here - there) > 1e-6:
             raise InputError(
-                f"The windows do not match: {name} is {here:g} in {features.source} and {there:g} in {others.source}: "
+                f"The windows do not match ({name} is {here:g} in {features.source} and {there:g} in {others.source}): "
                 "build both with the same --window_s and --hop_s"
             )

@@ -55,7 +55,7 @@ def evaluation_parser(description: str | None) -> FlagParser:
     _add_questions(parser.add_argument_group("what to measure"))
     _add_results(parser.add_argument_group("results"))
     _add_pace(parser.add_argument_group("device and speed"))
-    add_reading(parser.add_argument_group("how recordings are read, as for training"), READING)
+    add_reading(parser.add_argument_group("how recordings are read (as for training)"), READING)
     parser.show_first(SHOWN_FIRST)
     return parser
 
@@ -84,7 +84,7 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add(
         "--protocol",
         choices=PROTOCOLS,
-        help="Usual protocol of a corpus: its metric, aggregation and split; refused if the data do not fit. One of "
+        help="Standard protocol of a corpus: its metric, aggregation and split, which the data must fit. One of "
         f"{', '.join(PROTOCOLS)}.",
         metavar="NAME",
     )
@@ -100,7 +100,7 @@ def _add_decisions(group: argparse._ArgumentGroup) -> None:
         choices=("validation", "per_class", "model"),
         default="validation",
         help="Multi-label thresholds: one for all classes or per_class, chosen on the validation split of the data, or "
-        "that in the model's config.json, which is also used if there is no validation split.",
+        "the one in the model's config.json, which is also the fallback without a validation split.",
     )
 
 
@@ -118,7 +118,9 @@ def _add_questions(group: argparse._ArgumentGroup) -> None:
     add("--risk", type=float, help="Selective prediction: maximum error rate of the answered clips.")
     add("--coverage", type=float, help="Selective prediction: fraction of clips to answer, instead of --risk.")
     add(
-        "--unknown", metavar="DATA", help="Sounds of none of the classes, features or recordings, for rejection scores."
+        "--unknown",
+        metavar="DATA",
+        help="Features or recordings of sounds that belong to no class, for rejection scores.",
     )
     add("--unknown_corpus", metavar="CORPUS", help="Name of the corpus in --unknown, e.g. esc50.")
     add(
@@ -128,20 +130,20 @@ def _add_questions(group: argparse._ArgumentGroup) -> None:
         help="Also evaluate degraded recordings: noise, codecs, levels, rooms. All of them, or those named, such as "
         "white_noise=20,10 mp3=32.",
     )
-    add("--robustness_clips", type=int, help=f"Clips that are degraded. Default: about {ROBUSTNESS_CLIPS}.")
+    add("--robustness_clips", type=int, help=f"Number of clips to degrade. Default: about {ROBUSTNESS_CLIPS}.")
 
 
 def _add_results(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--output_dir", help="Folder for report.json, index.html and scores. Default: evaluations/DATA.")
-    add("--embed_sounds", action="store_true", help="Put excerpts into index.html, so that it can be sent to others.")
-    add("--write_card", action="store_true", help="Write the results into the models' cards, in folders or on the Hub.")
+    add("--embed_sounds", action="store_true", help="Embed audio excerpts in index.html, so that it can be shared.")
+    add("--write_card", action="store_true", help="Write the results to the models' cards, local or on the Hub.")
     add(
         "--calibrate",
         choices=SCALINGS,
         help="Fit a calibration on the validation split, and save the model with it to --calibrated_model.",
     )
-    add("--calibrated_model", metavar="FOLDER", help="Where --calibrate saves the model.")
+    add("--calibrated_model", metavar="FOLDER", help="Folder where --calibrate saves the model.")
 
 
 def _add_pace(group: argparse._ArgumentGroup) -> None:
@@ -176,11 +178,11 @@ def check_flags(given: argparse.Namespace) -> None:
     if given.ensemble and len(given.scores or given.model) < 2:
         raise InputError("--ensemble needs two or more models: give them with --model or --scores")
     if given.unknown_corpus and not given.unknown:
-        raise InputError("--unknown_corpus says how the recordings of --unknown are read: give --unknown too")
+        raise InputError("--unknown_corpus describes the recordings of --unknown: give --unknown too")
     if given.robustness_clips is not None and given.robustness is None:
         raise InputError("--robustness_clips would do nothing here: add --robustness, or remove it")
     if bool(given.calibrate) != bool(given.calibrated_model):
-        raise InputError("--calibrate KIND and --calibrated_model FOLDER need each other: give both or none")
+        raise InputError("--calibrate KIND and --calibrated_model FOLDER need each other: give both or neither")
     if given.calibrate and len(given.model) > 1:
         raise InputError(
             f"--calibrate saves a single model, and {len(given.model)} were given: calibrate them one by one"
@@ -222,7 +224,7 @@ def data_config(given: argparse.Namespace) -> DataConfig:
 
     if bool(given.dataset) == bool(given.data_dir):
         raise InputError(
-            "Give what to evaluate on: --dataset FEATURES, RECORDINGS or USER/NAME, or --corpus NAME --data_dir DIR"
+            "Give the data to evaluate on: --dataset FEATURES, RECORDINGS or USER/NAME, or --corpus NAME --data_dir DIR"
         )
     names = ("dataset", "dataset_revision", "corpus", "data_dir", *READING)
     return DataConfig(**{name: value for name in names if (value := getattr(given, name))})

@@ -24,7 +24,7 @@ def parser_of(name: str, description: str | None) -> FlagParser:
 
 
 def add_reading(parser: argparse._ActionsContainer, names: Collection[str]) -> None:
-    """Adds flags for how recordings are read, with the names and help texts of recipes."""
+    """Adds the flags for reading recordings, with the names and help texts of recipes."""
     for field in dataclasses.fields(CorpusConfig):
         if field.name in names:
             parser.add_argument(f"--{field.name}", help=field.metadata["help"], **OF_READING.get(field.name, {}))

@@ -1,4 +1,4 @@
-"""Processes many recordings for the commands that do so: skips finished ones, shows a bar, reports failures."""
+"""Processes many recordings for commands: skips finished ones, shows a progress bar, reports failures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def process(
     task: str,
     excluded: Mapping[int, str] | None = None,
 ) -> dict[int, str]:
-    """Processes the unfinished recordings. Returns the indices of those that could not be read, with the reasons.
+    """Processes the unfinished recordings; returns the indices of unreadable ones, with the reasons.
 
     Args:
         files: all recordings.
@@ -75,7 +75,7 @@ def _recording(file: FoundFile) -> Recording:
 
 
 def _total_s(recordings: Sequence[Recording]) -> float | None:
-    """Total duration by the headers; None for many recordings, where reading the headers would take too long."""
+    """Total duration according to the headers; None for many recordings, whose headers take too long to read."""
     from hf_audio.data.recordings.audio import probe
     from hf_audio.data.recordings.reasons import AudioError
 

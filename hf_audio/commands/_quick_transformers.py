@@ -1,8 +1,8 @@
-"""Imports parts of transformers without scikit-learn, scipy's solvers and torchvision: saves a second at the start.
+"""Imports parts of transformers without scikit-learn, scipy's solvers and torchvision, which saves a second.
 
 transformers' `modeling_utils` imports the losses of all tasks, and those of object detection import functions of these
-libraries. Before 5.21, the newest for Python 3.10, it imports scikit-learn for generating text, too. Here they get
-stand-ins that import the real functions on the first call.
+libraries. Before 5.21, the newest for Python 3.10, it imports scikit-learn for generating text, too. Here they are
+replaced by stand-ins that import the real functions on the first call.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def import_losses() -> None:
 
 @contextlib.contextmanager
 def _lazy_modules() -> Iterator[None]:
-    """Replaces modules that are not imported yet by stand-ins whose functions import the real ones when called."""
+    """Replaces modules that are not yet imported with stand-ins whose functions import the real ones when called."""
     absent = [name for name in IMPORTED_LATER if name not in sys.modules]
     for name in absent:
         stand_in: Any = ModuleType(name)

@@ -43,11 +43,11 @@ def add_pace(parser: argparse.ArgumentParser) -> None:
 
 
 def files_of(given: argparse.Namespace) -> list[FoundFile]:
-    """The recordings, which are found before a model is loaded, as that takes seconds.
+    """The recordings. They are found before a model is loaded, since loading takes seconds.
 
     Raises:
-        InputError: no recordings are given, or in two ways at once; the number of threads is invalid; or see
-            `found_files`.
+        InputError: no recordings are given, or they are given in two ways; the number of threads is invalid; or
+            see `found_files`.
     """
     if given.num_threads is not None and given.num_threads < 1:
         raise InputError(f"--num_threads must be at least 1, found {given.num_threads}")
@@ -66,7 +66,7 @@ def files_of(given: argparse.Namespace) -> list[FoundFile]:
 
 
 def is_folder_name(output: str) -> bool:
-    """Whether a path ends like a folder's, "labels/", which a Path would not keep."""
+    """Whether a path ends like a folder's, as in "labels/"; a Path would drop the slash."""
     return output.endswith(("/", os.sep))
 
 

@@ -5,11 +5,11 @@
     hf-audio audit --data_dir recordings --output_dir audits/mine --write_csv usable.csv
     hf-audio audit --dataset USER/NAME --output_dir audits/name
 
-Writes audit.csv (one row per finding) and index.html, a page to listen to the clips and to drop or correct them, which
-gives a table for --label_overrides. A second run processes only new or changed files. Recordings of a dataset on the
-Hub are read there; the first of those with findings are written beside the page. --write_csv lists the usable clips, of
-several copies only the first: train on it with --data_dir usable.csv. With --strict, the exit code is 2 if a clip
-cannot be used.
+Writes audit.csv (one row per finding) and index.html, a page for listening to the clips and dropping or correcting
+them, which exports a table for --label_overrides. A second run processes only new or changed files. Recordings on the
+Hub are streamed; the first ones with findings are saved next to the page. --write_csv lists the usable clips, with only
+the first of several copies: train on it with --data_dir usable.csv. With --strict, the exit code is 2 if a clip cannot
+be used.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def main(argv: Sequence[str]) -> None:
     """Writes the audit of a corpus."""
     parser = parser_of("audit", __doc__)
     add = parser.add_argument
-    add("--corpus", default="folder", help="Name of the corpus; folder is your own recordings.")
+    add("--corpus", default="folder", help="Name of the corpus; use folder for your own recordings.")
     add("--data_dir", help="Folder with the recordings, or a table.")
     add("--output_dir", default="audits/audit", help="Folder for audit.csv and index.html.")
-    add("--num_workers", type=int, help="Processes that decode. Default: one per core.")
+    add("--num_workers", type=int, help="Decoding processes. Default: one per core.")
     add("--strict", action="store_true", help="Exit with code 2 if a clip cannot be used.")
-    add("--write_csv", metavar="FILE.csv", help="Also write a table of the usable clips, for --data_dir.")
+    add("--write_csv", metavar="FILE.csv", help="Also write a table of the usable clips, to be used as --data_dir.")
     add("--hub_token", help="Hub token, for private data. Default: HF_TOKEN, or that of hf auth login.")
-    add_reading(parser.add_argument_group("how recordings are read, as for training"), READING)
+    add_reading(parser.add_argument_group("how recordings are read (as for training)"), READING)
     parser.show_first((*SHOWN_FIRST, "dataset"))
     hf_audio.audit_corpus(**vars(parser.parse_args(argv)))

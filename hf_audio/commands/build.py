@@ -10,7 +10,7 @@
     accelerate launch --config_file recipes/accelerate/two_cpu.yaml --num_processes 4 scripts/build_features.py ...
     accelerate launch --num_machines 2 --machine_rank 0 --main_process_ip HOST ...    in a folder that both share
 
-Unusable files are listed with the reason in excluded.csv beside the dataset; with --strict they are an error. Publish
+Unusable files are listed with the reason in excluded.csv next to the dataset; with --strict they are an error. Publish
 the result with hf-audio push features, or train on it with --dataset feature_sets/mine.
 """
 

@@ -7,7 +7,7 @@
 
 Recipes and hf-audio build download a corpus themselves if --data_dir is not given. Downloading needs
 pip install "hf_audio[corpora]". Some corpora have no public address: for these, the command prints where to get them
-and how the folder must look.
+and what the folder must contain.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from hf_audio.commands._recordings import (
     tagger_of,
 )
 
-NOT_UTF8 = "its name is not UTF-8, so the table cannot contain it: rename the file, e.g. with convmv"
+NOT_UTF8 = "its name is not UTF-8, so it cannot be stored in the table: rename the file, e.g. with convmv"
 
 
 def main(argv: Sequence[str]) -> int:

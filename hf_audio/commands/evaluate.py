@@ -12,7 +12,7 @@ windows with its own extractor. Classes are mapped by name ("violin" is AudioSet
 classes that cannot be mapped are reported and ignored. Data that a model was trained on are refused.
 
 Thresholds, calibration and ensemble weights are fitted only on the data's validation split. The results are
-report.json, index.html, and MODEL/scores/ of each model, which --scores evaluates again without the model.
+report.json, index.html, and MODEL/scores/ of each model, which --scores can evaluate later without the model.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ OF_CLASSES = ("precision", "recall", "f1", "average_precision")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints the main scores of models, and writes report, page and scores."""
+    """Prints the main scores of models, and writes the report, the page and the scores."""
     given = evaluation_parser(__doc__).parse_args(argv)
     check_flags(given)
     folder = Path(given.output_dir) if given.output_dir else None
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
     _show(found)
     page = write_page(folder, found.report, found.recordings, embed_sounds=given.embed_sounds)
     write_published(folder / "report.json", found.as_json())
-    show(f"Report: {folder / 'report.json'}; the same as a page for a browser: {page}")
+    show(f"Report: {folder / 'report.json'}; as a web page: {page}")
     for one in found.report["models"].values() if given.calibrate else ():
         saved = one["saved_calibration"]
         errors = " → ".join(f"{saved[name]['ece']:.3f}" for name in ("before", "after"))
@@ -81,7 +81,7 @@ def _judging(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _evaluated(given: argparse.Namespace, data: EvaluationData, folder: Path) -> Evaluation:
-    """Runs the models on the data, writes their scores to the folder, and evaluates these."""
+    """Runs the models on the data, writes their scores to the folder, and evaluates the scores."""
     from hf_audio.judging.evaluation_report import recordings_of
     from hf_audio.judging.evaluation_request import EvaluationRequest
     from hf_audio.judging.evaluation_run import evaluate_models
@@ -151,7 +151,7 @@ def _check_new(folder: Path) -> Path:
     there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise InputError(
-            f"{folder} cannot be written, because {there} is not a folder you may write to: give another --output_dir"
+            f"{folder} cannot be written, because {there} is not a writable folder: give another --output_dir"
         )
     return folder
 

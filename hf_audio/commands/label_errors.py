@@ -8,9 +8,9 @@
 
 FEATURES_DIR is a feature dataset (RUN/features, or a Hub name). Predictions are out-of-fold: they come from quick
 models trained without the clip's group. cleanlab decides which labels contradict them (pip install "hf_audio[audit]").
-The results are label_errors.csv, index.html (a page to listen to each clip and keep, correct or drop it, which gives
-the table to train with and needs no server), and overrides.csv (the most confident corrections, to edit by hand
-instead).
+The results are label_errors.csv, index.html (a page for listening to each clip and keeping, correcting or dropping it,
+which exports the table to train with and needs no server), and overrides.csv (the most confident corrections, to edit
+by hand instead).
 
 --model uses a trained network's embeddings. A network that was trained on the same clips has learned their errors, so
 it finds fewer; a network trained on other clips, or --predictions of every fold, is better.
@@ -63,11 +63,11 @@ def main(argv: Sequence[str]) -> None:
         num_plots=given.plots,
     )
     show(
-        f"{len(found.errors)} of {found.num_checked} clips are probably labeled wrong ({found.num_not_checked} could "
+        f"{len(found.errors)} of {found.num_checked} clips are probably mislabeled ({found.num_not_checked} could "
         f"not be checked). The predictions agree with {found.agreement:.0%} of the labels."
     )
     if found.agreement < MIN_AGREEMENT:
-        show("That is too little: most of the clips found are probably labeled right. Use --model or --predictions.")
+        show("That is too low: most of the clips found are probably labeled correctly. Use --model or --predictions.")
     if given.hold_out == "groups" and found.num_groups < FEW_GROUPS and not given.predictions:
         show(
             f"There are only {found.num_groups} groups. If they are speakers or similar, --hold_out clips finds more "
@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> None:
         )
     show(
         f"Check them in a browser: {folder / 'index.html'} gives you a table of your corrections. Without a browser, "
-        f"delete the rows that you disagree with from {folder / 'overrides.csv'} ({num_sure} rows with a confidence "
+        f"delete the rows you disagree with from {folder / 'overrides.csv'} ({num_sure} rows with a confidence "
         f"of at least {given.confidence:g}), and train with --label_overrides {folder / 'overrides.csv'}"
     )
 
@@ -99,7 +99,7 @@ def _print_planted(given: argparse.Namespace, features: FeatureDataset) -> None:
         for number, draw in enumerate(draws, start=1)
     ]
     show(table(("draw", "planted", "found", "precision", "recall"), rows))
-    show("Errors that were in the labels before count as false positives. Nothing was written.")
+    show("Errors that the labels already had count as false positives. Nothing was written.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -121,6 +121,6 @@ def _parser() -> argparse.ArgumentParser:
         help="What is held out when a clip is predicted: its group, or only the clip.",
     )
     parser.add_argument("--confidence", type=float, default=0.5, help="Minimum confidence of a row in overrides.csv.")
-    parser.add_argument("--plots", type=int, default=100, help="Spectrograms on the page.")
+    parser.add_argument("--plots", type=int, default=100, help="Number of spectrograms on the page.")
     parser.add_argument("--seed", type=int, default=0, help="Random seed of the folds.")
     return parser

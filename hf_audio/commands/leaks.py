@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> None:
         action="store_true",
         help="Also measure how much leakage inflates accuracy, with quick models.",
     )
-    parser.add_argument("--num_seeds", type=int, default=3, help="Draws of each leaky split.")
+    parser.add_argument("--num_seeds", type=int, default=3, help="Random draws of each leaky split.")
     given = parser.parse_args(argv)
     features = hf_audio.load_features(given.features)
     folder = Path(given.output_dir or Path("leaks") / features.name)

@@ -68,8 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = parser_of("listen", __doc__)
     add_model(parser)
     add = parser.add_argument
-    add("--microphone", help="Number or name of the input device, see python -m sounddevice. Default: the system's.")
-    add("--file", help="Play a recording in real time, in place of the microphone.")
+    add("--microphone", help="Number or name of the input device (see python -m sounddevice). Default: the system's.")
+    add("--file", help="Play a recording in real time instead of using the microphone.")
     add("--window_s", type=float, help="Length of a window in seconds. Default: the model's.")
     add("--hop_s", type=float, default=HOP_S, help="Seconds between windows.")
     add("--top_k", type=int, default=5, help="Labels to show, 0 for all.")

@@ -20,7 +20,7 @@ INTERRUPTED, BROKEN_PIPE = 130, 141  # exit codes of shells after a signal: 128 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one subcommand. Exit codes: 1 if a part failed, 2 for an InputError, or those of the subcommand."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's waiting threads leave the cores to reading threads
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads leave the cores to threads that read
     with clear_errors():
         code = _run(list(sys.argv[1:] if argv is None else argv))
         if code:
@@ -66,7 +66,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _discard_output() -> None:
-    """Redirects standard output to nowhere: buffered text would raise the error again when Python exits."""
+    """Discards standard output: buffered text would raise the error again when Python exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -8,8 +8,8 @@
     hf-audio push recordings --data_dir table.csv --hub_dataset_id USER/NAME --audio_format original
     hf-audio push recordings --data_dir DIR --output_dir dataset        # on this machine only
 
-Log in first with `hf auth login`. To resume an interrupted push, run the same command again: files that the Hub already
-has are not uploaded again. Trained models are published by their recipe, with --push_to_hub. For the flags, see
+Log in first with `hf auth login`. To resume an interrupted push, run the same command again: files that are already on
+the Hub are not uploaded again. Trained models are published by their recipe, with --push_to_hub. For the flags, see
 `hf-audio push features --help` and `hf-audio push recordings --help`.
 """
 
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
         sys.stdout.write(__doc__)
         return
     if argv[0] not in KINDS:
-        raise unknown_name("thing to push", argv[0], KINDS)
+        raise unknown_name("kind of data to push", argv[0], KINDS)
     KINDS[argv[0]](argv[1:])
 
 

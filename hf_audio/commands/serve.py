@@ -6,9 +6,9 @@
     hf-audio serve --model instruments=someone/ast-irmas --model birds=runs/cnn --port 8080
     curl --data-binary @recording.wav "http://127.0.0.1:8080/v1/audio-classification?model=birds&timeline=true"
 
-If the environment variable HF_AUDIO_SERVE_TOKEN is set, clients must send it as a token. Private models are downloaded
-with HF_TOKEN. /docs shows all routes and settings, /metrics has metrics for Prometheus. SIGTERM stops the service after
-the open requests.
+If the environment variable HF_AUDIO_SERVE_TOKEN is set, clients must send it as a bearer token. Private models are
+downloaded with HF_TOKEN. /docs shows all routes and settings, /metrics has metrics for Prometheus. On SIGTERM, the
+service finishes open requests and exits.
 """
 
 from __future__ import annotations
@@ -60,24 +60,24 @@ def _parser() -> argparse.ArgumentParser:
         help="Run folder or Hub name, optionally with a name for clients. Repeat it for more models; the first is the "
         "default.",
     )
-    found.add_argument("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0: all.")
-    found.add_argument("--port", type=int, default=8000, help="Port; 0: a free one, which is logged.")
+    found.add_argument("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all.")
+    found.add_argument("--port", type=int, default=8000, help="Port to listen on; 0 picks a free one and logs it.")
     found.add_argument("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU if there is one.")
     found.add_argument("--bf16", action="store_true", help="Compute in bfloat16.")
     found.add_argument(
         "--workers",
         type=int,
-        help="Threads that run each model. Default: one per core, and one on a GPU. With 1, all cores work on one "
-        "batch: for large models and few clients.",
+        help="Threads per model. Default: one per core, or one on a GPU. With 1, all cores work on the same batch, "
+        "which suits large models and few clients.",
     )
     limits = found.add_argument_group("limits", "Requests beyond a limit are refused with an error message.")
     limits.add_argument("--max_mb", type=float, default=64.0, help="Maximum size of a recording in MiB.")
     limits.add_argument("--max_duration_s", type=float, default=600.0, help="Maximum duration of a recording in s.")
     limits.add_argument("--max_request_s", type=float, default=30.0, help="Maximum time per request in s.")
     limits.add_argument("--max_requests", type=int, default=64, help="Maximum open requests; more get status 429.")
-    limits.add_argument("--max_windows", type=int, default=2048, help="Maximum windows that wait for a model.")
+    limits.add_argument("--max_windows", type=int, default=2048, help="Maximum windows waiting for a model.")
     limits.add_argument("--batch_size", type=int, help="Windows per batch. Default: 8 on a CPU, 32 on a GPU.")
     limits.add_argument(
-        "--no_batching", dest="batching", action="store_false", help="Give each request batches of its own."
+        "--no_batching", dest="batching", action="store_false", help="Do not batch windows of different requests."
     )
     return found

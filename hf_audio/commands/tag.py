@@ -9,8 +9,8 @@
 
 M is a run folder of hf_audio, or any audio classifier on the Hub or in a folder. Code in the repository is never run.
 Recordings may have any length and format; they are decoded in blocks. With --output, run an interrupted command again
-to resume it. The exit code is 1 if recordings could not be read, which the last lines explain, and 2 if nothing could
-be done.
+to resume it. The exit code is 1 if some recordings could not be read (the last lines say why), and 2 if nothing could
+be processed.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add_model(parser)
     add_pace(parser)
     add = parser.add_argument
-    add("--format", choices=FORMAT_NAMES, default="table", help="Format of the result.")
+    add("--format", choices=FORMAT_NAMES, default="table", help="Output format.")
     add("--output", help="File, or for audacity and srt a folder with one file per recording. Default: stdout.")
     add("--window_s", type=float, help="Length of a window in seconds. Default: the model's.")
     add("--hop_s", type=float, help="Seconds between windows. Default: the model's, or --window_s if given.")
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--smooth_s",
         type=float,
-        help="Median filter over time before segments are made, in seconds. Default: one window.",
+        help="Length of the median filter that smooths scores before segmentation, in seconds. Default: one window.",
     )
     return parser
 
@@ -101,7 +101,7 @@ def _place(given: argparse.Namespace, files: Sequence[FoundFile]) -> tuple[Path 
     """Path of the result (None for standard output), and whether it is a folder with one file per recording.
 
     Raises:
-        InputError: the result cannot be written there. This is checked before a model is loaded, as that takes seconds.
+        InputError: the result cannot be written there. This is checked before a model is loaded, which takes seconds.
     """
     is_single = given.format in OF_SEGMENTS
     if is_single and len(files) > 1 and not given.output:

@@ -1,4 +1,4 @@
-"""Every setting of a recipe beyond transformers' TrainingArguments, with its unit in its name and a help text.
+"""All settings of a recipe in addition to transformers' TrainingArguments, each with a help text; names have units.
 
 The field names are the command-line flags. Values come from the recipe, then `--demo`, then `--config FILE.yaml`, then
 the command line; parsing.py combines them.

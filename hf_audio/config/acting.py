@@ -1,9 +1,9 @@
-"""Settings that would have no effect: each is an error that says what to do, so that reports hold only what acted.
+"""Refuses settings that would have no effect, with an error that says what to do, so reports list only effective ones.
 
-Each rule says which setting needs which. Rules within one group of settings are in that group's `..._needs.py`; the
-others are here. Only settings that a user gives are checked: a recipe's own values may wait for the setting they need.
-`stored_features` is not a setting but a fact: whether --dataset holds features that are already built. For a dataset on
-the Hub, this is known only after asking the Hub.
+Each rule says which settings need which others. Rules within one group of settings are in that group's
+`..._needs.py`; the others are here. Only settings that a user gives are checked: a recipe may set values that take
+effect only with another setting. `stored_features` is not a setting but a fact: whether --dataset holds features that
+are already built. For a dataset on the Hub, this is known only after asking the Hub.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ NEEDS = (
     *SPECTROGRAM_NEEDS,
     *WAVEFORM_NEEDS,
     *LOSS_NEEDS,
-    Needs(("network_features",), lambda run: run.network, "only --network reads it: give that too, or leave it out"),
+    Needs(
+        ("network_features",), lambda run: run.network, "it only applies to --network: give that too, or leave it out"
+    ),
     Needs(
         ("mask_fraction", "decoder_width", "decoder_layers"),
         lambda run: run.objective == "masked",
@@ -124,7 +126,7 @@ NEEDS = (
     Needs(
         ("num_train_epochs",),
         lambda run: run.max_steps < 1,
-        "--max_steps says when training ends: leave it out, or give --max_steps -1 too",
+        "--max_steps already sets when training ends: leave it out, or give --max_steps -1 too",
     ),
     Needs(
         ("warmup_steps",),
@@ -134,7 +136,7 @@ NEEDS = (
     Needs(
         ("lr_scheduler_kwargs",),
         lambda run: not as_typed(run.lr_scheduler_type).startswith("constant"),
-        "a constant --lr_scheduler_type takes none: leave it out",
+        "a constant --lr_scheduler_type has no arguments: leave it out",
     ),
     *(
         Needs(
@@ -162,7 +164,7 @@ NEEDS = (
     Needs(
         ("run_name",),
         lambda run: {*([run.report_to] if isinstance(run.report_to, str) else run.report_to)} - WITHOUT_NAMES,
-        "--report_to names no tracker whose runs have names: leave it out",
+        "no tracker in --report_to uses run names: leave it out",
     ),
     Needs(
         ("dataloader_prefetch_factor", "dataloader_persistent_workers"),
@@ -185,7 +187,7 @@ NEEDS = (
     Needs(
         ("track_pictures",),
         lambda run: {*([run.report_to] if isinstance(run.report_to, str) else run.report_to)} & SHOW_PICTURES,
-        "--report_to names no tracker that shows figures: add tensorboard, trackio or wandb, or leave it out",
+        "no tracker in --report_to shows figures: add tensorboard, trackio or wandb, or leave it out",
     ),
     Needs(("track_pictures",), lambda run: not run.objective, "pretraining has no confusion matrix: leave it out"),
     Needs(("track_pictures",), lambda run: not run.classical_model, "it only applies to networks: leave it out"),
@@ -206,7 +208,7 @@ def require_acting(given: Collection[str], settings: Mapping[str, Any]) -> None:
         settings: all settings of the run, by name.
 
     Raises:
-        InputError: the first such setting, why it would do nothing, and what to do.
+        InputError: names the first such setting, the reason, and what to do.
     """
     for name, otherwise in idle(settings):
         if name in given:
@@ -219,7 +221,7 @@ def idle(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for rule in NEEDS:
         try:
             holds = rule.holds(run)
-        except AttributeError:  # the run does not have the setting that is needed, so the rule is not about it
+        except AttributeError:  # the run lacks the setting that is needed, so the rule does not apply
             continue
         if not holds:
             yield from ((name, rule.otherwise) for name in rule.settings if name in settings)

@@ -18,13 +18,13 @@ FRACTIONS = ("patch_dropout", "patch_dropout_time", "patch_dropout_frequency")  
 
 @dataclass
 class AugmentConfig:
-    """How training batches are augmented: on the device, each window on its own."""
+    """How training batches are augmented: on the device, each window independently."""
 
     _argument_group_name = "augmentation"
 
     time_shift: bool = setting(False, "Warp: random circular shift in time, for windows without padding.")
-    time_stretch: float = setting(0.0, "Warp: maximum stretch or compression of time, 0.2 is 20 %%; 0 is off.")
-    frequency_scale: float = setting(0.0, "Warp: maximum scaling of the mel axis up or down, 0.2 is 20 %%; 0 is off.")
+    time_stretch: float = setting(0.0, "Warp: maximum stretch or compression of time, 0.2 is 20%%; 0 is off.")
+    frequency_scale: float = setting(0.0, "Warp: maximum scaling of the mel axis up or down, 0.2 is 20%%; 0 is off.")
     frequency_shift_bins: float = setting(0.0, "Warp: maximum shift of the spectrum up or down, in mel bins; 0 is off.")
     warp_probability: float = setting(
         1.0, "Warp: probability per window that its time and mel axis are stretched, scaled and shifted."
@@ -52,7 +52,7 @@ class AugmentConfig:
         0.0, "FilterAugment: maximum gain or attenuation of random frequency bands, in dB; 0 is off."
     )
     filter_augment_type: Literal["linear", "step"] = setting(
-        "linear", "FilterAugment: gain over frequency: linear between the edges of bands, or one step per band."
+        "linear", "FilterAugment: how gain varies with frequency: linear between band edges, or one step per band."
     )
     mixstyle_alpha: float = setting(
         0.0,
@@ -70,21 +70,21 @@ class AugmentConfig:
     )
     cutmix_alpha: float = setting(
         0.0,
-        "CutMix (replace a part of a window with the same part of another, targets by area): alpha of the Beta "
+        "CutMix (replace part of a window with the same part of another, mix labels by area): alpha of the Beta "
         "distribution of the area; 0 is off.",
     )
     cutmix_probability: float = setting(
-        0.5, "CutMix: probability per window. With mixup on too, a window gets at most one of the two."
+        0.5, "CutMix: probability per window. If mixup is also on, a window gets at most one of the two."
     )
     cutmix_shape: Literal["rectangle", "time"] = setting(
         "rectangle", "CutMix: replace a rectangle of time and mel bins, or a stretch of time with all bins."
     )
-    image_gain: float = setting(0.0, "Image: multiply normalized features by 1 - this or 1 + this; 0 is off.")
+    image_gain: float = setting(0.0, "Image: multiply normalized features by 1 - gain or 1 + gain; 0 is off.")
     image_noise: float = setting(
         0.0, "Image: standard deviation of Gaussian noise added to normalized features, e.g. 0.1; 0 is off."
     )
     image_probability: float = setting(
-        0.5, "Image: probability per window. With gain and noise both on, a window gets one of them."
+        0.5, "Image: probability per window. If gain and noise are both on, a window gets one of them."
     )
     time_mask_s: float = setting(
         0.0, "SpecAugment: maximum time mask, in seconds, at most a tenth of the window; 0 is off."
@@ -96,8 +96,8 @@ class AugmentConfig:
     cutout_rectangles: int = setting(2, "Cutout: rectangles per window.")
     patch_dropout: float = setting(
         0.0,
-        "Patch dropout (Patchout of PaSST; for Audio Spectrogram Transformers): share of all patches dropped in a "
-        "training step; 0 is off.",
+        "Patch dropout (Patchout of PaSST; for Audio Spectrogram Transformers): share of all patches dropped in "
+        "each training step; 0 is off.",
     )
     patch_dropout_time: float = setting(
         0.0, "Patch dropout: share of the columns of patches (stretches of time) dropped; 0 is off."
@@ -116,7 +116,7 @@ class AugmentConfig:
         require_within(
             self, ("gain_db", "equalizer_db", "filter_augment_db", "batch_mix_level_db", "image_noise"), 0, 100
         )
-        require_within(self, ("batch_mix_max_windows",), 2, 32)  # of all of them a batch holds a copy at once
+        require_within(self, ("batch_mix_max_windows",), 2, 32)  # a batch holds a copy of all of them at once
         require_within(self, ("cutout_bins",), 1)
         require_within(self, ("cutout_rectangles",), 1, 100)
         require_within(self, ("noise_snr_db",), -200, MAX_NOISE_SNR_DB)

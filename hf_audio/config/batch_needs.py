@@ -17,7 +17,7 @@ WITH_PARTNERS = {
 
 
 def require_partners(settings: Mapping[str, Any]) -> None:
-    """Refuses augmentation with other windows of a micro-batch if there are none, also if a recipe sets it.
+    """Refuses augmentation that mixes windows of a micro-batch if it has only one, even if the recipe sets it.
 
     Args:
         settings: all settings of the run, by name.
@@ -25,6 +25,6 @@ def require_partners(settings: Mapping[str, Any]) -> None:
     on = [name for name, probability in WITH_PARTNERS.items() if settings.get(name) and settings.get(probability)]
     if on and settings["per_device_train_batch_size"] == 1:
         raise InputError(
-            f"--{on[0]} takes other windows of the same micro-batch, and --per_device_train_batch_size 1 leaves none: "
+            f"--{on[0]} needs other windows in the micro-batch, but --per_device_train_batch_size 1 leaves none: "
             f"give 2 or more, or {' '.join(f'--{name} 0' for name in on)}"
         )

@@ -23,16 +23,16 @@ class CorpusConfig:
 
     _argument_group_name = "corpus"
 
-    # These four take several values; a single one is not a list.
+    # These four accept several values; a single value is stored as a string.
     corpus: Several = setting(
         None,
-        "Layout of the recordings: folder (your own, the default), or a public corpus such as irmas or esc50; "
-        "`hf-audio corpora --list` shows all. Several are joined.",
+        "Corpus: folder (your own recordings, the default), or a public corpus such as irmas or esc50; "
+        "`hf-audio corpora --list` shows all. Several corpora are joined.",
     )
     data_dir: Several = setting(
         None,
-        "Folder with the recordings, one per --corpus. Your own: one folder per class, a table with the columns path "
-        "and label (or labels), or a dataset saved to disk.",
+        "Folder with the recordings, one per --corpus. For your own recordings: one subfolder per class, a table with "
+        "the columns path and label (or labels), or a dataset saved to disk.",
         PATH,
     )
     dataset: Several = setting(
@@ -43,42 +43,42 @@ class CorpusConfig:
     )
     dataset_revision: Several = setting(
         None,
-        "Branch, tag or commit of --dataset on the Hub, one per dataset. Default: the newest commit, which the report "
-        "names.",
+        "Branch, tag or commit of --dataset on the Hub, one per dataset. Default: the latest commit, which the report "
+        "records.",
     )
     label_map: str | None = setting(
         None,
-        "YAML file that renames classes (cello: strings) or leaves them out (cello: null), for all corpora or for one.",
+        "YAML file that renames classes (cello: strings) or leaves them out (cello: null), for all corpora or one.",
         PATH,
     )
     dataset_config_name: str | None = setting(None, "Configuration of --dataset, if it has several.")
     train_split_name: str | None = setting(None, "Split of --dataset to train on. Default: train, or the only split.")
     eval_split_name: str | None = setting(
         None,
-        "Split of --dataset to validate on. Default: validation, valid or dev; without one, --validation_fraction is "
-        "drawn.",
+        "Split of --dataset to validate on. Default: validation, valid or dev; if there is none, a random "
+        "--validation_fraction.",
     )
     test_split_name: str | None = setting(
-        None, "Split of --dataset to test on. Default: test or eval; without one, --test_fraction is drawn."
+        None, "Split of --dataset to test on. Default: test or eval; if there is none, a random --test_fraction."
     )
     layout: Literal["folders", "table"] | None = setting(
         None,
-        "Which to read if --data_dir holds both class folders and a table. Default: the one that fits; an error if "
-        "both do.",
+        "What to read if --data_dir contains both class folders and a table. Default: the one that fits; if both "
+        "fit, an error.",
     )
     audio_column_name: str | None = setting(
         None,
-        "Column with the sound (dataset) or the file names (table). Default: found by its type, or by names such as "
+        "Column with the audio (dataset) or the file paths (table). Default: found by its type, or by names such as "
         "path, filename and file.",
     )
     label_column_name: list[str] | None = setting(
         None,
-        "Column with the class. Several columns: one per class, with 0 or 1 in each. Default: label, category or "
-        "genre (one class per row), labels or tags (several).",
+        "Column with the label. Several columns: one per class, each with 0 or 1. Default: label, category or genre "
+        "(one class per row), or labels or tags (several).",
     )
     label_separator: str | None = setting(
         None,
-        "Character between the labels in a cell of a table; none: each cell is one label, whatever it contains.",
+        "Character between the labels in a table cell; none: each cell is one label, whatever it contains.",
     )
     mask_column_name: str | None = setting(
         None,
@@ -99,13 +99,13 @@ class CorpusConfig:
     )
     label_overrides: str | None = setting(
         None,
-        "CSV file that corrects labels: clip_id and label (or labels), for example from hf-audio label-errors.",
+        "CSV file with corrected labels, columns clip_id and label (or labels), e.g. from hf-audio label-errors.",
         PATH,
     )
     negatives: str | None = setting(
         None,
-        "Another corpus whose clips have none of the classes, added to training: for example esc50, so that noise is "
-        "not mistaken for an instrument.",
+        "Another corpus whose clips have none of the classes, added to training: e.g. esc50, so that noise is not "
+        "mistaken for an instrument.",
     )
     negatives_dir: str | None = setting(None, "Folder with the recordings of --negatives.", PATH)
     pseudo_labels: str | None = setting(
@@ -134,7 +134,7 @@ class CorpusConfig:
             raise InputError(f"--clip_s must be above 0, found {self.clip_s:g}; leave it out to use all of each clip")
         if self.dataset_revision and not self.dataset:
             raise InputError(
-                f"--dataset_revision {self.dataset_revision} was given without --dataset; add its name, USER/NAME"
+                f"--dataset_revision {self.dataset_revision} was given without --dataset; add --dataset USER/NAME"
             )
         if self.negatives_dir and not self.negatives:
             raise InputError(
@@ -147,7 +147,7 @@ class CorpusConfig:
             )
         if self.negatives and self.negatives == self.corpus and self.negatives_dir in (None, self.data_dir):
             raise InputError(
-                f"--negatives {self.negatives} is the corpus that is trained on, whose clips have classes; name a "
+                f"--negatives {self.negatives} is the training corpus itself, whose clips have these classes; name a "
                 "corpus whose clips have none of them, e.g. --negatives esc50"
             )
 
@@ -166,13 +166,13 @@ class CorpusConfig:
             told = [f"--{name} {' '.join(one)}" for name, one in lists.items()]
             told += [f"--{name} {getattr(self, name)}" for name in alone]
             raise InputError(
-                f"{', '.join(told)} do not belong together, expected the same number of each, in the same order: name "
-                "every corpus, or give only one"
+                f"{', '.join(told)} do not match, expected the same number of each, in the same order: name every "
+                "corpus, or give only one"
             )
         self._check_apart(lists)
 
     def _check_apart(self, lists: dict[str, list[str]]) -> None:
-        """Refuses a corpus that is joined with itself: each of its recordings would be in the data twice."""
+        """Refuses to join a corpus with itself: each of its recordings would be in the data twice."""
         corpora: set[tuple[str, ...]] = set()
         for one in zip(*lists.values(), strict=True):
             places = dict(zip(lists, one, strict=True))
@@ -201,11 +201,11 @@ class SplitConfig:
         "--num_folds.",
     )
     num_folds: int | None = setting(
-        None, "Draw this many folds by groups, if the corpus has none; test on --fold 1, 2, ..."
+        None, "If the corpus has no folds: split its groups into this many random ones; test on --fold 1, 2, ..."
     )
-    test_groups: list[str] | None = setting(None, "Test on these groups (speakers, songs), train on the others.")
+    test_groups: list[str] | None = setting(None, "Test on these groups (speakers, songs), and train on the others.")
     inner_folds: int | None = setting(
-        None, "For choosing settings: leave out the test split, and draw this many folds of the training groups."
+        None, "For tuning settings: ignore the test split, and split the training groups into this many folds."
     )
     inner_fold: int | None = setting(None, "Which of --inner_folds to test on, from 1.")
     test_fraction: float = setting(0.15, "Share of the groups to test on, if there is no test split.")
@@ -217,8 +217,8 @@ class SplitConfig:
     split_seed: int = setting(0, "Random seed of the split.")
     train_fraction: float = setting(
         1.0,
-        "Share of the training groups to train on, to see the effect of fewer labels. Each class keeps at least one "
-        "clip.",
+        "Share of the training groups to train on, to measure the effect of fewer labels. Each class keeps at least "
+        "one clip.",
     )
 
     def __post_init__(self) -> None:
@@ -230,7 +230,7 @@ class SplitConfig:
             )
         if (self.inner_folds is None) != (self.inner_fold is None):
             raise InputError(
-                "--inner_folds and --inner_fold go together: give both, or scripts/cross_validate.py --inner 3"
+                "--inner_folds and --inner_fold go together: give both, or use scripts/cross_validate.py --inner 3"
             )
         if self.inner_folds is not None and not 1 <= self.inner_fold <= self.inner_folds >= 2:
             raise InputError(
@@ -274,7 +274,7 @@ class BuildConfig:
 
 @dataclass
 class DataConfig(CorpusConfig, SplitConfig, BuildConfig):
-    """All settings of the recordings, and of the clips and features made from them."""
+    """All settings of the recordings, and of the clips and features derived from them."""
 
     _argument_group_name = "data"
 

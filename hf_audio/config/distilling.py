@@ -1,4 +1,4 @@
-"""Distillation: what a network learns from besides labels."""
+"""Distillation: training a network on a teacher's predictions in addition to labels."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class DistillingConfig:
     )
     teacher_logits: str | None = setting(
         None,
-        "Distillation from predictions stored by scripts/store_logits.py: a folder or a dataset on the Hub. Not with "
-        "augmentation that mixes windows.",
+        "Distillation from predictions stored by scripts/store_logits.py: a folder or a dataset on the Hub. Cannot be "
+        "combined with augmentation that mixes windows.",
         HUB_OR_PATH,
     )
     distillation_weight: float = setting(
-        0.5, "Weight of the teacher in the loss; labels have the rest. 1: the teacher alone."
+        0.5, "Weight of the teacher in the loss; the labels get the rest. 1: the teacher alone."
     )
     distillation_temperature: float = setting(2.0, "Temperature that the logits of teacher and model are divided by.")
 

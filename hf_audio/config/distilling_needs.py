@@ -18,7 +18,9 @@ DISTILLING_NEEDS = (
         "--distillation_weight 1 learns only from the teacher: give less than 1, or leave it out",
     ),
     Needs(
-        ("teacher_logits",), lambda run: not run.teacher, "--teacher needs no stored logits: leave one of the two out"
+        ("teacher_logits",),
+        lambda run: not run.teacher,
+        "--teacher does not need stored logits: leave one of the two out",
     ),
     Needs(
         ("teacher", "teacher_logits"),
@@ -29,6 +31,6 @@ DISTILLING_NEEDS = (
     Needs(
         sorted(names_of(DistillingConfig)),
         lambda run: not run.objective,
-        "pretraining has no classes, so no teacher: leave it out",
+        "pretraining has no classes and cannot use a teacher: leave it out",
     ),
 )

@@ -1,4 +1,4 @@
-"""What is made from the recordings: features, and mixtures of training clips."""
+"""What is computed from the recordings: features, and mixtures of training clips."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class FeatureConfig:
     features: str = setting(
         "fbank",
         "Features of each window: fbank (Kaldi log-mel, for AST), spectrogram (log-mel with your own settings, one or "
-        "more channels), waveform (for Wav2Vec2 and similar models) or classical (174 numbers).",
+        "more channels), waveform (for Wav2Vec2 and similar models) or classical (174 features from librosa).",
     )
     features_on_device: bool = setting(
         False,
@@ -26,11 +26,11 @@ class FeatureConfig:
     )
     window_s: float | None = setting(
         None,
-        "Length of a window in seconds; 0: that of the longest clip, so that each clip is one window. Default: long "
-        "enough for 99 %% of the training clips, at most 5 s.",
+        "Window length in seconds; 0: the length of the longest clip, so that each clip is one window. Default: long "
+        "enough for 99%% of the training clips, at most 5 s.",
     )
     hop_s: float | None = setting(
-        None, "Seconds from the start of one window to the next. Default: the window's length, no overlap."
+        None, "Seconds from the start of one window to the next. Default: the window length (no overlap)."
     )
     sample_rate: int | None = setting(
         None, "Sample rate in Hz that recordings are resampled to. Default: 16000 (fbank, waveform) or 22050."
@@ -49,7 +49,7 @@ class FeatureConfig:
         "Default: mel.",
     )
     step_s: float | None = setting(
-        None, "For --features classical: length of the step that a vector describes, in seconds. Default: the window."
+        None, "For --features classical: seconds of sound per feature vector. Default: the whole window."
     )
     entropy_frame_s: float | None = setting(
         None, "For --features classical: add the spectral entropy of each frame of this length in seconds, e.g. 0.1."
@@ -65,14 +65,14 @@ class MixingConfig:
 
     _argument_group_name = "mixing"
 
-    mix_fraction: float = setting(0.0, "Number of mixtures, as a share of the training clips; 0 is off.")
+    mix_fraction: float = setting(0.0, "Number of mixtures, as a fraction of the number of training clips; 0 is off.")
     mix_clips: list[int] = field(
         default_factory=lambda: [2, 4], metadata={"help": "Minimum and maximum number of clips in a mixture."}
     )
     mix_labels: int = setting(4, "Maximum number of classes in a mixture.")
     mix_same: str | None = setting(None, "Mix only clips with equal values of this metadata, e.g. genre. Default: any.")
     mix_overlap: float = setting(
-        0.5, "Minimum share of a window in which all clips of a mixture sound; 1: all start together."
+        0.5, "Minimum share of a window in which all clips of a mixture overlap; 1: all start together."
     )
     mix_level_db: float = setting(6.0, "Maximum difference in level between the clips of a mixture, in dB.")
     mix_match: Literal["none", "tempo", "pitch"] = setting(
@@ -88,12 +88,12 @@ class MixingConfig:
             raise ValueError(f"--mix_clips must be the minimum (2 or more) and the maximum, found {found}: try 2 4")
         if self.mix_labels < minimum:
             raise ValueError(
-                f"--mix_labels {self.mix_labels} is fewer than the {minimum} clips of a mixture, which all differ in "
-                f"class: try --mix_labels {maximum}"
+                f"--mix_labels {self.mix_labels} is fewer than the {minimum} clips of a mixture, which all have "
+                f"different classes: try --mix_labels {maximum}"
             )
         if self.mix_fraction < 0 or self.mix_level_db < 0:
             raise ValueError(
-                "--mix_fraction and --mix_level_db must not be negative: 0 is no mixtures, and equal levels"
+                "--mix_fraction and --mix_level_db must not be negative: 0 means no mixtures, or equal levels"
             )
         if not 0 < self.mix_overlap <= 1:
             raise ValueError(f"--mix_overlap must be above 0 and at most 1, found {self.mix_overlap:g}: try 0.5")

@@ -12,10 +12,10 @@ COMMON_FLAGS = {
     *("push_to_hub", "hub_model_id", "hub_private_repo", "config", "demo", "help", "help_all"),
 }
 
-# Replaces transformers' own texts where they are long, or not true here
+# Replaces transformers' own texts where they are long, or do not apply here
 HELP = {
-    "output_dir": "Run folder: model, report, card, plots, config.yaml, checkpoints. The same command resumes a run.",
-    "num_train_epochs": "Epochs.",
+    "output_dir": "Run folder: model, report, card, plots, config.yaml, checkpoints. The same command resumes the run.",
+    "num_train_epochs": "Number of epochs.",
     "max_steps": "Number of optimizer steps, instead of --num_train_epochs; -1 is off.",
     "learning_rate": "Peak learning rate, reached at the end of the warm-up.",
     "warmup_steps": "Steps of linear warm-up; a value below 1 is a share of all steps.",
@@ -24,7 +24,7 @@ HELP = {
     "per_device_train_batch_size": "Windows per batch on each GPU.",
     "per_device_eval_batch_size": "Windows per batch on each GPU during evaluation.",
     "gradient_accumulation_steps": "Batches per optimizer step.",
-    "bf16": "Train in bfloat16. Default: on GPUs that support it, and on CPUs where it is faster.",
+    "bf16": "Train in bfloat16. Default: true on GPUs that support it, and on CPUs where it is faster.",
     "seed": "Random seed of weights, data order and augmentation.",
     "push_to_hub": "Publish on the Hub: features once they are built; model, card and report when the run ends. Log in "
     "with `hf auth login` first.",

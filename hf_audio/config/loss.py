@@ -13,7 +13,7 @@ OF_THE_CORPUS = "corpus"  # value of --families instead of a file
 
 @dataclass
 class LossConfig:
-    """The loss that training minimizes; transformers' own --label_smoothing_factor applies too."""
+    """The loss that training minimizes; transformers' own --label_smoothing_factor also applies."""
 
     _argument_group_name = "loss"
 
@@ -25,7 +25,7 @@ class LossConfig:
     focal_gamma: float = setting(2.0, "For --loss focal: how much easy windows are down-weighted; 0 is cross-entropy.")
     positive_gamma: float = setting(1.0, "For --loss asymmetric: how much easy positives are down-weighted.")
     negative_gamma: float = setting(4.0, "For --loss asymmetric: how much easy negatives are down-weighted.")
-    negative_margin: float = setting(0.05, "For --loss asymmetric: negatives below this probability cost nothing.")
+    negative_margin: float = setting(0.05, "For --loss asymmetric: negatives below this probability do not count.")
     families: str | None = setting(
         None,
         "For --loss family: corpus (the corpus's own families, e.g. of esc50), or a YAML file {family: [classes]} with "
@@ -34,15 +34,19 @@ class LossConfig:
     )
     within_family: float = setting(
         0.5,
-        "For --loss family: cost of confusing two classes of the same family, as a share of cross-entropy; 1 is "
+        "For --loss family: cost of confusing two classes of the same family, as a fraction of cross-entropy; 1 is "
         "cross-entropy.",
     )
-    triplet_weight: float = setting(0.0, "Weight of an added triplet loss on embeddings; single-label only; 0 is off.")
-    triplet_margin: float = setting(0.2, "Triplet loss: margin that embeddings of other classes must be farther away.")
+    triplet_weight: float = setting(
+        0.0, "Weight of an additional triplet loss on embeddings; single-label only; 0 is off."
+    )
+    triplet_margin: float = setting(
+        0.2, "Triplet loss: margin by which embeddings of other classes must be farther away."
+    )
     center_weight: float = setting(
         0.0,
-        "Weight of an added center loss (distance of embeddings to the center of their class); single-label only; "
-        "0.003 in its paper; 0 is off.",
+        "Weight of an additional center loss (distance of embeddings to their class center); single-label only; "
+        "0.003 in the paper; 0 is off.",
     )
     center_learning_rate: float = setting(
         0.01, "Center loss: learning rate of the centers; it follows the model's schedule."
@@ -55,8 +59,8 @@ class LossConfig:
     logit_adjustment: float = setting(
         0.0,
         "Logit adjustment: share of the log class frequencies (multi-label: log odds) added to the logits in training, "
-        "so that rare classes are predicted more often; 1 is all of it, 0 is off. If a recipe sets it, multi-label "
-        "tasks leave it out.",
+        "so that rare classes are predicted more often; 1 is all of it, 0 is off. Multi-label tasks ignore a "
+        "recipe's own value.",
     )
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ class ModelConfig:
     model: str = setting(
         "ast-mini",
         "Pretrained checkpoint to fine-tune: a Hub name, a folder, or timm/NAME for an image network. Or a network to "
-        "train from scratch: ast-mini, cnn, lstm, wav2vec2-mini, mlp or another of docs/models.md.",
+        "train from scratch: ast-mini, cnn, lstm, wav2vec2-mini, mlp or another one listed in docs/models.md.",
         HUB_OR_PATH,
     )
     model_options: dict[str, Any] | str | None = setting(
@@ -82,17 +82,18 @@ class ModelConfig:
         require_within(self, ("head_margin",), 0, 1.5)
         require_within(self, ("head_scale",), 1, 1000)
         if any(size < 1 for size in self.head_sizes or ()):
-            raise ValueError(f"--head_sizes must be numbers of units, 1 or more, found {self.head_sizes}")
+            raise ValueError(f"--head_sizes must be layer sizes of 1 or more, found {self.head_sizes}")
 
 
 @dataclass
 class PretrainingConfig:
-    """How a spectrogram transformer is pretrained without labels. Only recipes that set one of these have them."""
+    """How a spectrogram transformer is pretrained without labels; only for recipes that set one of these settings."""
 
     _argument_group_name = "pretraining"
 
     objective: Literal["masked", "shuffled"] = setting(
-        "masked", "Pretraining task: masked (predict hidden patches) or shuffled (find patches that changed places)."
+        "masked",
+        "Pretraining task: masked (predict hidden patches) or shuffled (detect patches that changed places).",
     )
     mask_fraction: float = setting(0.75, "For --objective masked: share of a window's patches that are hidden.")
     shuffle_fraction: float = setting(0.15, "For --objective shuffled: share of a window's patches that change places.")
@@ -110,7 +111,7 @@ class PretrainingConfig:
 
 @dataclass
 class ClassicalConfig:
-    """How a scikit-learn model is trained. Only recipes that set one of these have them."""
+    """How a scikit-learn model is trained; only for recipes that set one of these settings."""
 
     _argument_group_name = "classical_model"
 
@@ -118,7 +119,7 @@ class ClassicalConfig:
         "svm", "svm (support vector machines with an RBF kernel, one per class) or boosting (gradient-boosted trees)."
     )
     svm_c: float | None = setting(
-        None, "For --classical_model svm: C, the cost of a window on the wrong side. Default: 10."
+        None, "For --classical_model svm: C, the penalty for windows on the wrong side of the margin. Default: 10."
     )
     svm_gamma: str | None = setting(
         None,
@@ -129,12 +130,12 @@ class ClassicalConfig:
     boosting_trees: int | None = setting(None, "For --classical_model boosting: trees per class. Default: 200.")
     network: str | None = setting(
         None,
-        "Network whose embedding of each window is used too: a run folder or a Hub name. It is published with the "
-        "model.",
+        "Network whose embedding of each window is used in addition: a run folder or a Hub name. It is published with "
+        "the model.",
         HUB_OR_PATH,
     )
     network_features: str | None = setting(
-        None, "Features of the same windows for --network. Default: features/ in its run folder.", HUB_OR_PATH
+        None, "Features of the same windows, for --network. Default: features/ in its run folder.", HUB_OR_PATH
     )
 
     @property

@@ -13,8 +13,8 @@ def names_of(*groups: type) -> frozenset[str]:
 
 
 class Needs(NamedTuple):
-    """Settings that have no effect unless `holds` is true for a run. A run without the settings that it reads is not
-    checked. `otherwise` says why there is no effect, and what to do."""
+    """Settings that have no effect unless `holds` is true for a run; a run that lacks a setting that `holds` reads is
+    not checked. `otherwise` says why there is no effect, and what to do."""
 
     settings: Collection[str]
     holds: Callable[[Any], Any]
@@ -22,5 +22,5 @@ class Needs(NamedTuple):
 
 
 def as_typed(choice: Any) -> str:
-    """A choice as it is typed; TrainingArguments turn some into enumerations."""
+    """A choice as the user types it; TrainingArguments converts some to enumerations."""
     return getattr(choice, "value", choice)

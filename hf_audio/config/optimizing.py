@@ -1,4 +1,4 @@
-"""How weights are optimized, in addition to transformers' own arguments."""
+"""Optimization settings in addition to transformers' own arguments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LAYERWISE_OPTIMIZERS = ("galore", "apollo", "lomo", "adalomo")  # values of --op
 
 @dataclass
 class OptimizingConfig:
-    """How weights are optimized, in addition to transformers' own arguments."""
+    """Optimization settings in addition to transformers' own arguments."""
 
     _argument_group_name = "optimization"
 
@@ -34,18 +34,18 @@ class OptimizingConfig:
         0.1, "For --lr_schedule step and exponential: factor that the rate is multiplied by every --lr_decay_epochs."
     )
     lr_decay_epochs: float = setting(
-        10.0, "For --lr_schedule step and exponential: epochs after which the rate has changed by --lr_decay_factor."
+        10.0, "For --lr_schedule step and exponential: number of epochs per --lr_decay_factor."
     )
     ema_decay: float = setting(
         0.0, "Evaluate and publish an exponential moving average of the weights with this decay, e.g. 0.999; 0 is off."
     )
     swa_epochs: int = setting(
         0,
-        "Stochastic weight averaging: evaluate and publish the mean of the weights of this many last epochs; 0 is off.",
+        "Stochastic weight averaging: evaluate and publish the mean weights of this many final epochs; 0 is off.",
     )
     balanced_sampling: Literal["none", "sqrt", "full"] = setting(
         "none",
-        "Draw windows of rare classes more often: full (all classes equally often) or sqrt (halfway). A multi-label "
+        "Sample windows of rare classes more often: full (all classes equally often) or sqrt (halfway). A multi-label "
         "window counts by its rarest class.",
     )
 
@@ -61,7 +61,7 @@ class OptimizingConfig:
                 "head at --learning_rate"
             )
         if self.lr_schedule in ("step", "exponential") and self.lr_decay_factor == 1:
-            raise InputError("--lr_decay_factor 1 keeps the rate as it is: give less, or leave out --lr_schedule")
+            raise InputError("--lr_decay_factor 1 leaves the rate unchanged: give less, or leave out --lr_schedule")
         if self.swa_epochs == 1:
             raise InputError("--swa_epochs 1 would average one set of weights: give 2 or more, or leave it out")
         if self.swa_epochs and self.ema_decay:

@@ -24,7 +24,7 @@ OPTIMIZING_NEEDS = (
     Needs(
         ("lr_schedule", "lr_decay_epochs"),
         lambda run: run.lr_schedule != "step" or run.max_steps > 0 or run.lr_decay_epochs < run.num_train_epochs,
-        "training ends before --lr_decay_epochs: give fewer than --num_train_epochs",
+        "training ends before --lr_decay_epochs: give less than --num_train_epochs",
     ),
     Needs(
         ("swa_epochs",),
@@ -54,12 +54,12 @@ OPTIMIZING_NEEDS = (
     Needs(
         ("unfreeze_epochs", "torch_compile"),
         lambda run: not (run.unfreeze_epochs and run.torch_compile),
-        "each layer that --unfreeze_epochs unfreezes would recompile everything: leave one of the two out",
+        "each layer that --unfreeze_epochs unfreezes would trigger a full recompilation: leave one of the two out",
     ),
     Needs(
         ("unfreeze_epochs", "ema_decay", "swa_epochs"),
         lambda run: not (run.fsdp or run.deepspeed),
-        "it needs whole weights, which --fsdp and --deepspeed shard over processes: leave it out",
+        "it needs complete weights, but --fsdp and --deepspeed shard them across processes: leave it out",
     ),
     Needs(
         ("swa_epochs", "early_stopping_patience"),
@@ -70,6 +70,6 @@ OPTIMIZING_NEEDS = (
     Needs(
         ("balanced_sampling",),
         lambda run: run.train_sampling_strategy == "random",
-        "--train_sampling_strategy sequential draws nothing: leave one of the two out",
+        "--train_sampling_strategy sequential does not sample windows: leave one of the two out",
     ),
 )

@@ -1,4 +1,4 @@
-"""Names that other programs use for our settings, for "did you mean" only: they are never accepted as flags."""
+"""Names that other programs use for our settings, only for "did you mean" hints: they are not accepted as flags."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ RARE_CLASSES_NEED = Needs(
 
 
 def replaced_by_given(values: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """Switches off those that only the recipe sets, if a user gives another one.
+    """Switches off the settings in OFF that only the recipe sets, if the user gives another one.
 
     Args:
         values: of all settings.

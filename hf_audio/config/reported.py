@@ -22,8 +22,8 @@ from hf_audio.privacy import last_name, public_name, public_value
 GROUPS = (*RECORDING_GROUPS.values(), *NETWORK_GROUPS.values(), PretrainingConfig, ClassicalConfig)
 SETTINGS = [field for group in GROUPS for field in dataclasses.fields(group)]
 FIELDS = {field.name: field for field in (*SETTINGS, *dataclasses.fields(HubConfig), *dataclasses.fields(RunConfig))}
-# The flags of a reported command: those that determine data, model and training, among them each of transformers' that
-# decides the result. Others are not published: locations of files, accounts, and the rest of transformers' flags.
+# The flags of a reported command: those that determine data, model and training, including each of transformers' flags
+# that affects the result. Others are not published: locations of files, accounts, and the rest of transformers' flags.
 REPORTED_FLAGS = (
     "demo",
     *(field.name for field in SETTINGS),
@@ -66,8 +66,8 @@ def flat_settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def reported_command(recipe: Recipe, program: str) -> str:
-    """What repeats a run: a command line with its recipe and the flags whose values are not the recipe's own; or the
-    call in Python, if the recipe was made there.
+    """The command line that repeats a run, with the flags that differ from the recipe; or the Python call, if it was
+    made in Python.
 
     Args:
         program: path of the recipe.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class HubConfig:
-    """What is read from the Hub and pushed to it, in addition to transformers' own --push_to_hub and --hub_* flags."""
+    """Settings for the Hub in addition to transformers' own --push_to_hub and --hub_* flags."""
 
     _argument_group_name = "hub"
 
@@ -34,7 +34,7 @@ class HubConfig:
     public_license: list[str] | None = setting(
         None,
         "Publish features although the corpus's license forbids redistribution: repeat that license here, word for "
-        "word, and that of each further corpus and of --negatives.",
+        "word, and those of any further corpora and of --negatives.",
     )
     license: str | None = setting(
         None, "License of the published model, as the Hub names it: apache-2.0, cc-by-4.0, mit, or other."
@@ -72,7 +72,8 @@ class RunConfig:
         "when standard input is closed.",
     )
     searched_trials: int | None = setting(
-        None, "Number of settings that a search compared on validation to find these, for report and card."
+        None,
+        "Number of trials that a search compared on validation to find these settings, for report and card.",
     )
 
     def __post_init__(self) -> None:
@@ -117,8 +118,8 @@ class Recipe:
     training: TrainingArguments
     pretraining: PretrainingConfig | None = None
     classical: ClassicalConfig | None = None
-    # Two of TrainingArguments' flags that Trainer never gets: publishing is a separate stage here, and Trainer writes
-    # its arguments into every checkpoint, where others could read a token.
+    # Two of TrainingArguments' flags that are not passed to Trainer: publishing is a separate stage here, and Trainer
+    # writes its arguments into every checkpoint, where others could read a token.
     push_to_hub: bool = False
     token: str | None = field(default=None, repr=False)
     chosen: dict[str, Any] = field(default_factory=dict)  # the flags whose values are not the recipe's own

@@ -1,4 +1,4 @@
-"""One setting: a field of a dataclass, a flag of the command line."""
+"""One setting: a dataclass field that is also a command-line flag, and checks of its value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from hf_audio.errors import InputError, unknown_name
 
-# What the value of a setting names, unless it is a plain value. Reports leave out parts of such names, see reported.py.
+# What a setting's value refers to, unless it is a plain value. Reports leave out parts of such names, see reported.py.
 PATH = "path"
 HUB_OR_PATH = "hub or path"
 NAMES: dict[Field, str] = {}  # not in the fields' metadata, since argparse gets all of that

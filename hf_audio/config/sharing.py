@@ -1,4 +1,4 @@
-"""Settings of `hf-audio push recordings` besides the corpus: where the recordings go, and how they are stored."""
+"""Settings of `hf-audio push recordings` other than the corpus: where to publish recordings, and how to store them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def require_audio_format(name: str) -> None:
 
 @dataclass
 class ShareConfig:
-    """Where recordings go as a dataset, and how they are stored."""
+    """Where recordings are published as a dataset, and how they are stored."""
 
     _argument_group_name = "sharing"
 
@@ -31,7 +31,7 @@ class ShareConfig:
     public_license: list[str] | None = setting(
         None,
         "Publish recordings although the corpus's license forbids redistribution: repeat that license here, word for "
-        "word, and that of each further corpus.",
+        "word, and those of any further corpora.",
     )
     license: str | None = setting(None, "License under which you share your own recordings, e.g. cc-by-4.0.")
     audio_format: AudioFormat = setting(

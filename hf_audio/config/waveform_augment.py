@@ -33,7 +33,7 @@ def span(minimum: float, maximum: float, help_text: str) -> list[float]:
 class WaveformAugmentConfig:
     """How training batches of waveforms are augmented, before features are computed if any are.
 
-    Each augmentation has a probability per window, 0 for off, and a range that its strength is drawn from.
+    Each augmentation has a probability per window (0 is off) and a range from which its strength is drawn.
     """
 
     _argument_group_name = "waveform augmentation"
@@ -47,7 +47,7 @@ class WaveformAugmentConfig:
     wave_shift_probability: float = setting(0.0, "Time shift: probability per window; 0 is off.")
     wave_shift_s: float = setting(1.0, "Time shift: maximum shift either way, in seconds, up to half a window.")
     wave_shift_mode: Literal["roll", "pad"] = setting(
-        "roll", "Time shift: fill the gap with the sound shifted out at the other end (roll) or with silence (pad)."
+        "roll", "Time shift: fill the gap with the sound shifted out of the other end (roll) or with silence (pad)."
     )
     wave_polarity_probability: float = setting(0.0, "Polarity inversion: probability per window; 0 is off.")
     wave_gain_probability: float = setting(0.0, "Gain: probability per window; 0 is off.")

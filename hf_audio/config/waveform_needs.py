@@ -22,8 +22,8 @@ WAVEFORM_NEEDS = (
     Needs(
         OF_WAVEFORMS,
         lambda run: run.features == "waveform" or getattr(run, "features_on_device", False),
-        "it needs waveforms, and here the stored features are not: give --features_on_device too, which computes "
-        "spectrograms in training, or --features waveform and a model of waveforms",
+        "it needs waveforms, but other features are stored here: give --features_on_device too, which stores waveforms "
+        "and computes spectrograms in training, or --features waveform and a model that reads waveforms",
     ),
     *(
         Needs(

@@ -1,4 +1,4 @@
-"""Corpora: each module in this folder reads one, and is found by its name without a registry.
+"""Corpora: each module in this folder reads one corpus and is found by its name, without a registry.
 
 A corpus module has
 
@@ -6,12 +6,12 @@ A corpus module has
     index(root: Path) -> pyarrow.Table    all clips, one row each (hf_audio.data.index.table), from the files on disk
     understand(root, reading)             optional: clips, and how they were read, if the layout is not fixed
     index_for_random_split(root)          optional: clips for a random split, if more than the split column differs
-    of_dataset(clips)                     optional: clips of a copy on the Hub, with groups, splits ... filled in
+    of_dataset(clips)                     optional: fills in groups, splits ... for the clips of a copy on the Hub
     CLASS_FAMILIES                        optional: {family: classes}, each class in one family, for --loss family
     SOURCE: Archives or Mirdata           optional: its downloads and checksums
     obtain(root: Path) -> None            optional: downloads or renders it, resumable
 
-Modules whose names start with an underscore are not corpora; they serve corpora.
+Modules whose names start with an underscore are not corpora but helpers for them.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Corpus(NamedTuple):
         Args:
             root: the folder.
             reading: the user's settings for a folder or table.
-            official: with official splits; without them, clips may differ.
+            official: whether to use official splits; without them, the clips may differ.
         """
         if self.understand:
             return self.understand(root, reading)
@@ -90,10 +90,10 @@ def families_of_corpus(title: str) -> dict[str, tuple[str, ...]] | None:
 
 
 def obtain_corpus(name: str, root: Path, subset: str | None = None) -> Path:
-    """Downloads or renders what is missing of a corpus, if possible, and returns the folder to give as --data_dir.
+    """Downloads or renders the missing parts of a corpus, if possible, and returns the folder to give as --data_dir.
 
     Args:
-        name: of its module.
+        name: the name of its module.
         root: the target folder.
         subset: a part that can be downloaded on its own, such as FMA's "medium"; None for the corpus's default.
 
@@ -114,12 +114,12 @@ def verify_corpus(name: str, root: Path) -> None:
     """Reads every file of a downloaded corpus and prints a table of missing and damaged files.
 
     Raises:
-        InputError: there are such files, or no checksums.
+        InputError: files are missing or damaged, or the corpus has no checksums.
     """
     corpus = corpus_named(name)
     if not corpus.source:
         raise InputError(
-            f"There are no checksums of {corpus.card.name} ({_how(corpus)}), so it cannot be verified; leave out "
+            f"There are no checksums for {corpus.card.name} ({_how(corpus)}), so it cannot be verified; leave out "
             "--verify"
         )
     faults = corpus.source.verify(root, corpus.card)

@@ -1,4 +1,4 @@
-"""Segments of a recording, labeled with the instruments in them, for corpora with time-resolved labels."""
+"""Cuts recordings with time-resolved labels into segments, each labeled with the instruments in it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def segments(times_s: np.ndarray, active: Mapping[str, np.ndarray]) -> list[Segm
 
     Args:
         times_s: start times in seconds of equally long frames, `[frames]`.
-        active: for each instrument, in which frames it sounds, bool `[frames]`.
+        active: for each instrument, the frames in which it sounds, bool `[frames]`.
     """
     step_s = float(times_s[-1] - times_s[0]) / (len(times_s) - 1) if len(times_s) > 1 else SEGMENT_S
     length_s = float(times_s[-1]) + step_s
@@ -44,7 +44,7 @@ def segments(times_s: np.ndarray, active: Mapping[str, np.ndarray]) -> list[Segm
 
 
 def labels_of_many(recordings: Iterable[tuple[str, Iterable[Segment]]], min_groups: int) -> tuple[set[str], set[str]]:
-    """Labels that at least `min_groups` groups have, and rarer ones, from each recording's group and segments.
+    """Labels that occur in at least `min_groups` groups, and rarer ones, from each recording's group and segments.
 
     A class with one or two groups cannot be in training, validation and test without leakage.
     """

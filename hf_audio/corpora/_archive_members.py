@@ -35,7 +35,8 @@ logger = named_logger(__name__)
 
 
 def members_of(archive: Path, max_bytes: int) -> Iterator[tuple[str, IO[bytes]]]:
-    """Names and contents of the files in an archive, in order; of a file that is not an archive by its name, itself.
+    """Names and contents of the files in an archive, in order; any other file, by
+    its name, is its own only member.
 
     Raises:
         InputError: it has more than `max_bytes`, or suspicious members.
@@ -52,9 +53,9 @@ def members_of(archive: Path, max_bytes: int) -> Iterator[tuple[str, IO[bytes]]]
 
 
 def refusal(archive: Path, what: str) -> InputError:
-    """The error for an archive that is not damaged but malicious or a wrong one."""
+    """The error for an archive that is not damaged, but malicious or the wrong file."""
     return InputError(
-        f"{archive} {what}, unlike any corpus; nothing was unpacked: delete it and get it from a source you trust"
+        f"{archive} {what}, which is suspicious; nothing was unpacked: delete it and get it from a source you trust"
     )
 
 
@@ -69,7 +70,7 @@ def as_name(name: str) -> str:
     name = name.replace("\\", "/")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or (parts and parts[0].endswith(":")) or "\0" in name:
-        raise ValueError(f"would write {name!r} outside of its folder")
+        raise ValueError(f"would write {name!r} outside its folder")
     if len(name) > MAX_PATH_LETTERS or len(parts) > MAX_FOLDERS or any(_is_long(part) for part in parts):
         raise ValueError(f"has a file with a name of {len(name):,} letters in {len(parts)} folders ({name[:40]!r}...)")
     return "/".join(parts)
@@ -95,14 +96,14 @@ def _zip_members(archive: Path, max_bytes: int) -> Iterator[tuple[str, IO[bytes]
         free = shutil.disk_usage(archive.parent).free
         if free < total:
             raise InputError(
-                f"{archive.name} unpacks to {as_size(total)}, but only {as_size(free)} are free in {archive.parent}; "
+                f"{archive.name} unpacks to {as_size(total)}, but only {as_size(free)} is free in {archive.parent}; "
                 "free some space and run the same command again to resume"
             )
         with progress(desc=f"unpacking {archive.name}", total=total, unit="B", unit_scale=True) as bar:
             for member in members:
                 name = _safe_name(archive, _zip_name(member))
                 if stat.S_ISLNK(member.external_attr >> 16):
-                    logger.warning("%s in %s is a link; skipped", name, archive.name)
+                    logger.warning("Skipped %s in %s, which is a link", name, archive.name)
                     continue
                 if member.compress_type not in ZIP_METHODS:
                     raise zipfile.BadZipFile(f"compressed by method {member.compress_type}")
@@ -140,7 +141,7 @@ def _tar_members(archive: Path, max_bytes: int) -> Iterator[tuple[str, IO[bytes]
             if member.isfile():
                 yield name, tar.extractfile(member)
             elif not member.isdir():
-                logger.warning("%s in %s is a link or a device; skipped", name, archive.name)
+                logger.warning("Skipped %s in %s, which is a link or a device", name, archive.name)
             bar.update(packed.tell() - bar.n)
         while stream.read(CHUNK_BYTES):  # to the end, which has the checksum
             pass

@@ -56,14 +56,14 @@ def is_unpacked(folder: Path) -> bool:
 
 
 def unpack(archive: Path, folder: Path, max_bytes: float) -> None:
-    """Unpacks an archive to `folder`; a file that is not an archive by its name is moved into it.
+    """Unpacks an archive to `folder`; a file whose name is not that of an archive is moved into it.
 
     If the archive has a single top folder, it becomes `folder` itself.
 
     Args:
-        archive: the file.
-        folder: does not exist yet.
-        max_bytes: of its contents.
+        archive: the path of the archive.
+        folder: the target, which must not exist yet.
+        max_bytes: maximum total size of its contents.
 
     Raises:
         InputError: it is damaged or not an archive (and was removed), has more than `max_bytes` or suspicious members,
@@ -83,7 +83,7 @@ def unpack_into(archive: Path, folder: Path, max_bytes: float) -> None:
     """Unpacks an archive into a folder that may contain other files; files with the same names are replaced.
 
     Raises:
-        InputError: as `unpack`.
+        InputError: see `unpack`.
     """
     with _unpacked(archive, archive.parent / f"{archive.name}.unpacking", max_bytes) as (scratch, rows):
         for name in rows:
@@ -93,7 +93,7 @@ def unpack_into(archive: Path, folder: Path, max_bytes: float) -> None:
 
 @contextlib.contextmanager
 def _unpacked(archive: Path, scratch: Path, max_bytes: float) -> Iterator[tuple[Path, dict[str, tuple[int, int]]]]:
-    """A temporary folder with the files of an archive, and size and CRC-32 of each file by name."""
+    """A temporary folder with the files of an archive, and the size and CRC-32 of each file by name."""
     if scratch.is_symlink():
         scratch.unlink()
     shutil.rmtree(scratch, ignore_errors=True)  # left by an interrupted run
@@ -129,7 +129,7 @@ def _write_members(
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             rows[name] = size, _ = _write_member(folder / name, stream, left)
         except IN_THE_WAY:
-            raise refusal(archive, f"has {name!r} twice, or as a file and as a folder") from None
+            raise refusal(archive, f"has {name!r} twice, or both as a file and as a folder") from None
         left -= size
         if left < 0:
             raise refusal(archive, f"unpacks to more than the expected {as_size(max_bytes)}")
@@ -137,7 +137,7 @@ def _write_members(
 
 
 def _write_member(path: Path, stream: IO[bytes], max_bytes: int) -> tuple[int, int]:
-    """Size and CRC-32 of the written file; a size above `max_bytes` means that there is more."""
+    """Size and CRC-32 of the written file; a size above `max_bytes` means that the member is longer."""
     size = crc = 0
     with open_for_writing(path, "xb") as file:
         while size <= max_bytes and (chunk := stream.read(CHUNK_BYTES)):

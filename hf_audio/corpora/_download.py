@@ -1,8 +1,8 @@
 """Downloads one file over HTTP: resumes after an interruption, and verifies the checksum.
 
-pooch verifies and stores finished files. Its own downloader always starts from the beginning, so it gets ours. A
-partial download is NAME.part next to the finished file, and NAME.part.version has the version of the server's file that
-it belongs to. All URLs, including redirects, must be https, and downloads that are too large are stopped.
+pooch verifies and stores finished files. Its own downloader always starts from the beginning, so ours replaces it. A
+partial download is NAME.part next to the finished file, and NAME.part.version holds the version of the server's file
+that it belongs to. All URLs, including redirects, must be https, and downloads that are too large are stopped.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def fetch(url: str, path: Path, checksum: str, num_bytes: float, card: CorpusCar
     """Downloads `url` to `path`, resuming NAME.part if it exists; does nothing if the file is complete.
 
     Args:
-        url: https; http only for this machine.
-        path: of the finished file.
+        url: an https URL; http is allowed only for this machine.
+        path: where to store the finished file.
         checksum: "md5:..." or "sha1:..." or "sha256:...".
         num_bytes: approximate size; 10 % more is refused.
-        card: the corpus, for messages.
+        card: the card of the corpus, for messages.
 
     Raises:
         InputError: pooch is missing, a URL is not https, the server has no such file or cannot be reached, the file is
@@ -95,7 +95,7 @@ def with_margin(num_bytes: float) -> float:
 
 
 def as_size(num_bytes: float) -> str:
-    """A number of bytes for people: 7.7 GB."""
+    """A human-readable number of bytes, such as 7.7 GB."""
     power = next((power for power in range(4) if num_bytes < 999.5 * 1000**power), 4)
     shown = num_bytes / 1000**power
     return f"{shown:.{0 if power == 0 or shown >= 99.95 else 1}f} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
@@ -189,7 +189,7 @@ class _ResumingDownloader:
             try:
                 url = urljoin(url, response.headers["Location"])
             except ValueError as error:
-                raise _InterruptedError("it redirects to something that is not a URL") from error
+                raise _InterruptedError("it redirects to an invalid URL") from error
         raise _InterruptedError("it redirects endlessly")
 
     def _require_private(self, url: str) -> None:
@@ -206,7 +206,7 @@ class _ResumingDownloader:
             self.forget()
             raise InputError(
                 f"{urlsplit(url).hostname} sends {as_size(num_bytes)} or more for {self.name}, expected at most "
-                f"{as_size(self.max_bytes)}, so it is another file; get {self.card.name} from "
+                f"{as_size(self.max_bytes)}, so it is the wrong file; get {self.card.name} from "
                 f"{self.card.homepage} and give its folder as --data_dir"
             )
 

@@ -29,8 +29,8 @@ def files_below(root: Path, pattern: str = "*") -> list[Path]:
 
     Links are followed, even out of the tree. A folder with several paths is entered only once, by its own name rather
     than a link's, so that no recording is listed twice. Hidden files, such as unfinished downloads, and system files
-    are left out. Unreachable files, pipes, devices, and names that are not UTF-8, which no table could hold, are
-    skipped with a warning.
+    are left out. Unreachable files, pipes, devices, and names that are not UTF-8, which cannot be stored in a table,
+    are skipped with a warning.
     """
     name = pattern.rpartition("/")[2]
     found = (folder / file for folder, files in _walk(root) for file in fnmatch.filter(files, name))
@@ -90,17 +90,17 @@ def _walk(root: Path, hidden: list[Path] | None = None) -> Iterator[tuple[Path, 
             yield folder, files
     if unreachable:
         logger.warning(
-            "%d links or folders below %s cannot be read, first %s: skipped; fix or remove them",
+            "Skipped %d links or folders below %s that cannot be read, first %s; fix or remove them",
             len(unreachable), root, unreachable[0],
         )  # fmt: skip
     if special:
         logger.warning(
-            "%d pipes, sockets or devices below %s are not files, first %s: skipped",
+            "Skipped %d pipes, sockets or devices below %s, first %s",
             len(special), root, special[0],
         )  # fmt: skip
     if misnamed:
         logger.warning(
-            "%d file names below %s are not UTF-8, first %s: skipped; rename them, e.g. with convmv",
+            "Skipped %d files below %s with names that are not UTF-8, first %s; rename them, e.g. with convmv",
             len(misnamed), root, ascii(str(misnamed[0])),
         )  # fmt: skip
 

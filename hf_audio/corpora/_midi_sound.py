@@ -1,8 +1,8 @@
 """Renders the notes of one player of `general_midi` to samples.
 
 symusic's synthesizer plays the SoundFont's samples, but without velocity, decay, release and pitch bend. So the notes
-of a part are rendered one after another, and each gets here what is missing: gain, attack, decay and release, vibrato,
-glides, and the size of the instrument's body (the sample of a neighboring pitch, played faster or slower).
+of a part are rendered one after another, and this module adds what is missing: gain, attack, decay and release,
+vibrato, glides, and the size of the instrument's body (the sample of a neighboring pitch, played faster or slower).
 """
 
 from __future__ import annotations

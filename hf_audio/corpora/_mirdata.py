@@ -1,8 +1,8 @@
-"""Downloads corpora that mirdata knows.
+"""Downloads corpora that mirdata supports.
 
 mirdata only provides URLs and checksums; clips are indexed from the files on disk, without it. We download archives
-ourselves, to be able to resume, and unpack them ourselves, because mirdata would follow links and fill the disk.
-mirdata's list of checksums must be downloaded once before anything can be verified.
+ourselves, so that downloads can resume, and unpack them ourselves, because mirdata would follow links and fill the
+disk. mirdata's list of checksums must be downloaded once before anything can be verified.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ MAX_INDEX_BYTES = 100e6
 
 @dataclass(frozen=True)
 class Mirdata:
-    """A corpus that mirdata knows.
+    """A corpus that mirdata supports.
 
     Attributes:
         name: mirdata's name for it.
         num_bytes: approximate download size.
         folder: the top folder of its archive, if mirdata's paths are relative to it.
-        addresses: URLs to use instead of mirdata's, by mirdata's names of the remote files.
+        addresses: URLs to use instead of mirdata's, by mirdata's name for each remote file.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Mirdata:
                 shutil.rmtree(root / DOWNLOADS, ignore_errors=True)  # so that everything is downloaded again
                 raise InputError(
                     f"{len(faults)} files of {card.name} in {root} are missing or differ from their checksum, first "
-                    f"{faults[0].path}; delete them and run again"
+                    f"{faults[0].path}; delete them and run the same command again"
                 )
             shutil.rmtree(root / DOWNLOADS, ignore_errors=True)
             (root / VERIFIED).touch()
@@ -95,7 +95,7 @@ class Mirdata:
         except (OSError, InputError) as error:
             raise InputError(
                 f"Verifying {card.name} needs mirdata's index of its files, which is not on this machine and could not "
-                f"be downloaded ({one_line(error)}); run this once with a connection"
+                f"be downloaded ({one_line(error)}); run this once with an internet connection"
             ) from error
         return _faults(dataset)
 
@@ -132,7 +132,7 @@ class Mirdata:
             unpacked.touch()
 
     def _place(self, dataset: Any, root: Path, remote: Any) -> Path:
-        """The folder to unpack a remote file to: the parent of mirdata's folder if the archive contains that folder."""
+        """Folder to unpack a remote file into: the parent of mirdata's folder if the archive contains that folder."""
         return root if self.folder else Path(dataset.data_home) / (remote.destination_dir or "")
 
     def _put(self, file: Path, place: Path) -> None:

@@ -25,7 +25,7 @@ class Archive:
     """One file to download.
 
     Attributes:
-        url: https.
+        url: its address, https.
         folder: where it is unpacked, relative to the corpus's folder.
         num_bytes, unpacked_bytes: approximate size of the archive and its contents; 10 % more is refused.
         checksum: "md5:..." or "sha1:..." or "sha256:...".
@@ -62,7 +62,7 @@ class Archives:
         """Downloads and unpacks the missing archives of a subset; resumes if it was interrupted.
 
         Raises:
-            InputError: an unknown subset, a folder that is in the way, too little space, or see `fetch` and `unpack`.
+            InputError: an unknown subset, an existing folder in the way, too little space; see `fetch` and `unpack`.
         """
         root = Path(root)
         archives = self._archives(subset)
@@ -91,8 +91,8 @@ class Archives:
         unpacked = [Path(root) / folder for folder in folders if is_unpacked(Path(root) / folder)]
         if not unpacked:
             raise InputError(
-                f"{root} has no download of {card.name} by this program, so there is nothing to verify its files "
-                "against; download it with hf-audio corpora, which lists the size and checksum of each file"
+                f"{card.name} in {root} was not downloaded by this program, so there are no checksums to verify its "
+                "files against; download it with hf-audio corpora, which records each file's size and checksum"
             )
         return [fault for folder in unpacked for fault in damaged_files(folder, f"verifying {folder.name}")]
 
@@ -123,7 +123,7 @@ def only_process(root: Path) -> Iterator[None]:
 
 def announce(card: CorpusCard, num_bytes: float) -> None:
     """Prints size and license before anything is downloaded."""
-    publishing = "" if card.may_redistribute else "; its audio, or features made of it, may not be published"
+    publishing = "" if card.may_redistribute else "; its audio, or features computed from it, may not be published"
     show(f"Downloading {card.name}, {as_size(num_bytes)}; license: {card.license}{publishing}; see {card.homepage}")
 
 
@@ -159,5 +159,5 @@ def require_space(root: Path, card: CorpusCard, num_bytes: float) -> None:
     if free < num_bytes:
         raise InputError(
             f"{card.name} needs {as_size(num_bytes)} in {root} for the archives and their contents, but only "
-            f"{as_size(free)} are free; free some space or give a --data_dir on another disk"
+            f"{as_size(free)} is free; free some space or give a --data_dir on another disk"
         )

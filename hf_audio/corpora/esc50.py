@@ -55,8 +55,8 @@ CARD = CorpusCard(
     label_names=CATEGORIES,
 )
 FILE_NAME = r"(?:^|/)(?P<fold>[1-5])-(?P<source>\d+)-[A-Z]-\d+\.\w+$"
-# The author publishes no checksum. This one is of GitHub's archive of the last commit, as several people who downloaded
-# it have noted. GitHub guarantees that the files stay the same, but not every byte of the archive.
+# The author publishes no checksum. This is the one of GitHub's archive of the last commit, as noted by several people
+# who downloaded it. GitHub guarantees that the files stay the same, but not every byte of the archive.
 COMMIT = "33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6"
 SOURCE = Archives(
     {
@@ -73,10 +73,10 @@ logger = named_logger(__name__)
 
 
 def index(root: Path) -> pa.Table:
-    """Clips of the table whose files exist; `split` is the name of the fold.
+    """Clips listed in the table whose files exist; `split` is the name of the fold.
 
     Raises:
-        InputError: no table or none of its files below `root`, or a table that is not ESC-50's.
+        InputError: `root` has no table or none of its files, or the table is not ESC-50's.
     """
     root = Path(root)
     table = min(files_below(root, "meta/esc50.csv"), default=None)
@@ -96,7 +96,7 @@ def index(root: Path) -> pa.Table:
 
 
 def of_dataset(clips: pa.Table) -> pa.Table:
-    """Clips of a copy on the Hub, with folds and recordings from the names of ESC-50's files.
+    """Clips of a copy on the Hub, with folds and recordings taken from the file names.
 
     Raises:
         InputError: the name of a clip is not that of an ESC-50 file.
@@ -105,8 +105,8 @@ def of_dataset(clips: pa.Table) -> pa.Table:
     if parts.null_count:
         odd = clips["clip_id"].filter(pc.is_null(parts))[0].as_py()
         raise InputError(
-            f"This dataset has a clip {odd!r}, which is not named as in ESC-50 (1-100032-A-0.wav): add --corpus "
-            "folder to read it like any other dataset"
+            f"Clip {odd!r} of this dataset is not named like a file of ESC-50 (1-100032-A-0.wav): add --corpus folder "
+            "to read it like any other dataset"
         )
     fold, source = pc.struct_field(parts, "fold"), pc.struct_field(parts, "source")
     clips = with_values(clips, "split", pc.binary_join_element_wise("fold", fold, ""))

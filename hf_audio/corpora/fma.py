@@ -5,9 +5,9 @@ The index comes from the layout on disk, whole or partial:
     ROOT/**/fma_metadata/tracks.csv       one row per track after three header lines
     ROOT/**/fma_small/000/000002.mp3      or fma_medium, fma_large, fma_full: the folder determines the subset
 
-If there are several subsets, choose one with --data_dir ROOT/fma_small. The split is the official one, in which each
-artist is in one split only; a group is an artist. Large and full have tracks with several genres or none; these have no
-top genre and are left out.
+If there are several subsets, choose one with --data_dir ROOT/fma_small. The split is the official one, which is
+artist-disjoint; a group is an artist. Tracks of large and full with several genres or none have no top genre and are
+left out.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CARD = CorpusCard(
     ),
     homepage="https://github.com/mdeff/fma",
     protocol=(
-        "FMA: official split (80 / 10 / 10 %, artists apart), top genre of clips of 30 s; window scores averaged per "
+        "FMA: official artist-disjoint split (80 / 10 / 10 %), top genre of 30 s clips; window scores averaged per "
         "clip, accuracy."
     ),
     problem_type="single_label_classification",
@@ -80,7 +80,7 @@ class _Track:
 
 
 def index(root: Path) -> pa.Table:
-    """Clips of one subset: files with a top genre, without those that are known to be empty or very short.
+    """Clips of one subset: files with a top genre, except those known to be empty or very short.
 
     Raises:
         InputError: no subset, several subsets, or no tracks.csv below `root`; a tracks.csv that cannot be read.
@@ -124,7 +124,7 @@ def _layout(root: Path) -> tuple[Path, Path]:
     near = [path / TABLE for path in (below, below.parent) if (path / TABLE).is_file()]
     tables = near or files_below(below, TABLE)
     if not folders or not tables:
-        absent = " and ".join(name for name, there in (("fma_small", folders), ("fma_metadata", tables)) if not there)
+        absent = " or ".join(name for name, there in (("fma_small", folders), ("fma_metadata", tables)) if not there)
         raise InputError(
             f"{root} has no {absent}; expected fma_small/000/000002.mp3 (or fma_medium, fma_large) and "
             f"fma_metadata/tracks.csv below it (unpack {URL}/fma_small.zip and {URL}/fma_metadata.zip there)"
@@ -136,7 +136,7 @@ def _layout(root: Path) -> tuple[Path, Path]:
 
 
 def _read_tracks(table: Path) -> dict[int, _Track]:
-    """The tracks in tracks.csv, by number. Uses pandas, because some texts are longer than Python's csv allows."""
+    """The tracks in tracks.csv, by number. Uses pandas, because some cells are longer than Python's csv allows."""
     import pandas
 
     try:
@@ -169,4 +169,4 @@ def _log_what_is_missing(folder: Path, tracks: dict[int, _Track], found: set[int
         logger.warning("This copy of FMA %s is partial: %d tracks have no file", subset, len(absent))
     left_out = len(found - wanted)
     if left_out:
-        logger.info("%d files of FMA %s skipped: no audio, no top-level genre or no row in the table", left_out, subset)
+        logger.info("Skipped %d files of FMA %s without audio, top-level genre or row in the table", left_out, subset)

@@ -1,12 +1,12 @@
-"""General MIDI: a rendered corpus modeled on IRMAS, for trying everything without a download.
+"""General MIDI: a rendered corpus modeled on IRMAS, for trying out everything without a download.
 
 Songs are composed and rendered from a seed, with the SoundFont of pretty_midi:
 
     ROOT/training/cel/[cel][dru]0012__1.wav   3 s, one predominant instrument over a quieter accompaniment
     ROOT/testing/[nod]0003-1.wav              5 to 20 s, 1 to 5 labels in a .txt next to each, one per line;
                                               every third song is for validation
-    ROOT/parameters.json                      seed and sizes; others need another folder
-    ROOT/manifest.json                        written last: the corpus is complete
+    ROOT/parameters.json                      seed and sizes; other values need another folder
+    ROOT/manifest.json                        written last, to mark the corpus as complete
 
 Clips __1 __2 __3 (or -1 -2) with the same number are from one song: same band, key, tempo and room, different melodies.
 """
@@ -46,8 +46,8 @@ CARD = CorpusCard(
     citation="Rendered by hf_audio with symusic and the SoundFont TimGM6mb (Tim Brechbill, GPL-2) of pretty_midi.",
     homepage="https://github.com/craffel/pretty-midi",
     protocol=(
-        "As IRMAS: trained on 3 s clips with one predominant instrument, validated and tested on excerpts of 5 to 20 s "
-        "with 1 to 5 labels, of different songs; window scores averaged per excerpt, micro and macro F1."
+        "Like IRMAS: trained on 3 s clips with one predominant instrument, validated and tested on excerpts of 5 to 20 "
+        "s with 1 to 5 labels, from different songs; window scores averaged per excerpt, micro and macro F1."
     ),
     problem_type="multi_label_classification",
     label_names=tuple(LABELLED),
@@ -164,7 +164,7 @@ def _is_complete(root: Path, parameters: dict[str, int]) -> bool:
 
 
 def _render(root: Path, parameters: dict[str, int], soundfont: Path, num_workers: int | None) -> None:
-    """Renders what is missing, as the only process in the folder; another one may have finished in the meantime."""
+    """Renders what is missing, as the only process in the folder; another may have finished it in the meantime."""
     if _is_complete(root, parameters):
         return
     delete_abandoned(root)
@@ -261,7 +261,7 @@ def _render_all(root: Path, songs: list[Song], num_workers: int | None) -> None:
 
 
 def _end_with_parent() -> None:
-    """Makes this worker end with its parent, even if that was killed; otherwise it would wait for work forever."""
+    """Ends this worker with its parent, even if the parent is killed; otherwise it would wait for work forever."""
 
     def wait() -> None:
         parent = multiprocessing.parent_process()

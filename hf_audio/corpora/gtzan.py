@@ -2,13 +2,13 @@
 
 The index comes from the layout on disk, whole or partial:
 
-    ROOT/**/blues/blues.00000.wav       (or .au) below genres, genres_original or another name
+    ROOT/**/blues/blues.00000.wav       (or .au) in genres, genres_original or another folder
 
 The corpus has no official split. Random splits inflate accuracy by about 10 points: excerpts are repeated, distorted
 and mislabeled, and tracks of the same artist are in training and test. So the split of Kereliuk, Sturm and Larsen is
 used, without the tracks that Sturm found faulty: 443, 197 and 290 tracks, and no artist in two splits. The corpus does
 not name artists, so a group is a track; only the lists keep artists in one split. `--split random` ignores the lists,
-for comparison with published scores, and inflates scores as much.
+for comparison with published scores, and inflates scores just as much.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CARD = CorpusCard(
     problem_type="single_label_classification",
     label_names=GENRES,
 )
-# mirdata's own URL is http, and its server has been down for years; the checksum is still mirdata's
+# mirdata's URL is http, and its server has been down for years; the checksum is mirdata's
 MIRROR = "https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz"
 SOURCE = Mirdata("gtzan_genre", num_bytes=1.3e9, addresses={"all": MIRROR})
 
@@ -74,7 +74,7 @@ def index(root: Path) -> pa.Table:
     unlisted = len(files.keys() - split_of.keys())
     if unlisted:
         logger.info(
-            "%d GTZAN tracks are in none of the split lists (faulty, or an artist repeated): skipped",
+            "Skipped %d GTZAN tracks that are in none of the split lists (faulty, or with a repeated artist)",
             unlisted,
         )
     if len(clips) < len(split_of):
@@ -98,8 +98,8 @@ def index_for_random_split(root: Path) -> pa.Table:
     if not clips:
         raise _no_tracks(root, "no GTZAN tracks")
     logger.warning(
-        "A random split of GTZAN inflates accuracy by about 10 points: artists and repeated tracks are in training and "
-        "test"
+        "A random split of GTZAN inflates accuracy by about 10 points: the same artists and tracks are in training "
+        "and test"
     )
     if len(clips) < NUM_TRACKS - 1:
         logger.warning("This copy of GTZAN is partial: %d of %d tracks can be used", len(clips), NUM_TRACKS)
@@ -107,7 +107,7 @@ def index_for_random_split(root: Path) -> pa.Table:
 
 
 def of_dataset(clips: pa.Table) -> pa.Table:
-    """The listed tracks of a copy on the Hub, with the splits of the lists; tracks are recognized by their names.
+    """The listed tracks of a copy on the Hub, with the splits of the lists; tracks are recognized by name.
 
     Raises:
         InputError: no name in the copy is that of a GTZAN track.
@@ -163,7 +163,7 @@ def _is_broken(path: Path) -> bool:
     try:
         probe(path)
     except AudioError:
-        logger.info("%s is broken, as in most copies of GTZAN; skipped", path)
+        logger.info("Skipped %s, which is broken, as in most copies of GTZAN", path)
         return True
     return False
 

@@ -61,9 +61,9 @@ logger = named_logger(__name__)
 
 
 def index(root: Path) -> pa.Table:
-    """Clips of the training class folders and of the test parts on disk.
+    """Clips in the training class folders and in the test parts on disk.
 
-    Test labels of a class whose training folder is missing are dropped with a warning, because no model can learn them.
+    Test labels of a class whose training folder is missing are dropped with a warning, as no model could learn them.
 
     Raises:
         InputError: no training folder of any of the 11 classes below `root`.
@@ -96,7 +96,7 @@ def obtain(root: Path) -> None:
 def _log_what_is_missing(root: Path, num_training: int, num_test: int, num_others: int) -> None:
     if not num_test:
         logger.warning(
-            "%s does not contain the test part of IRMAS with its labels: a test split is drawn from the training clips",
+            "%s does not contain labeled test clips of IRMAS: a test split is drawn from the training clips",
             root,
         )
     elif num_training < NUM_CLIPS["train"] or num_test < NUM_CLIPS["test"]:
@@ -106,7 +106,7 @@ def _log_what_is_missing(root: Path, num_training: int, num_test: int, num_other
         )  # fmt: skip
     if num_test < num_others:
         logger.warning(
-            "%d recordings in %s have no .txt file with labels next to them; skipped", num_others - num_test, root
+            "Skipped %d recordings in %s without a .txt file of labels next to them", num_others - num_test, root
         )
 
 
@@ -119,7 +119,7 @@ def _labels_file(path: Path) -> Path:
 
 
 def _training_clip(root: Path, path: Path) -> Clip:
-    tags = re.findall(r"\[([a-z_]+)\]", path.stem)[1:]  # the first is the instrument, like the folder's name
+    tags = re.findall(r"\[([a-z_]+)\]", path.stem)[1:]  # the first is the instrument, which is also the folder's name
     metadata = {"genre": next((tag for tag in tags if tag in GENRES), "")}
     metadata["drums"] = next((DRUMS[tag] for tag in tags if tag in DRUMS), "")
     return Clip(

@@ -60,10 +60,10 @@ logger = named_logger(__name__)
 
 
 def index(root: Path) -> pa.Table:
-    """Clips of the table whose files exist.
+    """Clips listed in the table whose files exist.
 
     Raises:
-        InputError: no table or none of its files below `root`, or a table that is not Medley-solos-DB's.
+        InputError: `root` has no table or none of its files, or the table is not Medley-solos-DB's.
     """
     root = Path(root)
     found = files_below(root, "Medley-solos-DB_*")

@@ -1,4 +1,4 @@
-"""MedleyDB: 122 multitrack songs (196 with version 2); the clips are from their mixes.
+"""MedleyDB: 122 multitrack songs (196 with version 2); clips are cut from their mixes.
 
 The index comes from the layout on disk, whole or partial:
 
@@ -6,13 +6,13 @@ The index comes from the layout on disk, whole or partial:
     ROOT/**/LizNelson_Rainfall_METADATA.yaml                               artist, genre, instrument of each stem
     ROOT/**/ACTIVATION_CONF/LizNelson_Rainfall_ACTIVATION_CONF.lab         optional: time, S01, S02 ...
 
-A song with activations is cut into segments of 10 s. The labels of a segment are the instruments that are active
+A song with activations is cut into 10 s segments. The labels of a segment are the instruments that are active
 (confidence of at least 0.5) in at least a tenth of it. Without activations, the whole mix is one clip, with the
 instruments of all its stems.
 
-There is no official split. A group is an artist: songs are joined by the artist's name in their metadata and in their
+There is no official split. A group is an artist: songs are grouped by the artist's name in their metadata and in their
 file name. Instruments that fewer than 5 artists play are left out of the labels, because train, validation and test
-could not each have one of them.
+could not each have one of these artists.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ MIX, METADATA, ACTIVATION = "_MIX.wav", "_METADATA.yaml", "_ACTIVATION_CONF.lab"
 ACTIVE = 0.5  # confidence from which a stem counts as active, as in the paper
 NO_INSTRUMENTS = frozenset(("unlabeled", "main system"))
 MAX_SONG_S = 86_400.0
-MAX_METADATA_BYTES = 1 << 20  # of a song; usual are 5 kB
-MIN_ARTISTS = 5  # so that each of two stratified draws of 15 % has one of them
+MAX_METADATA_BYTES = 1 << 20  # of a song; typically 5 kB
+MIN_ARTISTS = 5  # so that each of two stratified draws of 15 % has one such artist
 
 CARD = CorpusCard(
     name="MedleyDB",
@@ -49,7 +49,7 @@ CARD = CorpusCard(
     ),
     homepage="https://medleydb.weebly.com",
     protocol=(
-        "MedleyDB: artist-disjoint split; segments of 10 s of the mixes labeled with the active instruments, window "
+        "MedleyDB: artist-disjoint split; 10 s segments of the mixes labeled with the active instruments, window "
         "scores averaged per segment, micro and macro F1."
     ),
     problem_type="multi_label_classification",
@@ -79,7 +79,7 @@ def index(root: Path) -> pa.Table:
     kept, rare = labels_of_many(((artist_of[song.name], song.segments) for song in songs), MIN_ARTISTS)
     if not kept:
         raise InputError(
-            f"{root} has songs by {len(set(artist_of.values()))} artists of MedleyDB, but a split by artists needs "
+            f"{root} has songs by {len(set(artist_of.values()))} artists of MedleyDB, but a split by artist needs "
             f"{MIN_ARTISTS} with the same instrument; get more songs from {CARD.homepage}"
         )
     if rare:
@@ -102,12 +102,12 @@ def _songs(root: Path) -> list[_Song]:
         )
     bare = sorted(mixes.keys() - tables.keys())
     if bare:
-        logger.warning("%d mixes of MedleyDB have no metadata, first %s: skipped", len(bare), bare[0])
+        logger.warning("Skipped %d mixes of MedleyDB without metadata, first %s", len(bare), bare[0])
     named = sorted(mixes.keys() & tables.keys())
     whole = [name for name in named if name not in activations]
     if whole:
         logger.warning(
-            "%d songs of MedleyDB have no activations, first %s: the whole song is one clip", len(whole), whole[0]
+            "%d songs of MedleyDB have no activations, first %s: each whole song is one clip", len(whole), whole[0]
         )
     return [_song(name, mixes[name], tables[name], activations.get(name)) for name in named]
 

@@ -7,14 +7,14 @@ The index comes from the layout on disk, whole or partial:
     ROOT/**/test_data, **/test_labels     likewise, 10 recordings
     ROOT/**/musicnet_metadata.csv         optional: id, composer, composition, movement, ensemble, catalog_name ...
 
-Recordings are cut into segments of 10 s. The labels of a segment are the instruments that sound in at least a tenth of
+Recordings are cut into 10 s segments. The labels of a segment are the instruments that sound in at least a tenth of
 it.
 
 All recordings of a composition are one group. The official test split ignores compositions: all its 10 recordings are
 movements of compositions whose other movements, by the same players, are in training. To keep this split, such a
-composition becomes one group in training and another in test, and test scores are inflated by an unknown amount.
+composition is one group in training and another in test, so test scores are inflated by an unknown amount.
 `--split random` draws a test split with other compositions. Instruments with too few compositions to be split
-(harpsichord 1, contrabass 2) are left out of the labels, and the official test split has no flute and no oboe.
+(harpsichord 1, contrabass 2) are left out of the labels, and the official test split has no flute or oboe.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def index(root: Path) -> pa.Table:
     if shared:
         logger.warning(
             "%d compositions of MusicNet's official test split are also in training, by the same players, which "
-            "inflates scores; --split random keeps compositions apart", len(shared),
+            "inflates scores; --split random keeps each composition in one split", len(shared),
         )  # fmt: skip
     training = [recording for recording in recordings if recording.split == "train"] or recordings
     kept = _learnable(Path(root), training, MIN_COMPOSITIONS)
@@ -205,7 +205,7 @@ def _learnable(root: Path, recordings: list[_Recording], min_compositions: int) 
     if not kept:
         raise InputError(
             f"{root} has {len({one.composition for one in recordings})} compositions of MusicNet, but a split by "
-            f"compositions needs {min_compositions} with the same instrument; unpack more of {URL}"
+            f"composition needs {min_compositions} with the same instrument; unpack more of {URL}"
         )
     if rare:
         logger.warning(

@@ -6,10 +6,10 @@ The index comes from the layout on disk, whole or partial:
     ROOT/**/nsynth-train/audio/guitar_acoustic_010-066-100.wav   instrument, MIDI pitch, velocity
     ROOT/**/nsynth-valid, ROOT/**/nsynth-test                    likewise
 
-In the official split, no instrument of training is in validation or test. It has two peculiarities. synth_lead is in
+In the official split, no training instrument is in validation or test. It has two peculiarities. synth_lead is in
 training only, so it is learned but never tested, and averages over classes leave it out. Validation and test share
-instruments, so choices made on validation fit the test split a little too well. A group is an instrument; one that
-validation and test share is a separate group in each. `--split random` draws all three splits again with every
+instruments, so choices made on validation fit the test split a little too well. A group is an instrument; an instrument
+shared by validation and test is a separate group in each. `--split random` redraws all three splits with every
 instrument in one split only, including synth_lead.
 """
 
@@ -55,8 +55,8 @@ CARD = CorpusCard(
     problem_type="single_label_classification",
     label_names=FAMILIES,
 )
-# The authors publish no checksums. The MD5 is reported by the bucket and verified by the HEAR benchmark; the SHA-256s
-# were noted by several people who downloaded these files.
+# The authors publish no checksums. The MD5 comes from the storage bucket, and the HEAR benchmark verifies it; the
+# SHA-256s were noted by several people who downloaded these files.
 _SIZES = ((25e9, 37.1e9), (1_068_767_009, 1.63e9), (349_501_546, 0.53e9))  # archive and contents
 _CHECKSUMS = (
     "md5:fde6665a93865503ba598b9fac388660",

@@ -59,7 +59,7 @@ logger = named_logger(__name__)
 def index(root: Path) -> pa.Table:
     """Clips that have a file, a split and labels; `unknown` has the instruments that were not annotated.
 
-    Instruments that no training clip has are dropped with a warning, because no model can learn them.
+    Instruments that no training clip has are dropped with a warning, because no model could learn them.
 
     Raises:
         InputError: labels, partitions or audio are missing below `root`, or the labels cannot be read.

@@ -29,7 +29,7 @@ CUTS = "cuts.csv"
 CARD = CorpusCard(
     name="Solo recordings",
     license="unknown",
-    may_redistribute=False,  # concerts belong to the people who play and film them
+    may_redistribute=False,  # the rights belong to those who play and film the concerts
     protocol="Solo recordings: split by recording before windows are cut; accuracy of windows and of recordings.",
     problem_type="single_label_classification",
 )
@@ -81,8 +81,8 @@ def _read_cuts(table: Path, names: Collection[str]) -> dict[str, list[tuple[floa
         for (_, before_s, first), (start_s, _, second) in itertools.pairwise(stretches):
             if start_s < before_s:
                 raise InputError(
-                    f"{table} lines {first} and {second} keep some of {name} twice; let each stretch of a recording "
-                    "start at or after the end of the previous one"
+                    f"{table} lines {first} and {second} overlap in {name}; each stretch of a recording must start "
+                    "at or after the end of the previous one"
                 )
     return {
         name: [(start_s or None, None if end_s == math.inf else end_s) for start_s, end_s, _ in stretches]

@@ -33,7 +33,7 @@ WORDS = (
 FILE_NAME = re.compile(r"(?P<speaker>[0-9a-z]+)_nohash_[0-9]+\.wav")
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 HASHES = 2**27  # the rule uses a speaker's hash modulo this number ...
-VALIDATION_PERCENT, TEST_PERCENT = 10.0, 10.0  # ... and its lowest part for validation, the next part for testing
+VALIDATION_PERCENT, TEST_PERCENT = 10.0, 10.0  # ... the lowest share is for validation, the next one for testing
 URL = "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 
 CARD = CorpusCard(
@@ -42,11 +42,11 @@ CARD = CorpusCard(
     may_redistribute=True,
     citation="P. Warden: Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition. arXiv:1804.03209, 2018.",
     homepage="https://www.tensorflow.org/datasets/catalog/speech_commands",
-    protocol="Speech Commands: official split (about 80 / 10 / 10 %, speakers apart), all words as classes; accuracy.",
+    protocol="Speech Commands: official speaker-disjoint split (about 80 / 10 / 10 %), all words as classes; accuracy.",
     problem_type="single_label_classification",
     label_names=WORDS,
 )
-# The checksum is that of torchaudio.datasets.SPEECHCOMMANDS
+# The checksum is from torchaudio.datasets.SPEECHCOMMANDS
 SOURCE = Archives(
     {
         "v0.02": (
@@ -111,7 +111,7 @@ def _read_lists(folder: Path) -> dict[str, str]:
     missing = [name for name in LISTS.values() if not (folder / name).is_file()]
     if missing:
         logger.warning(
-            "%s has no %s: the split is derived from a hash of the speaker instead", folder, " and no ".join(missing)
+            "%s has no %s: the split is derived from a hash of the speaker instead", folder, " or ".join(missing)
         )
         return {}
     return {clip_id: split for split, name in LISTS.items() for clip_id in read_text(folder / name).split()}
@@ -123,4 +123,4 @@ def _warn_of_words(words: set[str], folders: set[str]) -> None:
         logger.warning("This copy of Speech Commands is partial: no clips of %s", ", ".join(missing))
     others = sorted(name for name in folders - words if not name.startswith("_"))
     if others:
-        logger.warning("Folders that are not words of Speech Commands are skipped: %s", ", ".join(others))
+        logger.warning("Skipped folders that are not words of Speech Commands: %s", ", ".join(others))

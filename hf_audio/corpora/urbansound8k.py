@@ -7,7 +7,7 @@ The index comes from the layout on disk, whole or partial:
 
 Copies with the table next to the folders fold1 to fold10 are read too. Folds become splits named fold1 to fold10:
 choose the one to test on with --fold. Excerpts of the same Freesound recording are one group, and in the same fold:
-reshuffled, they would be in training and test, which inflates scores.
+reshuffling would put them in both training and test, which inflates scores.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ CARD = CorpusCard(
     problem_type="single_label_classification",
     label_names=CLASSES,
 )
-# The checksum is that of soundata
+# The checksum is from soundata
 SOURCE = Archives(
     {"all": (Archive(URL, "UrbanSound8K", 6_023_741_708, 7.1e9, "md5:9aa69802bbf37fb986f71ec1483a196e"),)},
 )
@@ -55,10 +55,10 @@ logger = named_logger(__name__)
 
 
 def index(root: Path) -> pa.Table:
-    """Clips of the table whose files exist; `split` is the name of the fold.
+    """Clips listed in the table whose files exist; `split` is the name of the fold.
 
     Raises:
-        InputError: no table or none of its files below `root`, or a table that is not UrbanSound8K's.
+        InputError: `root` has no table or none of its files, or the table is not UrbanSound8K's.
     """
     root = Path(root)
     table = min(files_below(root, TABLE), default=None)

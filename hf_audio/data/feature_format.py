@@ -38,7 +38,7 @@ MAX_TEXT_BYTES = 1 << 16  # of one value
 
 @dataclass(frozen=True)
 class ClipColumns:
-    """The columns of rows that describe the clip, besides its name and group.
+    """The row columns that describe the clip, in addition to its name and group.
 
     Attributes:
         labels: the classes.
@@ -153,13 +153,13 @@ def _check_lengths(clips: pa.Table, column: str, fact: str) -> None:
     if len(lengths) and lengths.max() > MAX_TEXT_BYTES:
         row = int(lengths.argmax())
         raise InputError(
-            f"Clip {clips['clip_id'][row]} has {lengths[row]:,} bytes of {fact!r}, expected at most "
+            f"Clip {clips['clip_id'][row]} has {lengths[row]:,} bytes in {fact!r}, expected at most "
             f"{MAX_TEXT_BYTES:,}: shorten the text, or remove that column"
         )
 
 
 def own_columns(parameters: Mapping[str, Any]) -> frozenset[str]:
-    """Names of the format's own columns in rows or index; metadata with such a name are renamed."""
+    """Names of the format's own columns in rows or index; metadata columns with such names are renamed."""
     kind = kind_of(parameters)
     return frozenset((*OWN_COLUMNS, "num_frames", "label", *kind.columns(parameters["sampling_rate"])))
 
@@ -168,8 +168,8 @@ def feature_schema(columns: ClipColumns, parameters: Mapping[str, Any]) -> Featu
     """The columns of a feature dataset's rows, including the class names.
 
     Args:
-        columns: those that describe the clip.
-        parameters: of the extractor.
+        columns: the columns that describe the clip.
+        parameters: the parameters of the extractor.
     """
     return Features(
         {
@@ -184,7 +184,7 @@ def feature_schema(columns: ClipColumns, parameters: Mapping[str, Any]) -> Featu
 
 
 def undecoded(schema: Features) -> Features:
-    """The same columns, none of which `datasets` decodes: images and sounds stay bytes of files.
+    """The same columns, which `datasets` does not decode: images and sounds stay encoded bytes.
 
     A path or address that is stored with the bytes is then never opened.
     """
@@ -198,7 +198,7 @@ def shard_names(split: str, num_shards: int) -> list[str]:
 
 
 def are_rates(value: Any) -> bool:
-    """Whether it is a split's entry of `source_rates`: {sample rate in Hz, as text: clips}."""
+    """Whether a value is a split's entry in `source_rates`: {sample rate in Hz, as text: clips}."""
     return isinstance(value, dict) and all(
         rate.isascii()
         and rate.isdigit()

@@ -1,4 +1,4 @@
-"""Reads and writes CSV tables: with commas, semicolons, tabs or bars, with or without a byte-order mark.
+"""Reads and writes CSV tables: separated by commas, semicolons, tabs or bars, with or without a byte-order mark.
 
 Names of files and classes may be untrusted, and spreadsheets run cells that begin like a formula. Such cells are
 written with a leading apostrophe, as spreadsheets themselves mark text, and read without it.
@@ -28,7 +28,7 @@ _MARK = re.compile(f"{_CELL}'{_FORMULA}")
 
 
 def read_table(table: Path, required: Sequence[str] = ()) -> tuple[list[str], list[tuple[int, Row]]]:
-    """Column names, and each row that is not empty with the number of its last line; all values are stripped.
+    """Column names, and each non-empty row with the number of its last line; all values are stripped.
 
     Raises:
         InputError: no such file, not UTF-8, not a table, two columns with the same name, more values in a row than
@@ -89,7 +89,7 @@ def written_rows(table: Path, required: Sequence[str] = ()) -> Iterator[Row]:
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """The text of a table, column names first; spreadsheets run no text in it as a formula."""
+    """The text of a table, column names first; spreadsheets do not run any of it as a formula."""
     text = _Lines()
     # The default of Python 3.10 for escapechar is NUL, which it then cannot write; a lone surrogate is in no text
     writer = csv.writer(text, lineterminator="\r\n", escapechar="\ud800")
@@ -164,7 +164,7 @@ def _check_columns(table: str | Path, columns: Sequence[str], required: Sequence
 
 
 def _check_width(table: str | Path, line: int, row: dict[str | None, str | list[str] | None]) -> None:
-    """Refuses a row with values after the last column, which would be lost."""
+    """Refuses a row with values beyond the last column, which would be lost."""
     if any(value.strip() for value in row.get(None) or ()):
         raise InputError(
             f"{table} line {line} has {len(row) - 1 + len(row[None])} values for {len(row) - 1} columns; "

@@ -1,6 +1,6 @@
 """Attention rollout (Abnar and Zuidema 2020, arXiv 2005.00928): how much each patch or frame contributes to the head.
 
-It does not depend on the class or the head: what is attended to may be evidence for the class or against it.
+It does not depend on the class or the head: parts that are attended to may be evidence for the class or against it.
 """
 
 from __future__ import annotations

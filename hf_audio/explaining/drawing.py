@@ -1,4 +1,4 @@
-"""Plots of relevance over the spectrogram of a window, red for the class and blue against it, and of the checks."""
+"""Plots of relevance over a window's spectrogram (red: for the class, blue: against it), and of the checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hf_audio.kinds._kaldi_fbank import KaldiFbank
 LEFT, RIGHT = 0.07, 0.99  # ends of the time axis, as shares of the plot's width
 WIDTH_INCHES, HEIGHT_INCHES = 9.0, 2.4
 FOR, AGAINST = (0.84, 0.10, 0.08), (0.10, 0.35, 0.80)
-STRONG_SHARE = 0.01  # share of the strongest cells, which have the full color
+STRONG_SHARE = 0.01  # share of the strongest cells, which are drawn in full color
 NUM_TICKS = 5
 
 

@@ -23,7 +23,7 @@ logger = named_logger(__name__)
 
 
 def explain_files(tagger: Tagger, files: Sequence[FoundFile], folder: Path, settings: ExplainSettings) -> int:
-    """Explains recordings, each in a subfolder of `folder` with its name; with several, index.html links to all.
+    """Explains recordings, each in a subfolder of `folder` with its name. For several, index.html links to all.
 
     Returns:
         The number of recordings that could not be explained; each is named in the log.
@@ -33,7 +33,7 @@ def explain_files(tagger: Tagger, files: Sequence[FoundFile], folder: Path, sett
             recording was explained.
     """
     _check_free(files, folder)
-    rows = []  # keep only these, since windows and relevance of many recordings would fill the memory
+    rows = []  # only these are kept, since windows and relevance of many recordings would fill the memory
     for file in progress(files, desc="explain", unit=" recordings", disable=len(files) < 2):
         try:
             explanation = explain(tagger, recording_of(file.path), file.name, settings)

@@ -102,7 +102,7 @@ def _explained(
 
 
 def _stages(windows: list[ExplainedWindow], settings: ExplainSettings) -> list[Stage]:
-    """Correlations for the window with the highest score only, since each stage costs as much as the explanation."""
+    """Correlations for only the window with the highest score, since each stage costs as much as the explanation."""
     if not settings.has_checks:
         return []
     certain = max(windows, key=lambda one: one.window.score)

@@ -32,13 +32,13 @@ def feature_maps(question: Question) -> list[FeatureMaps]:
     kind = type(model).__name__
     if question.grid.form is Form.VECTORS:
         raise InputError(
-            f"Grad-CAM shows maps of time and frequency, and {kind} reads classical features: try integrated_gradients"
+            f"Grad-CAM needs a time and a frequency axis, but {kind} reads classical features: try integrated_gradients"
         )
     networks = getattr(model, "networks", None)
     roots = list(networks) if isinstance(networks, nn.ModuleList) else [model]
     found = _run(question, roots)
     if not all(found):
-        raise InputError(f"Grad-CAM needs a convolutional network, and {kind} has none: try integrated_gradients")
+        raise InputError(f"Grad-CAM needs a convolutional network, but {kind} has none: try integrated_gradients")
     return found
 
 

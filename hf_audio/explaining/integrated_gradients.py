@@ -1,9 +1,9 @@
 """Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365), for waveforms with most steps near silence.
 
 For spectrograms this equals captum's implementation with Gauss-Legendre steps. Networks that normalize their input, as
-Wav2Vec2 does at each convolution, react to a sound at a thousandth of its amplitude as to the full sound. Nearly all of
-the change then happens in the first hundredth of the path from silence to the sound. Gauss-Legendre steps hardly cover
-that part, and their sum misses the difference of the logits by as much as that difference.
+Wav2Vec2 does at each convolution, react to a sound at a thousandth of its amplitude as they do to the full sound. Then
+nearly all of the change happens in the first hundredth of the path from silence to the sound. Gauss-Legendre steps
+hardly cover that part, and their sum misses the difference of the logits by as much as that difference.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def mask_of(relevance: np.ndarray) -> np.ndarray:
 def masked_sound(window: np.ndarray, sample_rate: int, grid: InputGrid, relevance: np.ndarray) -> np.ndarray:
     """A window whose spectrogram is multiplied by the mask of a relevance, float32 with the window's shape.
 
-    If bands are frequencies, the mask is over time and frequency. Otherwise it is over time, from the sum over bands.
+    If bands are frequencies, the mask covers time and frequency; otherwise only time, from the sum over bands.
 
     Args:
         window: `[samples]` or `[2, samples]`.

@@ -21,16 +21,16 @@ from hf_audio.figures.page import Pair, Row, Table, inline_plot, page, timed_plo
 from hf_audio.figures.scripted_page import shown_name
 
 HOW_TO_READ = (
-    "The spectrogram is gray. Red regions are evidence for the class, blue regions evidence against it; methods that "
-    "do not distinguish the two are red only. Click on a plot to play the sound from there. The relevant part can be "
-    "played on its own: it is the spectrum of the sound multiplied by the relevance."
+    "The spectrogram is gray. Red regions are evidence for the class, blue regions are evidence against it; methods "
+    "that do not distinguish the two show only red. Click on a plot to play the sound from there. The relevant part "
+    "can be played on its own: it is the spectrogram of the sound multiplied by the relevance."
 )
 HOW_TO_CHECK = (
-    "Two checks show whether an explanation is about this model. Deletion and insertion: the window is divided into "
-    "blocks, and the most relevant blocks are deleted first (replaced by the baseline) or inserted first. For a "
-    "faithful explanation, the score falls, and rises, faster than with random orders. Randomized weights: the weights "
-    "are replaced by random ones, from the head down to the input, and the explanation must change. A rank correlation "
-    "near 1 means that it shows the sound rather than what the model has learned."
+    "Two checks show whether an explanation is faithful to this model. Deletion and insertion: the window is divided "
+    "into blocks, and the most relevant blocks are deleted (replaced by the baseline) or inserted first. For a "
+    "faithful explanation, the score falls (deletion) and rises (insertion) faster than with random orders. Randomized "
+    "weights: the weights are replaced by random ones, from the head down to the input, and the explanation must "
+    "change. A rank correlation near 1 means that it shows the sound rather than what the model has learned."
 )
 
 
@@ -46,7 +46,7 @@ def summary_of(explanation: Explained) -> Iterator[str]:
     one, output = explanation, explanation.output
     chosen = "the requested class" if one.settings.target else "the class with the highest score"
     score = f"{shown_name(one.target)}, {chosen}, has a score of {one.score:.3f}"
-    yield f"{score} in the whole recording ({output.duration_s:.1f} s)."
+    yield f"{score} for the whole recording ({output.duration_s:.1f} s)."
     starts = ", ".join(f"{window.window.start_s:g} s" for window in one.windows)
     silent = int(output.are_silent.sum())
     yield (
@@ -54,7 +54,7 @@ def summary_of(explanation: Explained) -> Iterator[str]:
         f"{starts}. These are the windows with the highest scores that do not overlap."
         f"{f' {silent:,} silent windows are skipped.' if silent else ''}"
     )
-    yield f"Baseline that the explanations compare with: {one.windows[0].question.baseline_name}."
+    yield f"Baseline that the sound is compared with: {one.windows[0].question.baseline_name}."
     for name, reason in one.unsuited.items():
         yield f"Not used: {name}. {reason}."
 
@@ -117,7 +117,7 @@ def _missing(one: ExplainedWindow, name: str) -> str:
 
 def _checks_table(explanation: Explained) -> Table:
     heads = ("method", "faithful", "deletion area", "random order", "insertion area", "random order")
-    stages = [f"correlation, weights random down to {one.reached}" for one in explanation.stages]
+    stages = [f"rank correlation, random weights down to {one.reached}" for one in explanation.stages]
     rows = []
     for name, verdict in explanation.verdicts.items():
         areas = (verdict.deletion_area, verdict.random_deletion_area, verdict.insertion_area)

@@ -2,7 +2,7 @@
 
 The window is divided into blocks. They are deleted (set to the baseline) or inserted (into the baseline) in order of
 relevance, and the score of the class is computed after each step. The area under the curve is compared with random
-orders of the blocks: with a faithful method, the score falls or rises faster than with those.
+orders of the blocks: with a faithful method, the score falls or rises faster than with random orders.
 """
 
 from __future__ import annotations

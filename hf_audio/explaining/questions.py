@@ -22,14 +22,14 @@ from hf_audio.sound_predictor import SoundPredictor
 INPUT_NAMES = ("input_values", "input_features")
 QUIET_SHARE = 0.05  # quantile of a window's values that serves as silence
 BASELINES = {
-    "quiet": "silence: 0 for waveforms, the 5 % quantile of the window's values for spectrograms",
+    "quiet": "silence: 0 for waveforms, the 5% quantile of the window's values for spectrograms",
     "mean": "the mean of the training data, which is 0 in normalized inputs",
 }
 
 
 @dataclass(frozen=True)
 class Question:
-    """The question why a model gives a class its logit for a window.
+    """The question of why a model gives a class its logit for a window.
 
     Attributes:
         model: the model, in evaluation mode.
@@ -88,7 +88,7 @@ class Question:
 
     @contextlib.contextmanager
     def differentiable(self) -> Iterator[None]:
-        """Enables gradients, without cuDNN for recurrent layers, since it supports their backward only in training."""
+        """Enables gradients, without cuDNN for recurrent layers: it supports their backward pass only in training."""
         is_recurrent = any(isinstance(module, nn.RNNBase) for module in self.model.modules())
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=not is_recurrent):
             yield

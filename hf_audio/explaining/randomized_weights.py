@@ -44,7 +44,7 @@ class Stage(NamedTuple):
 def correlations_with_random_weights(
     question: Question, found: dict[str, np.ndarray], settings: MethodSettings, seed: int
 ) -> list[Stage]:
-    """Compares explanations of models with more and more random weights with those of the trained model.
+    """Compares the explanations of a model whose layers are randomized one after the other with those of the original.
 
     Args:
         found: relevance `[steps, bands]` by method.
@@ -88,7 +88,7 @@ def _draw(weights: Parameter, generator: torch.Generator) -> None:
 
 
 def _stages(model: PreTrainedModel) -> Iterator[tuple[str, Sequence[Parameter]]]:
-    """Lowest layer's name and parameters, first of the head, then of the layers below in up to MAX_STAGES groups."""
+    """Name of the lowest layer and parameters: of the head, then of the layers below in up to MAX_STAGES groups."""
     groups = _groups(model)[::-1]
     yield groups[0][0], groups[0][1]
     below = groups[1:]

@@ -23,7 +23,7 @@ class ExplainSettings:
         num_windows: maximum number of windows per recording.
         window_s, hop_s: how a recording is cut; None is as the model was trained.
         baseline: a key of BASELINES; None is "quiet", or "mean" for vectors.
-        of_methods: settings of single methods.
+        of_methods: settings of individual methods.
         has_checks: whether to run the checks: curves and randomized weights.
         seed: for random orders and weights.
 

@@ -37,8 +37,8 @@ def verdict_of(
     """The verdict on one method.
 
     Args:
-        curves: of each window those of the method, and those of random orders.
-        correlations: with more and more random weights.
+        curves: for each window, the curves of the method and those of random orders.
+        correlations: rank correlations with explanations from more and more random weights.
         is_flat: whether the relevance is the same everywhere, so that the order of the blocks is arbitrary.
     """
     own, others = zip(*curves, strict=True)
@@ -51,17 +51,17 @@ def verdict_of(
     if is_flat:
         sentence = "Not faithful: the relevance is the same everywhere."
     elif not (deletes_faster or inserts_faster):
-        sentence = "Not faithful: the score depends no more on the blocks it marks as relevant than on random ones."
+        sentence = "Not faithful: the score depends no more on the blocks marked as relevant than on random ones."
     elif not (deletes_faster and inserts_faster):
         does, not_ = ("falls", "rise") if deletes_faster else ("rises", "fall")
         sentence = (
-            f"Hardly faithful: the score {does} faster than with random orders but does not {not_} faster, and one of "
-            "the two happens by chance in about one of three cases."
+            f"Hardly faithful: the score {does} faster than with random orders but does not {not_} faster; one of the "
+            "two happens by chance about one time in three."
         )
     elif is_same:
         sentence = (
-            f"Hardly faithful: with random weights it stays nearly the same (rank correlation {last:.2f}), so it shows "
-            "the sound rather than what the model has learned."
+            f"Hardly faithful: with random weights, the explanation stays nearly the same (rank correlation "
+            f"{last:.2f}), so it shows the sound rather than what the model has learned."
         )
     else:
         sentence = (

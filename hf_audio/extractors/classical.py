@@ -5,8 +5,8 @@ This file and those it imports are copied to published models, so they do not im
     extractor = AutoFeatureExtractor.from_pretrained("someone/model", trust_remote_code=True)
     extractor(waveform, sampling_rate=22050, return_tensors="pt")["input_values"]    # [1, steps, 174]
 
-A student project classified GTZAN's genres by these features (github.com/Mathieeeu/data832_projet): means over time of
-librosa's features (McFee et al. 2015) with default settings.
+The features are those of a student project that classified GTZAN's genres (github.com/Mathieeeu/data832_projet): means
+over time of librosa's features (McFee et al. 2015) with default settings.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
 
     Args:
         feature_size: number of features; determined by the other arguments.
-        sampling_rate: in Hz. librosa resamples files to 22,050 Hz by default, and so did the original project.
+        sampling_rate: in Hz. The default is that of librosa, which the original project also used.
         padding_value: of steps after a short waveform's end; 0 is the mean of the training data.
         step_s: seconds per vector; None: one vector for the whole waveform. A remainder of less than half a step is
             ignored, unless the waveform is shorter than a step.

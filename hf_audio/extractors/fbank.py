@@ -1,7 +1,7 @@
 """Kaldi log-mel filter banks at any sample rate, computed with torch only.
 
-transformers' ASTFeatureExtractor computes them too, but without torchaudio only for 16 kHz: it then always uses 400
-samples every 160 and an FFT of 512. Models with other rates are published with FbankFeatureExtractor.
+transformers' ASTFeatureExtractor computes them too, but without torchaudio it is correct only at 16 kHz: it always uses
+frames of 400 samples every 160 and an FFT of 512. Models with other rates are published with FbankFeatureExtractor.
 
 This file and those it imports are copied to published models, so they do not import hf_audio:
 
@@ -72,7 +72,8 @@ def kaldi_log_mel(waveforms: Sequence[torch.Tensor], sampling_rate: int, num_mel
     for waveform in waveforms:
         if waveform.shape[-1] < frame_samples:
             raise ValueError(
-                f"A waveform of {waveform.shape[-1]} samples has no frame; at least {frame_samples} are needed"
+                f"A waveform of {waveform.shape[-1]} samples is shorter than a frame; at least {frame_samples} are "
+                "needed"
             )
     views = [waveform.float().unfold(0, frame_samples, hop_samples) for waveform in waveforms]
     size = FRAMES_AT_A_TIME["cpu" if waveforms[0].device.type == "cpu" else "other"]

@@ -14,10 +14,10 @@ logger = logging.get_logger(__name__)
 def check_sampling_rate(given: int | None, expected: int) -> None:
     """Raises ValueError for a wrong sampling rate; warns if none is given."""
     if given is None:
-        logger.warning("Pass the waveform's `sampling_rate`: a wrong rate gives wrong features without an error.")
+        logger.warning("Pass the waveform's `sampling_rate`: otherwise, a wrong rate silently gives wrong features.")
     elif given != expected:
         raise ValueError(
-            f"This model was trained on audio sampled at {expected} Hz, and this is sampled at {given} Hz: "
+            f"This model was trained on audio sampled at {expected} Hz, but this audio is sampled at {given} Hz: "
             "resample it first."
         )
 
@@ -25,7 +25,7 @@ def check_sampling_rate(given: int | None, expected: int) -> None:
 def as_waveforms(raw_speech, *, may_be_stereo: bool = False) -> list[np.ndarray]:
     """One or more waveforms, from NumPy, torch or lists, as a list of float32 `[samples]` or `[2, samples]`.
 
-    A two-dimensional array is several waveforms; give a stereo waveform in a list.
+    A two-dimensional array is treated as several waveforms; pass a stereo waveform in a list.
 
     Raises:
         ValueError: no samples, or too many channels.

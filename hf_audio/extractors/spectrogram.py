@@ -76,9 +76,9 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
     ) -> None:
         for name in channels:
             if name not in CHANNELS:
-                raise ValueError(f"There is no channel {name!r}; there are {', '.join(CHANNELS)}")
+                raise ValueError(f"Unknown channel {name!r}, expected one of {', '.join(CHANNELS)}")
         if normalization not in NORMALIZATIONS:
-            raise ValueError(f"There is no normalization {normalization!r}; there are {', '.join(NORMALIZATIONS)}")
+            raise ValueError(f"Unknown normalization {normalization!r}, expected one of {', '.join(NORMALIZATIONS)}")
         if padding_value is None:
             padding_value = FLOOR_DB - 10 if normalization == "none" else 0.0
         super().__init__(num_mel_bins, sampling_rate, padding_value, **kwargs)
@@ -113,7 +113,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
 
         Args:
             raw_speech: mono `[samples]`, stereo `[2, samples]`, or a list of these. Without channels left or right, a
-                two-dimensional array is several mono waveforms, as with other extractors.
+                two-dimensional array is treated as several mono waveforms, as by other extractors.
 
         Returns:
             `input_values`, float32: `[batch, frames, bins]` with one channel, otherwise `[batch, channels, frames,

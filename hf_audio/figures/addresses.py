@@ -1,4 +1,4 @@
-"""Addresses on a page: recordings as files relative to it, plots embedded in it."""
+"""Addresses on a page: recordings as files relative to the page, plots embedded in it."""
 
 from __future__ import annotations
 

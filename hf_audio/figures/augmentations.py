@@ -51,17 +51,17 @@ def augmentations_page(
     fbank = KaldiFbank(sample_rate)
     top_db = float(fbank(windows).max()) * DECIBELS
     one, other = _shown(windows, sample_rate, top_db)
-    heads = ("augmentation", "settings", "listen", "log-mel: time to the right, loud is dark")
+    heads = ("augmentation", "settings", "listen", "log-mel: time from left to right, loud is dark")
     return page(
         f"Augmentations of {name}",
         f"Each augmentation alone, as applied to a training window of {len(sound) / sample_rate:.1f} s; another seed "
-        "gives other draws. All are played at the same peak level: gain is visible in the plot.",
+        "gives other draws. All are played at the same peak level: changes in gain are only visible in the plot.",
         Table(heads, [Row(["original", "", *one]), Row(["to mix with", "", *other])]),
         "Augmentations of waveforms:",
         Table(heads, list(_of_waveforms(windows, sample_rate, top_db, seed))),
         "Augmentations of spectrograms, which cannot be played:",
         Table((*heads[:2], heads[3]), list(_of_spectrograms(windows, sample_rate, top_db, seed))),
-        "Patch dropout: a training step of a spectrogram transformer leaves out the white patches.",
+        "Patch dropout: the white patches are left out in a training step of a spectrogram transformer.",
         Table((*heads[:2], heads[3]), list(_of_patches(windows[:1], sample_rate, top_db, dropped or {}))),
     )
 

@@ -99,7 +99,7 @@ def co_occurrence_plot(shares: np.ndarray, names: tuple[str, ...]) -> Figure:
         share = others[row, column]
         color = "white" if share > 0.6 * largest else "black"
         axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=6, color=color)
-    axis.set_xlabel("also present in ... % of them")
+    axis.set_xlabel("% of these clips that also have class")
     axis.set_ylabel("clips with class")
     figure.colorbar(image, ax=axis, shrink=0.6)
     return figure

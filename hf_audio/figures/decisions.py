@@ -27,14 +27,14 @@ class Curves(NamedTuple):
 
 
 class Legend(NamedTuple):
-    """What a plot calls the bold line of all pairs together, and the thin lines of classes."""
+    """Legend entries of the bold line (all pairs together) and the thin lines (classes)."""
 
     together: str
     classes: str
 
 
 def confusion_figure(shares: np.ndarray, names: Sequence[str], *, is_multi_label: bool, title: str = "") -> Figure:
-    """The decisions, given the truth.
+    """The confusion matrix: predictions, given the true class.
 
     Args:
         shares: `[true class, decided class]`, of the clips of a true class; NaN where there are none.

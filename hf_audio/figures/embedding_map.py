@@ -1,7 +1,7 @@
 """A map of clips as one HTML file: points colored by class, correctness, group or split, which play when clicked.
 
 Points are drawn on a canvas, so that MAX_POINTS of them can be moved and zoomed. Everything is in the file except the
-recordings, which are played from where they are.
+recordings, which are played from their original location.
 """
 
 from __future__ import annotations

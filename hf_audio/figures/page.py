@@ -1,7 +1,7 @@
 """HTML pages with plots and players: one template with one style and one script, in which all text is escaped.
 
-A page is one file and needs no network. Its plots are embedded. Recordings are embedded too, or played from where they
-are.
+A page is one file and needs no network. Its plots are embedded. Recordings are embedded too, or played from their
+original location.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Projections of windows or clips to a plane by principal components, t-SNE or UMAP: do classes form clusters?"""
+"""Projections of windows or clips to a plane by principal components, t-SNE or UMAP, to see whether classes cluster."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Projection:
         """What the plot shows."""
         two, all_of_them = 100 * self.explained[:2].sum(), 100 * self.explained.sum()
         if self.method == "pca":
-            return f"two principal components, {two:.1f} % of the variance"
+            return f"two principal components, {two:.1f}% of the variance"
         title = {"tsne": "t-SNE", "umap": "UMAP"}[self.method]
-        return f"{title} of {len(self.explained)} principal components, {all_of_them:.1f} % of the variance"
+        return f"{title} of {len(self.explained)} principal components, {all_of_them:.1f}% of the variance"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The variance of each classical feature, and the share of it between classes."""
+"""The variance of each classical feature, and the share of it that is between classes."""
 
 from __future__ import annotations
 

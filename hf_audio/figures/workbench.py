@@ -1,7 +1,7 @@
 """A page to review clips: listen, then keep, correct or drop each by mouse or keyboard, and download the corrections.
 
-The page is one file and needs no server. Decisions are stored in the browser (localStorage) under a key shared by pages
-of the same clips. The downloaded table is for `--label_overrides`, and the page can load it again.
+The page is one file and needs no server. Decisions are stored in the browser (localStorage) under a key that pages of
+the same clips share. The downloaded table is for `--label_overrides`, and the page can load it again.
 """
 
 from __future__ import annotations

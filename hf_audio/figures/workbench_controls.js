@@ -37,9 +37,9 @@ find("#import").addEventListener("change", async event => {
   if (!file) return;
   try {
     if (file.size > data.maxBytes) throw new Error(`It has ${file.size} bytes, which is too large for a table of corrections.`);
-    said(`${takeCorrections(new TextDecoder("utf-8", {fatal: true}).decode(await file.arrayBuffer()))} clips were read from ${plain(file.name)}.`);
+    said(`${takeCorrections(new TextDecoder("utf-8", {fatal: true}).decode(await file.arrayBuffer()))} clips were loaded from ${plain(file.name)}.`);
   } catch (error) {
-    said(`${plain(file.name)} was not read: ${plain(error.message)}`);
+    said(`${plain(file.name)} was not loaded: ${plain(error.message)}`);
   }
   event.target.value = "";
   learn();

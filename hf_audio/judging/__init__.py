@@ -1,1 +1,1 @@
-"""Evaluation of any model on any data: pure functions of window scores, and the reports made from them."""
+"""Evaluation of any model on any data: pure functions of window scores, and reports computed from them."""

@@ -1,4 +1,4 @@
-"""From window scores to clip scores, in several ways."""
+"""Aggregates window scores into clip scores."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def clip_probabilities(
         aggregation: one of AGGREGATIONS.
         window_weights: float `[windows]`, the weight of each window within its clip, such as `time_weights`; None gives
             all windows the same weight.
-        vote_thresholds: for decisions per window: one, or `[classes]`; None is 0.5. For `vote` with multi-label data.
+        vote_thresholds: thresholds for windows, one or `[classes]`; None is 0.5. Only for `vote` with multi-label data.
         sharpness: how much more weight confident windows have: 0 gives the mean, large values approach the maximum;
-            None is 1. For `attention`; `fit_sharpness` fits it on validation.
+            None is 1. Only for `attention`; `fit_sharpness` fits it on validation.
 
     Returns:
         float64 `[clips, classes]` in [0, 1].
@@ -145,7 +145,7 @@ def _check_settings(labels: LabelSpace, aggregation: str, weights: object, thres
     if sharp is not None and aggregation != "attention":
         raise InputError(f"A sharpness has no effect on {aggregation}: leave it out, or use attention")
     if sharp is not None and not (np.isfinite(sharp) and sharp >= 0):
-        raise InputError(f"Found a sharpness of {sharp}, expected 0 (mean) or more (towards the maximum)")
+        raise InputError(f"Found a sharpness of {sharp}, expected 0 (mean) or more (toward the maximum)")
 
 
 def _windows_of(judged: JudgedClips, weights: np.ndarray | None) -> _Windows:
@@ -156,10 +156,12 @@ def _windows_of(judged: JudgedClips, weights: np.ndarray | None) -> _Windows:
     else:
         weights = np.asarray(weights, dtype=np.float64).reshape(-1, 1)
         if len(weights) != len(logits) or not (np.isfinite(weights) & (weights >= 0)).all():
-            raise InputError(f"Found {len(weights)} weights for {len(logits)} windows; each needs one of 0 or more")
+            raise InputError(
+                f"Found {len(weights)} weights for {len(logits)} windows; each needs a weight of 0 or more"
+            )
         means = mean_of_clips(weights, judged.clip_of_window, len(judged))
         if not (means > 0).all():
-            raise InputError("All windows of a clip have weight 0, which leaves nothing to score")
+            raise InputError("All windows of a clip have weight 0: give at least one a weight above 0")
         relative = weights / means[judged.clip_of_window]
     probabilities = judged.labels.probabilities(logits)
     return _Windows(logits, probabilities, judged.clip_of_window, relative, counts, judged.labels)

@@ -13,13 +13,13 @@ from hf_audio.judging.judged_clips import JudgedClips
 
 
 def aligned(judged: Sequence[JudgedClips]) -> list[JudgedClips]:
-    """The same scores, with clips and classes in the order of the first model.
+    """The scores of all models, with clips and classes in the order of the first model.
 
     Raises:
         InputError: no models; models that differ in classes, task, clips or labels.
     """
     if not judged:
-        raise InputError("There is no model to compare or combine: give at least one")
+        raise InputError("There are no models to compare or combine: give at least one")
     first = judged[0]
     return [first, *(_like(first, one) for one in judged[1:])]
 

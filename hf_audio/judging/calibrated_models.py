@@ -3,9 +3,9 @@
     facts = calibrate_model("runs/cnn_folder", validation, "temperature", "runs/cnn_calibrated", fitted_on="validation")
 
 The model is saved in a new folder, because the report and scores of the run describe the uncalibrated model.
-Temperature and vector scaling become part of the head's weights, also in stock classes; isotonic scaling needs one of
-our classes. `calibration` in config.json holds the fitted scaling. In multi-label models the decision threshold is
-adjusted to match.
+Temperature and vector scaling are merged into the head's weights, in stock model classes too; isotonic scaling needs
+one of our model classes. `calibration` in config.json holds the fitted scaling. In multi-label models the decision
+threshold is adjusted to match.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def calibrate_model(
 
 
 def _record(scaling: Scaling, checkpoint: Checkpoint, fitted_on: str) -> dict[str, Any]:
-    """What config.json says of the scaling. Logs what may make it worse: few clips, or an earlier scaling."""
+    """The scaling as config.json records it. Warns about few clips and about an earlier scaling."""
     record = {**scaling.facts(), "fitted_on": public_value(fitted_on)}
     if scaling.kind == "isotonic" and scaling.num_clips < ENOUGH_CLIPS:
         logger.warning(
@@ -118,7 +118,7 @@ def _record(scaling: Scaling, checkpoint: Checkpoint, fitted_on: str) -> dict[st
 
 
 def check_calibration(predictor: Predictor, kind: str, folder: str | Path) -> Path:
-    """Checks, before clips are scored, that a model can be saved with a kind of scaling in a folder.
+    """Checks that a model can be saved with a kind of scaling in a folder, before clips are scored.
 
     Returns:
         The folder, as an absolute path.
@@ -161,7 +161,7 @@ def _task(labels: LabelSpace) -> str:
 
 
 def _require_same_by_window(kind: str, validation: JudgedClips, has_adapter: bool) -> None:
-    """Raises InputError if curves inside the model would act differently from the fitted ones."""
+    """Raises InputError if curves inside the model would have another effect than the fitted ones."""
     if kind != "isotonic":
         return
     num_windows = np.bincount(validation.clip_of_window).max(initial=1)
@@ -172,11 +172,13 @@ def _require_same_by_window(kind: str, validation: JudgedClips, has_adapter: boo
             "where the order makes no difference"
         )
     if has_adapter:
-        raise InputError("A LoRA adapter cannot hold isotonic scaling: save temperature or vector, or remove it")
+        raise InputError(
+            "A LoRA adapter cannot hold isotonic scaling: use temperature or vector, or remove the adapter"
+        )
 
 
 def _scale(predictor: Predictor, scaling: Scaling) -> None:
-    """Puts the scaling into the model, and checks on noise that its logits are scaled exactly so."""
+    """Adds the scaling to the model, and checks on noise that its logits change as expected."""
     rate = predictor.sample_rate
     noise = 0.1 * np.random.default_rng(0).standard_normal(round(rate * (predictor.usage.window_s or 1.0)))
     inputs = predictor.inputs([noise.astype(np.float32)])

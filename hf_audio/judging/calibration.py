@@ -19,7 +19,7 @@ MIN_PROBABILITY = np.finfo(np.float64).eps  # in the log loss, as in scikit-lear
 
 
 class Answers(NamedTuple):
-    """Probabilities float64 `[answers]`, and whether each came true, float64 `[answers]` of 0 and 1."""
+    """Probabilities, float64 `[answers]`, and whether each answer was correct, float64 `[answers]` of 0 and 1."""
 
     confidence: np.ndarray
     came_true: np.ndarray
@@ -107,7 +107,7 @@ def checked_probabilities(
             f"[clips, {len(labels)} classes]"
         )
     if not ((probabilities >= 0) & (probabilities <= 1 + 1e-9)).all():
-        raise InputError("Found values outside of 0 to 1: give probabilities, not logits")
+        raise InputError("Found values below 0 or above 1: give probabilities, not logits")
     return probabilities, targets
 
 

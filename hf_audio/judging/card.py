@@ -143,7 +143,7 @@ def _results(report: Mapping[str, Any], model: str) -> list[dict[str, Any]]:
             )
         )
     if not results:
-        raise InputError(f"The report has no metric of {model} for a card, because its data have no known labels")
+        raise InputError(f"The report has no metrics of {model} for a card, because its data have no known labels")
     return eval_results_to_model_index(model, results)[0]["results"]
 
 

@@ -192,7 +192,7 @@ def _check_apart(found: Mapping[tuple[str, ...], Sequence[str]], model: str) -> 
             if user_of.setdefault(one, names[0]) != names[0]:
                 raise InputError(
                     f"{one!r} of {model} is mapped to both {user_of[one]!r} and {names[0]!r}: give both the same "
-                    "lines in --label_map, which merges them into one class, or map it to one of them only"
+                    "lines in --label_map, which merges them into one class, or map it to only one of them"
                 )
 
 
@@ -218,13 +218,14 @@ def _told(
         yield f"The label map leaves out {_some(map(repr, left_out))}."
     for name, choices in unclear.items():
         yield (
-            f"{name!r} could be {_some(map(repr, choices))} of {model}"
-            f"{', as could other classes' if len(choices) == 1 else ''}, and is left out: map it with --label_map."
+            f"{name!r} is left out as ambiguous: it could be {_some(map(repr, choices))} of {model}"
+            f"{', as could other classes' if len(choices) == 1 else ''}; map it with --label_map."
         )
     missing = [name for name in data_labels.names if name not in mapped and name not in unclear and name not in given]
     if missing:
         yield (
-            f"{model} has no class named {_some(map(repr, missing))}: left out; use --label_map if it has another name."
+            f"Left out, because {model} has no class with that name: {_some(map(repr, missing))}; use --label_map if "
+            "it has another name."
         )
     used = {name for its in found for name in its}
     unused = len(model_labels) - len(used)
@@ -237,11 +238,11 @@ def _told_of_tasks(model_labels: LabelSpace, data_labels: LabelSpace, model: str
     if model_labels.problem_type == data_labels.problem_type:
         return
     if data_labels.problem_type == SINGLE_LABEL:
-        yield f"{model} scores each class separately, but each clip here has one class: the highest score is taken."
+        yield f"{model} scores each class separately, but these clips have one class each: the highest score is taken."
     elif data_labels.problem_type == MULTI_LABEL:
         yield (
-            f"{model} predicts one class at a time, but clips here may have several: the scores are its softmax, so "
-            "classes that sound together share it."
+            f"{model} predicts one class per clip, but these clips may have several: its scores are a softmax, in "
+            "which classes that sound together compete."
         )
 
 
@@ -266,7 +267,7 @@ def _checked(
         if not isinstance(name, str) or not (value is None or is_list):
             raise InputError(
                 f"{path} maps {name!r} to {value!r}, expected a class of the model, a list of them, or null: quote "
-                'names that YAML reads as something else (yes, no, on, 1), "no"'
+                'names that YAML reads as something else (yes, no, on, 1), such as "no"'
             )
         if name not in data_labels.names:
             raise _not_there(path, "class of the data", name, data_labels.names)

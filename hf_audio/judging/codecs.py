@@ -1,4 +1,4 @@
-"""Lossy compression of sound at usual bit rates and qualities, with the measured bit rate."""
+"""Lossy compression of sound at common bit rates and qualities, with the measured bit rate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RATES = {
     "opus": (8_000, 12_000, 16_000, 24_000, 48_000),
 }
 OPUS_KBIT = (6.0, 256.0)
-# Samples that LAME's encoder and the decoder add before the sound. Files with low bit rates have no header with it.
+# Samples that LAME's encoder and the decoder add before the sound. Files with low bit rates have no header for it.
 MP3_DELAY = 1105
 
 
@@ -36,7 +36,7 @@ def coded(codec: str, strength: float, sample_rate: int, sound: np.ndarray) -> C
         codec: a key of RATES.
         strength: kbit/s for mp3 (constant) and opus (on average, less for simple sounds); the quality for vorbis, 0 to
             10 as in oggenc.
-        sample_rate: of the sound, in Hz; it is encoded at the lowest rate of the codec that is not below it.
+        sample_rate: of the sound, in Hz; the sound is encoded at the codec's lowest rate that is not below it.
         sound: float32 `[samples]`.
     """
     rate = coded_rate(codec, sample_rate)

@@ -92,14 +92,14 @@ def mean_ranks(
 ) -> dict[str, Any]:
     """Ranks three or more models over groups, with Friedman's test and Nemenyi's critical difference.
 
-    Each group ranks the models by the score on its own clips. RANKING_METRICS need many clips, so groups use LRAP in
-    their place. Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7 (2006).
+    Within each group, models are ranked by their scores on its clips. RANKING_METRICS need many clips, so LRAP is used
+    instead. Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7 (2006).
 
     Returns:
         "mean_ranks" by name, 1 is best; "critical_difference": by how much two mean ranks must differ; "together":
         lists of names that do not differ by that much, best first; "friedman_p": p of no difference between the models,
-        None if no group ranks them; "metric" that groups use; "num_groups" that rank, "num_left_out" where the metric
-        is undefined.
+        None if no group ranks them; "metric", the one used within groups; "num_groups" that rank them; "num_left_out",
+        groups in which the metric is undefined.
 
     Raises:
         InputError: fewer than three models, an unknown metric, shapes that differ.
@@ -110,7 +110,7 @@ def mean_ranks(
 
 def _check(models: Models, metric: str, *, min_models: int) -> None:
     if len(models) < min_models:
-        raise InputError(f"Found {len(models)} models ({', '.join(models)}); this compares {min_models} or more")
+        raise InputError(f"Found {len(models)} models ({', '.join(models)}); a comparison needs {min_models} or more")
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
 

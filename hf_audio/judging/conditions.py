@@ -1,4 +1,4 @@
-"""The degradations to evaluate recordings with, parsed from a command's arguments, and their description."""
+"""Parses the degradations requested by a command's arguments, and describes them for readers."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def _strengths(name: str, given: str) -> list[float]:
     try:
         return [float(one) for one in given.split(",")]
     except ValueError:
-        raise InputError(f"Found {name}={given}, expected numbers: {name}=20,10") from None
+        raise InputError(f"Found {name}={given}, expected numbers, such as {name}=20,10") from None
 
 
 def notes_of(table: Mapping[str, Any]) -> list[str]:
     """Notes on the table for its reader, one sentence each."""
     idle = [condition_name(row) for row in table["conditions"] if not row["num_changed"]]
     clipped = [
-        f"{condition_name(row)} cuts off {row['clipped_share']:.1%} of the samples"
+        f"{condition_name(row)} clips {row['clipped_share']:.1%} of the samples"
         for row in table["conditions"]
         if row.get("clipped_share")
     ]

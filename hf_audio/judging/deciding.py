@@ -1,4 +1,4 @@
-"""From probabilities to decisions: the largest in single-label tasks, else thresholds chosen on validation."""
+"""Turns probabilities into decisions: the largest in single-label tasks, otherwise by thresholds from validation."""
 
 from __future__ import annotations
 

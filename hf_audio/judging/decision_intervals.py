@@ -1,4 +1,4 @@
-"""Intervals of the metrics of decisions, for many subsets of the clips; much faster than all metrics."""
+"""Intervals of decision metrics for many subsets of the clips, much faster than intervals of all metrics."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Degradations of recordings: noise, codecs, levels, rooms, microphones.
 
-Each kind degrades sounds with the same strength for all. Most are the steps of `augment/waveform` with given numbers
-in place of random ones. Randomness depends only on the key of a sound and is the same at all strengths, so conditions
-of one kind differ only in strength.
+A degradation has the same strength for all sounds. Most are steps of `augment/waveform` with fixed numbers instead of
+random ones. Randomness depends only on the key of a sound and is the same at all strengths, so conditions of one kind
+differ only in strength.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hf_audio.augment.waveform.sounds import SoundPool
 from hf_audio.augment.waveform.step import KEYS, WaveformStep
 from hf_audio.judging.codecs import bit_rates, coded, of_length
 
-PIECE_S = 30.0  # longer sounds are changed in pieces of this length, each with the signal-to-noise ratio
+PIECE_S = 30.0  # longer sounds are changed in pieces of this length, each at the requested signal-to-noise ratio
 BATCH_SIZE = 16
 
 
@@ -73,7 +73,7 @@ class Degradation:
 
 
 def _by_rows(change: Callable[[Tensor, Tensor, Tensor, float, Around], Tensor]) -> Change:
-    """Makes a change of pieces `[rows, samples]`, with their lengths and keys `[rows]`, into a change of sounds.
+    """Turns a change of pieces `[rows, samples]`, with their lengths and keys `[rows]`, into a change of sounds.
 
     Each piece of each channel is a row.
     """
@@ -189,7 +189,7 @@ def _mono(sounds: Sequence[np.ndarray], keys: Sequence[int], strength: float, ar
 
 def _within(minimum: float, maximum: float) -> Callable[[float, Around], str | None]:
     def idle(strength: float, around: Around) -> str | None:
-        return None if minimum <= strength <= maximum else f"strengths go from {minimum:g} to {maximum:g}"
+        return None if minimum <= strength <= maximum else f"the strength must be {minimum:g} to {maximum:g}"
 
     return idle
 
@@ -201,13 +201,13 @@ def _needs_background(strength: float, around: Around) -> str | None:
 def _needs_lower_rate(strength: float, around: Around) -> str | None:
     if 1_000 <= strength < around.sample_rate:
         return None
-    return f"the model reads sound at {around.sample_rate:,} Hz, and only rates from 1,000 Hz to below that change it"
+    return f"the model reads sound at {around.sample_rate:,} Hz, and only lower rates, from 1,000 Hz, have an effect"
 
 
 def _needs_lower_frequency(strength: float, around: Around) -> str | None:
     if 20 <= strength < around.sample_rate / 2:
         return None
-    return f"the model reads up to {around.sample_rate / 2:,.0f} Hz, and only cutoffs from 20 Hz to below that act"
+    return f"the model hears up to {around.sample_rate / 2:,.0f} Hz, and only lower cutoffs, from 20 Hz, have an effect"
 
 
 def _needs_stereo(strength: float, around: Around) -> str | None:
@@ -234,13 +234,17 @@ DEGRADATIONS = {
         "dB SNR", SNRS_DB[1:], "noise, equally loud in all octaves", _by_rows(partial(_noise, 1.0)), _within(-60, 60)
     ),
     "brown_noise": Degradation(
-        "dB SNR", (10.0, 0.0), "rumble, as of traffic and wind", _by_rows(partial(_noise, 2.0)), _within(-60, 60)
+        "dB SNR", (10.0, 0.0), "rumble, like traffic and wind", _by_rows(partial(_noise, 2.0)), _within(-60, 60)
     ),
     "background": Degradation(
         "dB SNR", SNRS_DB[1:], "given recordings in the background", _by_rows(_background), _needs_background
     ),
     "reverb": Degradation(
-        "s RT60", (0.3, 1.0), "a synthetic room, equal reflected and direct sound", _by_rows(_reverb), _within(0.05, 10)
+        "s RT60",
+        (0.3, 1.0),
+        "synthetic room, as much reflected as direct sound",
+        _by_rows(_reverb),
+        _within(0.05, 10),
     ),
     "low_pass": Degradation(
         "Hz", (4_000.0, 1_000.0), "a dull microphone or loudspeaker", _by_rows(_low_pass), _needs_lower_frequency

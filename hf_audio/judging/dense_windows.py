@@ -17,7 +17,7 @@ from hf_audio.judging.aligning import aligned
 from hf_audio.judging.judged_clips import JudgedClips
 from hf_audio.windows import window_starts
 
-ROUNDING_S = 0.02  # maximum difference of starts to a rule in seconds: windows are cut at frames or samples
+ROUNDING_S = 0.02  # tolerance of window starts in seconds: windows are cut at frames or samples
 SAME_LOGITS = 1e-2
 
 
@@ -49,7 +49,7 @@ def time_weights(judged: JudgedClips, window_s: float) -> np.ndarray:
 
 
 def at_hop(judged: JudgedClips, window_s: float, hop_s: float) -> JudgedClips:
-    """The subset of dense windows that a larger hop would have, so that one scoring can compare hops.
+    """The subset of dense windows at a larger hop, so that hops can be compared without scoring again.
 
     Raises:
         InputError: a window at that hop was not scored; a clip with several windows and unknown duration.
@@ -76,7 +76,7 @@ def at_hop(judged: JudgedClips, window_s: float, hop_s: float) -> JudgedClips:
 
 
 def joined_windows(judged: Sequence[JudgedClips]) -> JudgedClips:
-    """Joins one model's scores for windows that were cut in several ways (shifted, other hops) into one scoring.
+    """Merges one model's scores for windows that were cut in several ways (shifted, at other hops).
 
     A window that occurs several times counts once.
 
@@ -105,7 +105,7 @@ def joined_windows(judged: Sequence[JudgedClips]) -> JudgedClips:
 
 
 def _clip_ends_s(judged: JudgedClips) -> np.ndarray:
-    """float64 `[clips]`, the end of each in its recording; infinite for clips of one window and unknown duration."""
+    """float64 `[clips]`, the end of each in its recording; infinite for clips with one window and unknown duration."""
     counts = np.bincount(judged.clip_of_window, minlength=len(judged))
     durations = judged.clips["duration_s"].to_numpy(zero_copy_only=False).astype(np.float64)
     unknown = np.isnan(durations)

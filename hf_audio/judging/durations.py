@@ -17,7 +17,7 @@ from hf_audio.judging.judged_clips import JudgedClips
 
 EDGES_S = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 SECONDS = (10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0)
-ROUNDING_S = 0.05  # a clip of 9.98 s counts as 10 s: cutting at frames and resampling can remove as much
+ROUNDING_S = 0.05  # a clip of 9.98 s counts as 10 s: cutting at frames and resampling can remove that much
 
 Aggregate = Callable[[JudgedClips], np.ndarray]
 
@@ -130,7 +130,7 @@ def by_seconds_joined(
 
 
 def joined_clips(judged: JudgedClips, seconds: float, *, seed: int = 0) -> tuple[JudgedClips, int]:
-    """Joins clips one after the other into recordings of a minimum length. Each clip is used at most once.
+    """Concatenates clips into recordings of a minimum length. Each clip is used at most once.
 
     In single-label tasks, all clips of a recording have the same class. In multi-label tasks, any clips are joined: the
     recording has a class if any of its clips has it, lacks it if all lack it, and otherwise it is unknown. Clips of a

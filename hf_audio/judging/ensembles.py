@@ -45,7 +45,7 @@ def ensemble(
     """The weighted mean of the probabilities of two or more models.
 
     Args:
-        judged: the same clips for each model, joined by clip_id.
+        judged: the same clips for each model, matched by clip_id.
         weights: one of WEIGHTS.
         validation: for "validation", the scores of the same models (by name) for clips that are not evaluated.
         aggregation: from windows to clips, for each model.
@@ -128,7 +128,7 @@ def _check(
         raise InputError(f"Found {len(judged)} models; an ensemble needs two or more")
     check_names(judged)
     if (weights == "validation") != (validation is not None):
-        problem = "need validation clips, and there are none" if validation is None else "do not need validation clips"
+        problem = "need validation clips, but none were given" if validation is None else "do not use validation clips"
         raise InputError(
             f"Weights by {weights!r} {problem}: give the clips of a validation split only with 'validation'"
         )
@@ -140,8 +140,8 @@ def _best_weights(validation: Sequence[JudgedClips], names: Sequence[str], aggre
     of_name = {one.name: one for one in validation}
     if set(of_name) != set(names):
         raise InputError(
-            f"The validation scores are of {', '.join(of_name)} and the models are {', '.join(names)}: give the same "
-            "models for both"
+            f"The validation scores are from {', '.join(of_name)}, but the models are {', '.join(names)}: give the "
+            "same models for both"
         )
     models = aligned([of_name[name] for name in names])
     return best_weights([clip_probabilities(one, aggregation) for one in models], models[0].targets, models[0].labels)

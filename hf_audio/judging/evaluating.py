@@ -37,8 +37,8 @@ def evaluate(
 
     Args:
         models: run folders, or audio classifiers on the Hub.
-        data: a feature dataset or recordings: a folder, a dataset of the Hub, or a DataConfig for further settings.
-        split: by default test, or the only one.
+        data: a feature dataset, or recordings: a folder, a dataset on the Hub, or a DataConfig with further settings.
+        split: by default test, or the only split.
         settings: the flags of `hf-audio evaluate`: label_map, protocol, allow_training_data; window_s, hop_s and
             num_threads for recordings; device, bf16, batch_size, token, revision; aggregation, thresholds, metric,
             num_draws, confidence, seed, ensemble, risk, coverage.
@@ -54,7 +54,7 @@ def evaluate(
     chosen = _data(data, settings).chosen(split)
     names = [models] if isinstance(models, str | os.PathLike) else list(models)
     if settings.get("revision") and len(names) > 1:
-        raise InputError(f"revision applies to one model, and {len(names)} were given: evaluate that model alone")
+        raise InputError(f"revision applies to one model, but {len(names)} were given: evaluate that model alone")
     of_models, computing, judging = (
         {name: settings[name] for name in group if name in settings} for group in (OF_MODELS, OF_COMPUTING, OF_JUDGING)
     )
@@ -71,6 +71,6 @@ def _data(data: str | Path | DataConfig, settings: dict[str, Any]) -> Evaluation
     for name in OF_RECORDINGS:
         if settings.get(name) is not None:
             raise InputError(
-                f"{name} would do nothing here: it is for recordings, and the data are features; leave it out"
+                f"{name} would do nothing here: it is for recordings, but the data are features; leave it out"
             )
     return features_data(config.dataset, token=token, revision=config.dataset_revision)

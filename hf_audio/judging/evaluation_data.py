@@ -34,12 +34,12 @@ class EvaluationData:
     """Labeled clips.
 
     Attributes:
-        name: for people; without local paths.
-        clips: an index: that of the feature dataset, or one with the audio of recordings. `split` is train, validation,
+        name: name for readers, without local paths.
+        clips: the index of the feature dataset, or an index with the audio of recordings. `split` is train, validation,
             test, the name of a fold, or null.
         labels: the classes.
         corpus: title of the corpus.
-        source, revision: the dataset of the Hub with these features or recordings, and its commit; empty if there is
+        source, revision: the dataset on the Hub with these features or recordings, and its commit; empty if there is
             none.
         groups_known: whether groups are known.
         features: the stored windows; None for recordings.
@@ -71,7 +71,7 @@ class EvaluationData:
         return targets_of(self.clips, self.labels)
 
     def chosen(self, split: str | None = None) -> EvaluationData:
-        """The clips of one split and those of validation, if any, to choose thresholds on.
+        """The clips of one split, and of validation if there is one, to choose thresholds on.
 
         Args:
             split: by default test, or the only split, or all clips if there are no splits. ALL uses all clips.
@@ -102,7 +102,7 @@ class EvaluationData:
         if not splits and split != ALL:
             raise InputError(
                 f"{self.name} has no splits, so none is called {split}: leave out --split to evaluate all clips, or "
-                "evaluate RUN/features, which have the splits that were drawn for training"
+                "evaluate RUN/features, which has the splits drawn for training"
             )
         if split not in (*splits, ALL):
             raise unknown_name("split", split, [*splits, ALL])
@@ -138,7 +138,7 @@ def recordings_data(
 
     Args:
         data: where the recordings are and how to read them.
-        tell: called with the paragraph on how a folder, table or dataset was read.
+        tell: called with a paragraph on how a folder, table or dataset was read.
 
     Raises:
         InputError: see `read_corpus`; more than one corpus.
@@ -178,7 +178,7 @@ def judged_columns(clips: pa.Table, about: pa.Table) -> pa.Table:
 
 
 def _check_classes(data: EvaluationData) -> None:
-    """Refuses clips on which models cannot be compared: none, unlabeled ones, or all of one class."""
+    """Raises InputError for clips on which models cannot be compared: none, unlabeled ones, or all of one class."""
     clips = data.evaluated
     present = names_in(clips["labels"])
     if not len(clips):

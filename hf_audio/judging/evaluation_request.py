@@ -30,7 +30,7 @@ class EvaluationRequest:
         protocol: name of a protocol.
         allow_training_data: evaluate even on data that a model was trained on, and say so in the report.
         window_s, hop_s, num_threads: for recordings, see `score`.
-        unknown: sounds that have none of the classes.
+        unknown: sounds of none of the classes.
         robustness: degradations to test, an empty sequence for all; None skips the test.
         robustness_clips: the approximate number of clips to degrade.
         calibrate: kind of scaling to save the model with, in `calibrated_model`; for a single model.
@@ -110,13 +110,13 @@ def check_model(
         given: the entries of a label map for this model.
 
     Raises:
-        InputError: the model has none of the classes, cannot read the features, or cannot be saved with the scaling, or
+        InputError: the model has none of the classes, cannot read the features, or cannot be saved with the scaling; or
             degradations would have no effect on its input.
     """
     mapping = map_classes(predictor.labels, data.labels, given, model=predictor.name, data=data.name)
     if len(mapping.labels) < 2:  # map_classes accepts a single class of multi-label data
         raise InputError(
-            f"{predictor.name} and {data.name} share only one class, {mapping.labels.names[0]!r}, and two are needed: "
+            f"{predictor.name} and {data.name} share only one class, {mapping.labels.names[0]!r}, but two are needed: "
             "give --label_map FILE.yaml with a line for each class of the data"
         )
     if data.features is not None:

@@ -124,8 +124,8 @@ def evaluate_models(
         data: one split, see `EvaluationData.chosen`.
         request: further settings.
         options: arguments of `load_model`: token, revision, device ...
-        keep: called with the scores after all models have run and before the evaluation, so that an error there does
-            not lose hours of scoring.
+        keep: called with the scores after all models have run, so that an error in the evaluation does not lose hours
+            of scoring.
         judging: arguments of `judge`, and `ensemble`: see `judged_report`.
 
     Raises:
@@ -160,7 +160,7 @@ def evaluate_stored(folders: Sequence[str], split: str | None, **judging: Any) -
     """Evaluates the stored scores of runs or of an earlier evaluation, without the models.
 
     Args:
-        split: the split to evaluate; by default the one that was evaluated when the scores were made.
+        split: the split to evaluate; by default the one that was evaluated when the scores were computed.
 
     Raises:
         InputError: see `read_judged` and `judge`.
@@ -210,7 +210,7 @@ def _known_of_training(
     allow: bool,
     token: str | None,
 ) -> dict[str, tuple[str, ...]]:
-    """Notes on each model's training data; refuses models that were trained on these data."""
+    """Notes on each model's training data; raises InputError for models that were trained on these data."""
     known, overlaps = {}, False
     for name, predictor in predictors.items():
         found = training_overlap(name, Checkpoint(places[name], token, predictor.commit), data)

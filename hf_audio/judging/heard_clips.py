@@ -68,7 +68,7 @@ def heard_clips(
     Args:
         clips: rows of an index with audio.
         window_s, hop_s: by default as the model was trained.
-        num_threads: threads that read; by default one per core.
+        num_threads: number of reading threads; by default one per core.
         token: Hub token, for recordings there.
 
     Raises:
@@ -116,7 +116,7 @@ def _together(ordered: pa.Table, token: str | None, scratch: Path) -> Iterator[l
         if is_held:
             num_bytes += source.seek(0, io.SEEK_END)
         for number, clip in enumerate(clips):
-            # threads would share its file position
+            # only one clip of a held recording per batch, since threads would share its file position
             if waiting and (len(waiting) >= MAX_TOGETHER or num_bytes > MAX_HELD_BYTES or (is_held and number)):
                 yield waiting
                 waiting, num_bytes = [], 0

@@ -41,7 +41,7 @@ def intervals(
 ) -> dict[str, Any]:
     """All metrics of `classification_metrics` with intervals from a bootstrap over groups.
 
-    As usual, the averages over classes of a draw leave out classes that none of its clips has.
+    As usual, averages over classes leave out the classes that none of a draw's clips has.
 
     Args:
         probabilities, decisions, targets: `[clips, classes]`; targets are NaN where unknown.
@@ -79,9 +79,9 @@ def intervals(
 def interval(value: float, drawn: np.ndarray, num_groups: int, confidence: float) -> Interval:
     """The expanded percentile interval of bootstrap draws.
 
-    With few groups, plain percentiles are too narrow by √(n - 1) / √n and by the use of normal in place of Student's
-    quantiles. These percentiles are widened to compensate. Hesterberg, "What Teachers Should Know About the Bootstrap",
-    The American Statistician 69 (2015).
+    With few groups, plain percentile intervals are too narrow by a factor of √(n - 1) / √n, and because they correspond
+    to normal quantiles rather than Student's. These percentiles are widened to compensate. Hesterberg, "What Teachers
+    Should Know About the Bootstrap", The American Statistician 69 (2015).
 
     Args:
         value: the metric of the original clips, NaN if undefined.

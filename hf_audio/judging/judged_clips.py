@@ -1,6 +1,6 @@
 """The scores of one model for the windows of clips, with their labels and metadata.
 
-Everything in this package that measures or compares takes this, or its arrays, and does not run the model again.
+All measurements and comparisons in this package use these scores, and do not run the model again.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Drawn(NamedTuple):
     seed: int
 
     def for_parts(self) -> Drawn:
-        """Fewer draws for the intervals of many subsets of the clips: enough for a plot and for the confidence."""
+        """Fewer draws for the intervals of many subsets of the clips: enough for a plot and the confidence level."""
         needed = round(10 / (1 - self.confidence))
         return self._replace(num_draws=min(self.num_draws, max(needed, 200)))
 

@@ -7,7 +7,7 @@
                       sum over classes of log(1 + exp) (Wang et al. 2021, arXiv 2107.02363)
 
 Each score is larger for sounds that seem known to the model. In multi-label tasks, a confident "no" to all classes has
-as little entropy as a confident "yes", so entropy may be below chance there. That is a finding, not an error.
+as little entropy as a confident "yes", so the ROC AUC of entropy may be below 0.5. That is a finding, not an error.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def known_against_unknown(
     Returns:
         num_known, num_unknown, and scores, by name:
             roc_auc: the probability that a known sound has a higher score than an unknown one; 0.5 is chance.
-            fpr_at_95_tpr: the share of unknown sounds that are accepted when 95 % of the known ones are.
-            threshold: the score at which 95 % of the known ones are accepted.
+            fpr_at_95_tpr: the share of unknown sounds that are accepted when 95% of the known ones are.
+            threshold: the score at which 95% of the known ones are accepted.
 
     Raises:
         InputError: no known or no unknown clips, shapes that do not match the classes, or numbers that are not finite.

@@ -1,4 +1,4 @@
-"""The HTML page of a report, with plots and players: one file, which works offline."""
+"""The HTML page of a report, with plots and players: one file that works offline."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_page(
 
     Args:
         recordings: the files of clips, by clip_id.
-        embed_sounds: embed excerpts in the page, so that it can be sent; otherwise clips are played from their files.
+        embed_sounds: embed excerpts in the page, so that it can be shared; otherwise clips are played from their files.
 
     Returns:
         The path of the page.
@@ -44,7 +44,7 @@ def write_page(
     """
     folder = Path(folder)
     if embed_sounds and not recordings:
-        raise InputError("Excerpts need recordings and none were given: give recordings, or leave out embed_sounds")
+        raise InputError("Excerpts need recordings, but none were given: give recordings, or leave out embed_sounds")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sounds = Sounds(recordings or {}, folder, embed_sounds)
@@ -83,7 +83,7 @@ def _parts(report: Mapping[str, Any], sounds: Sounds) -> Iterator[Any]:
         yield from model_parts(report, name, sounds)
     left_out = len(report["models"]) - len(detailed)
     if left_out:
-        yield f"{left_out} more models are in the table above and in report.json."
+        yield f"Models without their own section: {left_out}; see the table above and report.json."
     yield Heading("Glossary")
     yield Details("Terms used on this page", [f"{word}: {text}" for word, text in TERMS.items()])
     if sounds.words():
@@ -113,7 +113,8 @@ def _opening(report: Mapping[str, Any]) -> Iterator[Any]:
 
 def _question(report: Mapping[str, Any]) -> str:
     data = report["data"]
-    names, classes = ", ".join(report["models"]), data["classes"]
+    *others, last = report["models"]
+    names, classes = f"{', '.join(others)} and {last}" if others else last, data["classes"]
     several = data["problem_type"] == "multi_label_classification"
     which = "any number" if several else "exactly one"
     length = "" if data["seconds"] is None else f" ({_length(data['seconds'])} in total)"
@@ -121,8 +122,8 @@ def _question(report: Mapping[str, Any]) -> str:
     of_groups = of_groups if data["drawn_by"] == "group" else ""
     shown = ", ".join(classes[:12]) + (" ..." if len(classes) > 12 else "")
     return (
-        f"{names} classified {data['num_clips']:,} clips{length}{of_groups} of {_data_name(report)}, predicting for "
-        f"each {which} of {len(classes)} classes: {shown}. The predictions are compared with the labels."
+        f"{names} classified {data['num_clips']:,} clips{length}{of_groups} of {_data_name(report)}, predicting "
+        f"{which} of the {len(classes)} classes per clip: {shown}. The predictions are compared with the labels."
     )
 
 

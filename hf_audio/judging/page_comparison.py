@@ -33,9 +33,9 @@ def comparison_parts(found: Mapping[str, Any] | None) -> Iterator[Any]:
     difference = f"difference in {METRIC_NAMES[found['metric']]}"
     yield Table(["first", "second", difference, "p", "p (McNemar)", "better"], rows)
     yield (
-        "p is the probability of a difference this large by chance alone, estimated by resampling the "
+        "p is the probability of a difference at least this large by chance alone, estimated by resampling the "
         f"{found['by']}s for both models together. McNemar's test uses only the clips that exactly one of the two "
-        "models got entirely right. Both are corrected for the number of pairs (Holm)."
+        "models got entirely right. Both p values are corrected for the number of pairs (Holm)."
     )
     ranks = found["ranks"]
     if ranks and ranks["mean_ranks"]:

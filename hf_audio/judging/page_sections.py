@@ -43,7 +43,7 @@ def model_parts(report: Mapping[str, Any], name: str, sounds: Sounds) -> Iterato
     yield from _robustness(facts, metric)
     yield from _out_of_class(facts)
     yield Heading("Scores per clip", 3)
-    caption = "Distribution of the scores of single clips; the line is their mean."
+    caption = "Distribution of the scores of individual clips; the line is the mean."
     yield from _plot(plots.plot_per_clip(facts["per_clip"]), caption)
 
 
@@ -90,7 +90,7 @@ def _confusion(facts: Mapping[str, Any], several: bool, sounds: Sounds) -> Itera
         for one in facts["confused_pairs"]
     ]
     if rows:
-        yield "The most frequent confusions, with the clips in which the model was most confident in its mistake:"
+        yield "The most frequent confusions, with the clips on which the model was most confident of the wrong class:"
         heads = ["true", "predicted", "clips", "share of the true class", "listen"]
         yield Table(heads, rows)
     else:
@@ -111,19 +111,19 @@ def _sureness(facts: Mapping[str, Any], several: bool) -> Iterator[Any]:
     yield Heading("Calibration and confidence", 3)
     yield from _calibration(facts["calibration"], facts["scaled"])
     answered = facts["answered"]
-    wrong = "wrong decisions on single classes" if several else "wrong predictions"
+    wrong = "wrong decisions on individual classes" if several else "wrong predictions"
     if answered and answered["risk"] is not None:
         chosen, risk, coverage = answered["on_validation"], answered["asked_risk"], answered["asked_coverage"]
-        goal = f"at most {risk:.1%} {wrong}" if risk is not None else f"at least {coverage:.1%} of the clips answered"
+        goal = f"at most {risk:.1%} {wrong}" if risk is not None else f"a coverage of at least {coverage:.1%}"
         yield (
-            f'If the model answers "don\'t know" below a confidence of {answered["threshold"]:.3f}, it answers '
+            f'If the model says "don\'t know" below a confidence of {answered["threshold"]:.3f}, it answers '
             f"{answered['coverage']:.1%} of the clips, with {answered['risk']:.1%} {wrong} instead of "
-            f"{answered['risk_of_all']:.1%}. The confidence was chosen on validation for {goal}; there, it answers "
-            f"{chosen['coverage']:.1%} with {chosen['risk']:.1%} wrong."
+            f"{answered['risk_of_all']:.1%}. This threshold was chosen for {goal} on validation, where the model "
+            f"answers {chosen['coverage']:.1%} of the clips, with {chosen['risk']:.1%} wrong."
         )
     yield from _plot(
         plots.plot_risk_coverage(facts["risk_coverage"], answered),
-        f"Share of {wrong} if only the most confident predictions are given.",
+        f"Share of {wrong} if only the most confident predictions are kept.",
     )
 
 
@@ -153,7 +153,7 @@ def _slices(facts: Mapping[str, Any], metric: str, sounds: Sounds) -> Iterator[A
     if slices:
         metrics = list(slices[0]["metrics"])
         shown = metric if metric in metrics else metrics[0]
-        caption = "Scores on slices of the clips by their metadata, those with the clearest drop first."
+        caption = "Scores on slices of the clips by metadata, with the clearest drops first."
         yield from _plot(plots.plot_slices(slices, shown, facts["metrics"][shown]["value"]), caption)
         rows = [
             Row(
@@ -199,7 +199,7 @@ def _lengths(facts: Mapping[str, Any], metric: str) -> Iterator[Any]:
     }
     known = key or next((one for rows in lines.values() for row in rows for one in row["metrics"]), None)
     if known:
-        caption = "Score by the number of seconds used, with intervals."
+        caption = "Score by seconds of audio used, with intervals."
         yield from _plot(plots.plot_lengths(lines, known), caption)
     if bins:
         metrics = list(bins[0]["metrics"])
@@ -226,7 +226,7 @@ def _robustness(facts: Mapping[str, Any], metric: str) -> Iterator[Any]:
     yield Heading("Robustness to degraded recordings", 3)
     clean = table["clean"]["metrics"]
     shown = metric if metric in clean else table["metric"]
-    caption = f"Score on {table['num_clips']:,} of the clips, with the original recordings and with degraded ones."
+    caption = f"Score on {table['num_clips']:,} of the clips, for the original and for degraded recordings."
     yield from _plot(plots.plot_robustness(table, shown), caption)
     rows = [
         Row(
@@ -257,7 +257,7 @@ def _out_of_class(facts: Mapping[str, Any]) -> Iterator[Any]:
         for name, words in UNKNOWN_SCORES.items()
         if name in found["scores"]
     ]
-    yield Table(["detected by", "ROC AUC", "others accepted when 95% of the known are accepted"], rows)
+    yield Table(["detected by", "ROC AUC", "other sounds accepted when 95% of known sounds are"], rows)
 
 
 def _count(number: int) -> Cell:

@@ -24,7 +24,7 @@ def bootstrap_p(differences: np.ndarray, num_groups: int) -> float | None:
         num_groups: the number of resampled groups.
 
     Returns:
-        None if there is one group only, or no draw.
+        None if there is only one group, or no draw.
     """
     differences = differences[~np.isnan(differences)]
     if num_groups < 2 or not len(differences):
@@ -39,7 +39,7 @@ def bootstrap_p(differences: np.ndarray, num_groups: int) -> float | None:
 
 
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
-    """McNemar's exact test on which clips are right, over clips and over groups.
+    """McNemar's exact test on which clips are predicted correctly, over clips and over groups.
 
     Over clips, it treats clips as independent. Over groups, all differences of a group change sign together, so it only
     assumes that groups are independent. Both are the same if each clip is its own group.
@@ -49,7 +49,7 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray, groups: np.ndarra
         groups: int64 `[clips]`.
 
     Returns:
-        "only_first" and "only_second": clips that only one model has right; "p_clips" and "p_groups".
+        "only_first" and "only_second": clips that only one model predicts correctly; "p_clips" and "p_groups".
     """
     difference = np.asarray(first_right, dtype=np.int64) - np.asarray(second_right, dtype=np.int64)
     of_groups = np.bincount(numbered(groups), difference).round().astype(np.int64)

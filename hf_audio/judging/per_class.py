@@ -59,10 +59,10 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> list[list[float]]:
 
 
 def confusion(decisions: np.ndarray, targets: np.ndarray, labels: LabelSpace) -> dict[str, Any]:
-    """The decisions, given the truth.
+    """Counts of decisions by true class.
 
     In single-label tasks, `counts` is the confusion matrix. In multi-label tasks, it counts the clips of a class for
-    which the other class was decided (too).
+    which the other class was (also) decided.
 
     Returns:
         classes; counts, int `[true class][decided class]`; clips, int `[true class][decided class]`: the clips of the
@@ -86,7 +86,7 @@ def confused_pairs(
     max_pairs: int = 20,
     max_clips: int = 3,
 ) -> list[dict[str, Any]]:
-    """The most frequent confusions between two classes, with the clips in which the model was most confident of it.
+    """The most frequent confusions, with the clips on which the model was most confident of the wrong class.
 
     A clip counts for the pair (true, decided) if the true class was missed and another class, which it is known to
     lack, was decided. In single-label tasks these are the off-diagonal entries of the confusion matrix.

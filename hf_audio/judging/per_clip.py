@@ -1,4 +1,4 @@
-"""Scores per clip and their distribution, which shows if all clips are half correct or half of them entirely wrong."""
+"""Scores per clip and their distribution: whether all clips are half correct, or half of them are entirely wrong."""
 
 from __future__ import annotations
 

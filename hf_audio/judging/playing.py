@@ -61,7 +61,7 @@ class Sounds:
     def words(self) -> str:
         """A note on what can be played; empty if all clips can."""
         if not self.recordings:
-            return "The clips cannot be played here, because the page was made without their recordings."
+            return "Clips cannot be played here, because this page was created without their recordings."
         if self.num_left_out:
             return f"This page contains excerpts of {MAX_EXCERPTS} clips, each up to {EXCERPT_S:g} s long."
         return ""

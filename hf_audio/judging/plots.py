@@ -15,7 +15,7 @@ from hf_audio.metrics import METRIC_NAMES
 
 MAX_CLASSES = 40  # in a plot: more names would be illegible
 MAX_SLICES = 25
-CURVES = Legend("all classes together", "single classes")
+CURVES = Legend("all classes together", "individual classes")
 CLIP_SCORES = {
     "hamming": "share of correct classes",
     "f1": "F1",
@@ -53,7 +53,7 @@ def plot_classes(per_class: Mapping[str, Mapping[str, Any]]) -> Figure | None:
     _draw_intervals(axes, np.arange(len(known)), [facts["f1"] for _, facts in known], BLUE)
     names = [f"{short_name(name)}  ({facts['support']})" for name, facts in known]
     axes.set_yticks(range(len(known)), names, fontsize=8)
-    axes.set(xlim=(-0.02, 1.02), ylim=(len(known) - 0.4, -0.6), xlabel="F1 (number of clips in brackets)")
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(known) - 0.4, -0.6), xlabel="F1 (number of clips in parentheses)")
     return figure
 
 
@@ -62,7 +62,7 @@ def _by_f1(one: tuple[str, Mapping[str, Any]]) -> float:
 
 
 def plot_confusion(confusion: Mapping[str, Any], is_multi_label: bool) -> Figure | None:
-    """The decisions, given the truth; if there are many classes, only the most confused ones."""
+    """The confusion matrix; if there are many classes, only the most confused ones."""
     names, counts = confusion["classes"], np.array(confusion["counts"], dtype=float)
     clips = np.array(confusion["clips"], dtype=float)
     mistakes = counts - np.diag(np.diag(counts))
@@ -96,7 +96,7 @@ def plot_f1_by_threshold(curves: Mapping[str, Any], thresholds: Mapping[str, flo
         x, y = np.transpose(one["f1"])
         axes.plot(x, y, color=BLUE, lw=0.8, alpha=0.5 if len(drawn) <= 12 else 0.2)
         axes.scatter(thresholds[name], np.interp(thresholds[name], x, y), s=14, color=ORANGE, zorder=3)
-    axes.plot([], [], color=BLUE, lw=0.8, label="single classes")
+    axes.plot([], [], color=BLUE, lw=0.8, label="individual classes")
     axes.scatter([], [], s=14, color=ORANGE, label="decision threshold")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="threshold", ylabel="F1")
     axes.legend(frameon=False, fontsize=9)
@@ -123,7 +123,7 @@ def plot_reliability(calibration: Mapping[str, Any], scaled: Mapping[str, Any] |
 
 
 def plot_risk_coverage(facts: Mapping[str, Any], answered: Mapping[str, Any] | None = None) -> Figure | None:
-    """The share of wrong answers if only the most confident ones are given."""
+    """The share of wrong answers if only the most confident ones are kept."""
     if not facts["coverage"]:
         return None
     figure, axes = new_figure(7.0, 3.6)
@@ -139,7 +139,7 @@ def plot_risk_coverage(facts: Mapping[str, Any], answered: Mapping[str, Any] | N
 
 
 def plot_per_clip(facts: Mapping[str, Any]) -> Figure | None:
-    """The distribution of the scores of single clips."""
+    """The distribution of the scores of individual clips."""
     drawn = {name: facts[name] for name in CLIP_SCORES if facts[name]["num_clips"]}
     if not drawn:
         return None
@@ -154,7 +154,7 @@ def plot_per_clip(facts: Mapping[str, Any]) -> Figure | None:
 
 
 def plot_slices(slices: Sequence[Mapping[str, Any]], metric: str, of_all: float | None) -> Figure | None:
-    """The main metric of slices of the clips with its interval, those with the clearest drop first."""
+    """The main metric of slices of the clips with its interval, with the clearest drops first."""
     shown = [one for one in slices if one["metrics"].get(metric, {}).get("value") is not None][:MAX_SLICES]
     if not shown:
         return None
@@ -224,7 +224,7 @@ def plot_ranks(ranks: Mapping[str, Any]) -> Figure:
 
 def slice_value(row: Mapping[str, Any]) -> str:
     """The common value of the clips of a slice, as shown in tables."""
-    return "not known" if row["value"] is None else str(row["value"])
+    return "unknown" if row["value"] is None else str(row["value"])
 
 
 def _with_errors(values: Sequence[Mapping[str, float | None]]) -> tuple[list[float], np.ndarray]:

@@ -44,7 +44,7 @@ class Protocol:
         aggregation: from windows to clips, by its name in `judging.aggregation`.
         split: the official split, in words.
         said: a note for readers of the score, as one sentence.
-        fault: why the evaluated clips are not the official split; "" if they are.
+        fault: returns why the evaluated clips are not the official split, "" if they are.
     """
 
     name: str
@@ -111,25 +111,25 @@ def _clip_ids(data: EvaluationData) -> list[str]:
 
 
 def _num_fault(data: EvaluationData, expected: int | None, minimum: int | None = None) -> str:
-    """In words, that a split has another number of clips than the official one; "" if it does not."""
+    """A clause on a split whose number of clips differs from the official one; "" if it does not."""
     found = len(data.evaluated)
     if expected is None:
         return NOT_TESTED.format(data.split)
     if (expected if minimum is None else minimum) <= found <= expected:
         return ""
-    return f"split {data.split} has {found:,} clips and the official one has {expected:,}"
+    return f"split {data.split} has {found:,} clips, but the official one has {expected:,}"
 
 
 def _irmas(data: EvaluationData) -> str:
     names = set(irmas.INSTRUMENTS)
     if set(data.labels.names) != names:
-        return f"it has {len(names)} instruments and the data have {len(data.labels)}"
+        return f"it has {len(names)} instruments, but the data have {len(data.labels)}"
     return _num_fault(data, irmas.NUM_CLIPS["test"] if data.split == "test" else None)
 
 
 def _openmic(data: EvaluationData) -> str:
     if set(data.labels.names) != set(openmic.INSTRUMENTS):
-        return f"it has {len(openmic.INSTRUMENTS)} instruments and the data have {len(data.labels)}"
+        return f"it has {len(openmic.INSTRUMENTS)} instruments, but the data have {len(data.labels)}"
     return _num_fault(data, NUM_OPENMIC.get(data.split))
 
 
@@ -170,7 +170,7 @@ def _urbansound8k(data: EvaluationData) -> str:
 
 def _speech_commands(data: EvaluationData) -> str:
     if set(data.labels.names) != set(speech_commands.WORDS):
-        return f"it has {len(speech_commands.WORDS)} words and the data have {len(data.labels)}"
+        return f"it has {len(speech_commands.WORDS)} words, but the data have {len(data.labels)}"
     found = [WORD_FILE.search(one) for one in _clip_ids(data)]
     others = [match for match in found if not match or speech_commands.split_of_speaker(match["speaker"]) != data.split]
     if others:

@@ -48,7 +48,7 @@ def judge(
     robustness: Mapping[str, Mapping[str, Any]] | None = None,
     windows_s: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """The report of models on the clips of one split, which must be the same for all models.
+    """Evaluates models on the clips of one split, which must be the same for all models.
 
     Args:
         models: the scores of each model on the clips of the split and, if the data have them, of validation, which
@@ -97,7 +97,7 @@ def judge(
 
 
 def _settings(aggregation: str, thresholds: str | None, drawn: Drawn) -> dict[str, Any]:
-    """The settings that act; subsets of the clips, such as slices, have fewer draws."""
+    """The settings that have an effect; subsets of the clips, such as slices, have fewer draws."""
     found = {"aggregation": aggregation, **drawn._asdict(), "num_draws_of_parts": drawn.for_parts().num_draws}
     return found | ({} if thresholds is None else {"thresholds": thresholds})
 
@@ -108,7 +108,7 @@ def _facts_of_models(
     aggregation: str,
     given: Mapping[str, Mapping[str, Any] | None],
 ) -> dict[str, dict[str, Any]]:
-    """`model_facts` by name of the model; `given` are further arguments of it, each by name of the model or None."""
+    """`model_facts` by model name; `given` holds further arguments of it, each by model name or None."""
     facts = {}
     for name, one in answers.items():
         of_model: dict[str, Any] = {key: (by_name or {}).get(name) for key, by_name in given.items()}
@@ -143,7 +143,7 @@ def _same_clips(models: Sequence[JudgedClips], split: str) -> list[JudgedClips]:
     first = clips[0]
     if not len(first):
         found = sorted({str(one) for one in models[0].clips["split"].to_pylist()})
-        raise InputError(f"There are no clips in split {split!r}; found {', '.join(found) or 'no clips at all'}")
+        raise InputError(f"There are no clips in split {split!r}; found splits: {', '.join(found) or 'none'}")
     for one in clips[1:]:
         if one.labels != first.labels or not one.clips["clip_id"].equals(first.clips["clip_id"]):
             raise InputError(f"{one.name} and {first.name} were not scored on the same clips and classes")

@@ -71,7 +71,7 @@ def robustness(
 ) -> dict[str, Any]:
     """A model's scores on recordings, and on degraded versions of the same recordings.
 
-    Sounds are degraded at the model's sample rate, so signal-to-noise ratios count only what the model can hear. Noise,
+    Sounds are degraded at the model's sample rate, so signal-to-noise ratios cover only what the model can hear. Noise,
     codecs and rooms keep the level of the sound; only gain changes it.
 
     Args:

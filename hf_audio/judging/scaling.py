@@ -79,7 +79,7 @@ class Scaling:
 
     @property
     def temperature(self) -> float | None:
-        """The number that logits are divided by; None for other kinds than temperature."""
+        """The number that logits are divided by; None for kinds other than temperature."""
         return float(1 / self.slopes[0]) if self.kind == "temperature" else None
 
     def logits(self, logits: np.ndarray) -> np.ndarray:
@@ -198,8 +198,8 @@ def _inverse_temperature(logits: np.ndarray, known: np.ndarray, labels: LabelSpa
         if loss(end) <= loss(found) + 1e-9 * len(logits):
             better = "smaller" if end > 0 else "larger"
             raise InputError(
-                f"No temperature can be fitted: the {len(logits):,} validation clips {reason}, so a {better} one is "
-                "always better; fit on more clips, or leave the scores unscaled"
+                f"No temperature can be fitted: the {len(logits):,} validation clips {reason}, so a {better} "
+                "temperature is always better; fit on more clips, or leave the scores unscaled"
             )
     return float(np.exp(found))
 

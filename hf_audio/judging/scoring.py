@@ -4,7 +4,8 @@
     scored = score(model, features_data("USER/irmas-fbank").chosen("test"))
     scored.judged, scored.told
 
-Any model of AutoModelForAudioClassification can be used, ours or stock, from a folder or the Hub, with its extractor.
+Any model that AutoModelForAudioClassification loads can be used, ours or stock, from a folder or the Hub, with its
+extractor.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def score(
         data: one split, see `EvaluationData.chosen`.
         given: the entries of a label map for this model; other classes are mapped by name.
         window_s, hop_s: for recordings, other windows than the model was trained on.
-        num_threads: threads that read recordings; by default one per core.
+        num_threads: number of threads that read recordings; by default one per core.
         token: Hub token, for recordings there.
 
     Raises:
@@ -185,7 +186,7 @@ def with_class(judged: JudgedClips) -> tuple[JudgedClips, list[str]]:
     if not answerable.any():
         raise InputError(f"No clip has one of the classes of {judged.name}: give a --label_map, or other data")
     num_left_out = int((~answerable).sum())
-    told = f"{num_left_out:,} of {len(judged):,} clips have classes that {judged.name} is not evaluated on: left out."
+    told = f"{num_left_out:,} of {len(judged):,} clips are left out: {judged.name} is not evaluated on their classes."
     return judged.take(np.flatnonzero(answerable)), [told]
 
 
@@ -198,7 +199,7 @@ def _of_features(predictor: Predictor, data: EvaluationData) -> tuple[pa.Table, 
     clips = data.clips.take(pa.array(places_of(about["clip_id"], data.clips["clip_id"].to_pylist())))
     clip_ids = pa.array([clip_id for one in found for clip_id in one.clip_ids], pa.string())
     rows = places_of(clip_ids, about["clip_id"].to_pylist())
-    order = np.argsort(rows, kind="stable")  # clips in the order of the index, each with its windows in theirs
+    order = np.argsort(rows, kind="stable")  # clips in the order of the index, and each clip's windows in their order
     starts_s = np.concatenate([one.starts_s for one in found])[order]
     logits = np.concatenate([one.values for one in found])[order]
     cut = {"window_s": features.window_s, "hop_s": features.manifest["hop_s"]}
@@ -213,8 +214,8 @@ def _of_recordings(
     told = []
     if predictor.usage.window_s is None and settings.get("window_s") is None:
         told.append(
-            f"{predictor.name} does not specify the windows it was trained on: {heard.window_s:g} s are used; set "
-            "others with --window_s."
+            f"{predictor.name} does not specify the windows it was trained on: windows of {heard.window_s:g} s are "
+            "used; change this with --window_s."
         )
     if heard.unreadable:
         name, reason = heard.unreadable[0]

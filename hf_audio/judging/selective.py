@@ -114,8 +114,9 @@ def choose_confidence(
         fits = np.flatnonzero(risks <= risk + 1e-12)
         if not fits.size:
             raise InputError(
-                f"No confidence keeps the risk on validation at {risk:g}: the lowest is {risks.min():.3f}, with "
-                f"{coverages[risks.argmin()]:.1%} of {len(losses):,} clips answered; give a risk of at least that"
+                f"No confidence threshold keeps the risk on validation at {risk:g}: the lowest risk is "
+                f"{risks.min():.3f}, with {coverages[risks.argmin()]:.1%} of {len(losses):,} clips answered; give a "
+                "risk of at least that"
             )
         place = int(fits[-1])
     else:

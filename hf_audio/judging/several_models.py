@@ -98,7 +98,8 @@ def _of_clips(scored: ScoredModel, clip_ids: Sequence[str]) -> ScoredModel:
     if len(rows) < len(judged):
         told = (
             *told,
-            f"{len(judged) - len(rows):,} clips of {judged.name} are left out, because another model lacks them.",
+            f"{len(judged) - len(rows):,} clips of {judged.name} are left out, because another model has no scores "
+            "for them.",
         )
     judged = judged.take(np.sort(rows))
     if (np.diff(rows) < 0).any():

@@ -45,8 +45,8 @@ def slices(
     Strings and numbers with few values give a slice per value, other numbers give quarters of the clips. With a column
     of lists, a clip is in the slice of each of its values. Clips without a value form one slice.
 
-    Slices are sorted by the upper end of their intervals, so a small slice that may be fine comes after a large one
-    that is not. With 95 % intervals, about 1 in 40 slices is below the overall score by chance.
+    Slices are sorted by the upper ends of their intervals, so a small slice that may be fine comes after a large one
+    that is not. With 95% intervals, about 1 in 40 slices is below the overall score by chance.
 
     Args:
         probabilities, decisions: `[clips, classes]`.

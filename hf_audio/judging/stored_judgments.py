@@ -1,4 +1,4 @@
-"""Stored scores in the same Parquet files as those of runs: FOLDER/scores/clips.parquet and windows.parquet.
+"""Stored scores, in the same Parquet files as for runs: FOLDER/scores/clips.parquet and windows.parquet.
 
 They can be evaluated again without the model.
 """
@@ -108,4 +108,4 @@ def _check_means(judged: JudgedClips, stored: StoredScores, path: Path) -> None:
 
 
 def _apart(path: Path) -> InputError:
-    return InputError(f"{path} and the {WINDOWS} beside it do not match: give both files from the same run")
+    return InputError(f"{path} and the {WINDOWS} next to it do not match: give both files from the same run")

@@ -1,7 +1,7 @@
 """Checks whether a model was trained on the data it is evaluated on, which inflates its scores.
 
 A run of hf_audio stores digests of its training and validation clips and groups with the model
-(`data/loading/training_digests.py`). Other models at most name their training datasets in the card.
+(`data/loading/training_digests.py`). Other models at best name their training datasets in the card.
 """
 
 from __future__ import annotations
@@ -95,8 +95,7 @@ def _of_digests(name: str, trained: TrainedOn, data: EvaluationData) -> Found:
     chosen_by = trained.holds("validation clips", clip_ids)
     if chosen_by.any():
         told.append(
-            f"{name} was validated on {_shown(clip_ids, chosen_by)}, which chose its checkpoint: its scores are "
-            "inflated."
+            f"{name} was validated on {_shown(clip_ids, chosen_by)} to choose its checkpoint: its scores are inflated."
         )
     held_out = of_split(data.clips, VALIDATION)["clip_id"].to_pylist() if data.split != VALIDATION else []
     num_seen = int(trained.holds("train clips", held_out).sum())

@@ -36,7 +36,7 @@ def without_known(data: EvaluationData, names: Iterable[str]) -> tuple[Evaluatio
     kept[rows.to_numpy()] = False
     clips = data.clips.filter(pa.array(kept))
     if not len(clips):
-        raise InputError(f"All clips of {data.name} have classes that are evaluated: give sounds of other classes")
+        raise InputError(f"All clips of {data.name} have evaluated classes: give sounds of other classes")
     told = []
     if known:
         told.append(

@@ -1,4 +1,4 @@
-"""The robustness table of a model, on degraded versions of the evaluated recordings."""
+"""The robustness table of a model, from degraded versions of the evaluated recordings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def robustness_of(
     seed: int = 0,
     token: str | None = None,
 ) -> dict[str, Any]:
-    """`robustness` on a sample of the clips of the evaluated split, spread over all of it.
+    """`robustness` on a sample of clips, spread evenly over the evaluated split.
 
     Args:
         thresholds: by class, for multi-label tasks.

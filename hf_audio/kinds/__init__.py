@@ -1,7 +1,7 @@
-"""Kinds of features: each module in this folder is a kind, found by its name, so there is no registry to edit.
+"""Kinds of features: each module in this folder is a kind and is found by its name, so there is no registry to edit.
 
-A module has KIND, a `Kind`: its settings, how windows are made, stored, checked and read back, batches for models,
-images, and texts for cards. No other code depends on the names of kinds.
+A module defines KIND, a `Kind`: its settings, how windows are computed, stored, checked and read back, batches for
+models, images, and texts for cards. No other code depends on the names of kinds.
 
 Modules whose names start with an underscore only serve the kinds. A third-party kind adds itself to KINDS when its
 module is imported.
@@ -48,7 +48,7 @@ def kind_named(name: str) -> Kind:
     """The kind with this name.
 
     Raises:
-        InputError: there is none; names the nearest.
+        InputError: there is none; suggests the nearest name.
     """
     if name not in KINDS:
         raise unknown_name("kind of features", name, KINDS)
@@ -65,7 +65,7 @@ def kind_of(parameters: Mapping[str, Any]) -> Kind:
 
 
 def kind_of_extractor(extractor: FeatureExtractionMixin) -> Kind:
-    """The kind of a published extractor; extractors of no other kind read waveforms."""
+    """The kind of a published extractor; waveform if it belongs to no other kind."""
     name = type(extractor).__name__
     kinds = (kind for kind in KINDS.values() if name in [one.__name__ for one in kind.published])
     return next(kinds, KINDS["waveform"])

@@ -14,7 +14,7 @@ from hf_audio.windows import cut_windows
 
 
 class CutSound(ABC):
-    """Base class of such a `WindowExtractor`; `sample_rate` and `frame_samples` are its own."""
+    """Base class of such a `WindowExtractor`; subclasses define `sample_rate` and `frame_samples`."""
 
     sample_rate: int
 

@@ -44,7 +44,7 @@ class KaldiFbank:
         normalization: of the model's input: "dataset", by the training data's mean and standard deviation, or "none".
 
     Raises:
-        InputError: another normalization, which the stock extractor does not have, or too low a rate or number of bins.
+        InputError: a normalization that the stock extractor does not have, or too low a rate or number of bins.
     """
 
     sample_rate: int = 16_000
@@ -58,8 +58,8 @@ class KaldiFbank:
     def __post_init__(self) -> None:
         if self.normalization == "clip":
             raise InputError(
-                "fbank features cannot be normalized per clip, because AST's extractor cannot do that: give --features "
-                "spectrogram, or --normalization dataset or none"
+                "fbank features cannot be normalized per clip, because AST's extractor does not support it: give "
+                "--features spectrogram, or --normalization dataset or none"
             )
         if self.normalization not in NORMALIZATIONS:
             raise unknown_name("normalization", self.normalization, NORMALIZATIONS)
@@ -124,7 +124,7 @@ class KaldiFbank:
     def to_feature_extractor(self, max_length: int, mean: float, std: float) -> ASTFeatureExtractor:
         """The published extractor that computes the same from a waveform: the stock one at 16 kHz, our own otherwise.
 
-        Without torchaudio, the stock extractor computes something else at other rates.
+        Without torchaudio, the stock extractor gives different values at other rates.
         """
         return published_extractor(self.sample_rate)(
             sampling_rate=self.sample_rate,

@@ -26,7 +26,7 @@ class Form(Enum):
 
 
 class WindowExtractor(Protocol):
-    """Computes the features of a dataset; a dataclass whose fields are the settings of its kind.
+    """Computes the features of a dataset: a dataclass whose fields are the settings of its kind.
 
     Attributes:
         sample_rate: of its input, in Hz.
@@ -98,8 +98,8 @@ class Scale(NamedTuple):
 def normalized(values: Any, mean: Any, divisor: Any, *, in_place: bool = False) -> Any:
     """Values as models read them, (value - mean) / divisor, for numbers or tensors of matching shapes.
 
-    This is the only place of the formula, except in published extractors, which are self-contained and tested against
-    it. `in_place` reuses the memory of the tensor `values`, which halves the time for a batch.
+    This is the only place that has the formula, except for published extractors, which are self-contained and tested
+    against it. `in_place` reuses the memory of the tensor `values`, which halves the time for a batch.
     """
     if in_place:
         values -= mean
@@ -156,7 +156,7 @@ class Kind(ABC):
     Attributes:
         name: in settings, manifests, messages and the registry.
         form: of its windows.
-        described: what it is, in words.
+        described: a description in words.
         extractor: computes its windows; its fields are the settings of the kind, with their defaults.
         published: extractor classes that compute the same from a waveform without hf_audio, see `published_class`.
         compared: settings of these classes that a model cannot be adapted to.
@@ -184,7 +184,7 @@ class Kind(ABC):
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """The fields of FeatureConfig that it uses, besides those of the window."""
+        """The fields of FeatureConfig that it uses, other than those of the window."""
         return tuple(field.name for field in fields(self.extractor))
 
     def published_class(self, parameters: Mapping[str, Any]) -> type[FeatureExtractionMixin]:
@@ -201,7 +201,7 @@ class Kind(ABC):
 
     @abstractmethod
     def faults(self, rows: pa.RecordBatch, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Faults of stored windows that must not be decoded: a description of each fault → bool `[rows]` that have it.
+        """Faults of stored windows that must not be decoded: description → bool `[rows]`, which rows have the fault.
 
         Args:
             rows: with `columns` and num_frames, without nulls except in `path`.
@@ -302,7 +302,7 @@ class Kind(ABC):
         return None
 
     def axes(self, extractor: FeatureExtractionMixin) -> Axes | None:
-        """The axes of a published extractor's image; None if it makes no images, or they are unknown."""
+        """The axes of a published extractor's image; None if it does not output images, or they are unknown."""
         return None
 
     def padding_value(self, extractor: FeatureExtractionMixin) -> float | None:

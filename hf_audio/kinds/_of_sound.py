@@ -19,7 +19,7 @@ STORED_SOUND = "stored"  # key in a manifest of such features: the parameters of
 
 
 class OfSound:
-    """A kind whose windows are stored as kind "waveform", but which acts like the computed kind for its users.
+    """A kind whose windows are stored as kind "waveform", but which behaves like the computed kind.
 
     Everything not defined here comes from the computed kind. Batches are sent to the device as 16-bit samples, and
     become the extractor's output there, in float32 for any precision of training.

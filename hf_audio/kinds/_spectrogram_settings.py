@@ -144,6 +144,6 @@ def _check_filters(sample_rate: int, n_fft: int, num_mel_bins: int) -> None:
         while num_empty(longer, num_mel_bins):
             longer *= 2
         raise InputError(
-            f"{num_mel_bins} mel bins are too many for --n_fft {n_fft} at {sample_rate} Hz, {empty} of them would be "
-            f"empty: give --num_mel_bins {fewer} or fewer, or --n_fft {longer}"
+            f"{num_mel_bins} mel bins are too many for --n_fft {n_fft} at {sample_rate} Hz: {empty} of them would be "
+            f"empty; give --num_mel_bins {fewer} or fewer, or --n_fft {longer}"
         )

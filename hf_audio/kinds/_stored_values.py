@@ -1,4 +1,4 @@
-"""Checks of stored windows without decoding them, by file headers and numbers; and padding of batches of images."""
+"""Checks stored windows by file headers and numbers, without decoding them, and pads batches of images."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def image_faults(rows: pa.RecordBatch, height: int) -> dict[str, np.ndarray]:
 def fill_padding(values: torch.Tensor, num_frames: torch.Tensor, padding_value: float) -> torch.Tensor:
     """Sets frames of `[batch, ..., frames, bins]` after each window's `num_frames` `[batch]` to a value, in place."""
     size = values.shape[-2]
-    # On a GPU, checking whether any window is short would wait for it; on a CPU, filling takes longer.
+    # On a GPU, checking whether any window is short would force a synchronization; on a CPU, filling takes longer.
     if values.device.type == "cpu" and num_frames.numpy().min(initial=size) >= size:
         return values
     is_padding = torch.arange(size, device=values.device) >= num_frames[:, None]

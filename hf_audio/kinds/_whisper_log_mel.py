@@ -1,4 +1,4 @@
-"""WhisperFeatureExtractor's log-mel on the device of the waveforms, since a GPU would have to wait for the CPU."""
+"""WhisperFeatureExtractor's log-mel on the device of the waveforms, so that a GPU does not wait for the CPU."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ s{% endif %}, computed by librosa""",
 vectors = np.reshape(row["features"], (row["num_frames"], -1))  # [steps, features]""",
     values="""\
 Values are not normalized. Models read `(vectors - mean) / std`, with the {{ extractor.num_features }} means and \
-standard deviations of the train split that are in `preprocessor_config.json`.
+standard deviations of the train split from `preprocessor_config.json`.
 
 | features | |
 |---|---|
@@ -54,7 +54,7 @@ standard deviations of the train split that are in `preprocessor_config.json`.
 | {{ first }}{% if last > first %} to {{ last }}{% endif %} | {{ names }} |
 {% endfor %}""",
     columns="""\
-| `features` | {{ extractor.num_features }} numbers per step, step after step |
+| `features` | {{ extractor.num_features }} numbers per step, one step after another |
 | `num_frames` | number of steps in the window |""",
 )
 

@@ -158,7 +158,7 @@ class Spectrograms(Kind):
     ) -> dict[str, torch.Tensor]:
         numbers = (stored[name][:, :, None, None] for name in ("offsets", "scales", "means", "stds"))
         offsets, scales, means, stds = numbers
-        # normalizes the scales and offsets of pixels, which are few numbers, instead of all values
+        # normalizes the few scales and offsets of pixels instead of all values
         values = stored["pixels"].float().mul_(scales / stds).add_(normalized(offsets, means, stds))
         values = fill_padding(values, num_frames, extractor.padding_value)
         return {"input_values": values[:, 0] if extractor.num_channels == 1 else values}

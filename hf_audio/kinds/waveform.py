@@ -73,7 +73,7 @@ class Waveform(CutSound):
     def __post_init__(self) -> None:
         if not 1 <= self.sample_rate <= HIGHEST_FLAC_RATE:
             raise InputError(
-                f"Waveforms are stored as FLAC, with 1 to {HIGHEST_FLAC_RATE} Hz, found --sample_rate "
+                f"Waveforms are stored as FLAC, which supports 1 to {HIGHEST_FLAC_RATE} Hz, found --sample_rate "
                 f"{self.sample_rate}: try the rate of the recordings, e.g. 44100"
             )
 
@@ -167,7 +167,7 @@ class SoundItself(Kind):
     def stored_batch(
         self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin
     ) -> dict[str, torch.Tensor] | None:
-        """For Whisper, whose log-mel takes a CPU longer than the rest of a batch: `levels` int16 `[batch, samples]`,
+        """For Whisper, whose log-mel takes longer on a CPU than the rest of a batch: `levels` int16 `[batch, samples]`,
         with the length of the longest window. None if its extractor has further steps."""
         if type(extractor) is not WhisperFeatureExtractor or extractor.return_attention_mask or extractor.dither:
             return None
@@ -222,7 +222,7 @@ def decode_levels(flac: bytes, num_samples: int) -> tuple[np.ndarray, int]:
     """FLAC bytes → int16 `[num_samples]`, and their sample rate in Hz.
 
     Raises:
-        InputError: not FLAC, or of another length; at most `num_samples` are decoded.
+        InputError: the file is not FLAC, or has another length; at most `num_samples` are decoded.
     """
     try:
         if not flac.startswith(FLAC_NAME):
@@ -248,7 +248,7 @@ def levels_of(rows: Sequence[Mapping[str, Any]], sample_rate: int, num_samples: 
     for row, stored in zip(levels, rows, strict=True):
         window, found = decode_levels(stored["audio"]["bytes"], stored["num_frames"])
         if found != sample_rate:
-            raise InputError(f"A window has {found} Hz, expected {sample_rate} Hz: build it again")
+            raise InputError(f"A window has {found} Hz, expected {sample_rate} Hz: build the features again")
         row[: len(window)] = window[:num_samples]
     return torch.from_numpy(levels)
 

@@ -1,4 +1,4 @@
-"""Agreement of two label sets for the same clips: of two people, before and after corrections, of model and truth."""
+"""Agreement of two label sets for the same clips: two people, before and after corrections, or model and truth."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ClassAgreement:
         known: number of these clips.
         in_a, in_b, in_both: number of clips with the class in each set, and in both.
         precision, recall: of b measured against a; None if the denominator is 0.
-        kappa: agreement beyond chance (Cohen 1960); None if the sets always agree by chance.
+        kappa: agreement beyond chance (Cohen 1960); None if the agreement expected by chance is 1.
     """
 
     known: int

@@ -64,11 +64,11 @@ class LabelClusters:
     def verdict(self) -> str:
         """Whether the clusters can be trusted, as one sentence."""
         if self.accuracy is None:
-            return "Whether to trust the clusters is unknown, because all clips of the reference are in one group."
-        found = f"The clusters assign {self.accuracy:.0%} of the reference's clips of held-out groups correctly"
+            return "The clusters cannot be verified, because all clips of the reference are in one group."
+        found = f"The clusters assign {self.accuracy:.0%} of the reference clips in held-out groups correctly"
         limit = (self.chance + 1) / 2
         warning = "" if self.accuracy >= limit else ": do not trust them; try --model with a network for such sounds"
-        return f"{found} (always the most frequent: {self.chance:.0%}){warning}."
+        return f"{found} (always choosing the most frequent: {self.chance:.0%}){warning}."
 
 
 def subdivide_label(
@@ -90,7 +90,7 @@ def subdivide_label(
             not used.
         names: the finer labels.
         reference_labels: their names in the other corpus, in the same order; by default the same.
-        network: a network whose embeddings are compared, a run folder or a Hub name; by default window statistics are.
+        network: compare embeddings of this network, a run folder or a Hub name, instead of window statistics.
         keep: share of each cluster to keep, with the largest margins.
 
     Raises:
@@ -205,8 +205,8 @@ def _check(
     reference.labels.indices(reference_labels)
     if len(names) < 2 or len(set(names)) != len(names) or len(names) != len(reference_labels):
         raise InputError(
-            f"--into has {len(names)} names and the reference {len(reference_labels)} labels; expected the same number "
-            "of both, at least two, all different"
+            f"--into has {len(names)} names and the reference has {len(reference_labels)} labels; expected the same "
+            "number of both, at least two, all different"
         )
     if label in names:
         raise InputError(f"--into has {label!r}, the label to be divided: give the finer labels other names")

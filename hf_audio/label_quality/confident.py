@@ -95,8 +95,8 @@ def recording_probabilities(
     own = predictor.labels
     if set(own.names) != set(labels.names) or own.problem_type != labels.problem_type:
         raise InputError(
-            f"{predictor.name} has {len(own)} classes and the corpus {len(labels)}: a class occurs in one fold only; "
-            "give fewer --num_folds, or add recordings of the rare classes"
+            f"{predictor.name} has {len(own)} classes, but the corpus has {len(labels)}: a class occurs in only one "
+            "fold; give fewer --num_folds, or add recordings of the rare classes"
         )
     order, found = [own.label2id[name] for name in labels.names], {}
     for name, path in progress(list(paths.items()), desc="labels", unit=" recordings"):

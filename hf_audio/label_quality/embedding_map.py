@@ -33,7 +33,7 @@ from hf_audio.stored_scores import read_scores
 EXPLANATIONS = {
     "labels": (
         "Neighbors of another class",
-        "Nearly all nearest clips of other groups have the same other class: its labels may be wrong.",
+        "Nearly all of the nearest clips in other groups share another class: the clip's labels may be wrong.",
     ),
     "copies": (
         "The same sound?",
@@ -42,11 +42,11 @@ EXPLANATIONS = {
     ),
     "groups": (
         "In another group?",
-        "Another group's clips surround it: it may belong to that group, and is a leak if their splits differ.",
+        "The clip is surrounded by another group: it may belong to that group, and is a leak if their splits differ.",
     ),
     "clusters": (
         "Groups that form clusters",
-        "The clips of each group are closer than their classes explain: no such group may be in two splits.",
+        "The clips of each group are closer than their classes explain: keep each of these groups in one split.",
     ),
 }
 NUM_NAMED = {"labels": 1, "copies": 2, "groups": 1, "clusters": 0}
@@ -77,7 +77,7 @@ def write_embedding_map(
         data_dir: the folder of the recordings, which the page plays from there.
         projections: names in METHODS, one map each.
         splits: the splits to show; by default all.
-        max_clips: number of clips, at most MAX_POINTS; of more, this many are drawn at random.
+        max_clips: maximum number of clips, at most MAX_POINTS; if there are more, this many are drawn at random.
 
     Returns:
         The number of clips shown and in total, and the length of each list.
@@ -161,7 +161,7 @@ def _decided_for(clips: ClipTable, scores: Sequence[str | Path], labels: LabelSp
     """The decisions for each clip, None where there are none.
 
     Raises:
-        InputError: there are scores, but of none of the clips; or see `_decided`.
+        InputError: the scores cover none of the clips, or an error of `_decided`.
     """
     decisions = _decided(scores, labels)
     found = [decisions.get(clip_id) for clip_id in clips.clip_ids]
@@ -208,7 +208,7 @@ def _notes(
     """Notes on what the map lacks."""
     notes = []
     if len(kept.rows) < len(clips.rows):
-        notes.append(f"Shown are {len(kept.rows):,} of {len(clips.rows):,} clips, drawn at random.")
+        notes.append(f"This map shows {len(kept.rows):,} of {len(clips.rows):,} clips, drawn at random.")
     if has_scores and (lacking := sum(one is None for one in decided)):
         notes.append(f"{lacking:,} clips have no scores.")
     if not has_data:

@@ -40,7 +40,7 @@ class LabelError:
 
     Attributes:
         row: the clip's row of the index.
-        given, suggested: names of its classes. In multi-label data, suggested is given with the probable errors fixed.
+        given, suggested: names of its classes; in multi-label data, `suggested` is `given` with probable errors fixed.
         confidence: probability of the suggestion, the minimum over the classes that change.
         quality: probability of the given labels, the minimum over known classes; the lower, the more likely an error.
     """
@@ -91,8 +91,8 @@ def find_label_errors(
             trained on the same clips, it has seen their labels, and errors that it has learned are missed.
         predictions: use these predictions instead: scores/clips.parquet of runs that were tested on the clips, such as
             one run per fold; only their test split counts.
-        hold_out: "groups": predictions for a clip come from other groups only. "clips": from other clips, which finds
-            more errors if groups are few and large (speakers) and errors do not affect whole groups.
+        hold_out: "groups": predictions for a clip come from models trained on other groups. "clips": on other clips,
+            which finds more errors if groups are few and large (speakers) and errors do not affect whole groups.
         seed: for the folds.
 
     Raises:
@@ -136,7 +136,7 @@ def out_of_fold(
     hold_out: str = "groups",
     seed: int = 0,
 ) -> np.ndarray:
-    """Probabilities `[clips, classes]` by quick models that were trained without the clip's group, or the clip.
+    """Probabilities `[clips, classes]` from quick models that were trained without the clip's group, or the clip.
 
     Window logits are averaged per clip, and scaled so that probabilities match the given labels. They are NaN for
     classes that the model was not trained on.

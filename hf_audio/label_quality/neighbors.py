@@ -146,8 +146,8 @@ def of_one_other_group(clips: NeighborhoodClips, of_all: Neighbors) -> list[Seen
 def groups_told_apart(clips: NeighborhoodClips, of_all: Neighbors) -> list[Seen]:
     """Groups whose clips are closer to each other than their classes explain.
 
-    A model could recognize such a group by its room, microphone or voice, so a split by clips leaks. Chance means
-    neighbors drawn at random from the clips with the same labels.
+    A model could recognize such a group by its room, microphone or voice, so a split by clips leaks. Chance is the
+    share for neighbors drawn at random from the clips with the same labels.
     """
     by_labels = Counter(clips.labels)
     by_both = Counter(zip(clips.groups, clips.labels, strict=True))
@@ -166,7 +166,10 @@ def groups_told_apart(clips: NeighborhoodClips, of_all: Neighbors) -> list[Seen]
             chances.append((by_both[group, labels] - 1) / max(by_labels[labels] - 1, 1))
         share, chance = float(np.mean(shares)), float(np.mean(chances))
         if share >= MOSTLY and share > 2 * chance:
-            text = f"group {group}, {len(its)} clips: {share:.0%} of their neighbors are in it, {chance:.0%} by chance"
+            text = (
+                f"group {group}, {len(its)} clips: {share:.0%} of their neighbors are in the group; {chance:.0%} "
+                "expected by chance"
+            )
             found.append(Seen(tuple(its), text, share - chance))
     return _strongest(found)
 

@@ -1,4 +1,4 @@
-"""Whether label corrections help: the quick model is trained with and without them, and tested on the given labels."""
+"""Whether label corrections help: a quick model is trained with and without them, and tested on the given labels."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class OverrideComparison:
     Attributes:
         metric: a name in METRIC_NAMES.
         before, after: one score per seed.
-        difference, low, high: the difference of the means, and its 95 % interval.
+        difference, low, high: the difference of the means, and its 95% interval.
         note: what the interval covers.
     """
 
@@ -59,9 +59,10 @@ class OverrideComparison:
         return self.low <= 0 <= self.high
 
     def as_text(self) -> str:
-        verdict = "within noise" if self.is_noise else ("better" if self.difference > 0 else "worse") + " beyond noise"
+        direction = "better" if self.difference > 0 else "worse"
+        verdict = "not significant" if self.is_noise else f"significantly {direction}"
         before, after = (f"{np.mean(one):.3f} (sd {np.std(one, ddof=1):.3f})" for one in (self.before, self.after))
-        interval = f"95 % interval {self.low:+.3f} to {self.high:+.3f} {self.note}"
+        interval = f"95% interval {self.low:+.3f} to {self.high:+.3f} {self.note}"
         return (
             f"{METRIC_NAMES[self.metric]}, test labels as given, {len(self.before)} seeds: before {before}, after "
             f"{after}\ndifference {self.difference:+.3f}, {interval}: {verdict}"
@@ -128,7 +129,7 @@ def compare_overrides(
             found = validation_metrics(labels.probabilities(logits), test.targets[test_rows], labels)
             scores[-1].append(found[metric])
     before, after = zip(*scores, strict=True)
-    return _compared(metric, before, after, np.std, "over redrawn training and test clips")
+    return _compared(metric, before, after, np.std, "over resampled training and test clips")
 
 
 def compare_runs(metric: str, before: Sequence[float], after: Sequence[float]) -> OverrideComparison:
@@ -192,7 +193,7 @@ def _clip(row: Mapping[str, Any]) -> Clip:
 
 
 def _redrawn(random: np.random.Generator, groups: np.ndarray) -> np.ndarray:
-    """Rows of groups drawn with replacement, as many as there are; or single rows, if there are few groups."""
+    """The rows of as many groups as there are, drawn with replacement; with few groups, single rows are drawn."""
     if len(np.unique(groups)) < MIN_GROUPS:
         return random.integers(len(groups), size=len(groups))
     names, members = np.unique(groups, return_inverse=True)

@@ -36,7 +36,7 @@ def write_label_errors(
 
     Args:
         data_dir: the folder of the recordings, which the page plays from there.
-        min_confidence: minimum confidence of the suggestions in overrides.csv, which are not reviewed.
+        min_confidence: minimum confidence of the suggestions in overrides.csv, which nobody has reviewed.
         num_plots: number of spectrograms on the page, for the most likely errors; classical features have none.
 
     Returns:
@@ -98,7 +98,7 @@ def _page(
     sounds: Mapping[str, str],
     has_data: bool,
 ) -> str:
-    notes = ["The most likely errors come first. Listen and decide: only what you decide is corrected."]
+    notes = ["The most likely errors come first. Listen and decide: only labels that you decide on are corrected."]
     if len(errors) > MAX_CASES:
         notes.append(f"{len(errors) - MAX_CASES:,} more are in label_errors.csv.")
     if not has_data:

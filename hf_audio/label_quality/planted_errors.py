@@ -1,4 +1,4 @@
-"""How reliable a search for label errors is: changes labels on purpose, and counts how many are found."""
+"""Measures how reliable a search for label errors is: changes labels on purpose, and counts how many are found."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def find_planted_errors(
         InputError: an invalid share, or an error of `find_label_errors`.
     """
     if not 0 < fraction <= 0.5:
-        raise InputError(f"--plant {fraction:g} must be above 0 and at most 0.5: try 0.1")
+        raise InputError(f"--plant must be above 0 and at most 0.5, found {fraction:g}: try 0.1")
     require_cleanlab()
     clips, labels = clips_of(features, checked_splits(features, splits)), features.labels
     vectors, clip_of_window = window_vectors(features, clips.clip_ids, network)

@@ -21,7 +21,10 @@ from hf_audio.figures.page import Row, Table
 from hf_audio.metrics import METRIC_NAMES, classification_metrics
 
 MAX_WINDOWS = 20_000
-MODELS = {"linear": "linear model on mean and standard deviation", "neighbor": "nearest neighbor on the same"}
+MODELS = {
+    "linear": "linear model on mean and standard deviation",
+    "neighbor": "nearest neighbor on mean and standard deviation",
+}
 WAYS = {
     "own": "its own split",
     "groups": "random groups",
@@ -32,7 +35,7 @@ WAYS = {
 
 @dataclass(frozen=True)
 class InflatedAccuracy:
-    """Scores per window of quick models for each way of splitting: {model: {way: scores}}, see MODELS and WAYS."""
+    """Scores of quick models per window, for each way of splitting: {model: {way: scores}}, see MODELS and WAYS."""
 
     metric: str
     num_train: int
@@ -50,7 +53,8 @@ class InflatedAccuracy:
         rows = [Row([title, *(self._cell(way, model) for model in MODELS)]) for way, title in WAYS.items()]
         return [
             f"{METRIC_NAMES[self.metric].capitalize()} per window, with {self.num_train} training and {self.num_test} "
-            f"test windows, drawn {num_seeds} times: mean (standard deviation), percentage points above random groups",
+            f"test windows, drawn {num_seeds} times: mean (standard deviation), and percentage points above random "
+            "groups.",
             Table(("split", *MODELS.values()), rows),
         ]
 

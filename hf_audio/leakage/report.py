@@ -86,8 +86,8 @@ class LeakReport:
         parts: list[str | Table] = [self.about_threshold(), self._counts_table()]
         if pairs:
             parts += [
-                "Check these pairs by looking and listening: sounds of the same class are more similar to each other "
-                "than the different sounds that the threshold was estimated from.",
+                "Look at these pairs and listen to them: different sounds of one class are more similar than the pairs "
+                "that the threshold was estimated from.",
                 _pairs_table(pairs[:max_pairs]),
             ]
         if len(pairs) > max_pairs:

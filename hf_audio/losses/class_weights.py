@@ -43,7 +43,7 @@ def class_weights_from_counts(
     counts = np.asarray(label_counts, dtype=np.float64)
     if (counts <= 0).any():
         absent = ", ".join(name for name, count in zip(labels.names, counts, strict=True) if count <= 0)
-        raise InputError(f"No training clip has {absent}: class weights need clips of each class; remove the class")
+        raise InputError(f"No training clip has {absent}, but class weights need clips of each class: remove the class")
     if scheme not in SCHEMES:
         raise unknown_name("class_weights", scheme, SCHEMES)
     num_clips = np.asarray(num_clips, dtype=np.float64)

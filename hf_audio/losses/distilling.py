@@ -1,7 +1,7 @@
 """The distillation loss between a model and its teacher: Hinton et al. 2015, arXiv 1503.02531.
 
-Both logits are divided by the temperature, and the loss is multiplied by its square, so that gradients have about the
-same size as those of the labels' loss at any temperature.
+Logits of both are divided by the temperature, and the loss is multiplied by its square, so that at any temperature the
+gradients are about as large as those of the loss on labels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def softmax_distance(logits: Tensor, taught: Tensor, temperature: float) -> Tens
 
 def sigmoid_distance(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
     """Binary cross-entropy with the teacher's probabilities, mean over classes, times temperature squared, `[batch]`.
-    Arguments as for `softmax_distance`."""
+    Takes the same arguments as `softmax_distance`."""
     own, wanted = logits / temperature, (taught / temperature).sigmoid()
     losses = functional.binary_cross_entropy_with_logits(own, wanted, reduction="none")
     return losses.mean(dim=1) * temperature**2

@@ -54,7 +54,7 @@ def membership(families: Families, labels: LabelSpace) -> Tensor:
 
 
 def named_families(wanted: str, labels: LabelSpace, corpus: str) -> Families:
-    """The families of a run, with the classes that it has.
+    """The class families of a run, limited to its classes.
 
     Args:
         wanted: "corpus", or a YAML file {family: [classes]}.
@@ -68,8 +68,8 @@ def named_families(wanted: str, labels: LabelSpace, corpus: str) -> Families:
         known = families_of_corpus(corpus)
         if known is None:
             raise InputError(
-                f"{corpus} has no families of classes: give --families FILE.yaml with {{family: [classes]}}, or leave "
-                "out --loss family"
+                f"{corpus} has no class families: use --families FILE.yaml with {{family: [classes]}}, or leave out "
+                "--loss family"
             )
         found = {family: tuple(name for name in names if name in labels.names) for family, names in known.items()}
         found, source = {family: names for family, names in found.items() if names}, corpus
@@ -85,27 +85,27 @@ def _read(path: Path, name: str) -> Families:
     for family, classes in read.items():
         if not isinstance(classes, list) or not classes:
             raise InputError(
-                f"{name} has no list of classes for family {family!r}: expected {{family: [classes]}}, each class in "
-                "one family"
+                f"{name} has no list of classes for family {family!r}: expected {{family: [classes]}}, with each class "
+                "in one family"
             )
     return {str(family): tuple(map(str, classes)) for family, classes in read.items()}
 
 
 def _check(families: Families, labels: LabelSpace, source: str) -> None:
-    """Refuses families unless each class is in exactly one."""
+    """Raises InputError unless each class is in exactly one family."""
     names = [name for classes in families.values() for name in classes]
     for name in names:
         if name not in labels.names:
             guess = nearest_name(name, labels.names)
             hint = f"did you mean {guess!r}?" if guess else f"expected one of: {_listed(labels.names)}"
-            raise InputError(f"{source} has {name!r} in a family, but it is not a class here: {hint}")
+            raise InputError(f"{source} lists {name!r} in a family, but this run has no such class: {hint}")
     for name in labels.names:
         if names.count(name) != 1:
             found = "no family" if name not in names else f"{names.count(name)} families"
-            raise InputError(f"{source} has the class {name!r} in {found}: put each class into exactly one")
+            raise InputError(f"{source} lists the class {name!r} in {found}: put each class in exactly one")
     if not 1 < len(families) < len(labels):
         raise InputError(
-            f"{source} has {len(families)} families for {len(labels)} classes, which has no effect: give two or more "
+            f"{source} has {len(families)} families for {len(labels)} classes, which has no effect: use two or more "
             "families, at least one of them with several classes"
         )
 

@@ -1,7 +1,7 @@
 """Losses that focus on difficult windows: one number per window, as in `models/window_losses.py`.
 
-Targets are probabilities. In multi-label targets, NaN is unknown; its terms and gradients are 0. Keyword arguments are
-the settings of `LossConfig` that a loss has; reports read them from here.
+Targets are probabilities. In multi-label targets, NaN means unknown; its terms and gradients are 0. The keyword
+arguments of a loss are its settings in `LossConfig`; reports read their names from here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 def focal(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, *, focal_gamma: float = 2.0) -> Tensor:
     """Focal loss with softmax (Lin et al. 2017, arXiv 1708.02002): cross-entropy whose terms are multiplied by
-    `(1 - p) ** focal_gamma` for the class's probability p, `[batch]`; 0 is cross-entropy."""
+    `(1 - p) ** focal_gamma` for the class's probability p, `[batch]`; gamma 0 is cross-entropy."""
     log_probabilities = logits.log_softmax(dim=1)
     terms = -targets * _power(1 - log_probabilities.exp(), focal_gamma) * log_probabilities
     return (terms if class_weights is None else terms * class_weights).sum(dim=1)
@@ -22,8 +22,8 @@ def focal(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, 
 def binary_focal(
     logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, *, focal_gamma: float = 2.0
 ) -> Tensor:
-    """Focal loss for multi-label, mean over classes, `[batch]`: terms of positives are multiplied by
-    `(1 - p) ** focal_gamma`, of negatives by `p ** focal_gamma`; `class_weights` multiply the positive ones."""
+    """Multi-label focal loss, mean over classes, `[batch]`: terms of positives are multiplied by
+    `(1 - p) ** focal_gamma`, those of negatives by `p ** focal_gamma`; `class_weights` multiply the positive terms."""
     gammas = {"positive_gamma": focal_gamma, "negative_gamma": focal_gamma}
     return asymmetric(logits, targets, class_weights, **gammas, negative_margin=0.0)
 
@@ -37,10 +37,10 @@ def asymmetric(
     negative_gamma: float = 4.0,
     negative_margin: float = 0.05,
 ) -> Tensor:
-    """Asymmetric loss for several labels (Ridnik et al. 2021, arXiv 2009.14119), the mean over the classes, `[batch]`.
+    """Asymmetric multi-label loss (Ridnik et al. 2021, arXiv 2009.14119), mean over classes, `[batch]`.
 
-    Negatives, which are the majority, are focused more than positives. They do not count at all if their probability is
-    below `negative_margin`: `p` is replaced by `max(p - negative_margin, 0)`.
+    Focusing is stronger for negatives, which are the majority, than for positives. Negatives whose probability is below
+    `negative_margin` do not count at all: `p` is replaced by `max(p - negative_margin, 0)`.
     """
     unknown = targets.isnan()
     logits, targets = logits.masked_fill(unknown, 0.0), targets.masked_fill(unknown, 0.0)
@@ -59,5 +59,5 @@ def asymmetric(
 
 
 def _power(shares: Tensor, gamma: float) -> Tensor:
-    """`shares ** gamma`, with a minimum for `shares`: at 0, a gamma between 0 and 1 would give a NaN gradient."""
+    """`shares ** gamma` with `shares` clamped above 0: at 0, a gamma between 0 and 1 would give a NaN gradient."""
     return shares.clamp(min=torch.finfo(shares.dtype).tiny) ** gamma

@@ -14,11 +14,11 @@ def batch_hard_triplet(embedding: Tensor, targets: Tensor, margin: float) -> Ten
 
     max(0, margin + distance to the farthest window of its class - distance to the nearest window of another class),
     `[batch]`. Distances are Euclidean between embeddings scaled to length 1, so that a margin means the same for all
-    models; the paper does not scale them. Windows without such partners have a loss of 0. So do mixtures of several
+    models; the paper does not scale them. Windows without such partners have a loss of 0, as do mixtures of several
     classes, which are not used as partners either.
 
-    The loss of a window depends on the other windows given, which are the micro-batch of a process in training. With
-    more gradient accumulation or processes and the same global batch, there are fewer partners.
+    The loss of a window depends on the other windows in the batch, which in training is one process's micro-batch. For
+    the same global batch, more gradient accumulation or more processes leave fewer partners.
 
     Args:
         embedding: `[batch, size]`.
@@ -45,13 +45,13 @@ class CenterLoss(nn.Module):
     """Half the squared distance to the center of a window's class (Wen et al. 2016, ECCV, equation 2), `[batch]`.
 
     Centers are parameters `[classes, size]`. The paper moves them by a separate rule; here the optimizer does, with a
-    separate learning rate. For a mixture of several classes, each center counts by its share.
+    separate learning rate. For a mixture of several classes, each center is weighted by its share.
 
     A window's loss does not depend on other windows. The centers are those at the start of the step, the same in all
     processes.
 
     Args:
-        learning_rate: of the centers.
+        learning_rate: learning rate of the centers.
     """
 
     def __init__(self, num_classes: int, size: int, learning_rate: float = 0.01) -> None:

@@ -24,12 +24,12 @@ FUNCTIONS = {
     "asymmetric": (None, asymmetric),
     "family": (family_cross_entropy, None),
 }
-ELSEWHERE = {  # error for a loss that is not for a task
+ELSEWHERE = {  # error for a loss that does not suit the task
     "asymmetric": (
-        "--loss asymmetric is for multi-label tasks, and each clip has exactly one class here: give --loss focal, or "
+        "--loss asymmetric is for multi-label tasks, but each clip has exactly one class here: use --loss focal, or "
         "leave it out"
     ),
-    "family": "--loss family is for single-label tasks, and several labels may apply here: leave it out",
+    "family": "--loss family is for single-label tasks, but clips may have several labels here: leave it out",
 }
 
 
@@ -41,7 +41,7 @@ class TaskLoss(nn.Module):
 
     Args:
         labels: multi-label tasks get the binary form of a loss, others the softmax form.
-        settings: which losses; by default cross-entropy.
+        settings: which losses to use; by default cross-entropy.
         class_weights: float `[classes]`, see `class_weights_from_counts`.
         frequencies: float `[classes]`, between 0 and 1: the share of training clips per class, for logit
             adjustment.
@@ -49,7 +49,7 @@ class TaskLoss(nn.Module):
         label_smoothing: see `smooth_targets`.
 
     Raises:
-        InputError: the number of weights is wrong, the loss is not for such labels, or the families do not fit.
+        InputError: the number of weights is wrong, the loss does not suit the labels, or the families do not match.
     """
 
     def __init__(
@@ -64,7 +64,9 @@ class TaskLoss(nn.Module):
     ) -> None:
         super().__init__()
         if class_weights is not None and len(class_weights) != len(labels):
-            raise InputError(f"Found {len(class_weights)} class weights for {len(labels)} classes; give one per class")
+            raise InputError(
+                f"Found {len(class_weights)} class weights for {len(labels)} classes, expected one for each"
+            )
         self.labels, self.asked, self.label_smoothing = labels, settings or LossConfig(), label_smoothing
         self.function = _function(self.asked.loss, labels)
         self.values = {name: getattr(self.asked, name) for name in _keywords(self.function)}
@@ -75,8 +77,8 @@ class TaskLoss(nn.Module):
         self.adjustment = _adjustment(self.asked.logit_adjustment, frequencies, labels)
         if self.reads_embedding and labels.is_multi_label:
             raise InputError(
-                "--triplet_weight and --center_weight are for single-label tasks, and several labels may apply here: "
-                "leave them out"
+                "--triplet_weight and --center_weight are for single-label tasks, but clips may have several "
+                "labels here: leave them out"
             )
 
     @property
@@ -85,13 +87,13 @@ class TaskLoss(nn.Module):
         return self.asked.triplet_weight > 0 or self.asked.center_weight > 0
 
     def learned(self, embedding_size: int) -> CenterLoss | None:
-        """Creates its own trained parameters for this embedding size; None if it has none."""
+        """Creates the loss's own trainable parameters for this embedding size; None if it has none."""
         if self.asked.center_weight > 0:
             self.center = CenterLoss(len(self.labels), embedding_size, self.asked.center_learning_rate)
         return self.center
 
     def of_logits(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss on logits only, as in evaluation: `[batch]`, in float32 or more precise, without label smoothing."""
+        """The loss on logits only, as in evaluation: `[batch]`, in at least float32, without label smoothing."""
         logits = _precise(logits)
         self._constants = {name: value.to(logits) for name, value in self._constants.items()}  # copied once
         with torch.autocast(logits.device.type, enabled=False):  # no sums in half precision
@@ -143,7 +145,7 @@ def _function(name: str, labels: LabelSpace):
 
 
 def _keywords(function) -> list[str]:
-    """The settings that a loss has: its keyword-only arguments."""
+    """The settings of a loss: its keyword-only arguments."""
     parameters = inspect.signature(function).parameters.values()
     return [one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY]
 
@@ -161,21 +163,21 @@ def _constants(
 
 
 def _adjustment(strength: float, frequencies: np.ndarray | None, labels: LabelSpace) -> Tensor | None:
-    """What training adds to the logits `[classes]`, so that the model does not learn the class frequencies and its
-    predictions do not favor frequent classes (Menon et al. 2021, arXiv 2007.07314).
+    """The offset that training adds to the logits `[classes]`, so that the model does not learn the class frequencies
+    and its predictions do not favor frequent classes (Menon et al. 2021, arXiv 2007.07314).
 
-    It is the log of the frequency for a softmax over classes, and the log odds for a sigmoid per class.
+    For a softmax over classes it is the log of the frequency; for a sigmoid per class, the log odds.
     """
     if not strength:
         return None
     if frequencies is None or len(frequencies) != len(labels):
-        raise InputError("--logit_adjustment needs the frequency of each class: give TaskLoss(..., frequencies=...)")
+        raise InputError("--logit_adjustment needs the frequency of each class: use TaskLoss(..., frequencies=...)")
     priors = np.log(frequencies) - (np.log1p(-frequencies) if labels.is_multi_label else 0)
     return strength * torch.as_tensor(priors, dtype=torch.float32)
 
 
 def smooth_targets(targets: Tensor, factor: float, labels: LabelSpace) -> Tensor:
-    """Label smoothing (Szegedy et al. 2016): each target moves towards a uniform distribution, by the share `factor`.
+    """Label smoothing (Szegedy et al. 2016): moves each target toward a uniform distribution, by the share `factor`.
 
     Uniform is 1 / classes for single-label, and 1/2 per class for multi-label. Unknown targets (NaN) stay unknown.
     """

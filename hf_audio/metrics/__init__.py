@@ -1,6 +1,6 @@
 """Metrics as `evaluate` modules, one folder each, loaded by path, so that the Hub is not needed.
 
-`decision_scores` is for decisions, `ranking_scores` for rankings. A folder can be pushed to a Space unchanged.
+`decision_scores` scores decisions, `ranking_scores` scores rankings. A folder can be pushed to a Space unchanged.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def load_metric(name: str) -> evaluate.EvaluationModule:
 
 
 def decide(probabilities: np.ndarray, labels: LabelSpace, threshold: float | np.ndarray = 0.5) -> np.ndarray:
-    """Decisions int8 `[clips, classes]`: the largest score, or in multi-label tasks each score >= threshold.
+    """Decisions int8 `[clips, classes]`: the highest score, or in multi-label tasks each score >= threshold.
 
     Args:
         threshold: one for all classes, or one per class, `[classes]`.
@@ -85,7 +85,7 @@ def classification_metrics(
         probabilities: float `[clips, classes]`, averaged over each clip's windows.
         targets: float `[clips, classes]`, one-hot or multi-hot, NaN where unknown.
         labels: the classes, and the kind of task.
-        threshold: for multi-label decisions; single-label ones are the largest score.
+        threshold: threshold for multi-label decisions; single-label decisions are the class with the highest score.
 
     Returns:
         accuracy (all classes of a clip right), f1_micro, f1_macro, f1_samples, hamming_loss, mean_average_precision,
@@ -93,7 +93,7 @@ def classification_metrics(
         average_precision, roc_auc and support (number of clips known to have it).
 
     Raises:
-        InputError: shapes that differ, no clips, or scores that are not finite.
+        InputError: shapes differ, there are no clips, or scores are not finite.
     """
     probabilities, true = _checked(probabilities, targets)
     decided = decide(probabilities, labels, threshold)
@@ -112,7 +112,7 @@ _PER_CLASS = ("precision", "recall", "f1", "average_precision", "roc_auc", "supp
 
 
 def validation_metrics(probabilities: np.ndarray, targets: np.ndarray, labels: LabelSpace) -> dict[str, float]:
-    """The numbers of `classification_metrics` for the log of an epoch; multi-label ones at their best threshold.
+    """The numbers of `classification_metrics` for an epoch's log; in multi-label tasks, at the best threshold.
 
     Undefined metrics are left out, since a log can only hold numbers. About 0.1 s for 3,000 clips of 11 classes.
     """
@@ -122,10 +122,10 @@ def validation_metrics(probabilities: np.ndarray, targets: np.ndarray, labels: L
 
 
 def choose_threshold(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    """The threshold for all classes whose decisions `score >= threshold` have the largest micro F1.
+    """The threshold, shared by all classes, whose decisions `score >= threshold` have the highest micro F1.
 
     Choose it on validation scores, never on the scores that are evaluated. There is one threshold for all classes,
-    because rare classes have too few validation clips for their own.
+    because rare classes have too few validation clips for thresholds of their own.
 
     The search is exact: all positions between two neighboring scores are tried. The threshold is halfway between them,
     so that it does not depend on the score of a single clip; of equally good ones, the nearest to 0.5 is chosen. It is

@@ -65,7 +65,7 @@ def average_per_clip(window_logits: np.ndarray, window_targets: np.ndarray, clip
         clip_keys: int64 `[windows]`.
 
     Raises:
-        InputError: lengths that differ, or windows of one clip with different targets.
+        InputError: lengths differ, or windows of one clip have different targets.
     """
     window_logits = np.asarray(window_logits, dtype=np.float64)
     window_targets = np.asarray(window_targets, dtype=np.float32)

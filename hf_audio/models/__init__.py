@@ -67,7 +67,7 @@ def build_model(
     token: str | None = None,
     seed: int = 0,
 ) -> PreTrainedModel | PeftModel:
-    """A model for a feature dataset: its classes, its task, its window length.
+    """A model for a feature dataset's classes, task and window length.
 
     Args:
         name: to train from scratch, a preset (see PRESETS) or a bare timm name such as "resnet50". To fine-tune, the
@@ -78,12 +78,12 @@ def build_model(
         freeze: "none", "backbone" or "convolutional".
         lora_rank: train adapters of this rank and the head only; 0 trains all weights.
         lora_alpha, lora_dropout, lora_targets: see `add_lora`.
-        token: for a private checkpoint.
-        seed: of the new weights; the caller's random state stays untouched.
+        token: access token for a private checkpoint.
+        seed: seed for the new weights; the caller's random state is not changed.
 
     Raises:
-        InputError: an unknown preset (names the nearest), options that do not fit, a checkpoint that cannot be used, or
-            one that was trained on features computed differently.
+        InputError: an unknown preset (suggests the nearest), invalid options, a checkpoint that cannot be used, or one
+            that was trained on features computed differently.
     """
     options = dict(options or {})
     if metadata_fields:
@@ -167,7 +167,7 @@ def _from_checkpoint(name: str, features: FeatureDataset, options: dict, token: 
     if isinstance(Checkpoint(name, token).config, AudioClassifierConfig):
         if options:
             raise InputError(
-                f"{name} has the settings that it was trained with: leave out {', '.join(sorted(options))}"
+                f"{name} keeps the settings that it was trained with: leave out {', '.join(sorted(options))}"
             )
         return stock_from_checkpoint(name, features.labels, token=token)
     return transformer_from_checkpoint(name, features.labels, token=token, **size, **options)
@@ -177,7 +177,7 @@ def _config_of(config_class: type[AudioClassifierConfig], features: FeatureDatas
     """The config of one of our networks, for the size and the channels of these windows.
 
     Raises:
-        InputError: a setting that this config does not have, or another number of channels.
+        InputError: a setting that this config does not have, or a different number of channels.
     """
     extractor, labels = features.extractor, features.labels
     known = config_class().to_dict().keys()
@@ -208,13 +208,13 @@ def _num_channels(features: FeatureDataset) -> int:
 
 
 def _check_channels(config_class: type[AudioClassifierConfig], found: int, wanted: int | None) -> None:
-    """Refuses other channels than the features have, unless they are mono, which is copied to every channel of the
-    model, or the model is an LSTM with one channel, which mixes its input down to mono."""
+    """Raises InputError if the model's channels differ from those of the features, unless the features are mono, which
+    is copied to all channels, or the model is an LSTM with one channel, which mixes its input down to mono."""
     makes_mono = config_class is SpectrogramLSTMConfig and wanted == 1
     if wanted not in (None, found) and found > 1 and not makes_mono:
         raise InputError(
-            f"num_channels is {wanted} and the features have {found} channels: leave it out, or build other features "
-            "with --channels"
+            f"num_channels is {wanted}, but the features have {found} channels: leave it out, or build features with "
+            "other --channels"
         )
 
 
@@ -222,6 +222,6 @@ def _require_one_channel(name: str, features: FeatureDataset) -> None:
     found = _num_channels(features)
     if found > 1:
         raise InputError(
-            f"{name} reads one channel and these features have {found} ({', '.join(features.extractor.channels)}): "
-            "give --channels mel, or a model that reads several, such as cnn, lstm, resnet50 or mobilenets"
+            f"{name} reads one channel, but these features have {found} ({', '.join(features.extractor.channels)}): "
+            "use --channels mel, or a model that reads several, such as cnn, lstm, resnet50 or mobilenets"
         )

@@ -1,8 +1,8 @@
 """Audio Spectrogram Transformers (Gong et al. 2021, arXiv 2104.01778): small ones from scratch, and fine-tuning.
 
 The class is transformers' own ASTForAudioClassification, so models trained here load without hf_audio. This module adds
-what that class lacks: an initialization for training from scratch, and position embeddings for windows of another
-length than the checkpoint's.
+what that class lacks: an initialization for training from scratch, and position embeddings for windows whose length
+differs from the checkpoint's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hf_audio.errors import InputError
 from hf_audio.models.foreign_checkpoint import Checkpoint
 
 MODEL_TYPE = ASTConfig.model_type
-# Of cls, distillation and position embeddings of an untrained model: about the scale of the patches they are added to.
+# For cls, distillation and position embeddings of an untrained model: about the scale of the patches they are added to.
 TOKEN_STD = 0.3
 NUM_SPECIAL_TOKENS = 2  # cls and distillation, before the patches
 
@@ -86,7 +86,7 @@ def ast_from_checkpoint(
         name: Hub name or folder, e.g. "MIT/ast-finetuned-audioset-10-10-0.4593".
         labels: the new head's classes.
         num_frames, num_bins: size of a window; the bins must be those of the checkpoint.
-        token: for a private checkpoint. None: the stored token.
+        token: access token for a private checkpoint. None: the stored token.
 
     Raises:
         InputError: the checkpoint does not exist or cannot be reached, it is not an AST, or its number of bins differs.
@@ -100,7 +100,7 @@ def ast_from_checkpoint(
         )
     if config.num_mel_bins != num_bins:
         raise InputError(
-            f"{name} was trained on {config.num_mel_bins} mel bins and the features have {num_bins}: "
+            f"{name} was trained on {config.num_mel_bins} mel bins, but the features have {num_bins}: "
             f"rebuild them with --num_mel_bins {config.num_mel_bins}"
         )
     model, _ = checkpoint.load(config, ASTForAudioClassification)
@@ -119,7 +119,7 @@ def ast_from_checkpoint(
 
 
 def resize_positions(positions: Tensor, old_shape: tuple[int, int], new_shape: tuple[int, int]) -> Tensor:
-    """Position embeddings for another number of patches; cls and distillation tokens stay as they are.
+    """Position embeddings for a different number of patches; cls and distillation tokens are not changed.
 
     Along each axis, the center is cut out if fewer patches are needed, and the grid is interpolated bilinearly if more
     are needed, as in the AST authors' code (github.com/YuanGongND/ast, src/models/ast_models.py).

@@ -1,4 +1,4 @@
-"""The metadata of a checkpoint's model card. It is third-party text: parts that cannot be read count as missing."""
+"""The metadata of a checkpoint's model card. It is third-party text: unreadable parts are treated as missing."""
 
 from __future__ import annotations
 

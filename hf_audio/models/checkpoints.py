@@ -1,6 +1,6 @@
 """Transformers for audio, from a checkpoint or from scratch, as stock classes wherever the head allows it.
 
-AutoModelForAudioClassification has a linear head on the whole encoder, so a model with that head is a stock model,
+AutoModelForAudioClassification has a linear head on the complete encoder, so a model with that head is a stock model,
 which loads without our code. All other heads use `TransformerClassifier`.
 """
 
@@ -27,7 +27,7 @@ from hf_audio.models.transformer_backbone import (
 )
 from hf_audio.models.transformer_classifier import TransformerClassifier, TransformerClassifierConfig
 
-# "wav2vec2-mini" has a frame every 20 ms like the large models, and trains on a CPU in minutes. It has layer norm in
+# "wav2vec2-mini" has a frame every 20 ms, like the large models, and trains on a CPU in minutes. It has layer norm in
 # the convolutions and before each block, so it trains without a long warm-up, and padding does not change the result.
 TRANSFORMER_PRESETS: dict[str, dict[str, Any]] = {
     "wav2vec2-mini": {
@@ -67,12 +67,12 @@ def transformer_from_checkpoint(
         encoder: "full", or "convolutional": only the convolutions of Wav2Vec2 and similar models.
         num_frames, num_bins: size of a window, for AST. Whisper takes `num_frames` too, for windows shorter than the
             30 s (3,000 frames) it was trained on.
-        token: for a private checkpoint. None: the stored token.
+        token: access token for a private checkpoint. None: the stored token.
         settings: `pooling`, and settings of the head, see AudioClassifierConfig.
 
     Raises:
         InputError: the checkpoint does not exist, is not an audio model, has missing or pickled weights, or the
-            settings do not fit.
+            settings are invalid.
     """
     _check_settings(settings)
     size = {"num_frames": num_frames, "num_bins": num_bins}
@@ -88,7 +88,7 @@ def stock_from_checkpoint(
     num_bins: int | None = None,
     token: str | None = None,
 ) -> PreTrainedModel:
-    """A checkpoint as the class that AutoModelForAudioClassification has for it, float32, with a new classifier.
+    """A checkpoint as the class that AutoModelForAudioClassification maps it to, in float32, with a new classifier.
 
     All weights of the encoder are the checkpoint's. The classifier is new, unless the checkpoint was trained on exactly
     these classes. Masking and layer dropout in training are switched off (see `silence`). Arguments and errors are
@@ -104,7 +104,7 @@ def stock_from_checkpoint(
     for key, value in labels.config_settings.items():
         setattr(config, key, value)
     if isinstance(config, AudioClassifierConfig):
-        config.logit_curve_points = 0  # the calibration does not hold for weights that change
+        config.logit_curve_points = 0  # the calibration is not valid for weights that change
     silence(config)
     if config.model_type == WHISPER and num_frames is not None:
         config.max_source_positions = -(-num_frames // FRAMES_PER_POSITION)
@@ -124,7 +124,7 @@ def transformer_from_scratch(kind: str, labels: LabelSpace, *, encoder: str = "f
     Settings are `pooling`, settings of the head, and fields of the preset's own config, such as num_hidden_layers.
 
     Raises:
-        InputError: an unknown preset, or settings that do not fit.
+        InputError: an unknown preset, or invalid settings.
     """
     if kind not in TRANSFORMER_PRESETS:
         raise unknown_name("model", kind, TRANSFORMER_PRESETS)
@@ -149,7 +149,7 @@ def with_head(
     afterwards.
 
     Raises:
-        InputError: settings that do not fit.
+        InputError: invalid settings.
     """
     _check_settings(settings)
     backbone = backbone_of(stock)

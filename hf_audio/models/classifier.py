@@ -1,4 +1,4 @@
-"""Base class of our own models: an embedding, optional metadata, a head by name, the loss of the task."""
+"""Base class of our own models: an embedding, optional metadata, a head chosen by name, and the loss of the task."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class AudioClassifierConfig(PretrainedConfig):
         head: "linear", "deep", "fluffy", "arcface" or "cosface".
         head_sizes: hidden sizes of a deep or fluffy head.
         head_dropout: dropout before each layer of the head.
-        head_margin: arcface adds this to the angle of the true class in training, in radians; cosface subtracts it from
-            the cosine. None: 0.3 and 0.2.
+        head_margin: in training, arcface adds this to the angle of the true class, in radians; cosface subtracts it
+            from the cosine. None: 0.3 for arcface, 0.2 for cosface.
         head_scale: factor that turns the cosines of arcface and cosface into logits.
         metadata: field -> its values, e.g. {"genre": ["cla", "jaz_blu"], "drums": ["yes", "no"]}. They are appended to
             the embedding, one-hot with an extra place for "unknown".
-        padding_value: value of the extractor's padding, in the model's input. If `num_frames` is not given, frames at
+        padding_value: value of the extractor's padding in the model's input. If `num_frames` is not given, frames at
             the end with this value in all bins count as padding. None: windows are not padded.
-        logit_curve_points: points of each calibration curve that logits are mapped by after training, see
-            `LogitCurves`; 0: no curves.
+        logit_curve_points: points per calibration curve that maps the logits after training, see `LogitCurves`; 0: no
+            curves.
     """
 
     model_type = "hf_audio_classifier"
@@ -69,7 +69,7 @@ class AudioClassifierConfig(PretrainedConfig):
 
 
 class Layers:
-    """What a forward pass returns of its layers, if requested.
+    """The outputs of layers that a forward pass returns, if requested.
 
     Attributes:
         wanted: the requested hidden states: all (True), or in transformers 5 those with certain numbers.
@@ -83,7 +83,7 @@ class Layers:
         self.attentions: list[Tensor] | None = [] if attentions else None
 
     def start(self, values: Tensor) -> Tensor:
-        """Stores the network's input if hidden states are requested; it then has a gradient, as embeddings have."""
+        """Stores the network's input if hidden states are requested; it then has a gradient, like embeddings."""
         if self.hidden_states is None:
             return values
         if torch.is_grad_enabled() and not values.requires_grad:
@@ -118,7 +118,7 @@ class Windows(NamedTuple):
 
 
 class AudioClassifier(PreTrainedModel):
-    """A network that gives an embedding per window, and a head on the embedding.
+    """A network that computes an embedding per window, and a head on the embedding.
 
     A subclass creates its layers in `__init__`, then calls `self.add_head(embedding_size)`. Its method
     `embedding_of(windows) -> [batch, embedding_size]` calls `windows.layers.start` with the network's input and
@@ -150,14 +150,14 @@ class AudioClassifier(PreTrainedModel):
         margin = {}
         if config.head in MARGIN_HEADS:
             if task_of(config) == REGRESSION:
-                raise ValueError(f"The {config.head} head is for classes, and problem_type is regression: use another")
+                raise ValueError(f"The {config.head} head is for classes, but problem_type is regression: use another")
             has_bias = config.problem_type == MULTI_LABEL
             margin = {"margin": config.head_margin, "scale": config.head_scale, "has_bias": has_bias}
         size = embedding_size + sum(len(values) + 1 for values in config.metadata.values())
         return build_head(config.head, size, num_labels, config.head_sizes, config.head_dropout, **margin)
 
     def get_input_embeddings(self) -> nn.Module | None:
-        """None: audio has no table of token embeddings."""
+        """None: audio models have no table of token embeddings."""
         return None
 
     def embedding_of(self, windows: Windows) -> Tensor:
@@ -207,7 +207,7 @@ class AudioClassifier(PreTrainedModel):
         Args:
             input_values: output of the model's feature extractor, `[batch, ...]`.
             attention_mask: mask of padded waveforms, for models that take one.
-            labels: float `[batch, classes]`, one-hot, multi-hot or values between 0 and 1; with several labels, NaN is
+            labels: float `[batch, classes]`: one-hot, multi-hot or values between 0 and 1; with several labels, NaN is
                 unknown. Or class indices `[batch]`. For regression, any numbers.
             metadata: int64 `[batch, fields]`: 0 is unknown, k is the k-th value of the field. None: all unknown.
             num_frames: int64 `[batch]`: number of frames (samples, steps) per window that are not padding. None, as in
@@ -217,7 +217,7 @@ class AudioClassifier(PreTrainedModel):
             input_features: replaces input_values for the extractors of Whisper and Wav2Vec2-BERT.
 
         Raises:
-            ValueError: no windows, or both kinds; or attentions are requested and the network has none.
+            ValueError: no windows or both kinds are given, or attentions are requested but the network has none.
         """
         if (input_values is None) == (input_features is None):
             raise ValueError("Expected either input_values or input_features, whichever the extractor returns")
@@ -274,8 +274,8 @@ def targets_of(labels: Tensor, config: PretrainedConfig) -> Tensor:
 
 
 def task_loss(logits: Tensor, targets: Tensor, task: str) -> Tensor:
-    """The mean loss of a batch, in float32: squared error, cross-entropy, or for several labels binary cross-entropy,
-    to which unknown labels (NaN) add nothing."""
+    """The mean loss of a batch, in float32: squared error, cross-entropy, or for several labels binary cross-entropy
+    without unknown labels (NaN)."""
     if task == REGRESSION:
         return functional.mse_loss(logits.float(), targets)
     function = binary_cross_entropy if task == MULTI_LABEL else cross_entropy

@@ -1,4 +1,4 @@
-"""The embeddings that a model's classifier gets for a batch, for losses on embeddings."""
+"""Captures the embeddings that a model's classifier gets for a batch, for losses on embeddings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EmbeddingTap:
     models; for our own models, the embedding without the metadata after it.
 
     Args:
-        model: stock, ours or with adapters, before it is wrapped for several processes or compiled.
+        model: stock, ours or with adapters; not yet wrapped for several processes or compiled.
 
     Raises:
         InputError: the model has no layer of that name.

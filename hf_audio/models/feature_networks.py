@@ -17,7 +17,7 @@ from .recurrence import Recurrence
 class FeatureMLPConfig(AudioClassifierConfig):
     """Args:
     num_features: numbers per step.
-    hidden_size, num_layers: of the hidden layers.
+    hidden_size, num_layers: size and number of the hidden layers.
     dropout: after each hidden layer.
     head and others: see AudioClassifierConfig.
     """
@@ -39,7 +39,7 @@ class FeatureMLPConfig(AudioClassifierConfig):
 
 
 class FeatureCNNConfig(FeatureMLPConfig):
-    """As FeatureMLPConfig; convolutions have `hidden_size` / 4 channels, the dense layer has `hidden_size` units."""
+    """Like FeatureMLPConfig; convolutions have `hidden_size` / 4 channels, the dense layer has `hidden_size` units."""
 
     model_type = "hf_audio_feature_cnn"
 
@@ -48,7 +48,7 @@ class FeatureCNNConfig(FeatureMLPConfig):
 
 
 class FeatureRNNConfig(FeatureMLPConfig):
-    """As FeatureMLPConfig, with dropout between the layers.
+    """Like FeatureMLPConfig, with dropout between the layers.
 
     Args:
         cell: "lstm" or "gru".
@@ -163,7 +163,7 @@ def as_steps(input_values: Tensor, num_features: int) -> Tensor:
     """Features `[batch, steps, features]`, or `[batch, features]` as one step -> `[batch, steps, features]`.
 
     Raises:
-        ValueError: another number of dimensions or features.
+        ValueError: the number of dimensions or features is wrong.
     """
     steps = input_values[:, None] if input_values.ndim == 2 else input_values
     if steps.ndim != 3 or steps.shape[2] != num_features:

@@ -49,7 +49,7 @@ logger = named_logger(__name__)
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.safetensors")
 MAX_SHARDS = 1000
-HEAD_PARTS = ("classifier", "projector", "layer_weights")  # of stock classes; checkpoints of other tasks lack them
+HEAD_PARTS = ("classifier", "projector", "layer_weights")  # of stock classes; checkpoints for other tasks lack them
 # How many weights a model may have beyond its checkpoint: a new head, and tables that are not saved. 256 MB.
 MAX_NEW_WEIGHTS = 1 << 26
 # The largest minimum input size that our networks may pad windows to.
@@ -63,11 +63,11 @@ USUAL_EXTRACTORS = {
 
 
 class Checkpoint:
-    """A trained model's files, of one commit.
+    """A trained model's files, all from one commit.
 
     Args:
-        name: of a folder or a Hub repository.
-        token: for a private repository. None: the stored token.
+        name: name of a folder or a Hub repository.
+        token: access token for a private repository. None: the stored token.
         revision: a branch, tag or commit of the repository; by default its main branch.
 
     Raises:
@@ -77,14 +77,14 @@ class Checkpoint:
     def __init__(self, name: str, token: str | None = None, revision: str | None = None) -> None:
         self.name, self.token = str(name), token
         if revision is not None and Path(self.name).is_dir():
-            raise InputError(f"{name} is a folder, which has no revision {revision!r}: leave the revision out")
+            raise InputError(f"{name} is a folder, which has no revision {revision!r}: leave out the revision")
         self.revision = resolve_revision(self.name, revision, token=token)
 
     @property
     def commit(self) -> str | None:
         """The Hub commit of its files, since a branch may move; None for a folder.
 
-        If the Hub does not resolve a branch (because of a wrong token, for example), it is the commit in the cache.
+        If the Hub does not resolve a branch (because of a wrong token, for example), this is the commit in the cache.
         """
         if Path(self.name).is_dir():
             return None
@@ -132,14 +132,14 @@ class Checkpoint:
         if self.path("adapter_config.json", optional=True) is not None:
             raise InputError(
                 f"{self.name} is an adapter for another model: merge the two with peft (merge_and_unload), save the "
-                "result, and give that"
+                "result, and use that"
             )
         if path is None:
             raise self._lacks("config.json")
         if not Path(self.name).is_dir() and not hasattr(self.revision, "resolved"):
             logger.warning(
-                "The Hub does not say which commit of %s is the newest, perhaps because the token is wrong: using the "
-                "copy in the cache, commit %s",
+                "The Hub did not return the newest commit of %s, perhaps because the token is wrong: using the cached "
+                "copy, commit %s",
                 self.name,
                 self.commit,
             )
@@ -170,7 +170,7 @@ class Checkpoint:
 
         Args:
             config: `self.config`, perhaps with other classes.
-            model_class: by default the class that AutoModelForAudioClassification has for the config.
+            model_class: by default, the class that AutoModelForAudioClassification maps the config to.
 
         Returns:
             The model, and the names of its weights that the checkpoint lacks.
@@ -242,16 +242,16 @@ class Checkpoint:
             with torch.device("meta"):
                 model = model_class(config)
         except Exception as error:  # numbers out of range can cause any error
-            raise self._unusable(f"its config.json does not fit {model_class.__name__}: {one_line(error)}") from error
+            raise self._unusable(f"its config.json does not match {model_class.__name__}: {one_line(error)}") from error
         num_wanted = sum(one.numel() for one in (*model.parameters(), *model.buffers()))
         if num_wanted > num_held + MAX_NEW_WEIGHTS:
-            raise self._unusable(f"its config.json needs {num_wanted:,} weights and its files have {num_held:,}")
+            raise self._unusable(f"its config.json needs {num_wanted:,} weights, but its files have {num_held:,}")
         padded = max(getattr(model, "min_samples", 0), getattr(model, "min_size", 0))
         if padded > MAX_PADDING:
             raise self._unusable(f"it would pad every window to {padded:,} values")
 
     def _is_out_of_reach(self, filename: str) -> bool:
-        """Whether a file may exist although `path` gives None, because the Hub could not be reached."""
+        """Whether a file may exist although `path` returns None, because the Hub could not be reached."""
         if Path(self.name).is_dir():
             return False
         revision = getattr(self.revision, "resolved", self.revision)
@@ -276,8 +276,8 @@ def is_of_head(name: str) -> bool:
 
 @contextlib.contextmanager
 def _no_load_report() -> Iterator[None]:
-    """Keeps transformers from listing missing and unused weights, which may be hundreds of a decoder: those that matter
-    are checked here."""
+    """Keeps transformers from listing missing and unused weights, which may be hundreds for a decoder; those that
+    matter are checked here."""
     logger = logging.getLogger("transformers.modeling_utils")
 
     def is_worse(record: logging.LogRecord) -> bool:

@@ -2,8 +2,8 @@
 
 transformers keeps every field of the file as an attribute, follows some of them (`auto_map` to third-party code,
 `quantization_config` and `attn_implementation` to other libraries and repositories), saves all of them with the next
-model, and trusts every number. So only fields that a class declares itself are taken here, for a fixed list of classes,
-with the declared type and a plausible size for an audio model.
+model, and trusts every number. So only fields that a class itself declares are accepted here, for a fixed list of
+classes, with the declared type and a plausible size for an audio model.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def config_from_settings(settings: Mapping[str, Any], source: str) -> Pretrained
 
     Args:
         settings: the content of its config.json.
-        source: the name of the checkpoint, for the message.
+        source: the name of the checkpoint, for messages.
 
     Raises:
-        InputError: the model type is not for audio classification, or a field has another type or is too large.
+        InputError: the model type is not for audio classification, or a field has the wrong type or is too large.
     """
     kind = settings.get("model_type")
     known = {one.model_type: one for one in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING}
@@ -89,7 +89,7 @@ def _made(config_class: type[PretrainedConfig], settings: Mapping[str, Any], sou
         return config_class(**taken)
     except (StrictDataclassError, TypeError, ValueError, AttributeError, KeyError, ArithmeticError) as error:
         raise InputError(
-            f"{source} has a config.json that does not fit {config_class.__name__}: {one_line(error)}"
+            f"{source} has a config.json that does not match {config_class.__name__}: {one_line(error)}"
         ) from error
 
 
@@ -122,4 +122,4 @@ def _check_size(name: str, value: Any, source: str, depth: int = 0) -> None:
         most = MAX_FLOAT if isinstance(value, float) else most
         found, unit = abs(value) if math.isfinite(value) else math.inf, "as a number"
     if found > most:
-        raise InputError(f"{source} has {name} of {found:,} {unit} in its config.json, and no model has over {most:,}")
+        raise InputError(f"{source} has {name} of {found:,} {unit} in its config.json, but no model has over {most:,}")

@@ -23,7 +23,7 @@ def freeze(model: PreTrainedModel, what: str) -> None:
             convolutions of Wav2Vec2, similar models and Whisper, which are usually frozen in fine-tuning.
 
     Raises:
-        InputError: an unknown name, or a model without such convolutions.
+        InputError: the name is unknown, or the model has no such convolutions.
     """
     if what not in FREEZABLE:
         raise unknown_name("freeze", what, FREEZABLE)

@@ -6,7 +6,7 @@
     arcface   cosine to each class's direction; in training, a margin is added to the angle
     cosface   the same, but the margin is subtracted from the cosine
 
-All heads are called with the embedding and, in training, the targets, which only heads with a margin use.
+All heads are called with the embedding and, in training, with the targets, which only heads with a margin use.
 """
 
 from __future__ import annotations

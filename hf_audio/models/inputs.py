@@ -13,12 +13,12 @@ OF_EVALUATION = ("labels", "clip_keys", TAUGHT)
 
 
 def model_inputs(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """input_values or input_features, attention_mask, metadata and num_frames, as far as the model reads them: stock
+    """Those of input_values, input_features, attention_mask, metadata and num_frames that the model reads: stock
     classes take only the outputs of their extractor.
 
     Args:
-        model: may have adapters or be compiled, but not be wrapped for several processes.
-        batch: from a FeatureCollator.
+        model: may have adapters or be compiled, but must not be wrapped for several processes.
+        batch: a batch from a FeatureCollator.
     """
     left_out = OF_EVALUATION if getattr(model, "reads_num_frames", False) else (*OF_EVALUATION, "num_frames")
     return {name: value for name, value in batch.items() if name not in left_out}

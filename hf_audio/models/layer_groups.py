@@ -6,7 +6,7 @@ One rule per architecture:
                                                position embeddings), each transformer layer, head
     only their convolutions                    each convolution, head
     our CNN, and networks on vectors           each stage or layer, head
-    recurrent networks                         each layer, both directions together, head
+    recurrent networks                         each layer with both directions, head
     timm networks                              the blocks that timm names, starting with the stem, head; in parallel
                                                networks, blocks with the same number together
 
@@ -39,7 +39,7 @@ EMBEDDINGS, HEAD = "embeddings", "head"
 
 
 class LayerGroup(NamedTuple):
-    """A layer, or everything before the first: its name, and its parameters by their names in the model."""
+    """A layer, or everything before the first layer: its name, and its parameters by their names in the model."""
 
     name: str
     parameters: dict[str, Parameter]
@@ -87,7 +87,8 @@ def _layers_by_name(model: PreTrainedModel, names: list[str]) -> dict[str, int]:
 
 
 def _norm_is_first(model: PreTrainedModel) -> bool:
-    """Whether the encoder's norm is applied before the layers. Wav2Vec2 and similar models store it in one place."""
+    """Whether the encoder's norm is applied before the layers. Wav2Vec2 and similar models store it in the same place
+    either way."""
     config = model.backbone.config if isinstance(model, TransformerClassifier) else model.config
     return not getattr(config, "do_stable_layer_norm", True)
 

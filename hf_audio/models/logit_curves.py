@@ -1,4 +1,4 @@
-"""Monotonic curves that map logits after the head, to calibrate a trained model when scaling and shifting is not
+"""Monotonic curves that map logits after the head, to calibrate a trained model when scaling and shifting are not
 enough.
 
 They are buffers of the model, saved with its weights, and never trained.
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 # Slope of the flat parts of a curve, so that logits keep their order
 MIN_RISE = 1e-4
-SMALLEST_STEP = 1e-12  # between points of a curve: repeated points have a distance of 0, which cannot be divided by
+SMALLEST_STEP = 1e-12  # between points of a curve: avoids a division by 0 for repeated points
 
 
 class LogitCurves(nn.Module):

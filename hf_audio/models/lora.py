@@ -49,8 +49,8 @@ pip install peft transformers torch{packages}
 model = PeftModel.from_pretrained(base, "REPO", subfolder="adapter")
 ```
 
-Besides the LoRA weights, the adapter contains the layers that the base model lacks: the head for these classes and, if
-they depend on the window length, the position embeddings.
+In addition to the LoRA weights, the adapter contains the layers that the base model lacks: the head for these classes
+and, if they depend on the window length, the position embeddings.
 """
 
 STOCK_BASE = """from peft import PeftModel
@@ -159,7 +159,7 @@ def _model_type(model: PreTrainedModel) -> str:
 
 def _embeddings(model: PreTrainedModel) -> list[str]:
     """The module with an AST's position embeddings, by its full path: peft matches the ends of names and would also
-    take `patch_embeddings`."""
+    match `patch_embeddings`."""
     return [f"{model.base_model_prefix}.embeddings"] if _model_type(model) == AST else []
 
 
@@ -171,7 +171,7 @@ def is_lora(model) -> bool:
 def save_adapter(model: PeftModel, folder: str | Path) -> None:
     """Writes the adapter in peft's format, with a card that says how to load it.
 
-    It names its base model. For a local folder only the folder's name is written, since paths differ between machines.
+    The adapter names its base model; for a local folder, only the folder's name, since paths differ between machines.
     """
     base_model = model.get_base_model()
     base = origin_of(base_model)["base_model"] or ""

@@ -1,7 +1,7 @@
 """Padding after a short sound: the number of real frames, and means over real frames only.
 
-Batches of a feature dataset have this number (`num_frames`). The stock pipeline gives only features: there, padding is
-found by the extractor's padding value, which is in the config, since no sound has it in all bins of a frame.
+Batches of a feature dataset contain this number (`num_frames`). The stock pipeline passes only features: in this case,
+padding is detected by the extractor's padding value, stored in the config: no sound has it in all bins of a frame.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks of a model by its name and settings alone, so that errors come before hours are spent on features."""
+"""Checks a model by its name and settings alone, so that errors are raised before hours are spent on features."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def require_possible(
     patch_dropout: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Refuses an impossible model or combination of settings, as far as names tell.
+    """Raises InputError for an impossible model or combination of settings, as far as names reveal it.
 
     Args:
         name, freeze, lora_rank, options: see `build_model`.
@@ -43,21 +43,21 @@ def require_possible(
         patch_dropout: drop patches in training.
 
     Raises:
-        InputError: an unknown name or option (names the nearest), an impossible head, adapters for an untrained model,
-            gradient checkpointing for a network that does not support it, or patch dropout for a network without
-            patches.
+        InputError: an unknown name or option (suggests the nearest), an impossible head, adapters for an untrained
+            model, gradient checkpointing for a network that does not support it, or patch dropout for a network
+            without patches.
     """
     if not is_trained(name) and name not in PRESETS and name not in import_timm().list_models():
         raise unknown_name("model", name, [*PRESETS, *import_timm().list_models()])
     if freeze not in FREEZABLE:
         raise unknown_name("freeze", freeze, FREEZABLE)
     if lora_rank and not is_trained(name):
-        raise InputError(f"LoRA adapts a pretrained checkpoint and {name} is untrained: give one with --model")
+        raise InputError(f"LoRA adapts a pretrained checkpoint, but {name} is untrained: use a checkpoint as --model")
     if gradient_checkpointing and name in NETWORKS and not NETWORKS[name].model_class.supports_gradient_checkpointing:
         raise InputError(f"{name} does not support gradient checkpointing: leave out --gradient_checkpointing")
     if patch_dropout and not (name in AST_PRESETS or (is_trained(name) and not name.startswith(TIMM))):
         raise InputError(
-            f"Patch dropout is for Audio Spectrogram Transformers, and {name} is not one: give "
+            f"Patch dropout is for Audio Spectrogram Transformers, but {name} is not one: use "
             "--patch_dropout 0 --patch_dropout_time 0 --patch_dropout_frequency 0, or --model ast-mini"
         )
     known = _known_options(name)
@@ -78,7 +78,7 @@ def require_form(name: str, kind: Kind) -> None:
         form = Form.SOUND
     if kind.form is not form:
         kinds = names_of(form)
-        raise InputError(f"{name} needs {kinds} features and these are {kind.name}: give --features {kinds}")
+        raise InputError(f"{name} needs {kinds} features, but these are {kind.name}: use --features {kinds}")
 
 
 def _known_options(name: str) -> Collection[str]:
@@ -104,10 +104,10 @@ def _check_head(preset: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     ]
     if idle:
         raise InputError(
-            f"--{idle[0]} would do nothing with a {head} head: give --head arcface or cosface too, or leave it out"
+            f"--{idle[0]} has no effect with a {head} head: add --head arcface or cosface, or leave it out"
         )
     try:
-        with torch.device("meta"):  # no random number is drawn
+        with torch.device("meta"):  # draws no random numbers
             build_head(head, 1, 2, wanted.get("head_sizes", ()), wanted.get("head_dropout", 0.0))
     except (TypeError, ValueError) as error:
         raise InputError(f"{error} (--head, --head_sizes, --head_dropout, or the same in --model_options)") from None

@@ -81,9 +81,9 @@ PRESETS = (*AST_PRESETS, *NETWORKS, *TRANSFORMER_PRESETS)
 
 
 def gains_by_bfloat16(name: str) -> bool:
-    """Whether a model trains faster in bfloat16 on a CPU that supports it: dense convolutions and wide products do.
+    """Whether a model trains faster in bfloat16 on a CPU that supports it, as dense convolutions and wide products do.
 
-    Depthwise convolutions of mobile networks take up to twice as long, recurrences and ast-mini equally long
+    Depthwise convolutions of mobile networks take up to twice as long; recurrent layers and ast-mini take equally long
     (scripts/benchmark_training.py). Hub names outside timm/ count as transformers.
     """
     if name in NETWORKS:

@@ -16,9 +16,9 @@ class Recurrence(nn.RNNBase):
 
     The weights have the same names as in nn.LSTM or nn.GRU, and eager mode uses the same kernels: on a GPU, one cuDNN
     call with flattened weights. It is not a subclass of them because torch.compile (2.11 to 2.14) refuses all
-    subclasses. With its experimental `allow_rnn`, torch.compile would trace into the layer: training then crashes on
+    subclasses. With the experimental `allow_rnn`, torch.compile would trace into the layer: training then crashes on
     the CPU, and on a GPU every time step is unrolled into the graph, which takes minutes to compile for a window of 300
-    frames. So in a compiled graph, a layer is one operator, `recurrent_layer`.
+    frames. So in a compiled graph, a layer is a single operator, `recurrent_layer`.
 
     Under autocast, the layer still computes in the precision of its weights, float32: cuDNN would use half precision
     for a gradient that goes back over hundreds of steps.
@@ -26,7 +26,7 @@ class Recurrence(nn.RNNBase):
     Args:
         cell: "lstm" or "gru".
         input_size: numbers per step.
-        hidden_size: of each layer and direction.
+        hidden_size: size of each layer and direction.
         num_layers: number of stacked layers.
         dropout: between layers.
         bidirectional: whether to read in both directions.
@@ -60,7 +60,7 @@ class Recurrence(nn.RNNBase):
         Args:
             layers: stores the input and each layer's outputs, if requested.
             num_steps: int64 `[batch]`, number of steps per window that are not padding. The backward direction starts
-                before the padding. Outputs in the padding have no meaning. None: no padding.
+                before the padding. Outputs in the padding are meaningless. None: no padding.
         """
         if num_steps is not None and not (self.bidirectional and may_be_short(num_steps, inputs.shape[1])):
             num_steps = None  # the forward direction reaches the padding last
@@ -170,9 +170,9 @@ def _one_layer(inputs: Tensor, weights: list[Tensor], mode: str, training: bool)
 
 
 # One layer, opaque to the compiler with any backend. The backward pass recomputes the layer's forward pass, since an
-# operator can only save tensors for it. So a compiled layer trains a third slower than an eager one, for which a
-# compiler can do nothing. A process may import this file twice, here and as the code of a published model: the second
-# definition replaces an identical one.
+# operator can only save tensors for it. So a compiled layer trains a third slower than an eager one, which a compiler
+# cannot improve. A process may import this file twice, here and as the code of a published model: the second definition
+# replaces an identical one.
 @torch.library.custom_op("hf_audio::recurrent_layer", mutates_args=())
 def recurrent_layer(inputs: Tensor, weights: list[Tensor], mode: str) -> Tensor:
     """Outputs `[batch, steps, hidden * directions]` of one LSTM or GRU layer, as one operator of a compiled graph."""

@@ -18,7 +18,7 @@ from hf_audio.data.foreign.extractor import own_extractors
 from hf_audio.files import read_json, write_json
 from hf_audio.models.classifier import AudioClassifierConfig
 
-# Fields that make transformers fetch code, kernels or weights from elsewhere, at any depth of the JSON.
+# Fields, at any depth of the JSON, that make transformers fetch code, kernels or weights from elsewhere.
 LEADS_ELSEWHERE = {
     *("auto_map", "custom_pipelines", "transformers_weights", "fusion_config", "_name_or_path", "name_or_path"),
     *("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation"),
@@ -44,7 +44,7 @@ def save_extractor(extractor: FeatureExtractionMixin, folder: str | Path) -> Non
 
 
 def needs_own_code(config: Mapping[str, Any], extractor: Mapping[str, Any]) -> bool:
-    """Whether a saved model needs the Python files in its folder, that is trust_remote_code.
+    """Whether a saved model needs the Python files in its folder, that is, trust_remote_code.
 
     Args:
         config: the content of its config.json; empty if there is none.
@@ -55,7 +55,7 @@ def needs_own_code(config: Mapping[str, Any], extractor: Mapping[str, Any]) -> b
 
 
 def _rewrite(path: Path, *objects: Any) -> None:
-    """Removes fields that lead elsewhere from a JSON file, and names the code of these objects' classes in its
+    """Removes fields that point elsewhere from a JSON file, and names the code of these objects' classes in its
     folder."""
     content = read_json(path)
     kept = _without(content)
@@ -71,7 +71,7 @@ def _rewrite(path: Path, *objects: Any) -> None:
 
 
 def _without(content: Any) -> Any:
-    """The same JSON without fields that lead elsewhere."""
+    """The same JSON without fields that point elsewhere."""
     if isinstance(content, dict):
         return {key: _without(value) for key, value in content.items() if key not in LEADS_ELSEWHERE}
     return [_without(one) for one in content] if isinstance(content, list) else content

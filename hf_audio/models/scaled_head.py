@@ -1,4 +1,4 @@
-"""Building the scaling of logits into a trained classifier's weights, so that everyone who loads it gets scaled logits.
+"""Builds the scaling of logits into a trained classifier's weights, so that everyone who loads it gets scaled logits.
 
 A slope and a bias per class are linear, so they are merged into the last linear layer: the model's class does not
 change and needs no extra code. Cosine heads (arcface, cosface) have one scale for all classes, in the config.
@@ -26,7 +26,7 @@ def require_scalable(model: PreTrainedModel, *, per_class: bool, curves: bool) -
         curves: whether curves are added after the head.
 
     Raises:
-        InputError: it cannot.
+        InputError: the scaling cannot be built in.
     """
     if getattr(model, "logit_curves", None) is not None:
         raise InputError(

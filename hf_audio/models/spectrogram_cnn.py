@@ -28,16 +28,17 @@ class SpectrogramCNNConfig(AudioClassifierConfig):
     Args:
         num_channels: input channels: 1 for mono, 2 for stereo, or more.
         channels: output channels of each stage. The other lists also have one entry per stage.
-        kernel_sizes, strides: of each stage's first convolution.
-        pools: size of each stage's max pooling; 1 is none.
+        kernel_sizes, strides: kernel size and stride of each stage's first convolution.
+        pools: size of each stage's max pooling; 1: no pooling.
         depths: convolutions per stage.
         norm: "none", "group" or "batch". Group norm does not depend on the batch, so several processes or gradient
             accumulation train exactly as one process does.
-        dropout: after each stage, of whole channels.
+        dropout: dropout of whole channels after each stage.
         quiet_padding: set padding to the lowest value of its window and channel, so that a short window ends in
             silence. ASTFeatureExtractor pads with a log-mel of 0, which is louder than most sounds.
-        pooling: over time and frequency after the last stage: "mean", or "mean_max": mean over frequency, then mean and
-            maximum over time, for sounds that fill only a part of the window (Kong et al. 2020, arXiv 1912.10211).
+        pooling: pooling over time and frequency after the last stage: "mean", or "mean_max": mean over frequency, then
+            mean and maximum over time, for sounds that fill only part of the window (Kong et al. 2020, arXiv
+            1912.10211).
         head and others: see AudioClassifierConfig.
     """
 
@@ -85,7 +86,7 @@ class SpectrogramCNN(AudioClassifier):
         super().__init__(config)
         lists = (config.channels, config.kernel_sizes, config.strides, config.pools, config.depths)
         if len({len(one) for one in lists}) != 1:
-            raise ValueError(f"channels, kernel_sizes, strides, pools and depths must be of one length, found {lists}")
+            raise ValueError(f"channels, kernel_sizes, strides, pools and depths must have equal length, found {lists}")
         if config.norm not in NORMS or config.pooling not in POOLINGS:
             raise ValueError(
                 f"norm must be one of {', '.join(NORMS)} and pooling one of {', '.join(POOLINGS)}, "
@@ -158,7 +159,7 @@ def as_images(input_values: Tensor, num_channels: int) -> Tensor:
     A mono window is copied to all channels.
 
     Raises:
-        ValueError: another number of dimensions or channels.
+        ValueError: the number of dimensions or channels is wrong.
     """
     if input_values.ndim == 3:
         input_values = input_values[:, None].expand(-1, num_channels, -1, -1)
@@ -184,7 +185,7 @@ def quieten_padding(images: Tensor, num_frames: Tensor) -> Tensor:
 def channels_last(images: Tensor) -> Tensor:
     """Images in channels-last memory format, which later layers keep: the fastest format for convolutions on CPUs.
 
-    Images with one channel fit both formats, and torch would assume the other one. So their strides are set too.
+    Images with one channel match both formats, and torch would assume the other one. So their strides are set too.
     """
     if images.shape[1] > 1:
         return images.contiguous(memory_format=torch.channels_last)

@@ -26,10 +26,10 @@ class SpectrogramLSTMConfig(AudioClassifierConfig):
             named `max_length`, which transformers refuses as a setting of text generation.)
         num_channels: input channels, whose frames or rows are concatenated to one long vector. With 1, all inputs are
             mixed to mono by the mean over their channels, as the project did with stereo.
-        hidden_size, num_layers, bidirectional: of the LSTM.
-        dropout: between its layers.
+        hidden_size, num_layers, bidirectional: settings of the LSTM.
+        dropout: dropout between its layers.
         attention: "none" uses the last output of each direction, "additive" a mean over all outputs, weighted by
-            Bahdanau's attention. Padding after a short sound is not read.
+            Bahdanau's attention. Padding after a short sound is ignored.
         head and others: see AudioClassifierConfig.
     """
 
@@ -69,7 +69,7 @@ class SpectrogramLSTM(AudioClassifier):
                 f"found {config.sequence!r} and {config.attention!r}"
             )
         if config.sequence == "bins" and not config.num_frames:
-            raise ValueError("An LSTM over bins needs num_frames, the length of its windows, which was not given")
+            raise ValueError("An LSTM over bins needs num_frames, the length of its windows, which is not set")
         input_size = config.num_frames if config.sequence == "bins" else config.num_mel_bins
         sizes = (config.num_channels * input_size, config.hidden_size, config.num_layers)
         self.lstm = Recurrence("lstm", *sizes, config.dropout, config.bidirectional)
@@ -89,7 +89,7 @@ class SpectrogramLSTM(AudioClassifier):
         """The input of the LSTM, `[batch, steps, inputs]`; padding in mel rows is 0.
 
         Raises:
-            ValueError: another number of dimensions, or of bins.
+            ValueError: the number of dimensions or bins is wrong.
         """
         config = self.config
         reads_bins = config.sequence == "bins"

@@ -2,11 +2,11 @@
 
     masked     a masked autoencoder (He et al. 2022, arXiv 2111.06377; for audio Huang et al. 2022, arXiv 2207.06405):
                most patches are hidden and predicted from the others
-    shuffled   some patches change places, and the model detects which did, as ELECTRA detects replaced words (Clark et
+    shuffled   some patches change places, and the model detects which ones, as ELECTRA detects replaced words (Clark et
                al. 2020, arXiv 2003.10555)
 
-The encoder is transformers' ASTModel with its usual name, so its weights are compatible with ASTForAudioClassification,
-also those of checkpoints. All random numbers are passed in as uniform noise `[batch, patches]`, so the same patches are
+The encoder is transformers' ASTModel with its usual name, so its weights and checkpoints are compatible with
+ASTForAudioClassification. All random numbers are passed in as uniform noise `[batch, patches]`, so the same patches are
 chosen on every device.
 
 Short windows are padded at their end. Patches that contain only padding are not hidden, moved or scored.
@@ -77,7 +77,7 @@ class PretrainingModel(ASTPreTrainedModel):
         return getattr(self, ENCODER)
 
     def patches_of(self, features: Tensor) -> Tensor:
-        """`[batch, frames, bins]` cut into `[batch, patches, pixels]`, in the encoder's order: band by band."""
+        """Cuts `[batch, frames, bins]` into `[batch, patches, pixels]`, in the encoder's order: band by band."""
         size = self.config.patch_size
         whole = features[:, : self.columns * size, : self.rows * size]
         grid = whole.reshape(-1, self.columns, size, self.rows, size)
@@ -107,7 +107,7 @@ class MaskedAutoencoder(PretrainingModel):
         settings = config.pretraining
         self.fraction = settings["mask_fraction"]
         # Upper bound: windows with padding have fewer visible patches than full ones.
-        all_patches = torch.tensor(self.num_patches, device="cpu")  # also when from_pretrained creates meta tensors
+        all_patches = torch.tensor(self.num_patches, device="cpu")  # even if from_pretrained creates meta tensors
         self.max_visible = self.num_patches - int(share_of(self.fraction, all_patches))
         decoder = copy.deepcopy(config)
         decoder.hidden_size = width = settings["decoder_width"]
@@ -232,10 +232,10 @@ def pretraining_model(
         mask_fraction: share of a window's patches that are hidden, for "masked".
         shuffle_fraction: share of a window's patches that change places, for "shuffled".
         decoder_width, decoder_layers: size of the decoder, for "masked". Default width: half the encoder's.
-        seed: of the new weights; the caller's random state stays untouched.
+        seed: seed for the new weights; the caller's random state is not changed.
 
     Raises:
-        InputError: another kind of model, an unknown objective, patches that overlap, or a setting out of range.
+        InputError: the wrong kind of model, an unknown objective, patches that overlap, or a setting out of range.
     """
     if not isinstance(model, ASTForAudioClassification):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Image networks of the timm library on spectrograms: any timm name, from scratch or pretrained, frozen or partly so.
+"""Image networks of the timm library on spectrograms: any timm name, pretrained or not, fully or partly frozen.
 
 ResNet-50, EfficientNet-B0, ResNeXt-50 32x4d, MobileNetV3, ConvNeXt-tiny, ViT and some 1,300 others; or several small
 networks in parallel, for groups of classes. timm's pretrained weights are downloaded from the Hub once, when training
@@ -23,12 +23,12 @@ class ParallelTimmConfig(TimmClassifierConfig):
     """Several networks of the same kind in parallel, e.g. 4 x mobilenetv3_small_050 for 11 instruments.
 
     Args:
-        timm_name: of each network; for the other settings see TimmClassifierConfig.
+        timm_name: name of each network; for the other settings see TimmClassifierConfig.
         num_backbones: number of networks; with groups, one per group.
         combine: "features": one head for all classes on the features of all networks; "predictions": each network has
             a head for its own group of classes.
         groups: for "predictions": names or indices of the classes of each group; each class is in one group. None:
-            classes in order, split as evenly as possible: 11 over 4 networks are 3, 3, 3 and 2.
+            classes in order, split as evenly as possible: 11 classes over 4 networks are 3, 3, 3 and 2.
     """
 
     model_type = "hf_audio_parallel_timm"
@@ -88,7 +88,7 @@ class TimmClassifier(AudioClassifier):
             backbone.finish_loading(self.config)
 
     def _set_gradient_checkpointing(self, enable: bool = True, *args, **kwargs) -> None:
-        # timm has its own implementation, which is never reentrant, so no gradients are lost after frozen layers
+        # timm's own implementation is never reentrant, so no gradients are lost after frozen layers
         for backbone in self.backbones():
             try:
                 backbone.network.set_grad_checkpointing(enable)
@@ -99,7 +99,7 @@ class TimmClassifier(AudioClassifier):
 
 
 class ParallelTimmClassifier(TimmClassifier):
-    """As TimmClassifier, with several networks whose features or predictions are concatenated."""
+    """Like TimmClassifier, with several networks whose features or predictions are concatenated."""
 
     config_class = ParallelTimmConfig
 
@@ -111,7 +111,7 @@ class ParallelTimmClassifier(TimmClassifier):
                 f"found {config.combine!r} and {config.num_backbones}"
             )
         if config.groups and config.combine == "features":
-            raise ValueError("groups are for combine='predictions': with 'features', one head has all classes")
+            raise ValueError("groups are for combine='predictions': with 'features', one head predicts all classes")
         self.networks = nn.ModuleList(Backbone(config, pretrained) for _ in range(config.num_backbones))
         return sum(network.size for network in self.networks)
 
@@ -153,12 +153,12 @@ class GroupedHeads(nn.Module):
 def timm_from_pretrained(config: TimmClassifierConfig) -> TimmClassifier:
     """A model with timm's pretrained weights and a new head; with a ParallelTimmConfig, of several networks.
 
-    timm downloads the weights from the Hub, and the model's config names their tag. timm adapts the first layer to the
-    number of channels: the sum over three for one channel, the first two scaled to the same sum for two channels, and
-    no change for three.
+    timm downloads the weights from the Hub, and the model's config records their tag. timm adapts the weights of the
+    first layer to the number of channels: for one channel, their sum over the original three; for two, the first two,
+    scaled to the same sum; for three, no change.
 
     Raises:
-        ValueError: an unknown name (names the nearest), or its weights are not on the Hub or cannot be reached.
+        ValueError: an unknown name (suggests the nearest), or its weights are not on the Hub or cannot be reached.
     """
     model_class = ParallelTimmClassifier if isinstance(config, ParallelTimmConfig) else TimmClassifier
     model = model_class(config, pretrained=True)

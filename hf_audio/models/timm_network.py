@@ -32,7 +32,7 @@ class TimmClassifierConfig(AudioClassifierConfig):
     Args:
         timm_name: e.g. "resnet50", or with the tag of its weights "resnet50.a1_in1k".
         num_channels: input channels: 1 for mono, 2 for stereo, 3 as in the pretraining of the weights.
-        trainable_blocks: number of last stages (for transformers: layers) that are trained; 0: none, None: all.
+        trainable_blocks: number of final stages (for transformers: layers) that are trained; 0: none, None: all.
         drop_path_rate: stochastic depth, for residual networks that have it.
         max_frames, num_mel_bins: maximum frames and bins of a window, for networks with a fixed input size, as most
             transformers have.
@@ -81,7 +81,7 @@ class Backbone(nn.Module):
         for module in self.network.modules():
             module._is_hf_initialized = True
         for _, tensor in self._named_tensors():
-            if not tensor.is_meta:  # those are still to be loaded
+            if not tensor.is_meta:  # meta tensors have not been loaded yet
                 tensor._is_hf_initialized = True
         self.freeze(config.trainable_blocks)
 
@@ -89,7 +89,7 @@ class Backbone(nn.Module):
         """`[batch, frames, bins]` or `[batch, channels, frames, bins]` -> `[batch, size]`
 
         Raises:
-            ValueError: a window is too large, or timm does not give the hidden states of this network.
+            ValueError: a window is too large, or timm does not return the hidden states of this network.
         """
         images = as_images(input_values, self.num_channels)
         frames, bins = images.shape[2:]
@@ -112,7 +112,7 @@ class Backbone(nn.Module):
     def _with_layers(self, images: Tensor, layers: Layers) -> Tensor:
         if not hasattr(self.network, "forward_intermediates"):
             name = self.network.pretrained_cfg["architecture"]
-            raise ValueError(f"timm does not give the hidden states of {name}: leave out output_hidden_states")
+            raise ValueError(f"timm does not return the hidden states of {name}: leave out output_hidden_states")
         if not layers.hidden_states:  # with several networks, the first stores their common input
             images = layers.start(images)
         maps, between = self.network.forward_intermediates(images)
@@ -150,7 +150,7 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def finish_loading(self, config: TimmClassifierConfig) -> None:
-        """Gives tensors that the checkpoint lacked timm's own values: tables that are not saved, and missing weights.
+        """Fills tensors that the checkpoint lacks with timm's own values: tables that are not saved, missing weights.
 
         Loading leaves these uninitialized, and makes all parameters trainable.
         """
@@ -181,17 +181,17 @@ def create_network(config: TimmClassifierConfig, pretrained: bool = False) -> tu
     window = None
     if source is not None and source.fixed_input_size:
         if not config.max_frames or not config.num_mel_bins:
-            raise ValueError(f"{name} has a fixed input size: give max_frames and num_mel_bins")
+            raise ValueError(f"{name} has a fixed input size: set max_frames and num_mel_bins")
         frames, bins = (_round_up(size, FIXED_SIZE_MULTIPLE) for size in (config.max_frames, config.num_mel_bins))
         window = (frames, bins)
         settings["img_size"] = window
     try:
         network = timm.create_model(name, pretrained, in_chans=config.num_channels, num_classes=0, **settings)
         if window is not None and not next(network.parameters()).is_meta:
-            with torch.no_grad():  # some take only squares, and raise only when called
+            with torch.no_grad():  # some accept only squares, and raise only when called
                 network.eval()(torch.zeros(1, config.num_channels, *window))
             network.train()
-    except Exception as error:  # networks raise all kinds of errors, and so does the Hub's client
+    except Exception as error:  # networks and the Hub's client raise all kinds of errors
         reason = (str(error).strip() or type(error).__name__).split("\n")[0].split(". ")[0]
         if pretrained and not isinstance(error, REFUSALS):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The audio encoders of transformers that our heads can use: which they are, and how they are built from a config."""
+"""The audio encoders of transformers that our heads can use, and how they are built from a config."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 
 ENCODERS = ("full", "convolutional")
 AST, WHISPER = "audio-spectrogram-transformer", "whisper"
-# The audio encoders that are known to work: others may fetch code or weights, or need other inputs.
+# The audio encoders that are known to work: others may fetch code or weights, or need different inputs.
 BACKBONES = (
     *(AST, "data2vec-audio", "hubert", "sew", "sew-d", "unispeech", "unispeech-sat", "wav2vec2", "wav2vec2-bert"),
     *("wav2vec2-conformer", "wavlm", WHISPER),
@@ -33,7 +33,7 @@ FOREIGN = (
 
 
 def build_backbone(settings: dict[str, Any], encoder: str = "full", attention: str | None = None) -> PreTrainedModel:
-    """An untrained backbone from its config as a dict: for Whisper only its encoder; or only the convolutions.
+    """An untrained backbone from its config as a dict: for Whisper, only its encoder; or only the convolutions.
 
     Raises:
         ValueError: the model type is not in BACKBONES, or it has no convolutions on the waveform.
@@ -59,7 +59,7 @@ def build_backbone(settings: dict[str, Any], encoder: str = "full", attention: s
 
 
 def backbone_config(settings: dict[str, Any]) -> PretrainedConfig:
-    """The config of a backbone from its settings, without fields that lead elsewhere."""
+    """The config of a backbone from its settings, without fields that point elsewhere."""
     return AutoConfig.for_model(
         **{key: value for key, value in settings.items() if key not in FOREIGN and key[0] != "_"}
     )
@@ -68,8 +68,8 @@ def backbone_config(settings: dict[str, Any]) -> PretrainedConfig:
 def only_convolutions(backbone: PreTrainedModel) -> PreTrainedModel:
     """The same Wav2Vec2-like model with only the convolutions and the normalization of their frames.
 
-    The layer norm, if there is one, is the first half of the feature projection: it gives the frames of all clips the
-    same scale. The projection to the transformer's width is removed.
+    The layer norm, if there is one, is the first half of the feature projection: it brings the frames of all clips to
+    the same scale. The projection to the transformer's width is removed.
     """
     norm = getattr(backbone.feature_projection, "layer_norm", None) or getattr(backbone, "layer_norm", nn.Identity())
     for name, _ in list(backbone.named_children()):
@@ -91,7 +91,7 @@ def silence(config: PretrainedConfig) -> None:
 def without_waste(backbone: PreTrainedModel) -> PreTrainedModel:
     """The same speech model without unnecessary gradients.
 
-    Weights that it never uses are frozen, because several processes wait for the gradient of each weight. And its
+    Weights that it never uses are frozen, because several processes wait for the gradient of each weight. Also, its
     convolutions no longer require a gradient of the waveform: only reentrant checkpointing needs it, it costs time, and
     it breaks the graph of torch.compile.
     """

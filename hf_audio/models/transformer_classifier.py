@@ -84,7 +84,7 @@ class TransformerClassifier(AudioClassifier):
 
     config_class = TransformerClassifierConfig
     base_model_prefix = "backbone"
-    has_attentions = True  # but none with only convolutions
+    has_attentions = True  # empty with only convolutions
     supports_gradient_checkpointing = True
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True  # backbone decides
     lora_targets: tuple[str, ...] = ("q_proj", "v_proj", "linear_q", "linear_v", "query_proj", "value_proj")
@@ -106,7 +106,7 @@ class TransformerClassifier(AudioClassifier):
             self.lora_targets = ()
         self.min_samples = min_samples(self.backbone.config)
         for weights in self.backbone.parameters():
-            if not weights.is_meta:  # those are still to be loaded
+            if not weights.is_meta:  # meta tensors have not been loaded yet
                 weights._is_hf_initialized = True
         self.add_head(config.hidden_size)
 

@@ -1,4 +1,4 @@
-"""How to use a trained classifier: fields in its config.json in addition to those of transformers.
+"""How to use a trained classifier: fields of its config.json in addition to those of transformers.
 
     decision_threshold   multi-label: minimum score at which a class counts as present
     window_s, hop_s      the windows that it was trained and evaluated on, in seconds
@@ -29,7 +29,7 @@ FIELDS: dict[str, Field] = {
 
 
 class Usage(NamedTuple):
-    """The fields above; None if missing in the config."""
+    """The fields above; None if missing from the config."""
 
     decision_threshold: float | None = None
     window_s: float | None = None

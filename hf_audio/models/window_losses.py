@@ -1,6 +1,6 @@
-"""The losses of a task, one number per window, in training and in our models' output with `labels`.
+"""The losses of a task, one number per window, in training and in our models' output if `labels` are given.
 
-Targets are probabilities: one-hot, multi-hot or values between 0 and 1. In multi-label targets, NaN is unknown.
+Targets are probabilities: one-hot, multi-hot or values between 0 and 1. In multi-label targets, NaN means unknown.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor 
     """Mean binary cross-entropy over the classes of each window, `[batch]`; `class_weights` `[classes]` multiply the
     positive terms.
 
-    Terms of unknown targets (NaN) are 0, and so are their gradients, for any logits. The denominator is always the
-    number of classes. With the number of known targets in a batch as denominator, a known target would weigh more, the
-    fewer others are in its micro-batch. A step's loss, the mean over its micro-batches and processes, would then depend
-    on how batches are divided.
+    Terms of unknown targets (NaN) and their gradients are 0, for any logits. The denominator is always the number of
+    classes. If it were the number of known targets in a batch, a known target would weigh more the fewer others are in
+    its micro-batch. A step's loss, the mean over its micro-batches and processes, would then depend on how batches are
+    divided.
     """
     unknown = targets.isnan()
     return functional.binary_cross_entropy_with_logits(
-        # Logits are replaced too: infinite ones times 0 would be NaN
+        # Logits are replaced too: infinite logits times 0 would be NaN
         logits.masked_fill(unknown, 0.0),
         targets.masked_fill(unknown, 0.0),
         weight=(~unknown).to(logits.dtype),

@@ -1,4 +1,4 @@
-"""From a corpus to a feature dataset on disk: clips with their splits, mixtures, windows, features."""
+"""Turns a corpus into a feature dataset on disk: clips with their splits, mixtures, windows, features."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def build_corpus_features(
 
     First it prints one paragraph about how a folder, table or dataset was read. `token` is for datasets on the Hub.
     `given` are the names of the settings that a user gave, which must have an effect; None: settings that differ from
-    their defaults. `metadata` names the metadata of clips that a model will need. `check_clips` raises for clips and
-    classes that the model cannot be trained on.
+    their defaults. `metadata` names the metadata of clips that a model will need. `check_clips` raises an error for
+    clips and classes that the model cannot be trained on.
 
     Raises:
         InputError: from the corpus, the split, mixing or building.

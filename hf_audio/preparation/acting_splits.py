@@ -1,4 +1,4 @@
-"""Settings of the split that would have no effect for a corpus's own splits: each is an error."""
+"""Refuses settings of the split that would have no effect because of a corpus's own splits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def require_acting_splits(
         given: names of the settings that a user gave; None: settings that differ from their defaults.
 
     Raises:
-        InputError: the first such setting, why it would do nothing, and what to do.
+        InputError: names the first such setting, the reason, and what to do.
     """
     if given is None:
         given = [one.name for one in dataclasses.fields(SplitConfig) if getattr(data, one.name) != one.default]
@@ -51,5 +51,5 @@ def _idle(data: SplitConfig, official: Collection[str]) -> list[tuple[str, str]]
         or data.train_fraction < 1
     )
     if not draws:
-        idle.append(("split_seed", "nothing is drawn, since all splits exist; leave it out"))
+        idle.append(("split_seed", "nothing is random, since all splits exist; leave it out"))
     return idle

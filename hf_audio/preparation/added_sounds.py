@@ -62,8 +62,8 @@ def require_added_sounds(
         raise _same(name)
     if config.background_dir and not (name and _is_corpus(name)):
         raise InputError(
-            f"--background_dir {config.background_dir} is the folder of the corpus --background: give its name too, "
-            "e.g. --background esc50, or the folder itself as --background"
+            f"--background_dir {config.background_dir} is the folder of a corpus that --background must name: add it, "
+            "e.g. --background esc50, or give the folder itself as --background"
         )
     if config.impulse_responses not in (None, SYNTHETIC):
         _folder(config.impulse_responses, "impulse_responses", f"a folder of recordings or {SYNTHETIC}")
@@ -108,7 +108,9 @@ def _background(config: WaveformAugmentConfig, sample_rate: int, split: str | No
     corpus = corpus_named(given)
     root = from_first_process(lambda: recordings(given, config.background_dir, "--background_dir"))
     clips = list(rows_of(corpus.read(root, Reading())[0]))
-    if split and not {split, "validation"} <= {one.split for one in clips}:  # otherwise some would be in validation
+    if split and not {split, "validation"} <= {
+        one.split for one in clips
+    }:  # otherwise, some clips would be in validation
         raise _same(given)
     stretches = [Stretch(one.path, one.start_s, one.end_s) for one in clips if split in (None, one.split)]
     sounds = _read(stretches, sample_rate, f"--background {given}")
@@ -148,7 +150,7 @@ def _read(stretches: Iterable[Stretch], sample_rate: int, flag: str) -> list[np.
             break
     if not sounds:
         raise InputError(
-            f"{flag} names {len(stretches)} recordings, none of which can be used, first {failed[0]}: give others"
+            f"{flag} has {len(stretches)} recordings, none of which can be used, first {failed[0]}: give others"
         )
     num_tried = len(sounds) + len(failed)
     if num_tried < len(stretches):

@@ -1,4 +1,4 @@
-"""From settings to the clips of a corpus: index, corrections, negatives, splits and mixtures."""
+"""Prepares the clips of a corpus according to the settings: index, corrections, negatives, splits and mixtures."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def corpus_clips(
     Args:
         data: settings of the data.
         mixing: settings of mixtures of the training clips.
-        sample_rate: of the features in Hz; a remark is made if recordings have lower rates.
+        sample_rate: of the features, in Hz; if recordings have lower rates, a remark is added.
         token: Hub token for a dataset; by default HF_TOKEN or the stored token.
         given: names of the settings that a user gave, which must have an effect; None: settings that differ from their
             defaults.
         tell: called with a paragraph about how a folder or table was read, before other steps.
 
     Raises:
-        InputError: from the corpus or the split, or settings do not fit together.
+        InputError: from the corpus or the split, or settings are incompatible.
     """
     parts = _parts(data, sample_rate, token, tell)
     require_acting_splits(data, [set(names_in(part.clips["split"])) for part in parts.values()], given)
@@ -135,7 +135,7 @@ def require_one_corpus(data: CorpusConfig) -> None:
             "leave them out"
         )
     if data.num_corpora > 1:
-        raise InputError(f"{' and '.join(each_corpus(data))} are shared one at a time: give one --corpus or --dataset")
+        raise InputError(f"{' and '.join(each_corpus(data))} cannot be shared together: give one --corpus or --dataset")
 
 
 def _parts(
@@ -177,9 +177,9 @@ def _divided(parts: Mapping[str, CorpusClips], data: DataConfig) -> CorpusClips:
 
 
 def _joined(parts: Mapping[str, CorpusClips], data: DataConfig, tell: Callable[[str], object] | None) -> CorpusClips:
-    """Several corpora as one, each with its own splits; joining is reported to `tell`."""
+    """Joins several corpora, each with its own splits, and reports to `tell` how."""
     if data.test_groups:
-        raise InputError("--test_groups is for a single corpus, and several are joined: leave it out")
+        raise InputError("--test_groups is for a single corpus, but several are joined: leave it out")
     divided = []
     for name, part in parts.items():
         with _naming(name, data):
@@ -202,20 +202,20 @@ def _naming(name: str, data: CorpusConfig) -> Iterator[None]:
     except InputError as error:
         if data.num_corpora == 1 or isinstance(error, IdleError):  # it may have an effect for others
             raise
-        raise InputError(f"Of {name}: {error}") from error
+        raise InputError(f"In {name}: {error}") from error
 
 
 def _telling(name: str, data: CorpusConfig, tell: Callable[[str], object] | None) -> Callable[[str], object] | None:
     """`tell` with the name of the corpus added, if there are several."""
     if tell is None or data.num_corpora == 1:
         return tell
-    return lambda said: tell(f"Of {name}: {said}")
+    return lambda said: tell(f"In {name}: {said}")
 
 
 def _described(
     data: DataConfig, sample_rate: int | None, token: str | bool | None, tell: Callable[[str], object] | None
 ) -> CorpusClips:
-    """A corpus, whose reading is reported to `tell`."""
+    """Reads a corpus, and reports to `tell` how it was read."""
     clips, understanding, card = read_corpus(data, token)
     if understanding:
         understanding = with_low_rates(understanding, clips, sample_rate, token)
@@ -238,7 +238,7 @@ def _check_classes(labels: LabelSpace, clips: pa.Table) -> None:
     """Refuses a single class, before anything is built."""
     if len(labels) == 1 and not labels.is_multi_label:
         raise InputError(
-            f"All {len(clips):,} clips have the same class, {labels.names[0]!r}, and a classifier needs two or more; "
+            f"All {len(clips):,} clips have the same class, {labels.names[0]!r}, but a classifier needs two or more; "
             "give the folder with one subfolder per class, or a table with path and label"
         )
 

@@ -1,4 +1,4 @@
-"""From settings to the extractor of features."""
+"""Creates the feature extractor according to the settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def window_extractor(settings: FeatureConfig) -> WindowExtractor:
     """The extractor of the features in these settings.
 
     Raises:
-        InputError: unknown features, a setting of other features, or features that cannot be computed on a device.
+        InputError: the features are unknown or cannot be computed on a device, or a setting is for other features.
     """
     if settings.features not in KINDS:
         raise unknown_name("features", settings.features, KINDS)
@@ -30,7 +30,7 @@ def window_extractor(settings: FeatureConfig) -> WindowExtractor:
         if name not in kind.settings:
             others = " or ".join(other.name for other in KINDS.values() if name in other.settings)
             raise InputError(
-                f"--{name} is for {others} features and these are {settings.features}: give --features "
+                f"--{name} is for {others} features, but these are {settings.features}: give --features "
                 f"{others}, or leave it out"
             )
     source = kind.extractor(**given)

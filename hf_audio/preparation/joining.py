@@ -1,8 +1,8 @@
 """Joins several corpora: their clips are concatenated and classes with the same name merged; nothing else is merged.
 
 Names of clips and groups start with their corpus, so they cannot collide, and the column `corpus` has the corpus of
-each clip. In a multi-label task, classes that a clip's corpus does not have are unknown for it: they are neither
-trained nor scored there.
+each clip. In a multi-label task, classes that a clip's corpus does not have are unknown for the clip: they are
+neither trained nor scored on it.
 """
 
 from __future__ import annotations
@@ -127,17 +127,17 @@ def _classes(parts: Sequence[Part], labels: LabelSpace) -> list[str]:
     has: Any = np.array([[name in part.labels.names for name in labels.names] for part in parts])
     everywhere = [name for name, one in zip(labels.names, has.all(axis=0), strict=True) if one]
     if len(everywhere) == len(labels):
-        return [f"All {len(labels):,} classes are in each of them."]
-    said = [f"Classes in each of them: {some(everywhere, MAX_NAMED) if everywhere else 'none'}."]
+        return [f"All {len(labels):,} classes are in every corpus."]
+    said = [f"Classes in every corpus: {some(everywhere, MAX_NAMED) if everywhere else 'none'}."]
     for part, its in zip(parts, has, strict=True):
         alone = [labels.names[place] for place in np.flatnonzero(its & (has.sum(axis=0) == 1))]
         said += [f"Only in {part.name}: {some(alone, MAX_NAMED)}."] if alone else []
     if labels.is_multi_label:
-        said.append("Classes that a corpus lacks are unknown in its clips, so they do not count there.")
+        said.append("Classes that a corpus lacks are unknown for its clips and are ignored there.")
     else:
         said.append(
-            "Please note: classes that one corpus lacks may be recognized by how the other was recorded, instead of by "
-            "the sound."
+            "Please note: a model may recognize classes that one corpus lacks by how the other was recorded, not "
+            "by their sound."
         )
     return said
 
@@ -151,9 +151,9 @@ def _card(parts: Sequence[Part], labels: LabelSpace, told: str, num_apart: int) 
     cards = [dataclasses.replace(part.card, others=(), understood="") for part in parts]
     others = [*cards, *(other for part in parts for other in part.card.others)]
     protocols = " ".join(f"{part.name}: {part.card.protocol}" for part in parts if part.card.protocol)
-    but = f", but {num_apart:,} recordings that two of them share are in two splits" if num_apart else ""
+    but = f", but {num_apart:,} recordings shared by two of them are in two splits" if num_apart else ""
     understood = " ".join(
-        [told, *(f"Of {part.name}: {part.card.understood}" for part in parts if part.card.understood)]
+        [told, *(f"In {part.name}: {part.card.understood}" for part in parts if part.card.understood)]
     )
     return CorpusCard(
         name=" + ".join(card.name for card in cards),

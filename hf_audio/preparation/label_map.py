@@ -1,4 +1,4 @@
-"""Renames classes by a YAML file, so that several corpora use the same classes.
+"""Renames classes according to a YAML file, so that several corpora use the same classes.
 
     violin: strings        in all corpora with violin
     cello: strings         merges several classes

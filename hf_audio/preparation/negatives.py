@@ -26,13 +26,13 @@ def negatives_of(data: CorpusConfig, labels: LabelSpace) -> tuple[pa.Table, str]
         return CLIP_COLUMNS.empty_table(), ""
     if not labels.is_multi_label:
         raise InputError(
-            f"--negatives {data.negatives} are clips without any class, but each clip has exactly one here: give "
+            f"--negatives {data.negatives} are clips without any class, but here each clip has exactly one: give "
             "--several_labels, or put them into a separate class folder"
         )
     name = data.negatives
     root = recordings(name, data.negatives_dir, "--negatives_dir")
     clips, understanding = corpus_named(name).read(root, Reading())
-    told = f"Of --negatives {name}: {understanding.paragraph()}" if understanding else ""
+    told = f"In --negatives {name}: {understanding.paragraph()}" if understanding else ""
     clips = with_split(clips.select(CLIP_COLUMNS.names), "train")
     for column in ("clip_id", "group"):
         clips = with_values(clips, column, pc.binary_join_element_wise(name, clips[column], "/"))

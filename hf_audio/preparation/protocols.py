@@ -19,7 +19,7 @@ MAX_UNDERSTOOD = 5_000  # letters in a card
 
 
 def with_understanding(card: CorpusCard, clips: pa.Table, understanding: Understanding | None) -> CorpusCard:
-    """The card of a corpus with whether its groups are known, and how it was read, if its layout was not known.
+    """The card of a corpus, with whether its groups are known and, if its layout was not known, how it was read.
 
     If each file is its own group, groups do not count as known.
     """
@@ -27,7 +27,7 @@ def with_understanding(card: CorpusCard, clips: pa.Table, understanding: Underst
     if understanding is None:
         return dataclasses.replace(card, groups_known=known)
     known &= understanding.groups_known
-    split_by = "Group-disjoint split" if known else "Split by files, whose groups are unknown"
+    split_by = "Group-disjoint split" if known else "Split by file, since groups are unknown"
     return dataclasses.replace(
         card,
         groups_known=known,
@@ -56,12 +56,14 @@ def with_what_was_done(card: CorpusCard, data: DataConfig, corrections: str, num
         said.append("Trained and scored as a multi-label task, although each clip has one class.")
     if data.negatives:
         other = corpus_named(data.negatives).card
-        said.append(f"The training split also has clips of {other.name} ({other.license}) without any of the classes.")
+        said.append(
+            f"The training split also contains clips of {other.name} ({other.license}) without any of the classes."
+        )
         card = dataclasses.replace(card, others=(*card.others, other))
     if corrections:
         said.append(corrections)
     if num_mixtures:
-        said.append(f"The training split also has {num_mixtures:,} mixtures of its clips.")
+        said.append(f"The training split also contains {num_mixtures:,} mixtures of its clips.")
     return saying(card, said)
 
 
@@ -72,32 +74,32 @@ def with_pseudo_labels(card: CorpusCard, note: str) -> CorpusCard:
 
 
 def tested_on(data: SplitConfig, official: set[str]) -> list[str]:
-    """Notes about the test split, if it is not the whole official one."""
+    """Notes about the test split, if it is not the complete official one."""
     said = []
     if data.split == "random":
         said.append(
-            "RANDOM SPLIT by groups instead of the official one: scores are not comparable with it, and inflated if "
-            "groups are unknown."
+            "RANDOM SPLIT by groups instead of the official one: scores are not comparable with those on the official "
+            "split, and are inflated if groups are unknown."
         )
     if data.test_groups:
         named = ", ".join(data.test_groups[:3]) + (" ..." if len(data.test_groups) > 3 else "")
         said.append(f"Tested on {len(data.test_groups)} chosen groups: {named}.")
     elif data.num_folds:
-        said.append(f"Tested on fold {data.fold} of {data.num_folds}, drawn by groups.")
+        said.append(f"Tested on fold {data.fold} of {data.num_folds} random folds of the groups.")
     elif data.fold:
         said.append(f"Tested on fold {data.fold} only.")
     elif data.split == "official" and "train" in official and "test" not in official and data.test_fraction:
         said.append(f"NO official test split: tested on {data.test_fraction:.0%} of the training groups.")
     if data.inner_folds:
         said.append(
-            f"INNER FOLD {data.inner_fold} of {data.inner_folds}: tested on groups of the training split, for choosing "
+            f"INNER FOLD {data.inner_fold} of {data.inner_folds}: tested on groups of the training split, for tuning "
             "settings; the test split is not used."
         )
     if data.test_to_train:
-        said.append(f"NOT the official split: trained on {data.test_to_train:.0%} of the test groups (songs) too.")
+        said.append(f"NOT the official split: also trained on {data.test_to_train:.0%} of the test groups (songs).")
     if data.validation_from == "test":
         said.append(
             f"NOT the whole official test split: {data.validation_fraction:.0%} of its groups (songs) are used for "
-            "validation, the others for the test."
+            "validation, the others for testing."
         )
     return said

@@ -47,7 +47,9 @@ def recordings(name: str, data_dir: str | None, flag: str = "--data_dir") -> Pat
             "USER/NAME for a dataset on the Hub, with recordings or features"
         )
     try:
-        return obtain_corpus(name, Path("corpora") / name)  # the index's error says where to get others
+        return obtain_corpus(
+            name, Path("corpora") / name
+        )  # the index's error says where to get corpora that cannot be downloaded
     except InputError as error:  # errors of corpora name the usual flag
         raise InputError(str(error).replace("--data_dir", flag)) from error
 
@@ -72,7 +74,7 @@ def read_corpus(data: DataConfig, token: str | bool | None = None) -> ReadCorpus
     (source, reading), corpus = source_and_reading(data, token), corpus_named(data.corpus)
     official = data.split == "official"
     if source.kind == FEATURES:
-        raise InputError(f"{data.dataset} holds features, not recordings: give --data_dir, or a dataset with sound")
+        raise InputError(f"{data.dataset} contains features, not recordings: give --data_dir, or a dataset with audio")
     if source.kind == DATASET:
         read = _read_dataset(source.place, reading, corpus, official)
     else:
@@ -123,6 +125,6 @@ def _as_known(understanding: Understanding, name: str, clips: pa.Table, known: p
 def _read_files(data_dir: str | None, reading: Reading, corpus: Corpus, official: bool) -> ReadCorpus:
     if reading != Reading() and not corpus.understand:
         given = next(name for name, value in vars(reading).items() if value != getattr(Reading(), name))
-        raise InputError(f"--{given} is for --corpus folder, and the layout of {corpus.name} is known: leave it out")
+        raise InputError(f"--{given} is for --corpus folder, but the layout of {corpus.name} is known: leave it out")
     clips, understanding = corpus.read(recordings(corpus.name, data_dir), reading, official=official)
     return ReadCorpus(clips, understanding, corpus.card)

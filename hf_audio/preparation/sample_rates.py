@@ -24,6 +24,6 @@ def with_low_rates(
         return understanding
     remark = (
         f"{len(low):,} of {len(rates):,} recordings checked have a sample rate below the features' {sample_rate} Hz "
-        f"(minimum {min(low)}): frequencies above half of it are missing there, and --sample_rate {max(low)} is enough"
+        f"(minimum {min(low)}): they lack frequencies above half their rate, and --sample_rate {max(low)} is enough"
     )
     return dataclasses.replace(understanding, remarks=(*understanding.remarks, remark))

@@ -17,9 +17,7 @@ from hf_audio.data.recordings.stamps import FILES_AT_A_TIME, sampled_digest, sta
 from hf_audio.environment import usable_cores
 
 MAX_FILES = 100_000  # for comparing sizes, and the bytes of files of equal size
-NOT_LOOKED_FOR = (
-    "Copies with another format, level or cut were not searched for: hf-audio leaks finds them in the features."
-)
+NOT_LOOKED_FOR = "Copies with another format, level or cut were not searched for: use hf-audio leaks on the features."
 
 
 class Shared(NamedTuple):
@@ -53,7 +51,7 @@ def find_shared(names: Sequence[str], indexes: Sequence[pa.Table]) -> Shared:
             f"{' and '.join(list(first)[:2])}), which inflates the scores on them."
         )
     if len(shared) > len(apart):
-        said.append(f"{len(shared) - len(apart):,} recordings are in two corpora, and count twice.")
+        said.append(f"{len(shared) - len(apart):,} recordings are in two corpora and count twice.")
     if rows["file"].null_count:
         said.append("Recordings in datasets were only compared by location, not by their bytes.")
     elif pc.count_distinct(rows["file"]).as_py() > MAX_FILES:

@@ -130,10 +130,10 @@ def source_and_reading(data: CorpusConfig, token: str | bool | None = None) -> t
     """
     source = source_of(data, token)
     if source.kind == FILES:
-        _refuse(data, DatasetReading, Reading, "is for datasets, and {} is read as files: leave it out")
+        _refuse(data, DatasetReading, Reading, "is for datasets, but {} is read as files: leave it out")
         return source, _filled(Reading, data)
     if source.kind == DATASET:
-        _refuse(data, Reading, DatasetReading, "is for folders and tables, and {} is a dataset: leave it out")
+        _refuse(data, Reading, DatasetReading, "is for folders and tables, but {} is a dataset: leave it out")
         return source, _filled(DatasetReading, data)
     return source, None
 

@@ -1,4 +1,4 @@
-"""The length of windows: given, or chosen from the lengths of the clips."""
+"""The window length: given, or chosen from the lengths of the clips."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def default_window_s(clips: pa.Table, token: str | bool | None = None) -> float:
     lengths = [(clip.end_s or info.duration_s) - clip.start_s for clip, info in some]
     if not lengths and not is_file(training).all():
         raise InputError(
-            "None of the training recordings that were checked has readable audio: rows with only paths have none, and "
+            "None of the training recordings checked has readable audio: rows with only a path contain none, and "
             "docs/own_data.md lists the formats"
         )
     if not lengths:
@@ -89,8 +89,8 @@ def check_window_ahead(clips: pa.Table, window_s: float, token: str | bool | Non
             return
         if not look.is_all and is_too_long(window_s, lengths):
             return logger.warning(
-                "None of %d clips checked fills the window of %g s, the longest has %.2f s; if no other clip does, "
-                "building will fail at its end: give a shorter --window_s",
+                "None of the %d clips checked fills the window of %g s, the longest has %.2f s; if no other clip does, "
+                "building will fail at the end: give a shorter --window_s",
                 *(len(lengths), window_s, lengths.max()),
             )
     check_window(window_s, lengths)

@@ -21,8 +21,8 @@ from hf_audio.windows import SampleWindows
 TASK = "audio-classification"
 MAX_LICENSE_CHARS = 100
 HOW = {
-    "temperature": "A single temperature for all logits",
-    "vector": "A slope and a bias per class (vector scaling)",
+    "temperature": "Temperature scaling (one temperature for all logits)",
+    "vector": "Vector scaling (a slope and a bias per class)",
     "isotonic": "Isotonic regression",
 }
 MEASURES = {"ece": "ECE", "adaptive_ece": "adaptive ECE", "brier": "Brier score", "log_loss": "log loss"}
@@ -37,7 +37,7 @@ def write_calibrated_card(
         folder: contains config.json and preprocessor_config.json.
         facts: the result of `calibrate_model`.
         of_source: the metadata of the source model's card, which may be untrusted. License and datasets are copied
-            from it.
+            from there.
         rule: how a sound at the model's sample rate is cut into windows; None if that is not known.
     """
     config, extractor = (read_json(folder / name) for name in ("config.json", "preprocessor_config.json"))

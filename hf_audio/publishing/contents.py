@@ -1,4 +1,4 @@
-"""Which files of a folder are published: those that hf_audio writes, by name, and never the target of a link.
+"""Selects the files of a folder to publish: those that hf_audio writes, by name, and never the target of a link.
 
 All other files stay on this machine: keys and logs, recordings, other runs, features under another license.
 """
@@ -27,7 +27,7 @@ FEATURES_CARD = ("README.md", "plots/class_distribution.png", "plots/windows.png
 
 WEIGHTS = r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
 NETWORK = rf"config\.json|preprocessor_config\.json|{WEIGHTS}"
-SCORES = "scores"  # uncompressed Parquet, so that a token in it is found
+SCORES = "scores"  # uncompressed Parquet, so that the check for tokens can read it
 BESIDE = (HANDLER, REQUIREMENTS, TRAINING_DATA)
 MODEL = {  # per subfolder
     "": rf"{NETWORK}|model\.skops|README\.md|report\.json|{'|'.join(map(re.escape, BESIDE))}",
@@ -39,7 +39,7 @@ MODEL = {  # per subfolder
 WITH_CODE = ("", "network")  # the code of models and extractors that transformers does not have
 CODE_FOLDERS = [Path(__file__).parents[1] / name for name in ("models", "extractors")]
 TEXTS = (".json", ".csv", ".md", ".py", ".txt")
-# Files that run and feature folders normally contain and that are not published: no warning names them
+# Files that run and feature folders normally contain and that are not published: warnings do not list them
 EXPECTED_LOCAL = re.compile(
     r"features|checkpoints|tensorboard|wandb|training_args\.bin|config\.yaml|plan\.json|\.build|.*\.tmp"
 )
@@ -84,7 +84,7 @@ def check_all(folder: Path, names: Sequence[str]) -> None:
 
 
 def check_configs(folder: Path, names: Sequence[str]) -> None:
-    """Checks that configs, at any nesting depth, refer to no code but hf_audio's files beside them.
+    """Checks that configs, at any nesting depth, refer to no code other than hf_audio's files in the same folder.
 
     Raises:
         InputError: a config refers to third-party code, kernels or weights.
@@ -95,7 +95,7 @@ def check_configs(folder: Path, names: Sequence[str]) -> None:
                 code = value.split(".")[0] if key == "auto_map" and isinstance(value, str) else "-"
                 if (Path(name).parent / f"{code}.py").as_posix() not in names:
                     raise InputError(
-                        f"{folder / name} makes those who load it run or load something that is not "
+                        f"{folder / name} would make anyone who loads it run or load files that are not "
                         f"hf_audio's ({key} {value!r}): remove that entry, or save the model again"
                     )
 
@@ -111,8 +111,8 @@ def open_to_publish(folder: Path, name: str) -> BinaryIO:
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     if Path(os.path.realpath(path)) != Path(os.path.realpath(folder)) / name:
         raise InputError(
-            f"{path} is a link, or is in a folder that is one, so the target of the link would be published: put the "
-            "file itself there, or remove it"
+            f"{path} is a link, or is in a linked folder, so the target of the link would be published: replace the "
+            "link with a copy, or remove it"
         )
     try:
         file = open(os.open(path, flags), "rb")  # noqa: SIM115 - the caller closes it
@@ -139,7 +139,7 @@ def name_what_stays(folder: Path, names: Sequence[str]) -> None:
         more = f" and {len(others) - MAX_NAMED} more" if len(others) > MAX_NAMED else ""
         listed = ", ".join(others[:MAX_NAMED])
         logger.warning(
-            "Not published, because hf_audio did not write them or needs them only on this machine: %s%s", listed, more
+            "Not published, because hf_audio did not write them or only needs them locally: %s%s", listed, more
         )
 
 
@@ -163,13 +163,13 @@ def _check(file: BinaryIO, path: Path) -> None:
                 )
             if path.name == REQUIREMENTS and not is_requirements(content[:]):
                 raise InputError(
-                    f"{path} lists packages that hf_audio does not need, and those who deploy the model would install "
-                    "them: write the card again, or remove the file"
+                    f"{path} lists packages that hf_audio does not need, and anyone who deploys the model would "
+                    "install them: write the card again, or remove the file"
                 )
 
 
 def _leading(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """(key, value) of every entry of a JSON that refers to other code or files; of an `auto_map`, one per class."""
+    """Yields (key, value) of each JSON entry that refers to other code or files; for an `auto_map`, one per class."""
     if isinstance(content, dict):
         for name, value in content.items():
             yield from _leading(value, key or (name if name in LEADS_ELSEWHERE else ""))

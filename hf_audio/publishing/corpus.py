@@ -1,4 +1,4 @@
-"""Publishes the recordings of a corpus as a dataset on the Hub, as the settings say."""
+"""Publishes the recordings of a corpus as a dataset on the Hub, according to the settings."""
 
 from __future__ import annotations
 
@@ -68,9 +68,7 @@ def share_corpus(corpus: CorpusConfig, sharing: ShareConfig) -> str:
 def _require_another(repo: HubRepo, cards: Sequence[CorpusCard]) -> None:
     """Refuses to push a dataset to its own repository: its files would be replaced while they are read."""
     if any(card.revision and card.source == repo.repo_id for card in cards):
-        raise InputError(
-            f"--hub_dataset_id {repo.repo_id} is also the dataset that is read: push its recordings to another name"
-        )
+        raise InputError(f"--hub_dataset_id {repo.repo_id} is also the dataset that is read: push to another name")
 
 
 def _licensed(card: CorpusCard, sharing: ShareConfig) -> CorpusCard:
@@ -80,7 +78,7 @@ def _licensed(card: CorpusCard, sharing: ShareConfig) -> CorpusCard:
     if card.revision:
         raise InputError(
             f"--license {sharing.license} is for your own recordings, but the license of {card.source} is stated by "
-            "its card on the Hub: remove the flag, or have the card changed"
+            "its card on the Hub: remove the flag, or ask its owner to change the card"
         )
     if card.license not in ("unknown", sharing.license):
         raise InputError(

@@ -99,8 +99,8 @@ def check_card(folder: Path, manifest: Mapping[str, Any]) -> None:
         ) from error
     if configs not in (None, card_metadata(manifest).to_dict()["configs"]):
         raise InputError(
-            f"The configs in the YAML head of {path} make those who load the dataset read files of others: remove "
-            "the configs, or remove the file to have a new card written"
+            f"The configs in the YAML head of {path} make `load_dataset` read files that are not this dataset's: "
+            "remove the configs, or remove the file to have a new card written"
         )
 
 

@@ -37,7 +37,7 @@ MAX_TRIES = 6
 MIN_WAIT_S = 1.0
 MAX_WAIT_S = 30.0
 TIMEOUT_S = 120.0  # the Hub takes up to a minute for a commit of many files
-# Limits of one commit of shards: an interrupted push resumes with the commit that it was interrupted at
+# Limits of one commit of shards: an interrupted push resumes at the commit that was interrupted
 MAX_COMMIT_BYTES = 2 << 30
 MAX_COMMIT_FILES = 200  # all of them are open at once
 
@@ -123,7 +123,7 @@ class HubRepo:
         kept: Sequence[str] = (),
         ahead: Sequence[str] = (),
     ) -> None:
-        """Uploads files that the Hub does not have yet, large folders in several commits, which a repeat resumes.
+        """Uploads files that the Hub does not have yet, large folders in several commits. A repeated call resumes.
 
         Args:
             folder: contains the files.
@@ -190,7 +190,7 @@ class HubRepo:
             raise InputError(advice) from error
 
     def _advice(self, error: BaseException) -> str | None:
-        """What the user can do about an error; None if we know nothing better than the error itself."""
+        """Advice for the user about an error; None if the error itself says enough."""
         endpoint = self.api.endpoint
         if isinstance(error, LocalTokenNotFoundError):
             return (
@@ -232,7 +232,7 @@ class HubRepo:
             )
         namespaces = [name, *(org["name"] for org in self.account.get("orgs", []))]
         return (
-            f"{name} may not write to {self.repo_id} ({reason}): push to one of "
+            f"{name} is not allowed to write to {self.repo_id} ({reason}): push to one of "
             f"{', '.join(f'{namespace}/...' for namespace in namespaces)}, or use a token with permission"
         )
 

@@ -1,4 +1,4 @@
-"""The licenses of a dataset's sources: whether they permit publishing, and how the Hub writes them."""
+"""The licenses of a dataset's sources: whether they permit publishing, and their identifiers on the Hub."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def refuse_closed(
         return
     first = next(one for one in closed if one["license"] not in named)
     licenses = list(dict.fromkeys(one["license"] for one in closed))
-    given = f" (not {' or '.join(map(repr, named))})" if named else ""
+    given = f" (you named {' and '.join(map(repr, named))})" if named else ""
     in_python = repr(licenses[0] if len(licenses) == 1 else licenses)
     raise InputError(
         f"{repo_id} would be public, but {first['name']} is under {first['license']!r}{given} and not everyone may "

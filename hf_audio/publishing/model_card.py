@@ -133,12 +133,12 @@ def _tags(report: Mapping[str, Any]) -> list[str]:
 def _facts(
     report: Mapping[str, Any], model_id: str, dataset_id: str | None, license: str | None, folder: Path
 ) -> dict[str, Any]:
-    """The values that the template uses."""
+    """Values for the template."""
     data, model, task = report["data"], report["model"], report["task"]
     corpus, split = data["corpus"], report["evaluated_split"]
     scores = report["results"]["model"][split]
     kind, sample_rate = kind_of(data["extractor"]), data["extractor"]["sampling_rate"]
-    cut = data.get(STORED_SOUND) or data["extractor"]  # features computed from stored sound: how that sound was cut
+    cut = data.get(STORED_SOUND) or data["extractor"]  # for features computed from stored sound: its cutting rule
     base_model = model["base_model"]
     network = model.get("network") or {}
     network_folder = folder / "network" if network else folder

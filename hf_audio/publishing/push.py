@@ -43,9 +43,9 @@ def push_features(
         folder: the output of `build_features`.
         repo_id: "name" or "namespace/name"; without a namespace, the user's own.
         private: whether a new repository is private. With None the Hub decides, which makes it public.
-        public_license: the exact license of the corpus. It confirms that the user knows the license and publishes
-            although not everyone may redistribute the corpus. With several corpora, such as negatives: the licenses of
-            all that forbid it.
+        public_license: the exact license of the corpus, which confirms that the user knows it and publishes the
+            features although not everyone may redistribute the corpus. With several corpora, such as negatives: the
+            licenses of all that forbid redistribution.
         token: a Hub token with write permission; None uses HF_TOKEN or the token of `hf auth login`.
         revision: a branch, created if it does not exist; None is main.
 
@@ -54,7 +54,7 @@ def push_features(
 
     Raises:
         InputError: the folder is not finished or `load_features` could not read it, a file in it is a link, contains
-            a token or refers to files elsewhere, a license forbids publishing, the token or the name is wrong,
+            a token or refers to other files, a license forbids publishing, the token or the name is wrong,
             permission is missing, or the Hub was unreachable for minutes.
     """
     folder = Path(folder)
@@ -89,9 +89,7 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool | None = None,
     folder = Path(folder)
     names = model_in(folder)
     if "config.json" not in names or not any(name.endswith((".safetensors", ".skops")) for name in names):
-        raise InputError(
-            f"{folder} has no config.json with *.safetensors or *.skops beside it: finish the training first"
-        )
+        raise InputError(f"{folder} has no config.json with a *.safetensors or *.skops file: finish the training first")
     check_all(folder, names)
     check_configs(folder, names)
     repo = HubRepo(repo_id, "model", token)

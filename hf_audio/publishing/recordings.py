@@ -135,7 +135,7 @@ def _bounds(
     decides = as_facts(describe(clips, labels, audio_format))
     if path.exists():
         plan = read_json(path)
-        otherwise = "remove it to start again (what the Hub has is not uploaded again), or choose another --output_dir"
+        otherwise = "remove it to start again (uploaded shards are not uploaded again), or choose another --output_dir"
         require_same(
             f"{folder} holds a dataset begun with other settings, which", plan.get("decides", {}), decides, otherwise
         )
@@ -173,13 +173,13 @@ def refuse_features(repo: HubRepo, uploaded: Collection[str]) -> None:
     """Raises InputError if the files of a repository, `uploaded`, are a feature dataset."""
     if "manifest.json" in uploaded:
         raise InputError(
-            f"{repo.repo_id} holds features (it has a manifest.json), and recordings cannot be mixed with them: push "
-            "the recordings to another name"
+            f"{repo.repo_id} contains features (it has a manifest.json), and recordings cannot be mixed with them: "
+            "push the recordings to another name"
         )
 
 
 def _is_uploaded(builder: RecordingShards, shard: Shard, uploaded: dict[str, str | None], keep: bool) -> bool:
-    """Whether the Hub has a shard, and with `keep` this folder too. Without `keep`, deletes an uploaded shard here."""
+    """Whether a shard is on the Hub, and with `keep` also in this folder; without `keep`, deletes it here."""
     note = builder.note(shard)
     if note is None or uploaded.get(_name(shard)) != note["sha256"]:
         return False

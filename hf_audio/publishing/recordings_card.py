@@ -43,7 +43,7 @@ class SplitFacts(NamedTuple):
 
 
 def write_unfinished(folder: Path) -> None:
-    """Writes the README.md of an unfinished dataset, with which loading it raises an error instead of giving a part."""
+    """Writes the README.md of an unfinished dataset, which makes `load_dataset` fail instead of loading only a part."""
     write_published(folder / "README.md", (Path(__file__).parent / UNFINISHED).read_text(encoding="utf-8"))
 
 

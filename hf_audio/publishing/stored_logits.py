@@ -23,7 +23,7 @@ NAMES = (f"{FOLDER}/{WINDOWS}", "README.md")
 
 
 def write_logits_card(folder: Path, features: FeatureDataset, repo_id: str | None = None) -> Path:
-    """Writes README.md beside the stored logits of a feature dataset.
+    """Writes README.md into the folder of the stored logits of a feature dataset.
 
     Args:
         folder: the folder that `write_logits` wrote to.

@@ -1,1 +1,1 @@
-"""The search for a recipe's settings: from a space file to trials, their pictures, and the best settings on test."""
+"""The search for a recipe's settings: from a space file to trials, figures and the test scores of the best settings."""

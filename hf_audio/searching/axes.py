@@ -1,4 +1,4 @@
-"""Positions of a dimension's values on the axis of a figure: numbers by size, choices side by side."""
+"""Positions of a dimension's values on the axis of a figure: numbers to scale, choices side by side."""
 
 from __future__ import annotations
 

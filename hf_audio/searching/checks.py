@@ -23,7 +23,7 @@ MAX_CHECKED = 300  # combinations that are checked before the first trial
 
 
 def check_trials(plan: Plan, source: str) -> None:
-    """Parses combinations of the space as the recipe will: first only their flags, then with the clips.
+    """Parses combinations of the space as the recipe will: first their flags only, then with the clips.
 
     They include every value of every setting, and the ends of ranges; for a small space, all combinations.
 
@@ -94,7 +94,7 @@ def _samples(space: Space) -> Iterator[Params]:
     for wanted in itertools.islice(space.all_dimensions, MAX_CHECKED):
         for value in wanted.ends[:MAX_CHECKED]:
             end = partial(_end, name=wanted.name, value=value, drawn=drawn)
-            for _ in range(50):  # alternatives are random: until one has the setting
+            for _ in range(50):  # alternatives are random: draws until one has the setting
                 params = space.draw(end)
                 if wanted.name in params:
                     yield params

@@ -1,6 +1,6 @@
 """CMA-ES over ranges of numbers. Its state is recomputed from the stored trials each time.
 
-Optuna's own sampler stores its state as a pickle, which could run code that someone put there.
+Optuna's own sampler stores its state as a pickle, which could contain malicious code.
 """
 
 from __future__ import annotations

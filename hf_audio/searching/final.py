@@ -1,4 +1,4 @@
-"""Trains the best settings of a search again (or once per fold), and scores only these on the test split."""
+"""Trains the best settings of a search again (or once per fold), and scores only them on the test split."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def train_best(plan: Plan, best: Trial, num_trials: int) -> dict[str, dict[str, 
 
 
 def as_table(reports: dict[str, dict[str, Any]]) -> str:
-    """The test scores in Markdown: of this model and its baselines, or of each fold and their mean."""
+    """The test scores in Markdown: those of the model and its baselines, or of each fold and their mean."""
     some = next(iter(reports.values()))
     split, metrics = some["evaluated_split"], main_metrics(some["task"]["problem_type"])
     if list(reports) == [""]:

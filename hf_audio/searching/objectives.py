@@ -32,7 +32,9 @@ def checked_objectives(names: Sequence[str], *, is_classical: bool, num_jobs: in
     if is_classical and "parameters" in names:
         raise InputError("--objectives parameters is for networks, not classical models: give score milliseconds")
     if "milliseconds" in names and num_jobs > 1:
-        raise InputError("--objectives milliseconds is measured, and parallel trials slow each other: give --jobs 1")
+        raise InputError(
+            "--objectives milliseconds is measured, and parallel trials slow each other down: give --jobs 1"
+        )
     return tuple(names)
 
 

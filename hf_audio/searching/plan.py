@@ -97,7 +97,7 @@ class Plan:
         return self.folder / TRIALS / f"{number:05d}"
 
     def facts(self) -> dict[str, Any]:
-        """The facts that identify the search on all machines, so that trials of another search are not mixed in."""
+        """The facts that identify the search on all machines, so that trials of different searches are not mixed."""
         decides = self.runs.decides([])
         moved = {name for name, value in decides.items() if _is_place(value)} | {"recordings"}
         return {
@@ -110,7 +110,7 @@ class Plan:
 
 
 def epochs_of(settings: Recipe) -> int | None:
-    """Maximum number of evaluations of a network; None if it is not known in advance."""
+    """Maximum number of evaluations of a network; None if it is unknown in advance."""
     args = settings.training
     if getattr(args.eval_strategy, "value", args.eval_strategy) != "epoch" or args.max_steps > 0:
         return None

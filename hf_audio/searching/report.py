@@ -57,7 +57,7 @@ def write_results(
 
 
 def _told(plan: Plan, trials: list[Trial], best: list[Trial], *, is_tested: bool) -> Iterator[str]:
-    """Sentences about what was searched and found."""
+    """Sentences that summarize the search and its result."""
     states = {state: sum(one.state == state and one.is_tried for one in trials) for state in ("pruned", "failed")}
     num_tried = sum(one.is_tried for one in trials)
     yield (

@@ -1,4 +1,4 @@
-"""The files with the results of a search: trials.csv, and best.yaml, which can be given to --config."""
+"""The files with the results of a search: trials.csv, and best.yaml, which can be passed to --config."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def trials_csv(trials: Sequence[Trial], plan: Plan) -> str:
 def write_best(path: Path, plan: Plan, best: Trial, num_trials: int) -> None:
     """Writes the settings of a trial and those of all trials as a file for --config.
 
-    The settings of only this trial also go to tricks.yaml beside it, with which scripts/ablate.py compares them to the
-    recipe's own over several seeds.
+    The settings of only this trial are also written to tricks.yaml beside it, with which scripts/ablate.py compares
+    them to the recipe's own over several seeds.
 
     Paths of this machine are omitted; give them on the command line.
     """

@@ -16,7 +16,7 @@ from hf_audio.searching.trials import Trial, key_of
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsga2")
 PRUNERS = ("median", "hyperband", "none")
 REDUCTION = 3  # of successive halving: one of this many trials continues
-MAX_ENUMERATED = 100_000  # combinations among which an untried one is searched
+MAX_ENUMERATED = 100_000  # maximum number of combinations to search for an untried one
 
 
 def check_sampler(sampler: str, space: Space, num_objectives: int) -> None:

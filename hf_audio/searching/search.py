@@ -1,4 +1,4 @@
-"""Runs a search: parallel trials in processes of their own, resumable after a kill, and shared by several machines.
+"""Runs a search: parallel trials in their own processes, resumable after a kill, and shared by several machines.
 
 OUTPUT_DIR/
   journal.log             the trials, unless --storage names another place
@@ -140,7 +140,9 @@ class Search:
         if seen_s is None:
             self.study.note_of_trial(one.number, SEEN, time.time())
         elif time.time() - seen_s > LOST_S:
-            show(f"Trial {one.number}: no heartbeat of its process for {LOST_S / 60:.0f} minutes; it is run again")
+            show(
+                f"Trial {one.number}: no heartbeat from its process for {LOST_S / 60:.0f} minutes; it will be run again"
+            )
             self.study.again(one)
 
     def _lock_of(self, number: int) -> contextlib.ExitStack:
@@ -233,7 +235,7 @@ class Search:
                 raise InputError(f"{process.why_it_failed()} ({folder.name}.log)")
 
     def _turn_to_build(self, features: Path | None) -> Generator[None, None, contextlib.ExitStack]:
-        """Waits while another trial builds the same features. Returns the lock that makes others wait for this one."""
+        """Waits while another trial builds the same features. Returns the lock that makes other trials wait."""
         stack = contextlib.ExitStack()
         while features is not None and not (features / MANIFEST).exists():
             features.parent.mkdir(parents=True, exist_ok=True)
@@ -277,7 +279,7 @@ class Search:
         facts, known = self.plan.facts(), self.study.facts
         if FACTS in known:
             require_same(
-                "The study holds the trials of another search, which",
+                "The study contains the trials of another search, which",
                 known[FACTS],
                 facts,
                 "give another --output_dir, or another --study in the same --storage",
@@ -288,7 +290,7 @@ class Search:
 
 
 def _of_trials(flags: list[str], plan: Plan) -> list[str]:
-    """Flags of all trials besides their settings: no loss curves, since nobody looks at them."""
+    """Flags of all trials besides their settings: no loss curves, which nobody looks at."""
     given = plan.runs.settings.given
     is_network = plan.runs.settings.classical is None
     return ["--report_to=none"] if is_network and given.isdisjoint(("report_to", "track_pictures")) else []

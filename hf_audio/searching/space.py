@@ -57,7 +57,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """A number between two, both included.
+    """A number in a closed interval.
 
     Attributes:
         name, flag: see Choice.

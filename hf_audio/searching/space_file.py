@@ -88,9 +88,9 @@ def _choice(name: str, flag: str, entry: Sequence[Any]) -> Choice:
     values = tuple(_number(value) for value in entry)
     keys = tuple(json.dumps(value) if isinstance(value, list | dict) else value for value in values)
     if not values or any(value is None for value in values):
-        raise InputError(f"{flag} has no value or an empty one: give at least one value, and no empty ones")
+        raise InputError(f"{flag} has no values or an empty one: give at least one value, and no empty ones")
     if len({(type(key), key) for key in keys}) < len(keys):
-        raise InputError(f"{flag} has a value twice: give each once")
+        raise InputError(f"{flag} has duplicate values: give each once")
     return Choice(name, flag, keys, values)
 
 
@@ -104,7 +104,7 @@ def _range(name: str, flag: str, entry: Mapping[str, Any]) -> Range:
     numbers = [one for one in (low, high, step) if one is not None]
     is_number = [isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in numbers]
     if low is None or high is None or not all(is_number) or not isinstance(log, bool):
-        raise InputError(f"{flag} must have low and high, two numbers, and may have log: true or step: {EXPECTED}")
+        raise InputError(f"{flag} must have the numbers low and high, and may have log: true or step: {EXPECTED}")
     if not low < high or (log and low <= 0) or (step is not None and not 0 < step <= high - low):
         raise InputError(
             f"{flag} from {low:g} to {high:g} is not a valid range: low must be below high, above 0 with log, and the "
@@ -116,7 +116,9 @@ def _range(name: str, flag: str, entry: Mapping[str, Any]) -> Range:
     ends = (low, high) if is_whole else (float(low), float(high))
     found = Range(name, flag, ends[0], ends[1], log=log, step=step)
     if (high - low) / (step or 1) > MAX_STEPS and (is_whole or step):
-        raise InputError(f"{flag} has more than {MAX_STEPS:,} steps: give a larger step, or log: true with 1.0 for 1")
+        raise InputError(
+            f"{flag} has more than {MAX_STEPS:,} steps: give a larger step, or a log range with ends such as 1.0"
+        )
     last = found.ladder[-1] if step is not None else high
     if not math.isclose(last, high):
         raise InputError(f"{flag} from {low:g} in steps of {step:g} ends at {last:g}: write high: {last:g}")

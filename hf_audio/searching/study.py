@@ -125,7 +125,7 @@ class Study:
         return self.trials()[asked.number]
 
     def _drawn(self, number: int) -> list[Trial]:
-        """The trials before one, after waiting for those whose settings other processes are drawing right now."""
+        """The trials before this one, after waiting for those whose settings other processes are still drawing."""
         waits_until_s = time.monotonic() + DRAWING_S
         while True:
             before = self.trials()[:number]
@@ -162,7 +162,7 @@ class Study:
 
     def again(self, trial: Trial) -> None:
         """Queues the settings of a lost trial again."""
-        self.discard(trial, "its machine gave no sign of life")
+        self.discard(trial, "no heartbeat from its machine")
         self._queue(trial.params)
 
     def discard(self, trial: Trial, reason: str) -> None:
@@ -233,7 +233,7 @@ def _opened(storage: str) -> Any:
 
 
 def _repair(path: Path, lock: Any) -> None:
-    """Removes the incomplete last line of a process that was killed while writing: the next line would follow it."""
+    """Removes an incomplete last line, left by a process that was killed: the next line would be appended to it."""
     if not path.exists() or path.stat().st_size == 0:
         return
     lock.acquire()

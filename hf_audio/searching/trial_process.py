@@ -1,4 +1,4 @@
-"""One run of a trial in its own process, which ends with the search, whatever ends that."""
+"""One run of a trial in its own process, which ends when the search ends, for whatever reason."""
 
 from __future__ import annotations
 

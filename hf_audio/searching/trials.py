@@ -61,7 +61,7 @@ def _rounded(value: Any) -> Any:
 
 
 def always_fail(trials: Sequence[Trial], reasons: Sequence[str]) -> bool:
-    """Whether no trial has a score and the last ones all failed for one reason, for which others would fail too."""
+    """Whether no trial has a score and the last ones all failed for the same reason, so that others would fail too."""
     has_scores = any(one.state in ("complete", "pruned") for one in trials)
     return not has_scores and len(reasons) >= MAX_FAILURES and len({LOG_NAME.sub("", one) for one in reasons}) == 1
 

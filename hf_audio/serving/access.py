@@ -1,4 +1,4 @@
-"""Access control: clients that send the token set in the environment, or everyone if none is set."""
+"""Access control: for clients that send the token set in the environment, or for everyone if none is set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The address of the service, which is bound before torch is imported and models are loaded, as that takes seconds."""
+"""The address of the service. It is bound before torch is imported and models are loaded, which takes seconds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def answer_at(own_socket: socket.socket) -> tuple[str, int]:
     """Starts listening, so that clients can connect; returns host and port.
 
     Raises:
-        InputError: another service, started at the same time, listens there already.
+        InputError: another service, started at the same time, already listens on it.
     """
     host, port = own_socket.getsockname()[:2]
     try:
@@ -46,4 +46,4 @@ def answer_at(own_socket: socket.socket) -> tuple[str, int]:
 
 
 def _taken(host: str, port: int, error: OSError) -> InputError:
-    return InputError(f"Cannot listen at {host}, port {port} ({one_line(error)}): choose another host or port")
+    return InputError(f"Cannot listen on {host}, port {port} ({one_line(error)}): choose another host or port")

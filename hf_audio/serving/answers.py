@@ -1,4 +1,4 @@
-"""The responses of the service: the Hub's audio-classification format, and more on request."""
+"""The responses of the service: the Hub's audio-classification format, with more details on request."""
 
 from __future__ import annotations
 

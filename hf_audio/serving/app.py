@@ -1,6 +1,6 @@
 """The service's routes.
 
-POST /v1/audio-classification   labels of a recording; POST / is the same, for clients that know only a base address
+POST /v1/audio-classification   labels of a recording; POST / is the same, for clients that take only a base URL
 POST /v1/embeddings             the input of the classifier layer
 GET  /v1/models                 the served models
 GET  /health, /ready, /metrics  for operators
@@ -110,10 +110,10 @@ async def audio_classification(
     threshold: Threshold = None,
     smooth_s: SmoothS = None,
 ) -> Response:
-    """Labels with their scores, the highest first, from the mean of the windows' logits. With `timeline=true` an object
-    that also contains windows and segments.
+    """Labels with their scores, highest first, computed from the mean of the windows' logits. With `timeline=true`, an
+    object that also contains windows and segments.
 
-    The recording is the body itself, the file of a form, or base64 text in JSON.
+    Send the recording as the body itself, as a file in a form, or as base64 text in JSON.
     """
     given: dict[str, Any] = {}
 
@@ -164,7 +164,7 @@ async def health() -> State:
 
 @router.get("/ready", summary="Whether the service can classify", responses={503: REFUSALS[503]})
 async def ready(request: Request) -> State:
-    """Whether the models are loaded and warm, and their threads run."""
+    """Whether the models are loaded and warmed up, and their threads are running."""
     if not _service(request).is_ready:
         raise RefusalError(503, "A model's thread has stopped: restart the service", "failure")
     return State(status="ready")
@@ -191,7 +191,7 @@ async def _judge(request: Request, name: str | None, kind: str, settings_of: Acc
 
 
 async def _in_thread(request: Request, answer_of: Callable[..., Any], *arguments: Any) -> Response:
-    """Makes a response in a thread: with an entry per window it can have many MB and block others."""
+    """Creates a response in a thread: with an entry per window, it can have many MB and block other requests."""
     return await _service(request).run(lambda: JSONResponse(answer_of(*arguments)))
 
 

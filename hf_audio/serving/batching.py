@@ -1,7 +1,7 @@
 """Runs windows of several requests in one forward pass, in as many threads as the device can use.
 
-An accelerator uses one thread, and ten windows take it little longer than one. On CPUs, a forward pass of few windows
-is faster on one core than divided between several, which wait for each other at every layer, so each core has a thread.
+An accelerator uses one thread, and ten windows take hardly longer than one. On CPUs, a forward pass of few windows is
+faster on one core than divided between several, which wait for each other at every layer, so each core has a thread.
 
 No request waits for later ones: when a thread is free, it takes the waiting windows as a batch, and leaves the other
 threads their part. If more windows wait than fit into a batch, each request gets a share of it, so that a recording of
@@ -66,7 +66,7 @@ Share = tuple[_Job, int, int]  # first window, last window + 1
 
 
 class Batcher:
-    """Runs a model in threads of its own.
+    """Runs a model in its own threads.
 
     Args:
         forwards: functions by kind, from the inputs of a batch `[windows, ...]` to an array `[windows, ...]`. All
@@ -96,7 +96,7 @@ class Batcher:
             thread.start()
 
     def submit(self, kind: str, inputs: Inputs) -> Future:
-        """A future of the model's outputs for windows, in their order. Cancel it if they are no longer needed.
+        """A future with the model's outputs for the windows, in order. Cancel it if they are no longer needed.
 
         Raises:
             RuntimeError: the batcher is closed.

@@ -52,7 +52,7 @@ def decode(tagger: Tagger, content: bytes, settings: TagSettings, allowance: All
     Raises:
         RefusalError: not a recording or a broken one (400), longer than allowed (413), or the time is up (503).
     """
-    check_time(until, allowance)  # it may have waited for a thread
+    check_time(until, allowance)  # the request may have waited for a thread
     check_header(content, allowance.max_duration_s)
     recording, cuts, count = recording_of(content), [], 0
     try:
@@ -75,12 +75,12 @@ def check_time(until: float, allowance: Allowance) -> None:
 
 
 def check_found(cut: Cut, count: int, allowance: Allowance) -> None:
-    """Raises RefusalError (413) if more was decoded than the service accepts, whatever the header says."""
+    """Raises RefusalError (413) if more was decoded than the service accepts, regardless of the header."""
     if cut.end_s > allowance.max_duration_s + 1:
-        sentence = f"The recording is longer than {allowance.max_duration_s:g} s, the maximum: shorten it"
+        sentence = f"The recording is longer than the maximum of {allowance.max_duration_s:g} s: shorten it"
         raise RefusalError(413, sentence, "duration")
     if count > allowance.max_windows:
-        sentence = f"The recording has more than {allowance.max_windows:,} windows, the maximum: shorten it"
+        sentence = f"The recording has more than the maximum of {allowance.max_windows:,} windows: shorten it"
         raise RefusalError(413, sentence, "duration")
 
 
@@ -113,7 +113,7 @@ def check_header(content: bytes, max_duration_s: float) -> None:
 
 def unreadable(reason: str) -> RefusalError:
     """400: not a recording, or a broken one."""
-    reason = reason.rstrip(".")  # some of libsndfile's messages are whole sentences
+    reason = reason.rstrip(".")  # some of libsndfile's messages are complete sentences
     return RefusalError(
         400, f"The recording is {reason}: send a complete sound file, such as WAV, FLAC, MP3 or Ogg", "unreadable"
     )

@@ -17,7 +17,7 @@ from hf_audio.serving.metrics import Metrics
 from hf_audio.serving.refusal import RefusalError
 from hf_audio.serving.upload import discard_body
 
-# Routes without authentication: they are for operators and give nothing about recordings.
+# Routes without authentication: they are for operators and reveal nothing about recordings.
 OPEN = ("/health", "/ready", "/openapi.json", "/docs")
 OTHER = "other"
 
@@ -28,7 +28,7 @@ class Gate:
     Args:
         app: the application inside it.
         token: the token that clients must send, if any.
-        routes: paths that have metrics of their own; all others are counted together.
+        routes: paths with their own metrics; all others are counted together.
     """
 
     def __init__(self, app: ASGIApp, *, token: str | None, routes: Collection[str], metrics: Metrics) -> None:

@@ -17,7 +17,7 @@ logger = named_logger(__name__)
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON. Exceptions have only type and place, since their text may quote a client's data."""
+    """A record as one line of JSON. Exceptions are logged without text, which may quote a client's data."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, with tokens masked."""
@@ -50,7 +50,7 @@ def log_failure(error: BaseException, **facts: Any) -> None:
 
 
 def log_settings(level: str = "INFO") -> dict[str, Any]:
-    """Settings for logging.config, by which all logs of the process go through the formatter above."""
+    """Settings for logging.config that send all logs of the process through the formatter above."""
     return {
         "version": 1,
         "disable_existing_loggers": False,

@@ -1,4 +1,4 @@
-"""The parts of the OpenAPI description that FastAPI cannot derive: the three forms of a body, examples, refusals."""
+"""The parts of the OpenAPI description that FastAPI cannot derive: the three forms of a body, examples, errors."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ TIMELINE_EXAMPLE = {
 }
 EMBEDDING_EXAMPLE = {"model": "instruments", "duration_s": 6.0, "embedding": [0.12, -1.4, 0.33]}
 _SENTENCES = {
-    400: "No recording, a broken one, or a body in none of the three forms",
+    400: "The recording is missing or broken, or the body has none of the three forms",
     401: "The token is missing or wrong",
     404: "Unknown model",
     408: "The recording did not arrive in time",

@@ -29,7 +29,7 @@ def too_busy(wait_s: float, sentence: str) -> RefusalError:
 
 
 def too_slow(limit_s: float) -> RefusalError:
-    """503: the time of a request is up."""
+    """503: the request took too long."""
     return RefusalError(
         503,
         f"No answer within {limit_s:g} s: send a shorter recording, or try again when the service is less busy",

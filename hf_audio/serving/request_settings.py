@@ -19,11 +19,13 @@ ModelName = Annotated[str | None, Query(max_length=200, description="Name of a s
 TopK = Annotated[int | None, Query(ge=1, le=MAX_LABELS, description="Number of labels. Default: all.")]
 FunctionToApply = Annotated[
     Function | None,
-    Query(description="Function from logits to scores. Default: as in training."),
+    Query(description="Function that turns logits into scores. Default: as in training."),
 ]
-WithTimeline = Annotated[bool, Query(description="Whether the response also has windows and segments.")]
-Threshold = Annotated[float | None, Query(ge=0, le=1, description="Threshold of segments. Default: the model's.")]
-SmoothS = Annotated[float | None, Query(ge=0, le=600, description="Seconds of the median filter of segments.")]
+WithTimeline = Annotated[bool, Query(description="Whether the response also contains windows and segments.")]
+Threshold = Annotated[float | None, Query(ge=0, le=1, description="Score threshold of segments. Default: the model's.")]
+SmoothS = Annotated[
+    float | None, Query(ge=0, le=600, description="Length of the median filter before segmentation, in seconds.")
+]
 
 
 class Parameters(BaseModel):
@@ -51,7 +53,7 @@ def check_names(request: Request, known: Collection[str]) -> None:
 
 
 def checked_parameters(content: dict[str, Any], **of_address: Any) -> Parameters:
-    """The settings of a JSON body and of the query, where each may be in only one of the two.
+    """The settings of a JSON body and of the query; each may be in only one of the two.
 
     Raises:
         RefusalError: 422.

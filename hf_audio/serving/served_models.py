@@ -82,7 +82,7 @@ class ServedModel:
         return self.tagger.settings().window_s
 
     def warm_up(self) -> None:
-        """Runs one second of noise: errors are found here, and the first request is not slow."""
+        """Runs one second of noise, so that errors are found now and the first request is not slow."""
         shape = (1, 2, self.tagger.sample_rate) if self.tagger.predictor.is_stereo else (1, self.tagger.sample_rate)
         self.submit(LOGITS, 0.01 * torch.randn(shape, generator=torch.Generator().manual_seed(0))).result()
 

@@ -22,7 +22,7 @@ from hf_audio.terminal import named_logger
 logger = named_logger(__name__)
 LOOPBACK = ("127.0.0.1", "::1")
 KEEP_ALIVE_S = 30
-MAX_CONNECTIONS = 512  # open at the same time; requests on further ones are answered with 503
+MAX_CONNECTIONS = 512  # open at the same time; requests on additional ones get a 503
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 

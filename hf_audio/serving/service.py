@@ -117,7 +117,9 @@ class Service:
             sentence = f"The recording did not arrive within {0.9 * limit_s:g} s: send a smaller one"
             raise RefusalError(408, sentence, "time", {"Connection": "close"}) from error
         except ClientDisconnect as error:
-            raise RefusalError(400, "The connection ended before the recording did", "disconnected") from error
+            raise RefusalError(
+                400, "The connection was closed before the recording was complete", "disconnected"
+            ) from error
 
     async def _answer(self, model: ServedModel, kind: str, decoded: Decoded) -> np.ndarray:
         try:
@@ -142,7 +144,9 @@ class Service:
     @contextlib.contextmanager
     def _admitted(self) -> Iterator[None]:
         if self.running >= self.allowance.max_requests:
-            raise too_busy(1, f"{self.running} requests are being processed, the maximum: try again in a second")
+            raise too_busy(
+                1, f"{self.running} requests are being processed, which is the maximum: try again in a second"
+            )
         self.running += 1
         self.metrics.running.set(self.running)
         try:

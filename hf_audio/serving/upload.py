@@ -30,7 +30,7 @@ JSON, FORM = "application/json", "multipart/form-data"
 DISCARD_S, DISCARD_BYTES = 2.0, 64 * MB
 PIECE_BYTES = 256 * 1024
 MAX_FIELDS = 8
-# Limits JSON structure: base64 has none of these characters, so many of them could only be meant to fill the memory
+# Limits JSON structure: base64 has none of these characters, so many of them can only be an attack on memory
 STRUCTURE, MAX_STRUCTURE = (b",", b"[", b"{"), 200
 EXPECTED = 'send {"inputs": the file in base64, "parameters": {...}}'
 FORM_EXPECTED = "send multipart/form-data with one file called `file`, and settings in the query (?top_k=3)"
@@ -102,7 +102,7 @@ def _of_json(body: bytes) -> Upload:
     except (ValueError, RecursionError) as error:
         raise RefusalError(400, f"The body is not the JSON that its content type says: {EXPECTED}", "json") from error
     if not isinstance(content, dict) or not isinstance(content.get("inputs"), str):
-        raise RefusalError(400, f"The JSON has no text named inputs: {EXPECTED}", "json")
+        raise RefusalError(400, f"The JSON has no text named `inputs`: {EXPECTED}", "json")
     others, parameters = sorted(set(content) - {"inputs", "parameters"}), content.get("parameters")
     parameters = {} if parameters is None else parameters
     if others or not isinstance(parameters, dict):
@@ -111,13 +111,13 @@ def _of_json(body: bytes) -> Upload:
     try:
         recording = base64.b64decode(content["inputs"], validate=True)
     except ValueError as error:
-        reason = f"The text inputs is not base64 (addresses and paths are not opened): {EXPECTED}"
+        reason = f"The text `inputs` is not base64 (URLs and paths are not opened): {EXPECTED}"
         raise RefusalError(400, reason, "json") from error
     return Upload(recording, {name: value for name, value in parameters.items() if value is not None})
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object without duplicate names, since JSON parsers disagree on which of their values counts."""
+    """A JSON object without duplicate names, since JSON parsers disagree on which value counts."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a duplicate name")
@@ -150,6 +150,6 @@ async def _file_of_form(request: Request, body: bytes) -> bytes:
 def _too_large(allowance: Allowance) -> RefusalError:
     return RefusalError(
         413,
-        f"The recording has more than {allowance.max_mb:g} MB, the maximum: shorten it, or send FLAC",
+        f"The recording is larger than the maximum of {allowance.max_mb:g} MB: shorten it, or send FLAC",
         "size",
     )

@@ -1,4 +1,4 @@
-"""Windows of a sound in blocks: as they are cut, as inputs of a model, and all of a sound's together."""
+"""Windows of a sound in blocks: as cut from the sound, as inputs of a model, and all of a sound's windows together."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A whole sound, ready for the model.
+    """A complete sound, ready for the model.
 
     Attributes:
-        inputs: inputs of all windows, for `Tagger.logits`: together, in parts, or with those of other sounds.
+        inputs: inputs of all windows, for `Tagger.logits`: all at once, in parts, or with those of other sounds.
         starts_s: float64 `[windows]`.
         duration_s: duration of the sound.
         recording: the sound.
@@ -66,8 +66,8 @@ class Prepared:
 
 
 def append(parts: list[np.ndarray], part: np.ndarray) -> None:
-    """Appends an array to a list, and joins the list when it gets long: many small arrays would fragment the memory,
-    in which inputs of many MB are allocated and freed."""
+    """Appends an array to a list, and joins the list when it gets long: many small arrays would fragment the memory
+    from which inputs of many MB are allocated and freed."""
     parts.append(part)
     if len(parts) >= MAX_PARTS:
         parts[:] = [np.concatenate(parts)]
@@ -81,7 +81,7 @@ def joined(inputs: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def check_finite(values: np.ndarray) -> None:
-    """Raises AudioError if a model's output for a sound is not finite, since it gives no score."""
+    """Raises AudioError if a model's output for a sound is not finite, since it yields no score."""
     if not np.isfinite(values).all():
         raise AudioError("the model's outputs are not finite, perhaps because samples are far outside [-1, 1]")
 
@@ -89,6 +89,6 @@ def check_finite(values: np.ndarray) -> None:
 def unreadable(recording: Recording, error: AudioError) -> InputError:
     """The error for a recording that cannot be tagged."""
     return InputError(
-        f"{recording.name or 'The sound'} cannot be tagged ({error.reason}): give a file as wav, flac, mp3 or ogg; "
+        f"{recording.name or 'The sound'} cannot be tagged ({error.reason}): use a wav, flac, mp3 or ogg file; "
         'm4a, webm and the sound of videos need pip install "hf_audio[av]"'
     )

@@ -49,7 +49,7 @@ class InParquet(InFile):
 
 
 def _encoded(found: Embeddings) -> str:
-    """Embeddings as text, with their numbers in base64, so that they stay exact."""
+    """Embeddings as text, with their numbers in base64, so that they are exact."""
     return json.dumps([found.file, *(b64encode(np.ascontiguousarray(one).data).decode() for one in found[1:])])
 
 

@@ -32,7 +32,7 @@ class Format(NamedTuple):
 
 
 def table(tags: Tags) -> str:
-    """A recording's scores as bars, and its segments. Labels and segments that do not fit are counted."""
+    """A recording's scores as bars, and its segments. Labels and segments that do not fit are only counted."""
     lines = [f"{printable(tags.name) or '-'}  {tags.duration_s:.2f} s"]
     scores = list(tags.scores.items())[:MAX_TABLE_LABELS]
     segments = tags.segments[:MAX_TABLE_SEGMENTS]
@@ -43,7 +43,7 @@ def table(tags: Tags) -> str:
         for one in segments
     ]
     rest = [(len(tags.scores) - len(scores), "labels"), (len(tags.segments) - len(segments), "segments")]
-    lines += [f"  and {count:,} more {what}: --format json has them" for count, what in rest if count]
+    lines += [f"  and {count:,} more {what}: --format json lists them" for count, what in rest if count]
     return "\n".join(lines) + "\n"
 
 
@@ -53,7 +53,7 @@ def bar(score: float) -> str:
 
 
 def csv(tags: Tags) -> str:
-    """One row per label of the whole recording, and one per segment. No cell is a formula."""
+    """One row per label of the complete recording, and one per segment. No cell is read as a formula."""
     whole = ((tags.name, "recording", 0.0, tags.duration_s, label, score) for label, score in tags.scores.items())
     parts = ((tags.name, "segment", one.start_s, one.end_s, one.label, one.score) for one in tags.segments)
     return csv_text(_rounded(row) for row in (*whole, *parts))

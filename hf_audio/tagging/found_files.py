@@ -22,7 +22,7 @@ class FoundFile(NamedTuple):
 def found_files(given: Iterable[str]) -> list[FoundFile]:
     """The given files, and the recordings in the given folders, sorted by name; each recording once.
 
-    Files are accepted with any suffix; whether they can be read is found out later.
+    Files are accepted with any suffix; whether they can be read turns out later.
 
     Raises:
         InputError: a path does not exist, or a folder has no recordings.
@@ -34,7 +34,7 @@ def found_files(given: Iterable[str]) -> list[FoundFile]:
         elif os.path.lexists(path):
             below = [FoundFile(path, os.path.basename(path))]
         else:
-            raise InputError(f"{path!r} does not exist: give recordings, folders with recordings, or - for stdin")
+            raise InputError(f"{path!r} does not exist: expected recordings, folders of recordings, or - for stdin")
         for one in below:
             found.setdefault(os.path.abspath(one.path), one)
     return list(found.values())
@@ -49,7 +49,7 @@ def names_listed(source: str) -> list[str]:
     if source == "-":
         content = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
         if len(content) > MAX_TEXT_BYTES:
-            raise InputError(f"stdin has more than {MAX_TEXT_BYTES >> 20} MiB of names: give folders instead")
+            raise InputError(f"stdin has more than {MAX_TEXT_BYTES >> 20} MiB of names: use folders instead")
         text = os.fsdecode(content)
     else:
         text = read_text(source)
@@ -64,5 +64,5 @@ def _recordings_below(folder: Path) -> list[FoundFile]:
 
     recordings = sorted(contents_of(folder).audio)
     if not recordings:
-        raise InputError(f"{folder} contains no recordings: give another folder, or files by name")
+        raise InputError(f"{folder} contains no recordings: use another folder, or name the files")
     return [FoundFile(str(path), path.relative_to(folder).as_posix()) for path in recordings]

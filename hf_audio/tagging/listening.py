@@ -1,4 +1,4 @@
-"""Scores of a live sound, over its most recent window, a few times per second.
+"""Scores of a live sound over its most recent window, a few times per second.
 
 sound     ----------------------------------------> now
 window              [    most recent window     ]      every hop; shorter at the beginning
@@ -51,7 +51,7 @@ class Incoming(NamedTuple):
     """A live sound.
 
     Attributes:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         blocks: float32 `[samples, channels]`, yielded as they arrive.
     """
 
@@ -83,7 +83,7 @@ def _heard(rolling: _Rolling, started_s: float, num_skipped: int) -> Heard:
     try:
         scores, time_s = rolling.scores(), rolling.time_s
     except AudioError as error:
-        raise InputError(f"At {rolling.time_s:.1f} s the sound cannot be classified ({error.reason})") from error
+        raise InputError(f"The sound cannot be classified at {rolling.time_s:.1f} s ({error.reason})") from error
     return Heard(time_s, time.perf_counter() - started_s - time_s, scores, num_skipped)
 
 
@@ -92,7 +92,7 @@ def microphone(is_stereo: bool, device: str | int | None = None) -> Incoming:
 
     Args:
         is_stereo: whether the model needs the left and right channels.
-        device: its number, or a part of its name. Default: the system's.
+        device: its number, or part of its name. Default: the system's input device.
 
     Raises:
         InputError: sounddevice or PortAudio is not installed, or there is no such device.
@@ -121,7 +121,7 @@ def file_in_real_time(path: str) -> Incoming:
     """Plays a recording as a live sound, for tests and demonstrations.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the recording cannot be read.
     """
     recording = recording_of(path)
     try:

@@ -20,16 +20,16 @@ def load(
 ) -> Tagger:
     """Loads a trained audio classifier from the Hub or a folder, ready to tag sounds.
 
-    It can be a model of hf_audio, a stock model of transformers, or another model that uses their classes. Code in the
-    repository is never run, and weights are safetensors.
+    It can be an hf_audio model, a stock transformers model, or another model that uses the classes of either. Code in
+    the repository is never run, and weights must be safetensors.
 
     Args:
         name: a repository on the Hub or a folder.
-        device: default: the accelerator if there is one.
+        device: device to run on. Default: the accelerator if there is one.
         bf16: compute in bfloat16 where that is safe.
-        token: for a private repository. Default: the stored one.
+        token: access token for a private repository. Default: the stored token.
         revision: a branch, tag or commit.
-        batch_size: windows per forward pass. Default: 8 on a CPU, as more do not fit into its caches, else 32.
+        batch_size: windows per forward pass. Default: 8 on a CPU, as more do not fit into its caches, otherwise 32.
 
     Raises:
         InputError: the model does not exist or cannot be used.

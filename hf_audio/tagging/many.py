@@ -33,7 +33,7 @@ class Answers(NamedTuple):
 
     Attributes:
         recording: the recording.
-        settings: how it was cut.
+        settings: how it was cut into windows.
         starts_s: float64 `[windows]`, in the recording.
         values: float32 `[windows, size]`, finite.
         duration_s: duration of the recording.
@@ -56,14 +56,14 @@ def answered(
     num_threads: int | None = None,
     progressed: Callable[[float], object] = lambda seconds: None,
 ) -> Iterator[tuple[int, Any | str]]:
-    """The index of each recording, and its result or why it cannot be read, in the order of completion.
+    """The index of each recording with its result, or with the reason why it cannot be read, in order of completion.
 
         answered(tagger, tagger.logits, recordings, settings, made=tagger.tags_of)
         answered(tagger, tagger.embeddings, recordings, settings, made=tagger.embeddings_of)
 
     Args:
         answer: the model: inputs of any number of windows → float32 `[windows, size]`.
-        made: makes a recording's result from the fields of `Answers`. Default: `Answers`.
+        made: creates a recording's result from the fields of `Answers`. Default: `Answers`.
         num_threads: number of reading threads. Default: one per core.
         progressed: called with the seconds of sound that were added.
     """
@@ -102,7 +102,7 @@ class _OpenRecording:
         self.duration_s, self.has_ended, self.num_waiting = 0.0, False, 0
 
     def take(self, block: Block) -> float:
-        """Records a block that waits for the model; returns the seconds of sound that it adds."""
+        """Registers a block that waits for the model; returns the seconds of sound that it adds."""
         append(self.starts_s, block.starts_s)
         added_s, self.duration_s = block.end_s - self.duration_s, block.end_s
         self.num_waiting += 1
@@ -116,7 +116,7 @@ class _OpenRecording:
         return self.has_ended and (self.error is not None or not self.num_waiting)
 
     def answers(self, settings: TagSettings) -> Answers | str:
-        """The outputs for all windows, or why there are none."""
+        """The outputs for all windows, or the reason why there are none."""
         if self.error is not None:
             return self.error
         starts_s, values = np.concatenate(self.starts_s), np.concatenate(self.values)
@@ -179,8 +179,8 @@ class _Readers:
         return not any(thread.is_alive() for thread in self._threads) and self._blocks.empty()
 
     def next_block(self, max_wait_s: float) -> tuple[int | None, Block | str | None]:
-        """The index of a recording, and a block of it, its error, or END after its last block; (None, None) if nothing
-        came within `max_wait_s`."""
+        """The index of a recording with one of its blocks, its error, or END after its last block; (None, None) if
+        nothing arrived within `max_wait_s`."""
         try:
             number, block = self._blocks.get(timeout=max_wait_s)
         except queue.Empty:
@@ -203,7 +203,7 @@ class _Readers:
             self._put(number, self._read(number, recording))
 
     def _read(self, number: int, recording: Recording) -> str | BaseException | None:
-        """Reads a recording to its end. Returns END, why it cannot be read, or an unexpected error."""
+        """Reads a recording to its end. Returns END, the reason why it cannot be read, or an unexpected error."""
         try:
             for block in self._tagger.blocks(recording, self._settings):
                 if not self._put(number, block):

@@ -1,4 +1,4 @@
-"""Tags as HTML for a notebook: a player, bars of the scores, and where in the sound each label is.
+"""Tags as HTML for a notebook: a player, bars of the scores, and where each label occurs in the sound.
 
 All text is escaped. The HTML contains the beginning of the sound and downloads nothing.
 """
@@ -49,7 +49,7 @@ class Player:
 
 
 def player(sound: Any, sample_rate: int | None = None) -> Player:
-    """A player for a notebook, in which the first minute of the sound is stored as MP3.
+    """A player for a notebook, which stores the first minute of the sound as MP3.
 
     Args:
         sound, sample_rate: as in `Tagger.__call__`.
@@ -66,8 +66,8 @@ def image_of(recording: Recording, duration_s: float, scores: Mapping[str, float
     Args:
         recording: the recording.
         duration_s: its duration.
-        scores: label → score of the whole recording, the highest first.
-        segments: where in it each label is present.
+        scores: label → score of the complete recording, the highest first.
+        segments: where each label is present.
     """
     name = os.path.basename(recording.name)  # notebooks are shared, so they must not contain paths of this machine
     heading = Markup("<b>{}</b> {:.2f} s").format(printable(name), duration_s)

@@ -4,7 +4,7 @@
     tags.csv             at the end: all recordings, in their order
 
 Files and folders can be resumed by running the same command again. Recordings that changed in the meantime are tagged
-again. Other settings or another model are an error, since a result must come from one of each.
+again. Different settings or a different model are an error, since a result must come from one of each.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ MAX_LINE_BYTES = 1 << 30
 
 
 class Results(ABC):
-    """Takes the tags of recordings in any order, as they get ready."""
+    """Collects the tags of recordings in any order, as they become available."""
 
     @abstractmethod
     def open(self) -> contextlib.AbstractContextManager[list[int]]:
-        """Starts or resumes: the indices of recordings that are finished already."""
+        """Starts or resumes; yields the indices of recordings that are already finished."""
 
     @abstractmethod
     def add(self, number: int, tags: Tags) -> None:
@@ -53,12 +53,12 @@ class Results(ABC):
 
 
 class OnStream(Results):
-    """Writes to standard output, each recording as soon as all before it are done."""
+    """Writes to standard output, each recording as soon as all those before it are done."""
 
     def __init__(self, form: Format, stream: TextIO | None = None) -> None:
         self.form, self.stream = form, stream or sys.stdout
         if self.stream is None:
-            raise InputError("Standard output is closed: give --output")
+            raise InputError("Standard output is closed: use --output")
         self._waiting: dict[int, str | None] = {}
         self._next, self._has_begun = 0, False
 
@@ -86,7 +86,7 @@ class OnStream(Results):
                 self._has_begun = True
 
     def _write(self, text: str) -> None:
-        """Writes UTF-8 with unchanged line ends, whatever the terminal's locale."""
+        """Writes UTF-8 with unchanged line endings, whatever the terminal's locale."""
         binary = getattr(self.stream, "buffer", None)
         if binary is None:
             self.stream.write(text)
@@ -96,7 +96,7 @@ class OnStream(Results):
 
 
 class InPlace(Results):
-    """What files and folders have in common: a partial result beside them.
+    """What files and folders have in common: a partial result next to them.
 
     Args:
         output: path of the result.
@@ -149,7 +149,7 @@ class InPlace(Results):
         numbers = {one.path: number for number, one in enumerate(self.files)}
         with open_for_writing(self.partial, "r+b") as file:
             facts = self._parsed(file.readline(MAX_LINE_BYTES))
-            advice = f"use the earlier ones, or remove {self.partial} to start again"
+            advice = f"use the earlier ones, or remove {self.partial} to start over"
             require_same(f"The unfinished {self.output}", facts, self.facts, advice)
             at = file.tell()
             for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):
@@ -214,9 +214,9 @@ class InFile(InPlace):
 
     def _check_free(self) -> None:
         if self.output.is_dir():
-            raise InputError(f"{self.output} is a folder: give a file in it as --output")
+            raise InputError(f"{self.output} is a folder: use a file in it as --output")
         if os.path.lexists(self.output):
-            raise InputError(f"{self.output} already exists: remove it, or give another --output")
+            raise InputError(f"{self.output} already exists: remove it, or use another --output")
 
 
 class InFolder(InPlace):
@@ -234,7 +234,7 @@ class InFolder(InPlace):
     def open(self) -> Iterator[list[int]]:
         self._check_names()
         if os.path.lexists(self.output) and not self.output.is_dir():
-            raise InputError(f"{self.output} is a file: give a folder as --output, for one file per recording")
+            raise InputError(f"{self.output} is a file: use a folder as --output, for one file per recording")
         self.output.mkdir(parents=True, exist_ok=True)
         with super().open() as finished:
             yield finished
@@ -256,7 +256,7 @@ class InFolder(InPlace):
             return
         for number in range(len(self.files)):
             if os.path.lexists(self.target(number)):
-                raise InputError(f"{self.target(number)} already exists: remove it, or give another --output")
+                raise InputError(f"{self.target(number)} already exists: remove it, or use another --output")
 
     def _check_names(self) -> None:
         seen: dict[str, str] = {}
@@ -265,12 +265,12 @@ class InFolder(InPlace):
             if other != one.path:
                 raise InputError(
                     f"{other} and {one.path} would both be written to {one.name}{self.form.suffix} in {self.output}: "
-                    "give their parent folder instead"
+                    "use their parent folder instead"
                 )
 
 
 def _stamp(path: str) -> list[int] | None:
-    """Size and modification time of a file, by which changed files are noticed."""
+    """Size and modification time of a file, to detect changed files."""
     try:
         status = os.stat(path)
     except OSError:

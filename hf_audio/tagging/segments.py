@@ -76,10 +76,10 @@ def segments_of(
         scores: `[windows, classes]`.
         borders: see `borders_s`.
         names: names of the classes.
-        threshold: None uses each window's highest class, for single-label models.
-        is_multi_label: if False, only the highest class of a window can be on.
+        threshold: minimum score; None uses each window's highest-scoring class, for single-label models.
+        is_multi_label: if False, only the highest-scoring class of a window can be on.
         width: width of the median filter in windows.
-        min_s: shorter segments are dropped, except one that is the whole sound.
+        min_s: shorter segments are dropped, except one that covers the complete sound.
     """
     even = smoothed(scores, width)
     highest = None if is_multi_label else even.argmax(axis=1)

@@ -19,9 +19,9 @@ class TagSettings(NamedTuple):
 
     Attributes:
         window_s, hop_s: length of a window, and the time between window starts, in seconds.
-        threshold: minimum score of a present class. None for single-label models, where the highest class is present.
+        threshold: minimum score of a present class. None for single-label models: the highest-scoring class is present.
         top_k: number of classes to list, the highest first; None lists all.
-        smooth_s: width of the median filter over a class's scores, from which segments are made.
+        smooth_s: width of the median filter over a class's scores, before segments are computed.
         origin: where the window length comes from, in words.
     """
 
@@ -47,29 +47,30 @@ def settings_of(
     top_k: int | None = None,
     smooth_s: float | None = None,
 ) -> TagSettings:
-    """The given settings, completed by the model's own.
+    """The given settings, completed with the model's own.
 
     Args:
         predictor: the model.
-        window_s: default: as the model was trained.
-        hop_s: default: as the model was trained; if `window_s` is given, the same value.
-        threshold: default: the model's own.
-        top_k: default: all classes.
-        smooth_s: default: the window length, which has no effect on windows that do not overlap.
+        window_s: window length. Default: as in training.
+        hop_s: time between window starts. Default: `window_s` if given, otherwise as in training.
+        threshold: minimum score of a present class. Default: the model's own.
+        top_k: number of classes to list. Default: all.
+        smooth_s: width of the median filter. Default: the window length, which has no effect on windows that do not
+            overlap.
 
     Raises:
-        InputError: a setting is invalid or would do nothing, or the windows are longer than the model reads.
+        InputError: a setting is invalid or has no effect, or the windows are longer than the model reads.
     """
     named = {"window_s": window_s, "hop_s": hop_s, "smooth_s": smooth_s}
     for name, value in named.items():
         if value is not None and not (MIN_S <= value <= MAX_S) and not (name == "smooth_s" and value == 0):
-            raise InputError(f"{name} is a number of seconds from {MIN_S:g} to {MAX_S:g}, found {value}")
+            raise InputError(f"{name} must be a number of seconds from {MIN_S:g} to {MAX_S:g}, found {value}")
     if threshold is not None and not 0 <= threshold <= 1:
-        raise InputError(f"A threshold is a score from 0 to 1, found {threshold}")
+        raise InputError(f"threshold must be a score from 0 to 1, found {threshold}")
     if threshold is not None and not predictor.labels.is_multi_label:
         raise InputError(f"A threshold has no effect on {predictor.name}, which is single-label: remove it")
     if top_k is not None and top_k < 1:
-        raise InputError(f"top_k is a number of classes, at least 1, found {top_k}")
+        raise InputError(f"top_k must be a number of classes, at least 1, found {top_k}")
     own_s, own_hop_s, origin = _own_windows(predictor)
     if window_s is None:
         window_s, hop_s = own_s, hop_s or own_hop_s
@@ -111,5 +112,5 @@ def _check_window(predictor: SoundPredictor, settings: TagSettings) -> None:
     if longest is not None and read > longest:  # if sound is cut in samples, those of no whole frame do not count
         raise InputError(
             f"Windows of {settings.window_s:g} s are longer than the {longest / rate:.6g} s that {predictor.name} "
-            "reads, and would be cut: give a shorter window_s"
+            "reads, and would be cut: use a shorter window_s"
         )

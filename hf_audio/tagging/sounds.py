@@ -28,7 +28,7 @@ class Recording:
         name: name for messages and results; "" if it has none.
         source: what it is decoded from; None if there are samples.
         samples: `[samples]` or `[channels, samples]`, at `sample_rate` Hz.
-        start_s, end_s: the part of the source to use; `end_s` None goes to its end.
+        start_s, end_s: the part of the source to use; `end_s` None is its end.
     """
 
     name: str = ""
@@ -46,7 +46,7 @@ def recording_of(sound: Any, sample_rate: int | None = None) -> Recording:
         sound: the path of a file; its bytes; a file open for reading; samples `[samples]` or `[channels, samples]`; or
             a recording of `datasets`: a row with "audio", {"array", "sampling_rate"}, {"bytes", "path"}, or a decoder
             of torchcodec.
-        sample_rate: of samples, in Hz; all other forms have their own.
+        sample_rate: sample rate of samples, in Hz; all other forms have their own.
 
     Raises:
         InputError: another type, samples without a sample rate, or a sample rate for a sound that has its own.
@@ -63,7 +63,7 @@ def recording_of(sound: Any, sample_rate: int | None = None) -> Recording:
         return _of_samples(sound, sample_rate)
     if sample_rate is not None:
         raise InputError(
-            f"sample_rate {sample_rate} was given with a sound that has its own: remove it, or give samples"
+            f"sample_rate {sample_rate} was given with a sound that has its own: remove it, or pass samples"
         )
     return found
 
@@ -73,7 +73,7 @@ def _of_path(path: str | os.PathLike) -> Recording:
     if isinstance(name, bytes):
         raise InputError("A path must be a str or a Path; bytes are read as the content of a file")
     if ADDRESS.match(name):
-        raise InputError(f"{name} is a web address, which hf_audio does not open: download the file, and give its path")
+        raise InputError(f"{name} is a web address, which hf_audio does not open: download the file, and use its path")
     return Recording(name, Path(name))
 
 
@@ -86,7 +86,7 @@ def _of_file(file: Any) -> Recording:
         return Recording(source=file)
     content = file.read(MAX_PIPED_BYTES + 1)
     if len(content) > MAX_PIPED_BYTES:
-        raise InputError(f"The pipe has more than {MAX_PIPED_BYTES >> 20} MiB: save the sound as a file, and give that")
+        raise InputError(f"The pipe has more than {MAX_PIPED_BYTES >> 20} MiB: save the sound as a file, and use that")
     return Recording(source=io.BytesIO(content))
 
 
@@ -108,22 +108,20 @@ def _of_row(row: Any) -> Recording:
     if name:
         return _of_path(name)
     raise InputError(
-        f"A row of `datasets` has `audio`, or `array` and `sampling_rate`, or `bytes` or `path`; found "
+        f"A row of `datasets` needs `audio`, or `array` and `sampling_rate`, or `bytes` or `path`; found "
         f"{', '.join(map(str, row)) or 'nothing'}"
     )
 
 
 def _of_samples(samples: Any, sample_rate: int | None) -> Recording:
     if sample_rate is None:
-        raise InputError("Samples need their sample_rate, in Hz: give it, or give a file")
+        raise InputError("Samples need their sample_rate, in Hz: pass it, or pass a file")
     try:
         samples = np.asarray(samples)
     except (TypeError, ValueError, RuntimeError):
         samples = np.empty(0, dtype=object)
     if samples.dtype == object:
-        raise InputError(
-            "A sound is a path, bytes, a file open for reading, samples or a row of `datasets`, found something else"
-        )
+        raise InputError("A sound must be a path, bytes, a file open for reading, samples or a row of `datasets`")
     if samples.ndim == 2 and samples.shape[0] > samples.shape[1]:
         raise InputError(
             f"Samples of shape {samples.shape} would be {samples.shape[0]} channels: channels come first, so use "

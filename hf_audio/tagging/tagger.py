@@ -1,4 +1,4 @@
-"""A trained classifier that tags sounds of any length, in blocks of windows, which are prepared as in training."""
+"""A trained classifier that tags sounds of any length, in blocks of windows that are prepared as in training."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Tagger:
 
     @property
     def threshold(self) -> float | None:
-        """Minimum score of a present class; None for a single-label model, where the highest class is present."""
+        """Minimum score of a present class; None for a single-label model: the highest-scoring class is present."""
         return self.predictor.decision_threshold if self.labels.is_multi_label else None
 
     def windows(self, window_s: float | None = None, hop_s: float | None = None) -> SampleWindows:
@@ -71,14 +71,14 @@ class Tagger:
         if given.get("hop_s") is not None and found.hop_s > found.window_s and found not in self._warned_of:
             self._warned_of.add(found)
             logger.warning(
-                "Windows of %.6g s every %.6g s skip the sound between them; give a smaller hop_s to cover all of it",
+                "Windows of %.6g s every %.6g s skip the sound between them; use a smaller hop_s to cover all of it",
                 found.window_s,
                 found.hop_s,
             )
         if not self._warned_of_default and self.predictor.usage.window_s is None and given.get("window_s") is None:
             self._warned_of_default = True
             logger.warning(
-                "%s does not say what windows it was trained on. Windows have %.6g s, %s; set window_s to change it",
+                "%s does not say the length of its training windows: using %.6g s, %s; set window_s to change it",
                 self.name,
                 found.window_s,
                 found.origin,
@@ -101,10 +101,10 @@ class Tagger:
         Args:
             sound: the path of a file, its bytes, a file open for reading, samples `[samples]` or
                 `[channels, samples]`, or a row of `datasets`.
-            sample_rate: of samples, in Hz.
+            sample_rate: sample rate of samples, in Hz.
             window_s, hop_s: length of the windows, and time between their starts. Default: as in training.
             threshold: minimum score of a segment. Default: the model's own; for a single-label model, segments are
-                made of the highest class of each window.
+                computed from the highest-scoring class of each window.
             top_k: number of classes to list, the highest first.
             smooth_s: width of the median filter over the scores. Default: the window length.
 
@@ -126,7 +126,7 @@ class Tagger:
         window_s: float | None = None,
         hop_s: float | None = None,
     ) -> Embeddings:
-        """The inputs of the classifier layer per window of a sound: vectors for search, clustering or training.
+        """The inputs of the classifier layer for each window of a sound: vectors for search, clustering or training.
 
         Arguments and errors are those of `__call__`.
         """
@@ -207,7 +207,7 @@ class Tagger:
             yield Block(self.predictor.inputs(cut.windows), cut.starts_s, cut.end_s)
 
     def cuts(self, recording: Recording, settings: TagSettings) -> Iterator[Cut]:
-        """The same blocks, only decoded and resampled: a service makes the inputs of several recordings at once.
+        """The same blocks, only decoded and resampled: a service prepares the inputs of several recordings at once.
 
         Raises:
             AudioError, InputError: see `blocks`.

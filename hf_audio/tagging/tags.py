@@ -1,4 +1,4 @@
-"""The tags of one sound: scores of the whole, a timeline and segments, as a table, as JSON, or in a notebook."""
+"""The tags of one sound: overall scores, a timeline and segments, as a table, as JSON, or in a notebook."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class Tags:
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """Label → score of the whole sound, the highest first: softmax or sigmoid of the mean of the windows' logits,
-        as in reports."""
+        """Label → score of the complete sound, the highest first: softmax or sigmoid of the windows' mean logits, as in
+        reports."""
         found = self.labels.probabilities(self.logits.astype(np.float64).mean(axis=0))
         order = np.argsort(-found, kind="stable")[: self.settings.top_k]
         return {self.labels.names[index]: float(found[index]) for index in order}

@@ -37,7 +37,7 @@ ABOVE_0 = ("num_train_epochs", "eval_steps", "save_steps", "logging_steps")
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")  # of torch.compile
 MAX_SEED = 2**32 - 1  # numpy's
 OF_CLASSICAL_MODELS = {"seed"}
-OF_NETWORKS = (  # arguments about the machine that only networks use
+OF_NETWORKS = (  # hardware arguments that only networks use
     *("gradient_checkpointing", "gradient_checkpointing_kwargs", "activation_checkpointing", "torch_compile"),
     *("activation_checkpointing_kwargs", "torch_compile_backend", "torch_compile_mode", "torch_empty_cache_steps"),
     *("per_device_eval_batch_size", "eval_accumulation_steps", "eval_on_start", "save_total_limit", "logging_steps"),
@@ -48,14 +48,14 @@ OF_ADAM = ("adam_beta1", "adam_beta2", "adam_epsilon")
 
 
 def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
-    """Refuses arguments by their values, and some if the user gave them at all.
+    """Checks the values of arguments, and refuses some arguments whenever the user set them.
 
     Raises:
         InputError: an argument has no effect here, a number is out of range, a metric is not computed, or the package
             of a tracker is not installed.
     """
     for name in sorted(REFUSED_ARGUMENTS.keys() & set(given)):
-        raise InputError(f"--{name} is not for runs here: {REFUSED_ARGUMENTS[name]}")
+        raise InputError(f"--{name} is not supported: {REFUSED_ARGUMENTS[name]}")
     _check_numbers(values)
     metric = values.get("metric_for_best_model")
     # Trainer would look for the metric only after the first epoch
@@ -69,9 +69,9 @@ def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
         evaluation, saving = strategies
         require_aligned(evaluation, saving, values["eval_steps"], values["save_steps"])
     if values.get("train_sampling_strategy") not in ("random", "sequential"):
-        raise InputError("--train_sampling_strategy must be random or sequential: all windows are of one length")
+        raise InputError("--train_sampling_strategy must be random or sequential: all windows have the same length")
     if values.get("fp16") and values.get("use_cpu"):
-        raise InputError("--fp16 needs a GPU: leave it out, or give --bf16, which also works on a CPU")
+        raise InputError("--fp16 needs a GPU: leave it out, or use --bf16, which also works on a CPU")
     mode = values.get("torch_compile_mode")
     if mode is not None and mode not in COMPILE_MODES:
         raise unknown_name("--torch_compile_mode", mode, COMPILE_MODES)
@@ -83,10 +83,10 @@ def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
 def require_makeable(
     args: TrainingArguments, given: Collection[str] = (), has_adapters: bool = False, has_centers: bool = False
 ) -> None:
-    """Creates the optimizer's settings and the schedule as training will, so that errors in them come now.
+    """Creates the optimizer's settings and the schedule as training will, so that errors in them are raised early.
 
     Args:
-        given: names of the arguments that a user gave.
+        given: names of the arguments that the user set.
         has_adapters: whether LoRA is used.
         has_centers: whether the center loss is used.
 
@@ -101,7 +101,7 @@ def require_makeable(
     require_unsharded(has_centers, is_sharded or uses_deepspeed)
     if args.fsdp and args.parallel_mode != ParallelMode.DISTRIBUTED:
         raise InputError(
-            "--fsdp shards a model over several processes and this is one: use accelerate launch --config_file "
+            "--fsdp shards a model across processes, but this run has only one: use accelerate launch --config_file "
             "recipes/accelerate/fsdp.yaml, or leave it out"
         )
     require_whole_gradients(args)
@@ -117,7 +117,7 @@ def require_makeable(
 
 
 def _check_optimizer(args: TrainingArguments, given: Collection[str]) -> None:
-    """Refuses an optimizer that is not installed, and settings that it does not use."""
+    """Raises InputError for an optimizer that is not installed, or for settings that it does not use."""
     name, options = args.optim.value, args.optim_args.split(",") if args.optim_args else []
     changes = {f"--optim_args {one}": ({"optim_args": None}, {"optim_args": one}) for one in options}
     changes |= {f"--{one}": ({}, {one: 0.123}) for one in OF_ADAM if one in given}
@@ -125,7 +125,7 @@ def _check_optimizer(args: TrainingArguments, given: Collection[str]) -> None:
         _optimizer(args, {})
         for flag, (without, with_it) in changes.items():
             if _optimizer(args, without) == _optimizer(args, with_it):
-                raise InputError(f"{flag} would do nothing here: --optim {name} does not use it, leave it out")
+                raise InputError(f"{flag} has no effect: --optim {name} does not use it, leave it out")
     except ImportError as error:
         raise InputError(f"--optim {name} needs a package that is not installed: {one_line(error)}") from None
     except (TypeError, ValueError, AttributeError) as error:
@@ -144,9 +144,9 @@ def _optimizer(args: TrainingArguments, changes: Mapping[str, Any]) -> tuple[Any
 
 
 def require_of_classical_models(given: Collection[str]) -> None:
-    """Raises InputError for arguments of networks in the training of a classical model."""
+    """Raises InputError for arguments that only networks use, when a classical model is trained."""
     for name in sorted(set(given) & {*DECISIVE_ARGUMENTS, *BATCH_ARGUMENTS, *OF_NETWORKS} - OF_CLASSICAL_MODELS):
-        raise InputError(f"--{name} is for networks, and this recipe trains --classical_model: leave it out")
+        raise InputError(f"--{name} is for networks and has no effect with --classical_model: leave it out")
 
 
 def _check_numbers(values: Mapping[str, Any]) -> None:
@@ -167,7 +167,7 @@ def _check_numbers(values: Mapping[str, Any]) -> None:
             raise InputError(f"--{name} must be below 1, found {values[name]!r}")
     max_steps = values.get("max_steps", -1)
     if type(max_steps) is not int or (max_steps < 1 and max_steps != -1):
-        raise InputError(f"--max_steps must be 1 or more, found {max_steps!r}; -1: use --num_train_epochs")
+        raise InputError(f"--max_steps must be 1 or more, or -1 to use --num_train_epochs, found {max_steps!r}")
 
 
 def _check_reporting(named: str | list[str] | None) -> None:
@@ -181,5 +181,5 @@ def _check_reporting(named: str | list[str] | None) -> None:
             # the names of some trackers are not those of their packages
             install = 'pip install "hf_audio[trackers]"' if name in ("trackio", "wandb") else "install it"
             raise InputError(
-                f"--report_to {name} needs a package that is not installed: {install}, or give --report_to none"
+                f"--report_to {name} needs a package that is not installed: {install}, or use --report_to none"
             )

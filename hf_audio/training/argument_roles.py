@@ -1,12 +1,12 @@
-"""The role of each of transformers' TrainingArguments: it determines the result, concerns the machine, or is refused.
+"""The role of each field of transformers' TrainingArguments: determines the result, concerns the machine, or refused.
 
-Each field has one role, so that none is accepted and then ignored. A test compares them with the installed
-transformers.
+Each field has one role, so that none is accepted and then ignored. A test compares the roles with the installed
+version of transformers.
 """
 
 from __future__ import annotations
 
-# They determine what is learned and which weights are kept: the same run needs the same values.
+# These determine what is learned and which weights are kept: the same run needs the same values.
 DECISIVE_ARGUMENTS = (
     *("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
     *("optim", "optim_args", "optim_target_modules", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon"),
@@ -35,19 +35,19 @@ MACHINE_ARGUMENTS = (
 PUBLISHING_ARGUMENTS = ("push_to_hub", "hub_token", "hub_private_repo", "hub_model_id")
 
 _STAGES = "a recipe always trains, evaluates and tests; leave it out"
-_SET_HERE = "it is always set as feature datasets need it; leave it out"
+_SET_HERE = "it is always set to what feature datasets need; leave it out"
 _PUSHED_ONCE = "the finished run is published once, by --push_to_hub; leave it out"
 _TOKENS = "it is for text models; leave it out"
 _METRICS = "clips are scored over all windows of a split at once; leave it out"
-# They would have no effect, or break a promise: that a resumed run gives the same result as an uninterrupted one, and
-# that reports are true. Each says what to do instead.
+# These would have no effect, or break a promise: that a resumed run gives the same result as an uninterrupted one, and
+# that reports are true. Each message says what to do instead.
 REFUSED_ARGUMENTS = {
     **dict.fromkeys(("do_train", "do_eval", "do_predict"), _STAGES),
     "resume_from_checkpoint": "a run resumes automatically from the newest complete checkpoint in its --output_dir; "
-    "leave it out, or give the checkpoint's folder as --model to start from its weights",
-    "ignore_data_skip": "a resumed run continues with the windows that it had not seen; leave it out",
+    "leave it out, or use --model CHECKPOINT_FOLDER to start from its weights",
+    "ignore_data_skip": "a resumed run continues with the windows that it has not seen yet; leave it out",
     **dict.fromkeys(("restore_callback_states_from_checkpoint", "accelerator_config"), _SET_HERE),
-    "parallelism_config": "a window fits one GPU; for models that do not, use recipes/accelerate/fsdp.yaml",
+    "parallelism_config": "a window fits on one GPU; for models that do not, use recipes/accelerate/fsdp.yaml",
     **dict.fromkeys(("remove_unused_columns", "label_names"), _SET_HERE),
     **dict.fromkeys(("hub_strategy", "hub_always_push", "hub_revision"), _PUSHED_ONCE),
     **dict.fromkeys(("use_liger_kernel", "liger_kernel_config", "use_cache", "neftune_noise_alpha"), _TOKENS),
@@ -58,11 +58,11 @@ REFUSED_ARGUMENTS = {
         ("bf16_full_eval", "fp16_full_eval"),
         "clips are scored in bfloat16 on a GPU with --bf16, and in float32 otherwise",
     ),
-    "load_best_model_at_end": "it is always loaded, by --metric_for_best_model, if --eval_strategy and --save_strategy "
-    "are the same; leave it out",
-    "auto_find_batch_size": "the report would have the wrong batch size; give a smaller --per_device_train_batch_size "
+    "load_best_model_at_end": "the best model by --metric_for_best_model is always loaded if --eval_strategy and "
+    "--save_strategy are the same; leave it out",
+    "auto_find_batch_size": "the report would show the wrong batch size; use a smaller --per_device_train_batch_size "
     "and more --gradient_accumulation_steps",
-    "save_only_model": "a run cannot be resumed without the optimizer's state; give --save_total_limit 1 to save space",
-    "enable_jit_checkpoint": "a run resumes from its newest complete checkpoint; give --save_strategy steps to have "
-    "more of them",
+    "save_only_model": "a run cannot be resumed without the optimizer's state; use --save_total_limit 1 to save space",
+    "enable_jit_checkpoint": "a run resumes from its newest complete checkpoint; use --save_strategy steps to save "
+    "checkpoints more often",
 }

@@ -40,7 +40,7 @@ def training_defaults(use_cpu: bool = False, model: str | None = None) -> dict[s
         "save_total_limit": 2,  # the best and the newest
         "logging_steps": 10,
         "logging_first_step": True,
-        "logging_nan_inf_filter": False,  # it waits for the GPU twice per step, and hides errors
+        "logging_nan_inf_filter": False,  # it synchronizes with the GPU twice per step, and hides errors
         "report_to": "tensorboard",
         # otherwise accelerate runs a multi-process launch on a machine without a GPU as separate single processes
         "use_cpu": use_cpu or not torch.accelerator.is_available(),
@@ -53,9 +53,9 @@ def training_defaults(use_cpu: bool = False, model: str | None = None) -> dict[s
 
 
 def _precision(on_gpu: bool, model: str | None) -> dict[str, bool]:
-    """The precision of accelerate's config, otherwise bfloat16 if it is faster; flags override both.
+    """The precision in accelerate's config, or else bfloat16 where it is faster; flags override both.
 
-    Without including_emulation=False, a T4 or V100 would claim bfloat16 support, and train slower than in float32.
+    Without including_emulation=False, a T4 or V100 would report bfloat16 support but train more slowly than in float32.
     """
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if on_gpu:
@@ -66,11 +66,11 @@ def _precision(on_gpu: bool, model: str | None) -> dict[str, bool]:
 
 
 def fit_workers(values: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """Settings of workers that match their number: without workers, nothing is persistent or prefetched.
+    """Worker settings that match the number of workers: without workers, nothing is persistent or prefetched.
 
     Args:
-        values: of all arguments.
-        given: names of arguments that a user or a recipe set, which are not changed.
+        values: values of all arguments.
+        given: names of arguments that a user or a recipe set; these are not changed.
     """
     workers = bool(values.get("dataloader_num_workers"))
     fitting = {
@@ -92,12 +92,12 @@ def own_arguments(
     """A copy of the arguments with the values that AudioTrainer relies on.
 
     Args:
-        patience: of early stopping.
+        patience: patience of early stopping.
         unfreezes: whether layers are unfrozen gradually.
 
     Raises:
-        InputError: Trainer itself should publish; gradient checkpointing of a model that does not support it; a
-            micro-batch that is too small; early stopping without scores; or a best checkpoint that would not exist.
+        InputError: `push_to_hub` is set; the model does not support gradient checkpointing; a micro-batch is too small;
+            early stopping has no scores; or there would be no best checkpoint.
     """
     if args.push_to_hub:
         raise InputError(
@@ -107,7 +107,7 @@ def own_arguments(
     smoothing = args.label_smoothing_factor
     if smoothing and objective.settings().get("label_smoothing_factor") != smoothing:
         raise InputError(
-            f"label_smoothing_factor {smoothing:g} is not used: give Classification(..., label_smoothing=...) instead"
+            f"label_smoothing_factor {smoothing:g} is not used: use Classification(..., label_smoothing=...) instead"
         )
     if args.gradient_checkpointing and not getattr(model, "supports_gradient_checkpointing", True):
         raise InputError(
@@ -116,13 +116,13 @@ def own_arguments(
     require_whole_gradients(args)
     if args.train_batch_size < objective.min_batch_size:
         raise InputError(
-            f"Triplets and augmentation that mixes windows take other windows of the same micro-batch, which has "
-            f"{args.train_batch_size}: give --per_device_train_batch_size {objective.min_batch_size} or more"
+            f"The triplet loss and augmentation that mixes windows need other windows of the same micro-batch, which "
+            f"has {args.train_batch_size}: use --per_device_train_batch_size {objective.min_batch_size} or more"
         )
     if patience < 0:
         raise InputError(f"early_stopping_patience must be 0 or more, found {patience}")
     if args.fp16 and args.device.type == "cpu":
-        raise InputError("--fp16 needs a GPU: leave it out, or give --bf16, which also works on a CPU")
+        raise InputError("--fp16 needs a GPU: leave it out, or use --bf16, which also works on a CPU")
     args = copy.copy(args)
     args.hub_token = None  # these arguments are written into every checkpoint
     args.output_dir = str(Path(args.output_dir) / "checkpoints")
@@ -151,8 +151,8 @@ def require_whole_gradients(args: TrainingArguments) -> None:
     for name in ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"):
         if (getattr(args, name, None) or {}).get("use_reentrant"):
             raise InputError(
-                "use_reentrant in --gradient_checkpointing_kwargs would leave layers after frozen ones and the first "
-                "layers of speech models without a gradient: leave it out"
+                "use_reentrant in --gradient_checkpointing_kwargs would leave the first layers of speech models and "
+                "layers after frozen ones without gradients: leave it out"
             )
 
 
@@ -177,7 +177,7 @@ def _keep_the_best(args: TrainingArguments, objective: Objective, patience: int)
 
 def unknown_metric(asked: str, names: Collection[str]) -> InputError:
     """The error for a metric that an objective does not have."""
-    return InputError(f"--metric_for_best_model {asked} is not computed: give one of {', '.join(names)}")
+    return InputError(f"--metric_for_best_model {asked} is not computed: use one of {', '.join(names)}")
 
 
 def require_aligned(evaluation: str, saving: str, eval_steps: float | None, save_steps: float) -> None:
@@ -195,12 +195,12 @@ def require_aligned(evaluation: str, saving: str, eval_steps: float | None, save
     if evaluation != saving:
         raise InputError(
             f"--eval_strategy {evaluation} and --save_strategy {saving} would save weights that were not evaluated: "
-            "give the same for both, or --save_strategy best or no"
+            "use the same value for both, or --save_strategy best or no"
         )
     if saving == "steps" and eval_steps and not _is_multiple(save_steps, eval_steps):
         raise InputError(
             f"--save_steps {save_steps:g} must be a multiple of --eval_steps {eval_steps:g}, so that saved weights are "
-            f"evaluated: give --save_steps {_next_multiple(save_steps, eval_steps):g}"
+            f"evaluated: use --save_steps {_next_multiple(save_steps, eval_steps):g}"
         )
 
 

@@ -3,9 +3,9 @@
     EMA   after each optimizer step       average = decay * average + (1 - decay) * weights
     SWA   after each of the last epochs   the mean of the weights (Izmailov et al. 2018, arXiv 1803.05407)
 
-A moving average starts with the initial weights, which a large decay would keep for thousands of steps. So the decay at
-step n is at most (1 + n) / (10 + n), as in TensorFlow. Each checkpoint has the current weights in addition to the
-average, so that a run resumes with both.
+A moving average starts at the initial weights, which a large decay would retain for thousands of steps. So the decay at
+step n is at most (1 + n) / (10 + n), as in TensorFlow. Each checkpoint has both the current weights and the average, so
+that a run resumes with both.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ STATISTICS = ("running_mean", "running_var")
 
 
 class AveragedWeights:
-    """An average of a model's weights in addition to the weights: doubles the memory of trained weights.
+    """Keeps an average of a model's weights, which doubles the memory for trained weights.
 
-    It covers all trained parameters and the statistics of batch norms.
+    It covers all trained parameters and batch norm statistics.
 
     Args:
         model: the unwrapped model.
         names: names of its trained parameters.
-        optimizing: which average.
-        num_steps, steps_per_epoch: optimizer steps of the whole training and per epoch.
-        renew_statistics: measures the statistics of batch norms with the model's current weights, in place. A mean of
+        optimizing: says which average to keep.
+        num_steps, steps_per_epoch: optimizer steps in total and per epoch.
+        renew_statistics: recomputes the batch norm statistics for the model's current weights, in place. A mean of
             weights needs new statistics; a moving average also averages the statistics.
     """
 
@@ -125,7 +125,7 @@ class AveragedWeights:
 
 
 def first_averaged_step(swa_epochs: int, num_steps: int, steps_per_epoch: int) -> int:
-    """The step after which a mean of the last epochs first exists: the end of the first of these epochs."""
+    """The step after which a mean of the last epochs exists: the end of the first of these epochs."""
     num_epochs = math.ceil(num_steps / steps_per_epoch)
     return min((num_epochs - swa_epochs + 1) * steps_per_epoch, num_steps)
 
@@ -133,29 +133,29 @@ def first_averaged_step(swa_epochs: int, num_steps: int, steps_per_epoch: int) -
 def check_averages(
     optimizing: OptimizingConfig, num_steps: int, steps_per_epoch: int, *, is_sharded: bool, may_stop_early: bool
 ) -> None:
-    """Refuses averages that are impossible.
+    """Checks that the averages can be computed.
 
     Args:
         is_sharded: whether FSDP or DeepSpeed shards the weights.
         may_stop_early: whether early stopping may end training before its last epochs.
 
     Raises:
-        InputError: the weights are sharded, or the last epochs do not or may not take place.
+        InputError: the weights are sharded, or training does not or may not reach the last epochs.
     """
     if optimizing.swa_epochs and may_stop_early:
         raise InputError(
-            "--swa_epochs averages the last epochs, and --early_stopping_patience may end training before them: leave "
-            "one of the two out"
+            "--swa_epochs averages the last epochs, but --early_stopping_patience may end training before them: use "
+            "only one of the two"
         )
     if is_sharded and optimizing.averages:
         raise InputError(
-            "--ema_decay and --swa_epochs need whole weights in each process, and FSDP and DeepSpeed shard them: use "
+            "--ema_decay and --swa_epochs need all weights in each process, but FSDP and DeepSpeed shard them: use "
             "recipes/accelerate/multi_gpu.yaml, or leave them out"
         )
     num_epochs = num_steps / steps_per_epoch
     if optimizing.swa_epochs > math.ceil(num_epochs):
         raise InputError(
-            f"--swa_epochs {optimizing.swa_epochs} averages more epochs than the {num_epochs:g} of this run: give fewer"
+            f"--swa_epochs {optimizing.swa_epochs} averages more epochs than the {num_epochs:g} of this run: use fewer"
         )
 
 
@@ -170,10 +170,10 @@ def _statistics(model: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def renew_statistics(model: nn.Module, forward_passes: Iterator[Callable[[], object]]) -> None:
-    """Sets the statistics of a model's batch norms to the plain mean over batches, as torch's `update_bn` does.
+    """Sets a model's batch norm statistics to the plain mean over batches, as torch's `update_bn` does.
 
-    Only the norms are in training mode, so nothing else is random or learned. Our norms for several processes need
-    `momentum` as a number, so it is 1 / (number of the batch) here.
+    Only the norms are in training mode, so nothing else is random or learned. Our synchronized batch norms need a
+    numeric `momentum`, so it is set to 1 / (number of the batch).
 
     Args:
         forward_passes: one function per batch, which runs the model on it.

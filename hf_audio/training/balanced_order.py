@@ -23,7 +23,7 @@ def window_shares(objective: Objective, balance: str) -> np.ndarray | None:
     labels, the rarest counts. Windows without labels are a separate class.
 
     Args:
-        objective: has the features to train on.
+        objective: provides the features to train on.
         balance: "none", "sqrt" or "full".
 
     Raises:
@@ -33,12 +33,12 @@ def window_shares(objective: Objective, balance: str) -> np.ndarray | None:
         return None
     if objective.settings().get("class_weights"):
         raise InputError(
-            "--balanced_sampling and --class_weights both make rare classes count more: leave one of the two out"
+            "--balanced_sampling and --class_weights both make rare classes count more: use only one of the two"
         )
     features = objective.features
     if features.streamed is not None:
         raise InputError(
-            "--balanced_sampling draws from all windows, and a stream is read block by block: give --streaming false, "
+            "--balanced_sampling draws from all windows, but a stream is read block by block: use --streaming false, "
             "or --class_weights balanced instead"
         )
     rows, labels = _labelled(features)

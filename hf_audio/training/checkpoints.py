@@ -41,7 +41,7 @@ class CheckpointMarker(TrainerCallback):
     others and load different weights at the end.
 
     Args:
-        division: for a streamed run, see `StreamOrder`.
+        division: how a streamed run divides its stream, see `StreamOrder`; None for a local split.
     """
 
     def __init__(self, division: dict[str, int] | None = None) -> None:
@@ -65,15 +65,15 @@ class CheckpointMarker(TrainerCallback):
 
 
 def warn_of_another_order(checkpoint: Path, division: dict[str, int], steps_per_epoch: int) -> None:
-    """Warns if a streamed epoch resumes with another division, so that it does not read exactly the remaining
+    """Warns if a streamed epoch resumes with a different division, and so does not read exactly the remaining
     windows."""
     before = json.loads((checkpoint / STREAM_FILE).read_text(encoding="utf-8"))
     step = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))["global_step"]
     if before != division and step % steps_per_epoch:
         words = "{processes} process(es) with {workers} worker(s) each and batches of {batch_size}"
         logger.warning(
-            "This epoch was started by %s and resumes with %s, which read a stream in another order: it has some "
-            "windows twice and others not at all. Later epochs are complete. Resume with the same numbers to avoid it.",
+            "This epoch was started by %s and resumes with %s, which read a stream in another order: it will repeat "
+            "some windows and skip others. Later epochs are complete. Resume with the same numbers to avoid this.",
             words.format(**before),
             words.format(**division),
         )
@@ -92,7 +92,7 @@ def mark_complete(checkpoint: Path) -> None:
 def is_complete(checkpoint: Path) -> bool:
     """Whether all files named in the marker exist with their full size.
 
-    Sizes are compared too, since a run may also be killed while it deletes a checkpoint.
+    Sizes are compared, too, since a run may also be killed while it deletes a checkpoint.
     """
     try:
         sizes = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
@@ -111,13 +111,13 @@ def wait_until_seen(checkpoint: Path, timeout_s: float = 60.0) -> None:
     """Waits until this process sees a complete checkpoint that the first process has found.
 
     Raises:
-        InputError: it does not, because the machines of the run do not share a disk.
+        InputError: the checkpoint does not appear, because the machines of the run do not share a disk.
     """
     give_up_s = time.monotonic() + timeout_s
     while not is_complete(checkpoint):
         if time.monotonic() > give_up_s:
             raise InputError(
-                f"The first process resumes from {checkpoint.name} and this one does not see it: give an --output_dir "
+                f"The first process resumes from {checkpoint.name}, but this one cannot see it: use an --output_dir "
                 "on a disk that all machines of the run share"
             )
         time.sleep(1)
@@ -144,7 +144,7 @@ def is_finished(checkpoint: Path) -> bool:
 
 
 def check_same_run(folder: Path, settings: dict[str, Any]) -> None:
-    """Raises InputError if the folder holds checkpoints of a run with other settings."""
+    """Raises InputError if the folder holds checkpoints of a run with different settings."""
     if newest_complete(folder) is None:
         return  # no checkpoint to resume from
     try:
@@ -155,7 +155,7 @@ def check_same_run(folder: Path, settings: dict[str, Any]) -> None:
         f"{folder.parent} holds a run with other settings, which",
         found,
         settings,
-        "give another --output_dir, or --overwrite_run true to start from the beginning",
+        "use another --output_dir, or --overwrite_run true to start from the beginning",
     )
 
 
@@ -166,4 +166,4 @@ def require_writable(folder: Path) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError as error:
-        raise InputError(f"Cannot write to {folder} ({error.strerror}): give another --output_dir") from None
+        raise InputError(f"Cannot write to {folder} ({error.strerror}): use another --output_dir") from None

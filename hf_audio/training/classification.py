@@ -2,11 +2,11 @@
 
 rows of the feature dataset
   → collator       stored windows (waveforms: the output of the model's extractor), labels           in a worker
-  → on_device      input_values, as the extractor would have given them                 on the model's device
+  → on_device      input_values, as the extractor would return them                     on the model's device
   → augment        random numbers depend on a window's place in the step. If features are computed from stored
                    waveforms, waveforms are augmented first
   → teacher        its predictions for the same windows, if there is one
-  → model          logits, from a part of its patches if some are dropped; also embeddings, for losses on them
+  → model          logits, from only some of its patches with patch dropout; also embeddings, for losses on them
   → window losses  cross-entropy, or binary cross-entropy over all known classes, or another --loss; combined with the
                    teacher's part
 """
@@ -57,10 +57,10 @@ class Classification(Objective):
 
     Args:
         features: the data to train on.
-        augment: see hf_audio.augment.Compose; for training batches only.
+        augment: see hf_audio.augment.Compose; applied to training batches only.
         loss: settings of the loss, and weights of rare classes; by default cross-entropy.
-        label_smoothing: how far targets move towards a uniform distribution, see `smooth_targets`.
-        distillation: a teacher to learn from too.
+        label_smoothing: how far targets move toward a uniform distribution, see `smooth_targets`.
+        distillation: an additional teacher to learn from.
         patch_dropout: which patches of a spectrogram transformer are dropped in training.
     """
 
@@ -99,7 +99,7 @@ class Classification(Objective):
         self.embedding: EmbeddingTap | None = None
 
     def attach(self, model: PreTrainedModel) -> None:
-        self.model = model  # has the facts about its inputs, unlike a wrapper for several processes
+        self.model = model  # knows its inputs, unlike a wrapper for several processes
         fields = getattr(model.config, "metadata", None)
         if fields:
             self.collator = self._collator(fields)
@@ -164,7 +164,7 @@ class Classification(Objective):
 
 
 def _require_given_labels(features: FeatureDataset) -> None:
-    """Refuses to evaluate on labels that were predicted by models."""
+    """Raises InputError if evaluation would use labels that were predicted by models."""
     for split in {"validation", "test"} & features.splits.keys():
         rows = features.splits[split]
         if CONFIDENCE in (rows.column_names or ()) and any(one is not None for one in rows[CONFIDENCE]):
@@ -181,9 +181,10 @@ def _class_weights(features: FeatureDataset, scheme: str) -> np.ndarray | None:
 
 
 def _frequencies(features: FeatureDataset) -> np.ndarray:
-    """The share of training clips of each class among those whose label is known, above 0 and below 1.
+    """The share of training clips with each class among those for which it is known, above 0 and below 1.
 
-    One clip more counts as known, and classes without clips count as having one, so that logarithms are finite.
+    The number of known clips is increased by one, and classes without clips count as having one, so that logarithms are
+    finite.
     """
     counts, known = features.class_counts("train")
     return np.maximum(counts, 1) / (np.maximum(known, 1) + 1)

@@ -1,4 +1,4 @@
-"""Distillation: the predictions of a teacher for the windows of a batch become a part of each window's loss.
+"""Distillation: the predictions of a teacher for the windows of a batch become part of each window's loss.
 
     augmented batch on the device → teacher, or a table of its predictions → logits of the classes that both know
       → weight * distance to the model's logits + (1 - weight) * loss of the labels
@@ -30,9 +30,9 @@ class Teacher(Protocol):
     """Gives logits for the windows of a training batch.
 
     Attributes:
-        name: for messages.
+        name: name in messages.
         labels: its classes, in the order of its logits.
-        needs_whole_windows: whether its logits are for stored windows and not valid for mixtures of them.
+        needs_whole_windows: whether its logits are only valid for stored windows, not for mixtures of them.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Teacher(Protocol):
         """Logits float32 `[batch, classes]` of a batch on the device, without a gradient."""
 
     def collator_of(self, collator: Any) -> Any:
-        """The collator of training batches, extended by what the teacher needs of their rows."""
+        """The collator of training batches, extended with what the teacher needs from their rows."""
 
     def facts(self) -> dict[str, Any]:
         """Facts that identify the teacher, for the report and for comparing runs."""
@@ -54,7 +54,7 @@ class Answers(NamedTuple):
 
     Attributes:
         logits: float32 `[batch, shared classes]`.
-        share: `[batch]`, the part of each window's target in these classes; None if it is always all.
+        share: `[batch]`, the part of each window's target in these classes; None if it is always 1.
     """
 
     logits: Tensor
@@ -64,13 +64,13 @@ class Answers(NamedTuple):
 class Distillation:
     """A teacher and its weight in the loss.
 
-    If each window has one class and the teacher does not know all classes, its distribution is over the shared classes,
-    and it counts by the part of the window's target in them: it cannot say anything about other classes.
+    If each window has one class and the teacher does not know all classes, its distribution is over the shared classes
+    and is weighted by the part of the window's target in them, since it says nothing about other classes.
 
     Args:
-        teacher: gives the logits.
+        teacher: provides the logits.
         labels: the model's classes.
-        weight: of the teacher in the loss; labels have the rest.
+        weight: weight of the teacher in the loss; the labels get the rest.
         temperature: divides the logits.
 
     Raises:
@@ -88,8 +88,8 @@ class Distillation:
             numbers = (len(self.shared), len(labels))
             if weight == 1 and labels.is_multi_label:
                 raise InputError(
-                    f"--distillation_weight 1 ignores the labels, and the teacher {teacher.name} does not know "
-                    f"{lacking}, which would not be learned: give less than 1"
+                    f"--distillation_weight 1 ignores the labels, but the teacher {teacher.name} does not know "
+                    f"{lacking}, which would not be learned: use less than 1"
                 )
             if process_state().is_main_process:
                 logger.warning("The teacher %s knows %d of %d classes, not %s", teacher.name, *numbers, lacking)
@@ -107,7 +107,7 @@ class Distillation:
         return Answers(logits[:, self._theirs], targets[:, self._own].sum(dim=1) if is_open else None)
 
     def blended(self, losses: Tensor, logits: Tensor, answers: Answers) -> Tensor:
-        """The losses of windows `[batch]`, including the teacher's part; `logits` are the model's."""
+        """The losses of windows `[batch]` combined with the teacher's part; `logits` are the model's."""
         distance = sigmoid_distance if self.labels.is_multi_label else softmax_distance
         taught = distance(logits.float()[:, self._own], answers.logits, self.temperature)
         weight = self.weight if answers.share is None else self.weight * answers.share
@@ -123,7 +123,7 @@ def shared_classes(name: str, theirs: LabelSpace, labels: LabelSpace) -> list[st
     """The classes that a teacher and a model both know, in the model's order.
 
     Args:
-        name: of the teacher.
+        name: name of the teacher.
 
     Raises:
         InputError: there are none, or only one of the two is multi-label.
@@ -132,29 +132,29 @@ def shared_classes(name: str, theirs: LabelSpace, labels: LabelSpace) -> list[st
     shared = [one for one in labels.names if one in known]
     if not shared:
         raise InputError(
-            f"The teacher {name} knows none of the classes: its classes are {_some(theirs.names)} and these are "
-            f"{_some(labels.names)}; names must be identical (--label_map renames classes)"
+            f"The teacher {name} knows none of this run's classes: its classes are {_some(theirs.names)}, and "
+            f"the run's are {_some(labels.names)}; names must be identical (--label_map renames classes)"
         )
     if theirs.is_multi_label != labels.is_multi_label:
         words = {True: "is multi-label", False: "is single-label"}
         otherwise = ", or build features with --several_labels" if theirs.is_multi_label else ""
         raise InputError(
             f"The teacher {name} {words[theirs.is_multi_label]} and this run {words[labels.is_multi_label]}, so their "
-            f"scores cannot be compared: give a teacher of the same task{otherwise}"
+            f"scores cannot be compared: use a teacher for the same task{otherwise}"
         )
     if len(shared) == 1 and not labels.is_multi_label:
         raise InputError(
-            f"The teacher {name} knows only {shared[0]!r} of the classes, so there is nothing to learn from it: give "
-            "one that knows two or more"
+            f"The teacher {name} knows only {shared[0]!r} of this run's classes, so there is nothing to learn from it: "
+            "use one that knows two or more"
         )
     return shared
 
 
 def refuse_margin(head: str) -> None:
-    """Raises InputError for a head whose logits have a margin in training, unlike the teacher's."""
+    """Raises InputError for a head whose logits have a margin in training, which the teacher's do not."""
     raise InputError(
         f"--head {head} lowers the logit of the true class by a margin in training, so its logits cannot be compared "
-        "with a teacher's: give another head, or leave the teacher out"
+        "with a teacher's: use another head, or leave out the teacher"
     )
 
 
@@ -170,8 +170,8 @@ def refuse_other_metadata(teacher: Teacher, fields: Mapping[str, Sequence[str]])
             "; ".join(f"{field}: {_some(values)}" for field, values in one.items()) for one in (theirs, fields)
         )
         raise InputError(
-            f"The teacher {teacher.name} reads other metadata ({found}) than the model ({wanted}): give a teacher with "
-            "the same, or leave out --metadata, so that the teacher's metadata is unknown"
+            f"The teacher {teacher.name} reads different metadata ({found}) than the model ({wanted}): use a teacher "
+            "with the same metadata, or leave out --metadata, so that the teacher's metadata is unknown"
         )
 
 
@@ -181,8 +181,8 @@ def refuse_mixing(augment: Any) -> None:
     for step in (step for part in parts for step in getattr(part, "steps", ())):
         if getattr(step, "mixes_windows", False):
             raise InputError(
-                f"--teacher_logits are for stored windows, and {type(step).__name__} mixes several: leave the mixing "
-                "out, or give --teacher, which gets the same input as the model"
+                f"--teacher_logits are for stored windows, but {type(step).__name__} mixes several: leave out the "
+                "mixing, or use --teacher, which gets the same input as the model"
             )
 
 

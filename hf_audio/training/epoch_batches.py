@@ -1,13 +1,13 @@
-"""Which windows each process reads: an epoch has one order of all windows, for any number of processes.
+"""Which windows each process reads: an epoch has one order of all windows, whatever the number of processes.
 
     order of an epoch   0 1 2 3 4 5 6 7 8 9 A B C D E F ...      depends only on seed and epoch
     global batch        the windows of one optimizer step: batch_size x accumulation x world_size windows in a row
     micro-batch         batch_size of them per process, in turns:  rank 0 | rank 1 | rank 0 | rank 1 ...
 
 So a step of two processes has the same windows as a step of one process with twice the batch size or accumulation. The
-last micro-batches of an epoch are filled up with windows from its beginning, so that all have the same size (another
-size would be recompiled) and no process waits for another. Windows that fill up are computed, but do not count in the
-loss.
+last micro-batches of an epoch are padded with windows from its beginning, so that all have the same size (another
+size would trigger recompilation) and no process waits for another. Padding windows are computed, but do not count in
+the loss.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Share:
     Attributes:
         places: places of its windows in the step's global batch.
         num_counted: number of its first windows that count.
-        num_in_step: number of windows that count in the whole step, over all micro-batches and processes.
+        num_in_step: number of windows that count in the step, over all micro-batches and processes.
     """
 
     places: range
@@ -48,11 +48,11 @@ class BatchLayout:
     """How an epoch's windows are divided into steps, micro-batches and processes.
 
     Attributes:
-        num_windows: per epoch, over all processes.
+        num_windows: windows per epoch, over all processes.
         batch_size: windows per micro-batch of one process.
         accumulation: micro-batches per step of one process.
-        rank, world_size: number of this process, and of all processes.
-        drop_last: leave out windows that do not fill a micro-batch of all processes.
+        rank, world_size: rank of this process, and number of processes.
+        drop_last: discard windows that do not fill a micro-batch of all processes.
     """
 
     num_windows: int
@@ -92,9 +92,9 @@ class EpochBatches(Sampler[list[int]]):
     """The rows of one process's micro-batches, epoch by epoch; for a DataLoader's `batch_sampler`.
 
     Args:
-        layout: of the epoch.
-        seed: of the order; None: windows in stored order.
-        shares: how often each window is drawn, see `window_shares`; None: each once.
+        layout: layout of the epoch.
+        seed: seed of the order; None keeps windows in stored order.
+        shares: how often each window is drawn, see `window_shares`; None draws each once.
     """
 
     def __init__(self, layout: BatchLayout, seed: int | None, shares: np.ndarray | None = None) -> None:
@@ -132,7 +132,7 @@ def train_windows(features: FeatureDataset, args: TrainingArguments) -> datasets
         return features.splits["train"]
     if args.dataloader_drop_last or args.train_sampling_strategy != "random":
         raise InputError(
-            "A stream is read in batches of the same size and in random order: give --streaming false, or leave out "
+            "A stream is read in batches of the same size and in random order: use --streaming false, or leave out "
             "--dataloader_drop_last and --train_sampling_strategy"
         )
     return StreamedWindows(
@@ -162,6 +162,6 @@ def layout_of(windows: datasets.Dataset | StreamedWindows, args: TrainingArgumen
     if layout.num_micro_batches < 1:
         raise InputError(
             f"{len(windows)} training windows do not fill a batch of {layout.across}, and --dataloader_drop_last "
-            "leaves them out: leave that out, or give a smaller --per_device_train_batch_size"
+            "discards incomplete batches: leave it out, or use a smaller --per_device_train_batch_size"
         )
     return layout

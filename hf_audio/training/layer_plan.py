@@ -1,9 +1,9 @@
 """The learning rate of each layer, and when it starts to learn: layer-wise decay, the head's rate, gradual unfreezing.
 
-Layer-wise decay is that of ELECTRA's and BEiT's fine-tuning (Clark et al. 2020, arXiv 2003.10555; Bao et al. 2021,
+Layer-wise decay follows the fine-tuning of ELECTRA and BEiT (Clark et al. 2020, arXiv 2003.10555; Bao et al. 2021,
 arXiv 2106.08254): a layer's rate is `learning_rate * layer_decay ** (its distance from the head)`. Gradual unfreezing
-is that of ULMFiT (Howard and Ruder 2018, arXiv 1801.06146): first only the head, then one more layer at a time, from
-the top down.
+follows ULMFiT (Howard and Ruder 2018, arXiv 1801.06146): first only the head is trained, then one more layer at a time,
+from the top down.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class PlannedLayer(NamedTuple):
     """A layer and how it is trained.
 
     Attributes:
-        name: of the layer.
+        name: name of the layer.
         parameters: its trained parameters, by their names in the unwrapped model.
         learning_rate: peak learning rate.
         first_epoch: number of completed epochs when it starts to learn; 0: from the start.
@@ -43,7 +43,7 @@ class PlannedLayer(NamedTuple):
 
 
 def plan_layers(model: PreTrainedModel, learning_rate: float, optimizing: OptimizingConfig) -> list[PlannedLayer]:
-    """The layers that are trained, from the head down; an empty list if all are treated the same.
+    """The layers that are trained, from the head down; empty if all layers are treated the same.
 
     Raises:
         InputError: only one layer is trained, or timm does not know the layers of this network.
@@ -59,7 +59,7 @@ def plan_layers(model: PreTrainedModel, learning_rate: float, optimizing: Optimi
             plan.append(PlannedLayer(layer.name, trained, rate, len(plan) * optimizing.unfreeze_epochs))
     if len(plan) < 2:
         raise InputError(
-            "--layer_decay, --head_learning_rate and --unfreeze_epochs need several layers and only one is trained: "
+            "--layer_decay, --head_learning_rate and --unfreeze_epochs need several layers, but only one is trained: "
             "leave them out, or train more layers"
         )
     return plan
@@ -91,7 +91,7 @@ def plan_settings(plan: Sequence[PlannedLayer]) -> list[list[Any]] | None:
 
 
 def plan_table(plan: Sequence[PlannedLayer], num_epochs: float) -> str:
-    """A table of the layers, for the terminal."""
+    """A table of the layers for the terminal."""
     lines = [f"{'layer':<12}{'weights':>14}{'learning rate':>16}   trained"]
     for layer in plan:
         when = "from the start" if not layer.first_epoch else f"after epoch {layer.first_epoch:g}"

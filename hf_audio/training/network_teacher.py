@@ -1,7 +1,7 @@
 """A trained classifier as a teacher: it gets the same augmented batch as the model, on the same device.
 
-It does not change (evaluation mode, no gradient), and each process has its own copy, which is not wrapped. Its cost is
-the memory of its weights on each device, and a forward pass per batch.
+It does not change (evaluation mode, no gradients), and each process has its own copy, which is not wrapped. Its cost is
+the memory for its weights on each device, and a forward pass per batch.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Translation(NamedTuple):
     padding: float
 
     def of(self, values: Tensor, num_frames: Tensor) -> Tensor:
-        """Converts inputs `[batch, (channels,) frames, bins]`; `num_frames` int64 `[batch]` frames are not padding."""
+        """Converts inputs `[batch, (channels,) frames, bins]`; int64 `num_frames` `[batch]` excludes padding."""
         if self.there is not None:
             values = self.here.apply(self.there.undo(values.float()))
         if self.longer:
@@ -66,9 +66,9 @@ class NetworkTeacher:
 
     Args:
         predictor: its model and its own extractor.
-        license: from its card.
+        license: the license in its card.
         features: the data to train on.
-        seen: number of clips of validation and test that it was trained on, see `seen_clips`.
+        seen: number of validation and test clips that it was trained on, see `seen_clips`.
 
     Raises:
         InputError: it needs other features or shorter windows, or has no trained classifier.
@@ -86,7 +86,7 @@ class NetworkTeacher:
         if predictor.untrained:
             raise InputError(
                 f"The teacher {predictor.name} has no trained classifier (no {predictor.untrained[0]} among its "
-                "weights): give one that was fine-tuned"
+                "weights): use one that was fine-tuned"
             )
         self.predictor, self.name, self.labels, self.license = predictor, predictor.name, predictor.labels, license
         self.seen = dict(seen or {})
@@ -95,7 +95,7 @@ class NetworkTeacher:
 
     @property
     def metadata(self) -> dict[str, list[str]]:
-        """The metadata fields that it reads, with their values. Without them in a batch, they are unknown."""
+        """The metadata fields that it reads, with their values. Fields that a batch lacks are unknown."""
         return getattr(self.model.config, "metadata", None) or {}
 
     @classmethod
@@ -120,7 +120,7 @@ class NetworkTeacher:
         return collator
 
     def facts(self) -> dict[str, Any]:
-        """See `teacher_facts`; also the clips of validation and test that it knows, if there are any."""
+        """See `teacher_facts`; also the validation and test clips that it was trained on, if there are any."""
         return {**teacher_facts(self.predictor, self.license), **({"seen_clips": self.seen} if self.seen else {})}
 
     def _inputs(self, batch: Batch) -> dict[str, Tensor]:
@@ -160,7 +160,7 @@ def check_teacher(
 
     Args:
         name: a run folder or a Hub name.
-        extractor: of the features to train on; its statistics and window length are ignored.
+        extractor: extractor of the features to train on; its statistics and window length are ignored.
 
     Raises:
         InputError: it cannot be loaded, or needs other features.
@@ -176,13 +176,13 @@ def _check_kind(name: str, stored: FeatureExtractionMixin, own: FeatureExtractio
     there, here = kind_of_extractor(stored), kind_of_extractor(own)
     if there is not here:
         raise InputError(
-            f"The teacher {name} reads {here.described}, and the model {there.described}: give a teacher that reads "
-            f"{there.name} features, or --features {here.name}"
+            f"The teacher {name} reads {here.described}, but the model reads {there.described}: use a teacher that "
+            f"reads {there.name} features, or --features {here.name}"
         )
     try:
         check_same_extractor(stored, own)
     except InputError as error:
-        raise InputError(f"The teacher {name} needs other features than the model: {error}") from None
+        raise InputError(f"The teacher {name} needs different features than the model: {error}") from None
 
 
 def _translation(name: str, features: FeatureDataset, own: FeatureExtractionMixin) -> Translation | None:
@@ -213,6 +213,6 @@ def _require_equal(name: str, stored: FeatureExtractionMixin, own: FeatureExtrac
     for key in sorted((there.keys() | here.keys()) - NAMES):
         if there.get(key) != here.get(key):
             raise InputError(
-                f"The teacher {name} has another extractor than the model: {key} is {str(here.get(key))[:60]} there "
-                f"and {str(there.get(key))[:60]} here; give a teacher that was trained with the same extractor"
+                f"The teacher {name} has a different extractor than the model: {key} is {str(here.get(key))[:60]}, but "
+                f"the model's is {str(there.get(key))[:60]}; use a teacher that was trained with the same extractor"
             )

@@ -1,6 +1,6 @@
 """The objective of a run: how batches are made, their losses, and the metrics of a model.
 
-The trainer runs any objective. A new one is one class with the methods below, and one test.
+The trainer runs any objective. To add one, write a class with the methods below and a test.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from hf_audio.data.loading.features_dataset import FeatureDataset
 
 Batch = dict[str, Any]
-OF_ALL = 2**32 - 1  # takes the place of a window in seeds of random numbers for a whole step
+OF_ALL = 2**32 - 1  # replaces a window's place in seeds of random numbers for a complete step
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Places:
     numbers on every device, in a resumed run, and for any division of a step into micro-batches and processes.
 
     Attributes:
-        seed: of the run.
-        step: optimizer steps done before; None in evaluation, so that all evaluations draw the same numbers.
+        seed: seed of the run.
+        step: number of completed optimizer steps; None in evaluation, so that all evaluations draw the same numbers.
         windows: their places in the step's global batch.
     """
 
@@ -59,14 +59,14 @@ class Objective(ABC):
     """A training task.
 
     Attributes:
-        features: the splits "train" (local or streamed) and "validation" (local) are used.
+        features: the data; the splits "train" (local or streamed) and "validation" (local) are used.
         collator: rows of a split → a batch; runs in the data loader's workers, if there are any.
         main_metric: default metric for choosing the best checkpoint, and whether greater is better.
         metric_names: all metrics that `metrics` may return.
-        has_classes: whether its model is a classifier, whose scores of clips can be evaluated.
+        has_classes: whether its model is a classifier, whose clip scores can be evaluated.
         own: additional trained parameters, such as the centers of a loss, if there are any; see `own_parameters.py`.
             Their learning rate is `own.learning_rate`.
-        min_batch_size: windows that a micro-batch must have, so that windows find the partners that they need.
+        min_batch_size: minimum number of windows in a micro-batch, so that windows find the partners that they need.
     """
 
     features: FeatureDataset
@@ -86,15 +86,15 @@ class Objective(ABC):
 
     @abstractmethod
     def answers(self, model: PreTrainedModel, batch: Batch, places: Places) -> tuple[Any, Any]:
-        """What evaluation collects for a batch: model outputs `[windows, ...]`, and the targets for them."""
+        """The values that evaluation collects for a batch: model outputs `[windows, ...]`, and their targets."""
 
     @abstractmethod
     def metrics(self, answers: Any, truth: Any) -> dict[str, float]:
-        """Scores of a whole split, including "loss", from the outputs of `answers` as NumPy arrays."""
+        """Scores of a complete split, including "loss", from the outputs of `answers` as NumPy arrays."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Settings that determine the result, JSON-able, with names for users: compared when a run is resumed."""
+        """JSON-serializable settings that determine the result, named for users: compared when a run is resumed."""
 
     def attach(self, model: PreTrainedModel) -> None:  # noqa: B027 (most need nothing)
         """Called once with the model to train; raises InputError if the objective cannot train it."""

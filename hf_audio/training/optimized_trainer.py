@@ -1,4 +1,4 @@
-"""transformers' Trainer with the settings of `OptimizingConfig`: rates of layers, schedules, unfreezing, averages."""
+"""transformers' Trainer with the settings of `OptimizingConfig`: layer-wise rates, schedules, unfreezing, averages."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class OptimizedTrainer(Trainer):
         return Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
 
     def start_averages(self) -> None:
-        """Called when training starts, with the model on its device and the weights of the checkpoint, if resumed."""
+        """Called when training starts: the model is on its device and, if resumed, has the checkpoint's weights."""
         bare = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         steps = (self.state.max_steps, self.layout.steps_per_epoch)
         averages = AveragedWeights(bare, self.trained_names, self.optimizing, *steps, self._renew_statistics)
@@ -121,7 +121,7 @@ class OptimizedTrainer(Trainer):
         self.averages = averages
 
     def end_averages(self) -> None:
-        """Called when training has ended: the model keeps the best checkpoint's weights, or else gets the average."""
+        """Called when training has ended: the model keeps the best checkpoint's weights, otherwise gets the average."""
         has_best = self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None
         averages, self.averages = self.averages, None
         if averages is not None and not has_best:

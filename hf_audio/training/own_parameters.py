@@ -1,6 +1,6 @@
-"""Parameters that an objective learns in addition to the model's: in optimizer and checkpoints, but not published.
+"""Parameters that an objective learns in addition to the model's: optimized and checkpointed, but not published.
 
-They are few, so each process has all of them. Their gradients are averaged over processes, as those of the model are.
+They are few, so each process has all of them. Their gradients are averaged over processes, like those of the model.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def load_own(own: nn.Module, checkpoint: str) -> None:
     """Loads the parameters.
 
     Raises:
-        InputError: the checkpoint has none, or others.
+        InputError: the checkpoint has none, or different ones.
     """
     try:
         own.load_state_dict(load(read_whole(Path(checkpoint) / OWN_FILE, MAX_BYTES)))
     except (InputError, SafetensorError, RuntimeError) as error:
         raise InputError(
-            f"{Path(checkpoint).name} lacks the parameters of its loss ({OWN_FILE}): give --overwrite_run true to "
+            f"{Path(checkpoint).name} lacks the parameters of its loss ({OWN_FILE}): use --overwrite_run true to "
             "start from the beginning"
         ) from error
 

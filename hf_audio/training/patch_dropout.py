@@ -1,8 +1,8 @@
-"""Patch dropout: training steps of a spectrogram transformer that drop a part of its patches.
+"""Patch dropout: training steps of a spectrogram transformer that drop some of its patches.
 
 This is PaSST's patchout (Koutini et al. 2022, arXiv 2110.05069). A step gets cheaper, more than proportionally if
-attention dominates the cost, and the model cannot rely on few patches. It drops whole columns (stretches of time) and
-rows (frequency bands) of patches, or any patches, or first the former and then any of the rest.
+attention dominates the cost, and the model cannot rely on a few patches. It drops complete columns (stretches of time)
+and rows (frequency bands) of patches, or individual patches, or first the former and then some of the rest.
 
 Patches are dropped after the model's own embeddings, so the others keep their positions, and the class, weights and
 config of the published model are the same as without it. Nothing is dropped in evaluation.
@@ -45,7 +45,7 @@ class Grid(NamedTuple):
 
 
 class _Gate:
-    """A hook after embeddings `[batch, special + patches, hidden]`, which drops patches while `kept` is set."""
+    """A hook after embeddings `[batch, special + patches, hidden]` that drops patches while `kept` is set."""
 
     def __init__(self) -> None:
         self.kept: Tensor | None = None  # for the current call of the model
@@ -65,7 +65,7 @@ class PatchDropout:
     dropped, and some sound always remains.
 
     Args:
-        patches: share of the patches that the other two leave.
+        patches: share to drop of the patches that the other two leave.
         time, frequency: shares of columns and of rows. All three are rounded to whole numbers.
     """
 
@@ -94,18 +94,18 @@ class PatchDropout:
         if not embeddings:
             raise InputError(
                 f"--{next(iter(self.settings()))} drops patches of an Audio Spectrogram Transformer, found "
-                f"{type(model).__name__}: leave it out, or give --model ast-mini"
+                f"{type(model).__name__}: leave it out, or use --model ast-mini"
             )
         if getattr(model.config, "pooling", "cls") != "cls":
             raise InputError(
-                f"--{next(iter(self.settings()))} is for models that pool their class tokens, and pooling "
-                f"{model.config.pooling} uses all patches: leave one of the two out"
+                f"--{next(iter(self.settings()))} is for models that pool their class tokens, but pooling "
+                f"{model.config.pooling} uses all patches: use only one of the two"
             )
         config = embeddings[0].config
         rows, columns = embeddings[0].get_shape(config)
         self.grid = Grid(rows, columns, config.time_stride)
         self._check_shares()
-        self._gate = _Gate()  # hooks of earlier calls keep their own, which drops nothing
+        self._gate = _Gate()  # hooks of earlier calls keep their own gate, which drops nothing
         for module in embeddings:  # with adapters there are two, one of which is called
             module.register_forward_hook(self._gate)
 
@@ -160,8 +160,8 @@ class PatchDropout:
             if share and not 0 < left < all_of_them:
                 raise InputError(
                     f"--{name} {share:g} of {all_of_them} drops {all_of_them - left}: a window has {self.grid.rows} "
-                    f"rows and {self.grid.columns} columns of patches, and at least one must be dropped and one must "
-                    "remain: give another share"
+                    f"rows and {self.grid.columns} columns of patches, of which at least one must be dropped and one "
+                    "must remain: use another share"
                 )
 
 

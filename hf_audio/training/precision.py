@@ -1,4 +1,4 @@
-"""Precision of evaluation: on a CPU always float32, for any precision of training."""
+"""Precision of evaluation: on a CPU always float32, whatever the precision of training."""
 
 from __future__ import annotations
 

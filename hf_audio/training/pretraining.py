@@ -30,7 +30,7 @@ class PretrainingCollator(FeatureCollator):
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """A FeatureCollator's batch, and window_keys."""
         batch = super().__call__(rows)
-        # A list, not a tensor: they seed generators on the CPU, and need not be copied back from the device.
+        # A list, not a tensor: the keys seed generators on the CPU, so they need not be copied back from the device.
         batch["window_keys"] = [clip_key(f"{row['clip_id']} {row['start_s']}") for row in rows]
         return batch
 
@@ -46,8 +46,8 @@ class Pretraining(Objective):
     gives how well they are detected: `accuracy` (1 - the share of moved patches for a model that has learned nothing),
     `balanced_accuracy` and `roc_auc`.
 
-    After training, the run folder is a checkpoint for fine-tuning, by `build_model(RUN_FOLDER, ...)` or with only
-    transformers: a stock ASTForAudioClassification without a head, and the extractor.
+    After training, the run folder is a checkpoint for fine-tuning, with `build_model(RUN_FOLDER, ...)` or with
+    transformers alone: a stock ASTForAudioClassification without a head, and the extractor.
 
     Args:
         features: the data to train on.
@@ -125,6 +125,6 @@ def _check_features(model: PretrainingModel, features: FeatureDataset) -> None:
     wanted = (model.config.max_length, model.config.num_mel_bins)
     if found != wanted:
         raise InputError(
-            f"The model takes windows of {wanted[0]} frames and {wanted[1]} bins and the features have {found[0]} and "
+            f"The model takes windows of {wanted[0]} frames and {wanted[1]} bins, but the features have {found[0]} and "
             f"{found[1]}: create the encoder with build_model for these features"
         )

@@ -1,4 +1,4 @@
-"""A trainer whose runs can be killed and resumed, and end as a model repository.
+"""A trainer whose runs can be killed and resumed, and finally become a model repository.
 
 run folder/            a model repository after training
   checkpoints/         for resuming an interrupted run; args.output_dir during training
@@ -33,7 +33,7 @@ from hf_audio.training.run_folder import load_weights, write_model
 
 
 class ResumableTrainer(OptimizedTrainer):
-    """The part of AudioTrainer that manages the run as a whole.
+    """The part of AudioTrainer that manages the complete run.
 
     Attributes:
         run_folder: becomes the model repository.
@@ -146,7 +146,7 @@ class ResumableTrainer(OptimizedTrainer):
 
     @property
     def _is_divided(self) -> bool:
-        """Whether no process has the whole model: with FSDP, and with DeepSpeed's ZeRO 3 after training."""
+        """Whether no process has the complete model: with FSDP, and with DeepSpeed's ZeRO 3 after training."""
         is_zero_3 = self.deepspeed is not None and self.accelerator.state.deepspeed_plugin.zero_stage == 3
         return self.is_fsdp_enabled or is_zero_3
 

@@ -23,11 +23,11 @@ def write_model(
 ) -> None:
     """Writes a model repository: weights, config and extractor; with LoRA, the merged model and adapter/.
 
-    Files are written to a temporary folder and renamed, so that readers never see half a model.
+    Files are written to a temporary folder and renamed, so that readers never see a partial model.
 
     Args:
-        model: unwrapped.
-        state: its weights, if its own are sharded over processes.
+        model: the unwrapped model.
+        state: its weights, if the model's own are sharded over processes.
     """
     shutil.rmtree(folder / "adapter", ignore_errors=True)
     temporary = folder / ".model.tmp"

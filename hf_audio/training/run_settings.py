@@ -35,12 +35,12 @@ CLASSES_DRAWN = "share of windows drawn"  # per class, with balanced sampling
 def run_settings(
     args: TrainingArguments, model: PreTrainedModel, objective: Objective, patience: int
 ) -> dict[str, Any]:
-    """The settings that determine a run's result, as flat JSON; users see the names if two runs differ.
+    """The settings that determine a run's result, as flat JSON; users see their names if two runs differ.
 
     Args:
         args: the trainer's arguments.
         model: before it is prepared for training.
-        patience: of early stopping.
+        patience: patience of early stopping.
     """
     base = str(getattr(model.config, "_name_or_path", "") or "")
     config = {key: value for key, value in model.config.to_diff_dict().items() if key not in ("transformers_version",)}
@@ -69,7 +69,7 @@ def run_settings(
 def optimizing_settings(
     optimizing: OptimizingConfig, plan: Sequence[PlannedLayer], features: FeatureDataset, shares: np.ndarray | None
 ) -> dict[str, Any]:
-    """The settings of optimization for `run_settings`, as far as they have an effect.
+    """The optimization settings for `run_settings` that have an effect.
 
     Args:
         plan: see `plan_layers`.
@@ -173,7 +173,7 @@ def _in_words(settings: Mapping[str, Any], state: TrainerState) -> dict[str, str
     if len(rates) > 1:
         words["learning rates of layers"] = f"{rates[0]:.3g} to {rates[-1]:.3g}, the head's {layers[0][1]:.3g}"
     if layers and layers[-1][2]:
-        words["unfrozen"] = f"from the head down, a layer after every {layers[1][2]:g} epochs"
+        words["unfrozen"] = f"from the head down, one layer every {layers[1][2]:g} epochs"
     return {name: value for name, value in words.items() if value}
 
 
@@ -188,5 +188,5 @@ def _published_weights(settings: Mapping[str, Any], state: TrainerState) -> str 
     first = first_averaged_step(num_epochs, state.max_steps, per_epoch)
     left = state.best_global_step or state.global_step
     if left < first:
-        return f"those of step {left:,}, better on validation than the means over the last {num_epochs} epochs"
+        return f"those of step {left:,}, better on validation than the mean of the last {num_epochs} epochs"
     return f"mean of the last epochs, at most {num_epochs}, at step {left:,}"

@@ -22,9 +22,9 @@ def schedule_of(
     """The schedule `optimizing.lr_schedule`; each group of the optimizer keeps its own peak rate.
 
     Args:
-        num_warmup_steps: steps in which the rate rises: linearly from 0, as in transformers; for one_cycle, by a cosine
-            from 1/25, as in torch. Epochs of the decay are counted from the start of training.
-        num_steps: of the whole training.
+        num_warmup_steps: steps in which the rate rises: linearly from 0, as in transformers; for one_cycle, along a
+            cosine from 1/25, as in torch. Epochs of the decay are counted from the start of training.
+        num_steps: steps of the complete training.
     """
     if optimizing.lr_schedule == "one_cycle":
         return LambdaLR(optimizer, _one_cycle(num_warmup_steps, num_steps))
@@ -38,7 +38,7 @@ def require_decay(optimizing: OptimizingConfig, num_steps: int, steps_per_epoch:
     if optimizing.lr_schedule == "step" and optimizing.lr_decay_epochs * steps_per_epoch >= num_steps:
         raise InputError(
             f"--lr_schedule step would not lower the rate: training ends after {num_steps / steps_per_epoch:.3g} "
-            f"epochs, and --lr_decay_epochs is {optimizing.lr_decay_epochs:g}: give fewer"
+            f"epochs, but --lr_decay_epochs is {optimizing.lr_decay_epochs:g}: use fewer"
         )
 
 

@@ -1,6 +1,6 @@
-"""Clips of validation and test that a trained model has already learned from: scores on them would be inflated.
+"""Validation and test clips that a trained model has already learned from: scores on them would be inflated.
 
-A teacher or a checkpoint that was trained on another split knows the labels of test clips, and passes them on.
+A teacher or a checkpoint that was trained on a different split knows the labels of test clips, and passes them on.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ logger = named_logger(__name__)
 
 
 def seen_clips(checkpoint: Checkpoint, features: FeatureDataset) -> dict[str, int]:
-    """Counts the clips of validation and test that a model was trained on, or on others of their groups.
+    """Counts the validation and test clips that a model was trained on, directly or through others of their groups.
 
-    Clips and groups are compared by their names. Of a model without the digests of a run of hf_audio, nothing is known.
+    Clips and groups are compared by name. Nothing is known about a model without the digests of an hf_audio run.
 
     Returns:
         The number of such clips by split, without splits that have none.
@@ -47,6 +47,6 @@ def warn_of_seen_clips(name: str, seen: Mapping[str, int]) -> None:
     """Warns of the clips that `seen_clips` has found; `name` is the model's."""
     if seen:
         logger.warning(
-            "%s was trained on %s clips of this run, or on others of their groups: their scores will be inflated",
+            "%s was trained on %s clips of this run, or on others of their groups: scores on them will be inflated",
             *(name, " and ".join(f"{count:,} {split}" for split, count in seen.items())),
         )

@@ -1,4 +1,4 @@
-"""Models that are sharded over processes: what FSDP must know about them, and what DeepSpeed must not do."""
+"""Models that are sharded over processes: what FSDP needs to know about them, and what DeepSpeed must not do."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def refuse_adapters() -> None:
 
 
 def load_whole() -> None:
-    """Lets whole models, such as the best checkpoint for evaluation, be loaded in a run with DeepSpeed.
+    """Lets complete models, such as the best checkpoint for evaluation, be loaded in a run with DeepSpeed.
 
-    Once a Trainer is created for ZeRO 3, transformers would shard every model that is loaded.
+    Once a Trainer has been created for ZeRO 3, transformers would shard every model that is loaded.
     """
     unset_hf_deepspeed_config()
 
@@ -43,7 +43,7 @@ def blocks_of(model: PreTrainedModel) -> list[str]:
     """Classes of a model's blocks, from `_no_split_modules` of the model and its parts.
 
     A class may name blocks that the model does not have, such as Whisper's decoder layers if only the encoder is used:
-    these are left out. So are modules with the input embeddings (named by AST), which FSDP 2 shards separately and must
+    these are left out, as are modules with the input embeddings (named by AST), which FSDP 2 shards separately and must
     not shard twice. A model without blocks is sharded as one block.
     """
     embeddings = _input_embeddings(model)

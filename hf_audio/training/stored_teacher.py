@@ -1,9 +1,9 @@
-"""A teacher whose logits for all windows were computed before and stored in a table.
+"""A teacher whose logits for all windows were precomputed and stored in a table.
 
     python scripts/store_logits.py someone/ast-large FEATURES --output_dir logits      → --teacher_logits logits
 
-Windows are found by their clip and their start in it. So the teacher may use another kind of features, built from the
-same recordings with the same --window_s and --hop_s: the starts of windows then differ by less than SAME_START_S.
+Windows are looked up by clip and start time. So the teacher may use another kind of features, built from the same
+recordings with the same --window_s and --hop_s: window starts then differ by less than SAME_START_S.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hf_audio.training.objective import Batch
 
 FILE = f"{FOLDER}/{WINDOWS}"
 SAME_START_S = 0.05
-MAX_LETTERS = 200  # of each fact that a file has about its teacher
+MAX_LETTERS = 200  # for each fact about the teacher in a file
 
 
 class LogitTable:
@@ -38,7 +38,7 @@ class LogitTable:
 
     Args:
         stored: the logits of all windows.
-        name: for messages.
+        name: name in messages.
     """
 
     def __init__(self, stored: StoredLogits, name: str) -> None:
@@ -78,8 +78,8 @@ class LogitTable:
             first = int(lacking[0])
             raise InputError(
                 f"{self.name} lacks the logits of {len(lacking):,} of {len(places):,} windows (the first is of "
-                f"{clip_ids[first]} at {starts_s[first]:.3g} s): store them for these recordings, with the same "
-                "--window_s and --hop_s, with scripts/store_logits.py"
+                f"{clip_ids[first]} at {starts_s[first]:.3g} s): store them with scripts/store_logits.py, for these "
+                "recordings and the same --window_s and --hop_s"
             )
 
 
@@ -88,7 +88,7 @@ class TaughtCollator:
 
     Args:
         collator: makes the batches.
-        table: has the logits.
+        table: provides the logits.
     """
 
     def __init__(self, collator: FeatureCollator, table: LogitTable) -> None:
@@ -105,7 +105,7 @@ class StoredTeacher:
     Args:
         stored: its logits for all windows of `features`.
         features: the data to train on.
-        name: where the logits are, for messages.
+        name: where the logits are stored, for messages.
         commit: their commit on the Hub.
 
     Raises:
@@ -166,12 +166,12 @@ def open_logits(
 def _require_all(table: LogitTable, features: FeatureDataset) -> None:
     """Refuses a table that lacks windows of training or validation.
 
-    For a stream, only the number of windows is known: missing ones are found when they are read.
+    For a stream, only the number of windows is known in advance: missing windows are found when they are read.
     """
     if len(table.clips) < features.num_windows("train"):
         raise InputError(
-            f"{table.name} has logits of {len(table.clips):,} windows and {features.source} has "
-            f"{features.num_windows('train'):,} in its train split alone: store them for these features, with "
+            f"{table.name} has logits of {len(table.clips):,} windows, but {features.source} has "
+            f"{features.num_windows('train'):,} in its train split alone: store them for these features with "
             "scripts/store_logits.py"
         )
     for split in {"train", "validation"} & features.splits.keys():

@@ -31,7 +31,7 @@ def sync_batch_norms(model: nn.Module) -> None:
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
-    """nn.BatchNorm2d whose mean and variance in training are over the windows of all processes."""
+    """nn.BatchNorm2d whose mean and variance in training are computed over the windows of all processes."""
 
     def forward(self, maps: Tensor) -> Tensor:
         """`[batch, channels, height, width]` -> the same"""

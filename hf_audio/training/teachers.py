@@ -21,8 +21,8 @@ def distillation_for(
 
     Args:
         features: the data to train on.
-        token: for a private teacher.
-        options: of Predictor: the device, and whether it computes in bfloat16.
+        token: access token for a private teacher.
+        options: options of Predictor: the device, and whether it computes in bfloat16.
 
     Raises:
         InputError: the teacher cannot be loaded, needs other features, or knows none of the classes.
@@ -40,11 +40,11 @@ def distillation_for(
 def require_teacher(
     config: DistillingConfig, labels: LabelSpace, extractor: FeatureExtractionMixin, token: str | None = None
 ) -> None:
-    """Raises InputError for a teacher whose settings do not fit, before features are built.
+    """Raises InputError for a teacher whose settings do not match the run, before features are built.
 
     Args:
-        labels: of the run.
-        extractor: of the features; its statistics and window length are ignored.
+        labels: the run's classes.
+        extractor: the extractor of the features; its statistics and window length are ignored.
     """
     where = {"token": token, "revision": config.teacher_revision}
     if config.teacher:

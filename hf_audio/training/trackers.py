@@ -1,8 +1,8 @@
-"""Trackers of --report_to: which facts of a run they get, and figures by each one's own interface.
+"""Trackers of --report_to: which facts about a run they get, and figures sent through each tracker's own interface.
 
 Trainer's callbacks send all arguments and the model's config. A tracker's content may be public, so only the last part
 of paths is sent, and no accounts or tokens (`PublicArguments`). W&B would also send the machine's name, the command
-line, the code and the console output: it is started here without them.
+line, the code and the console output; it is started here with these turned off.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class PublicArguments(TrainingArguments):
 
 
 def told_in_public(args: TrainingArguments, model: PreTrainedModel) -> None:
-    """Makes arguments and the model's config give only the last part of paths from now on."""
+    """Makes arguments and the model's config report only the last part of paths from now on."""
     args.__class__ = PublicArguments
     for config in (model.config, getattr(getattr(model, "base_model", None), "config", None)):
         if getattr(config, "_name_or_path", ""):

@@ -47,19 +47,19 @@ from hf_audio.training.trackers import prepare_trackers, told_in_public
 class AudioTrainer(ResumableTrainer):
     """Trains a model with an objective, saves and resumes the run, and leaves the best model in the run folder.
 
-    The best checkpoint has the best `main_metric` of the objective, or the best `metric_for_best_model` if given.
+    The best checkpoint is chosen by the objective's `main_metric`, or by `metric_for_best_model` if given.
 
     Args:
         model: stock, ours or LoRA, see `build_model`; for pretraining, from `pretraining_model`.
-        args: of transformers; `output_dir` is the run folder.
+        args: transformers' TrainingArguments; `output_dir` is the run folder.
         objective: the training task: Classification or Pretraining.
-        optimizing: rates of layers, schedules, averaged weights, balanced sampling; by default none of these.
+        optimizing: layer-wise learning rates, schedules, averaged weights, balanced sampling; by default none of these.
         early_stopping_patience: evaluations without a better score before training stops; 0: never.
         overwrite_run: delete an earlier run in the run folder and start from the beginning.
         callbacks: additional callbacks.
 
     Raises:
-        InputError: arguments do not fit each other, the model or the features; or the folder is not writable.
+        InputError: arguments do not match each other, the model or the features; or the folder is not writable.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class AudioTrainer(ResumableTrainer):
         """The data to train and evaluate on."""
         return self.objective.features
 
-    # From rows to the gradient; Trainer calls these.
+    # From rows to the gradient; these are called by Trainer.
 
     def get_train_dataloader(self) -> DataLoader:
         """Does not use accelerator.prepare, whose order of windows depends on the number of processes."""
@@ -131,8 +131,8 @@ class AudioTrainer(ResumableTrainer):
             device=args.device,
             _non_blocking=args.accelerator_config.non_blocking,
             batch_sampler=batches,
-            # Starting workers draws a seed, and a resumed run starts them once more: do not draw it from the process's
-            # own generator, which dropout uses.
+            # Starting workers draws a seed, and a resumed run starts them once more, so the seed must not come from
+            # the process's own generator, which dropout uses.
             generator=torch.Generator().manual_seed(args.data_seed),
             collate_fn=self.data_collator,
             num_workers=workers,
@@ -212,7 +212,7 @@ class AudioTrainer(ResumableTrainer):
 
     @contextlib.contextmanager
     def _with_arguments(self, **values: Any) -> Iterator[None]:
-        """Other arguments for a while: Trainer's loaders of evaluation use those of training."""
+        """Temporarily changes arguments: Trainer's evaluation loaders use those of training."""
         before = {name: getattr(self.args, name) for name in values}
         for name, value in values.items():
             setattr(self.args, name, value)
@@ -227,7 +227,7 @@ class AudioTrainer(ResumableTrainer):
         if wanted is not None and f"eval_{wanted.removeprefix('eval_')}" not in metrics:
             found = [name.removeprefix("eval_") for name in metrics]
             raise InputError(
-                f"--metric_for_best_model {wanted} is undefined on this validation split: give one of "
+                f"--metric_for_best_model {wanted} is undefined on this validation split: use one of "
                 f"{', '.join(name for name in self.objective.metric_names if name in found)}"
             )
         return super()._determine_best_metric(metrics, trial)

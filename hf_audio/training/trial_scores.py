@@ -14,10 +14,10 @@ TRIAL_FILE = "trial.jsonl"
 
 class TrialScores(TrainerCallback):
     """Writes one line per evaluation to trial.jsonl: step, epoch, the metric that chooses the best checkpoint, and all
-    scores. A run that is resumed after a kill may write a step again.
+    scores. A run that is resumed after being killed may write a step again.
 
     Args:
-        run_folder: folder of the file.
+        run_folder: the folder for the file.
     """
 
     def __init__(self, run_folder: Path) -> None:

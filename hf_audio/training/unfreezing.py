@@ -1,4 +1,4 @@
-"""Gradual unfreezing: layers that do not learn yet have no gradient, which also saves its cost."""
+"""Gradual unfreezing: layers that are still frozen have no gradient, which also saves its cost."""
 
 from __future__ import annotations
 

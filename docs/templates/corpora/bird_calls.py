@@ -1,4 +1,4 @@
-"""Bird calls: a template of a corpus, to be copied to hf_audio/corpora/ and changed.
+"""Bird calls: a template for a corpus. Copy it to hf_audio/corpora/ and adapt it.
 
     ROOT/**/calls.csv                     columns file, species, site
     ROOT/**/audio/0001.wav
@@ -22,11 +22,11 @@ SPECIES = ("blackbird", "robin", "wren")
 CARD = CorpusCard(
     name="Bird calls",
     license="CC BY 4.0",
-    may_redistribute=True,  # False where the license forbids it: nothing of it is then pushed in public
+    may_redistribute=True,  # False if the license forbids it; then nothing is pushed to public repositories
     citation="A. Author: Calls of Three Species. 2026.",
     homepage="https://example.org/bird-calls",
     protocol="Bird calls: sites drawn at random, window scores averaged per clip, accuracy.",
-    problem_type="single_label_classification",  # multi_label_classification where several labels may apply
+    problem_type="single_label_classification",  # multi_label_classification if several labels may apply
     label_names=SPECIES,
 )
 
@@ -35,7 +35,7 @@ def index(root: Path) -> pa.Table:
     """One row per call.
 
     Raises:
-        InputError: no table below `root`, a row that cannot be used, or a file that is missing.
+        InputError: there is no table below `root`, a row is invalid, or a file is missing.
     """
     tables = files_below(Path(root), "calls.csv")
     if not tables:
@@ -55,7 +55,7 @@ def _clip(table: Path, line: int, row: Row) -> Clip:
     return Clip(
         path=path,
         labels=(row["species"],),
-        group=row["site"],  # what must never be in two splits
+        group=row["site"],  # must never be in two splits
         clip_id=f"audio/{row['file']}",  # unique, and the same on every machine
-        metadata={"site": row["site"]},  # free facts, which travel with the features
+        metadata={"site": row["site"]},  # any facts; they are stored with the features
     )

@@ -1,7 +1,7 @@
-"""A template of a network: convolutions that keep the frames, and a mean over time. Copy it to hf_audio/models/.
+"""A template for a network: convolutions that keep all frames, and a mean over time. Copy it to hf_audio/models/.
 
-The file is published with every model of its class, and runs where hf_audio is not: it imports torch, transformers,
-timm and its neighbors by relative import, nothing else.
+The file is published with every model of its class, and must run without hf_audio: its only imports are torch,
+transformers, timm and, by relative import, neighboring modules.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .padding import mean_over_frames
 
 
 class FrameNetworkConfig(AudioClassifierConfig):
-    """The sizes of the network. Each needs a type hint, a default, and no other name than in config.json.
+    """The sizes of the network. Each needs a type hint, a default, and the same name as in config.json.
 
     Args:
         num_channels: of the spectrograms.
@@ -44,14 +44,14 @@ class FrameNetwork(AudioClassifier):
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, kernel_size=3, stride=(1, 2), padding=1) for before, after in pairwise(sizes)
         )
-        self.add_head(config.hidden_size)  # the last line: makes the head and initializes all weights
+        self.add_head(config.hidden_size)  # must be last: creates the head and initializes all weights
 
     def embedding_of(self, windows: Windows) -> Tensor:
-        values = windows.layers.start(windows.values)  # keeps what a caller asks for by output_hidden_states
+        values = windows.layers.start(windows.values)  # kept if the caller sets output_hidden_states
         hidden = values if values.ndim == 4 else values[:, None].expand(-1, self.config.num_channels, -1, -1)
-        is_real = windows.are_real(hidden.shape[2])  # [batch, frames]; None where no frame is padding
+        is_real = windows.are_real(hidden.shape[2])  # [batch, frames]; None if no frame is padding
         for convolution in self.convolutions:
-            if is_real is not None:  # what lies behind a short sound must not leak into it
+            if is_real is not None:  # padding after a short sound must not leak into it
                 hidden = hidden * is_real[:, None, :, None]
             hidden = functional.gelu(convolution(hidden))
             windows.layers.add(hidden)
@@ -60,8 +60,8 @@ class FrameNetwork(AudioClassifier):
 
 FrameNetworkConfig.register_for_auto_class()
 FrameNetwork.register_for_auto_class("AutoModelForAudioClassification")
-# Repeats what the imported files import: from a local folder, transformers 4 copies only the files that the main file
-# itself imports. From the Hub, it copies all.
+# Repeats the imports of the imported files: from a local folder, transformers 4 copies only the files that the main
+# file itself imports. From the Hub, it copies all.
 from .heads import HEADS  # noqa: E402, F401
 from .logit_curves import LogitCurves  # noqa: E402, F401
 from .window_losses import cross_entropy  # noqa: E402, F401

@@ -26,7 +26,7 @@ class BackgroundNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Background(WaveformStep):
-    """Adds a stretch of a recording without its labels, since it should not be recognized.
+    """Adds a stretch of a recording without its labels, since the model should not recognize it.
 
     Attributes:
         snr_db: ratio of the energies of sound and background.

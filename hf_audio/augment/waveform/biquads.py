@@ -135,7 +135,7 @@ class PassFilter(WaveformStep):
     Attributes:
         kind: "low_pass", "high_pass" or "band_pass".
         frequency_hz: minimum and maximum; uniform in octaves.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         octaves: minimum and maximum bandwidth of a band pass, at -3 dB.
     """
 

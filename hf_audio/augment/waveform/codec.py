@@ -34,12 +34,12 @@ class CodecNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Codec(WaveformStep):
-    """Encodes and decodes windows from any device, on the CPU in several threads.
+    """Encodes and decodes windows from any device, on the CPU and in several threads.
 
     Attributes:
         codecs: names in CODECS, all equally likely.
         compression: minimum and maximum, as in libsndfile: from 0, the best quality, to 1, the smallest file.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
 
     Raises:
         InputError: a codec does not support the sample rate.
@@ -58,7 +58,7 @@ class Codec(WaveformStep):
                 why = one_line(error.error_string)
                 raise InputError(
                     f"--wave_codec_names {name} cannot encode sound at {self.sample_rate} Hz ({why}): leave it out of "
-                    f"{' '.join(CODECS)}, or give --sample_rate 16000"
+                    f"{' '.join(CODECS)}, or use --sample_rate 16000"
                 ) from error
 
     def draw(self, lot: Lot) -> CodecNumbers:

@@ -169,7 +169,7 @@ class Effects(WaveformStep):
 
     Attributes:
         names: names in EFFECTS.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
     """
 
     probability: float

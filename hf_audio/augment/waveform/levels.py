@@ -41,7 +41,7 @@ class Gain(WaveformStep):
 
 @dataclass(frozen=True)
 class Polarity(WaveformStep):
-    """Inverts the sign: it is inaudible, and a network on waveforms should ignore it too."""
+    """Inverts the sign, which is inaudible and should be ignored by a network on waveforms too."""
 
     probability: float
 

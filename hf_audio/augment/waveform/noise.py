@@ -37,7 +37,7 @@ class Noise(WaveformStep):
     Attributes:
         snr_db: ratio of the energies of sound and noise.
         exponent: minimum and maximum.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
     """
 
     probability: float

@@ -15,11 +15,11 @@ def no_waveforms(extractor: FeatureExtractionMixin) -> InputError:
     if kind_of_extractor(extractor).form is Form.SOUND:
         return InputError(
             "Waveform augmentation (--wave_...) needs waveforms, and this model's "
-            f"{type(extractor).__name__} makes its own features: leave it out, or choose a model that reads waveforms, "
-            "such as Wav2Vec2"
+            f"{type(extractor).__name__} computes its own features: leave it out, or choose a model that reads "
+            "waveforms, such as Wav2Vec2"
         )
     return InputError(
-        "Waveform augmentation (--wave_...) needs waveforms, and this run has other features: add --features_on_device "
+        "Waveform augmentation (--wave_...) needs waveforms, but this run has other features: add --features_on_device "
         "to compute them in training, or leave it out"
     )
 
@@ -30,13 +30,13 @@ def of_normalized_waveforms(
     """The steps, followed by the normalization that the model's extractor applies.
 
     Raises:
-        InputError: gain, which the normalization removes.
+        InputError: gain is on, but the normalization removes it.
     """
     if not steps or not extractor.do_normalize:
         return steps
     if any(isinstance(step, Gain) for step in steps):
         raise InputError(
-            "--wave_gain_probability would do nothing here: the model normalizes each window by its own level: leave "
-            "it out (--wave_gain_probability 0)"
+            "--wave_gain_probability has no effect, since the model normalizes each window by its own level: leave it "
+            "out (--wave_gain_probability 0)"
         )
     return (*steps, Standardize())

@@ -43,7 +43,7 @@ class SyntheticReverb(WaveformStep):
     Attributes:
         rt60_s: seconds until reflections have decayed by 60 dB.
         direct_db: ratio of the energies of direct sound and all reflections.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
     """
 
     probability: float

@@ -21,11 +21,11 @@ class SoundPool:
     when a run is resumed.
 
     Attributes:
-        name, license: of the corpus or folder.
+        name, license: name and license of the corpus or folder.
         num_recordings, seconds: number of recordings, and their total length.
-        digest: of all samples.
-        starts, lengths: of each recording in `samples`, int64 `[recordings]`.
-        samples: int16.
+        digest: digest of all samples.
+        starts, lengths: start and length of each recording in `samples`, int64 `[recordings]`.
+        samples: all samples, int16.
     """
 
     name: str
@@ -40,7 +40,7 @@ class SoundPool:
 
     @classmethod
     def of(cls, name: str, sounds: Sequence[np.ndarray], sample_rate: int, license: str = "") -> SoundPool:
-        """From sounds `[samples]`, none of which is silent."""
+        """Creates a pool from sounds `[samples]`, none of which is silent."""
         levels = [np.rint(sound * (FULL_SCALE / np.abs(sound).max())).astype(np.int16) for sound in sounds]
         lengths = np.array([len(sound) for sound in sounds])
         samples = np.concatenate(levels)
@@ -65,7 +65,7 @@ class SoundPool:
         return self._on(device)[starts + places] / FULL_SCALE
 
     def whole(self, numbers: Tensor, device: torch.device) -> Tensor:
-        """Whole recordings, padded with silence to the length of the longest of all, `[windows, samples]`."""
+        """Complete recordings, padded with silence to the length of the longest of all, `[windows, samples]`."""
         starts, lengths = self._places(numbers, device)
         places = torch.arange(int(self.lengths.max()), device=device)
         found = self._on(device)[starts + torch.minimum(places, lengths - 1)] / FULL_SCALE

@@ -1,4 +1,4 @@
-"""Speed, pitch and tempo, with a limited number of ratios, so that torchaudio can process windows of a ratio
+"""Speed, pitch and tempo, with a limited number of ratios, so that torchaudio can process windows with the same ratio
 together."""
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class AtRatio(WaveformStep):
     """
 
     def __post_init__(self) -> None:
-        ratios_between(*self.bounds)  # refuses a range without effect now, not at the first step
+        ratios_between(*self.bounds)  # refuses a range without effect now rather than at the first step
 
     @property
     @abstractmethod
@@ -60,7 +60,7 @@ class AtRatio(WaveformStep):
 
 @dataclass(frozen=True)
 class Speed(AtRatio):
-    """Faster or slower, changing pitch too, like a tape; sound beyond the window's end is cut.
+    """Faster or slower, changing the pitch too, like a tape; sound beyond the window's end is cut.
 
     Attributes:
         speed: minimum and maximum.
@@ -79,11 +79,11 @@ class Speed(AtRatio):
 
 @dataclass(frozen=True)
 class TimeStretch(AtRatio):
-    """Faster or slower at the same pitch, by a phase vocoder, which smears attacks over 64 ms.
+    """Faster or slower at the same pitch, with a phase vocoder, which smears attacks over 64 ms.
 
     Attributes:
         tempo: minimum and maximum.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
     """
 
     probability: float
@@ -107,7 +107,7 @@ class PitchShift(AtRatio):
 
     Attributes:
         semitones: minimum and maximum; the range is divided into at most 16 steps.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
     """
 
     probability: float
@@ -140,7 +140,7 @@ def ratios_between(minimum: float, maximum: float) -> tuple[Fraction, ...]:
     if found == {1}:
         raise InputError(
             f"Ratios of speed or pitch between {minimum:.4g} and {maximum:.4g} differ from 1 by less than 1 in "
-            f"{MAX_DENOMINATOR}, so nothing would change: give a wider range, or a probability of 0"
+            f"{MAX_DENOMINATOR}, so nothing would change: use a wider range, or a probability of 0"
         )
     return tuple(sorted(found))
 
@@ -154,7 +154,7 @@ def by_ratio(
     values: Tensor, numbers: Tensor, ratios: Sequence[Fraction], change: Callable[[Tensor, Fraction], Tensor]
 ) -> Tensor:
     """Windows `[windows, samples]` after `change`, which gets all windows of a ratio at once; cut or padded to their
-    length.
+    original length.
 
     Args:
         numbers: index of each window's ratio, on the CPU.

@@ -23,7 +23,7 @@ class WaveformStep(ABC):
     numbers, not on other windows or the length of the batch.
 
     Attributes:
-        probability: of changing a window.
+        probability: probability of changing a window.
         reads_energies: True, so it comes before masks.
         draws_on_host: `apply` gets the numbers on the CPU, for windows on any device.
         keeps_level: restore the mean energy of a window, so that only gain changes loudness.
@@ -48,7 +48,7 @@ class WaveformStep(ABC):
             drawn: numbers of these windows, tensors on the CPU.
 
         Returns:
-            New values of the same shape, with any values in padding; and num_frames, not larger than before.
+            New values of the same shape, with arbitrary values in padding; and num_frames, not larger than before.
         """
 
     def apply(self, windows: Windows, drawn: Any) -> Windows:
@@ -104,6 +104,6 @@ def mean_energy(values: Tensor, num_frames: Tensor) -> Tensor:
 
 
 def as_loud(values: Tensor, num_frames: Tensor, before: Tensor, frames_before: Tensor) -> Tensor:
-    """Windows scaled to their mean energy before; windows that became silent stay silent."""
+    """Windows scaled to the mean energy that they had before; windows that became silent stay silent."""
     wanted, found = mean_energy(before, frames_before), mean_energy(values, num_frames)
     return values * torch.where(found > 0, wanted / found.clamp(min=1e-30), 0.0).sqrt()

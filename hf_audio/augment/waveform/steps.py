@@ -38,15 +38,15 @@ def waveform_steps(
 ) -> tuple[WaveformStep, ...]:
     """The augmentations of these settings, for `Compose`; empty if all are off.
 
-    They are in the order of the recording process: the sound, its room, other sounds, and the recording of all.
+    They follow the order of the recording process: the sound, its room, other sounds, and the recording of all.
 
     Args:
-        sample_rate: of the waveforms in Hz.
+        sample_rate: sample rate of the waveforms in Hz.
         sounds: the recordings named in the settings, see hf_audio.preparation.added_sounds.
 
     Raises:
         InputError: a shift of less than a sample, a filter above half the sample rate, an unknown effect or codec, or a
-            codec without this rate.
+            codec that does not support this rate.
     """
     wanted = (
         *_of_the_sound(config, sample_rate),
@@ -63,7 +63,7 @@ def _of_the_sound(config: WaveformAugmentConfig, sample_rate: int) -> Iterator[W
     most_samples = round(config.wave_shift_s * sample_rate)
     if config.wave_shift_probability and not most_samples:
         raise InputError(
-            f"--wave_shift_s {config.wave_shift_s:g} is less than a sample, so nothing would change: give e.g. 1, or "
+            f"--wave_shift_s {config.wave_shift_s:g} is less than a sample, so nothing would change: use e.g. 1, or "
             "--wave_shift_probability 0"
         )
     yield Shift(config.wave_shift_probability, most_samples, config.wave_shift_mode)

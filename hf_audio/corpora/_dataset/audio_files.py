@@ -29,7 +29,7 @@ def audio_file_rows(place: Place, layout: Layout, splits: Sequence[str], reading
     """The rows of each split.
 
     Raises:
-        InputError: a table without file names or with files that do not exist; or no class folders.
+        InputError: a table has no file names or names files that do not exist; or there are no class folders.
     """
     if any(layout.metadata.get(split) for split in splits):
         return _by_tables(place, layout, splits, reading)
@@ -44,7 +44,7 @@ def _by_tables(place: Place, layout: Layout, splits: Sequence[str], reading: Dat
         if not tables:
             raise InputError(
                 f"{place.name} has metadata tables for some splits but not for {split}; add one, or choose the "
-                "splits with --train_split_name and others"
+                "splits with --train_split_name and similar flags"
             )
         files = set(layout.files[split])
         for table in tables:
@@ -59,12 +59,14 @@ def _by_tables(place: Place, layout: Layout, splits: Sequence[str], reading: Dat
         found = {split: Rows(one.places, _cast(one.values, schema)) for split, one in found.items()}
         whole = whole.cast(schema)
     features = features_of(whole.schema)
-    not_used = [counted(unnamed, "audio file that no row names", "audio files that no row names")] if unnamed else []
+    not_used = (
+        [counted(unnamed, "audio file not named in any row", "audio files not named in any row")] if unnamed else []
+    )
     return FileRows(found, features, tuple(not_used))
 
 
 def _only(rows: Rows, files: set[str]) -> Rows:
-    """The rows for the files of one split; a table above all splits also has rows of the others."""
+    """The rows for the files of one split; a table above the split folders also lists other splits."""
     mask = pa.array([file in files for file in rows.places["audio"].to_pylist()], pa.bool_())
     return Rows(rows.places.filter(mask), rows.values.filter(mask))
 
@@ -82,7 +84,7 @@ def _table_rows(place: Place, address: str, files: set[str], reading: DatasetRea
     missing = [row for row, one in enumerate(addresses) if one not in files]
     if missing:
         raise InputError(
-            f"{where} names {len(missing):,} of {len(written):,} files that do not exist, first "
+            f"{where}: {len(missing):,} of {len(written):,} files do not exist, first "
             f"{str(written[missing[0]])[:200]!r} in row {missing[0]:,}; expected paths relative to its own folder"
         )
     return Rows(file_places(place, addresses), table.drop_columns([column]))
@@ -102,7 +104,8 @@ def _file_column(table: pa.Table, reading: DatasetReading, where: str) -> str:
     listed = ", ".join((found or table.column_names)[:12])
     if found:
         raise InputError(
-            f"{where} has {len(found)} columns of files ({listed}); choose one, e.g. --audio_column_name {found[0]}"
+            f"{where} has {len(found)} columns of file names ({listed}); choose one, e.g. "
+            f"--audio_column_name {found[0]}"
         )
     raise InputError(f"{where} has no column file_name, which names the file of each row; it has {listed}")
 
@@ -121,7 +124,9 @@ def _read_table(place: Place, address: str) -> pa.Table:
         flat = [one.name for one in parquet.schema_arrow if not pa.types.is_struct(one.type)]
         return parquet.read(flat, use_threads=False)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{where} is damaged ({one_line(error)}); download it again, or ask its authors") from error
+        raise InputError(
+            f"{where} is damaged ({one_line(error)}); download it again, or report it to its authors"
+        ) from error
 
 
 def _json_lines(content: bytes, where: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The human-readable facts of a dataset's card: name, license, citation, homepage; limited, because it is untrusted."""
+"""Facts on a dataset's card: name, license, citation, homepage; limited in length, because they are untrusted."""
 
 from __future__ import annotations
 

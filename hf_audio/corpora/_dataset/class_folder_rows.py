@@ -28,7 +28,7 @@ def class_folder_rows(place: Place, files: Mapping[str, Sequence[str]], reading:
     innermost folder, which `datasets` uses as the class; it is present if the user chose a label column.
 
     Raises:
-        InputError: files without a folder, fewer than two folders, or folders of groups that may contain classes.
+        InputError: files outside folders, fewer than two folders, or group folders that may contain classes.
     """
     folders = _folders(place, files)
     classes = {part for parts in folders.values() for part in parts if not (is_fold(part) or split_called(part))}
@@ -81,7 +81,7 @@ def _is_of(folder: str, split: str) -> bool:
 
 
 def _are_apart(firsts: set[tuple[str, tuple[str, ...]]], num_splits: int) -> bool:
-    """Whether the first folders have no meaning: one for all files, or one per split."""
+    """Whether the top folders have no meaning: one for all files, or one per split."""
     names = {first for _, first in firsts}
     return () not in names and (len(names) == 1 or len(firsts) == len(names) == num_splits)
 
@@ -99,7 +99,7 @@ def _outer_and_inner(folders: Folders) -> dict[str, dict[str, str | None]]:
 def _decided(place: Place, folders: Folders) -> tuple[dict[str, dict[str, str | None]], str, Sequence[str]]:
     """Columns, how the folders were read, and remarks, from the code for folders on disk.
 
-    That code gets the folders with a number for each file, and only looks at names.
+    That code receives the folders with numbers in place of file names, and only looks at names.
     """
     root, files = Path(place.name), list(folders)
     paths = tuple(root.joinpath(*folders[file], str(number)) for number, file in enumerate(files))

@@ -1,4 +1,4 @@
-"""From a dataset to clips: uses each column according to its meaning, and lists the others."""
+"""Converts a dataset to clips: uses each column according to its meaning, and lists unused columns."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def read_dataset(place: Place, reading: DatasetReading | None = None) -> ReadDat
     """The clips of a dataset, and how it was read.
 
     Args:
-        place: where it is.
+        place: where the dataset is.
         reading: the user's settings.
 
     Raises:
-        InputError: it is not a dataset with sound and labels, it can be read in several ways and none is chosen, or
+        InputError: it is not a dataset with audio and labels, it can be read in several ways and none is chosen, or
             values do not fit their column.
     """
     reading = reading or DatasetReading()
@@ -75,7 +75,7 @@ def read_dataset(place: Place, reading: DatasetReading | None = None) -> ReadDat
     if labels.names is not None:
         card = dataclasses.replace(card, label_names=labels.names)
     others = [
-        f"split {name}, which is neither train, validation nor test (--train_split_name and others use it)"
+        f"split {name}, which is not train, validation or test (--train_split_name and similar flags use it)"
         for name in contents.told.unused_splits
     ]
     return ReadDataset(clips, _understanding(contents, meanings, clips, [*others, *hidden], place), card)
@@ -85,7 +85,7 @@ def read_card(place: Place, reading: DatasetReading | None = None) -> CorpusCard
     """The card of a dataset, without reading any rows.
 
     Raises:
-        InputError: as `read_dataset`, for the card.
+        InputError: the card cannot be read, see `read_dataset`.
     """
     declared, _, info = described(place, reading or DatasetReading())
     return card_of(place, declared, info)
@@ -120,11 +120,11 @@ def _meanings(contents: Contents, labels: Labels, reading: DatasetReading, place
     ]
     not_used = [counted(list(kept), "column kept as metadata only", "columns kept as metadata only")] if kept else []
     if machine_paths:
-        not_used.append(counted(machine_paths, "column with paths of a machine", "columns with paths of a machine"))
+        not_used.append(counted(machine_paths, "column of local file paths", "columns of local file paths"))
     others = [name for name in features if name not in (*values.column_names, contents.audio)]
     others += [name for name in values.column_names if is_list(features[name]) and name not in (*labels.columns, mask)]
     if others:
-        not_used.append(counted(others, "column without single values", "columns without single values"))
+        not_used.append(counted(others, "column of lists or objects", "columns of lists or objects"))
     return _Meanings(
         labels, unknown, ids, splits, by_column, groups, start_s, end_s, kept, list(filter(None, told)), not_used
     )
@@ -162,10 +162,10 @@ def _understanding(
     listed = {name or "none": splits[name] for name in sorted(splits, key=lambda one: (one not in SPLITS, str(one)))}
     remarks = [found.split_column.remark, found.groups.remark, odd_times(found.metadata), *contents.told.remarks]
     if place.is_on_hub and place.name != place.asked:
-        remarks.append(f"{place.asked} is called {place.name} now")
+        remarks.append(f"{place.asked} is now called {place.name}")
     without = int((pc.list_value_length(found.labels.values).to_numpy(zero_copy_only=False) == 0).sum())
     if without:
-        remarks.append(f"{without:,} rows have no label and are examples of no class")
+        remarks.append(f"{without:,} rows have no label and are negative examples of every class")
     not_used = list(found.not_used)
     not_used += contents.told.not_used
     if contents.told.layout.not_used:

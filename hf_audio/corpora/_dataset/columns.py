@@ -16,10 +16,10 @@ MASKS = ("mask", "labelmask", "labelsmask", "ymask", "known")
 
 
 def audio_column(features: Features, reading: DatasetReading, place: Place) -> str:
-    """The column of the sound.
+    """The column with the audio.
 
     Raises:
-        InputError: no audio column, several and none chosen, or the chosen one has no sound.
+        InputError: no audio column, several and none chosen, or the chosen one has no audio.
     """
     chosen = reading.audio_column_name
     if chosen:
@@ -46,7 +46,7 @@ def audio_column(features: Features, reading: DatasetReading, place: Place) -> s
 
 
 def small_columns(features: Features, audio: str, reading: DatasetReading) -> list[str]:
-    """The columns that are read: single values, and lists that may be labels or masks."""
+    """The columns to read: single values, and lists that may be labels or masks."""
     named = {*(reading.label_column_name or ()), reading.mask_column_name}
     return [
         name
@@ -74,7 +74,7 @@ def label_candidates(features: Features, columns: Sequence[str]) -> list[str]:
 def mask_column(
     features: Features, columns: Sequence[str], several: bool, reading: DatasetReading, place: Place
 ) -> str | None:
-    """The column of the label mask.
+    """The column with the label mask.
 
     Args:
         features: types of all columns.
@@ -84,8 +84,8 @@ def mask_column(
         place: the dataset.
 
     Raises:
-        InputError: no such column, one without lists, two candidates, or the setting is "none" and there is no
-            candidate.
+        InputError: there is no such column, it has no lists, there are two candidates, or the setting is "none" without
+            a candidate.
     """
     chosen = reading.mask_column_name
     if chosen and chosen != NONE:

@@ -48,12 +48,12 @@ class Contents:
     """The contents of a dataset.
 
     Attributes:
-        told: the facts outside its rows.
+        told: facts about it outside its rows.
         features: the types of all columns.
-        audio: the column of the sound; "" if recordings are files.
+        audio: the column with the audio; "" if recordings are files.
         places: the location of each row's sound, see `rows.PLACES`.
         values: the small columns, as they are stored.
-        split_of: what each of its splits becomes: train, validation, test, a fold, or None.
+        split_of: the role of each of its splits: train, validation, test, a fold, or None.
         their_splits: the dataset's own name for the split of each row.
         row_in_split: the number of each row in that split, int64 `[rows]`.
     """
@@ -74,7 +74,7 @@ class Contents:
 
     @property
     def our_splits(self) -> pa.Array:
-        """For each row train, validation, test, a fold, or null."""
+        """The role of each row: train, validation, test, a fold, or null."""
         names = list(self.split_of)
         ours = pa.array([self.split_of[name] for name in names], pa.string())
         return ours.take(pa.compute.index_in(self.their_splits, pa.array(names, pa.string())))
@@ -167,7 +167,7 @@ def _schema(place: Place, layout: Layout) -> pa.Schema:
 
 
 def _features(place: Place, declared: Declared, layout: Layout) -> Features:
-    """The type of each column: from the card, else from `datasets`' metadata in the file, else as stored."""
+    """The type of each column: from the card, else from the metadata of `datasets` in the file, else as stored."""
     schema = _schema(place, layout)
     try:
         found = Features.from_arrow_schema(schema)

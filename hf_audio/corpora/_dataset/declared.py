@@ -27,7 +27,7 @@ class Declared:
         facts: the YAML metadata between the dashes.
         configs: parameters of each configuration, such as `data_files`.
         infos: descriptions of each configuration, with column types.
-        text: after the metadata.
+        text: the text after the metadata.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
@@ -51,7 +51,7 @@ def declared_by(place: Place) -> Declared:
     """The card of a dataset; empty if there is none.
 
     Raises:
-        InputError: its metadata are not YAML, or cannot be read by datasets.
+        InputError: its metadata is not YAML, or `datasets` cannot read it.
     """
     if not place.holds("README.md"):
         return Declared()
@@ -86,7 +86,7 @@ def chosen_config(declared: Declared, place: Place, wanted: str | None) -> str |
     """The name of the configuration to read; None if the dataset has none.
 
     Raises:
-        InputError: several and none chosen, or no such configuration.
+        InputError: there are several and none is chosen, or the chosen one does not exist.
     """
     names = list(declared.configs) or (list(declared.infos) if len(declared.infos) > 1 else [])
     if wanted:

@@ -34,8 +34,8 @@ def single_values(features: Features, values: pa.Table) -> pa.Table:
 def clip_ids(places: pa.Table, values: pa.Table, splits: pa.Array, rows: np.ndarray) -> tuple[pa.Array, str]:
     """A unique name for each row, the same on every machine, and where it comes from.
 
-    It is the column clip_id, or the name of the recording's file. A row without one is named by its split and row
-    number there; so are all rows if a name is not unique.
+    It comes from the column clip_id or from the recording's file name. A row without that name is named by its split
+    and its row number in that split; so are all rows if a name is not unique.
 
     Args:
         places: locations and file names of the recordings.
@@ -50,7 +50,7 @@ def clip_ids(places: pa.Table, values: pa.Table, splits: pa.Array, rows: np.ndar
         named = pc.if_else(nameless, by_row, names.combine_chunks())
         without = nameless.true_count
         if without < len(names) and _are_distinct(named):
-            return named, f"{told} ({without:,} without one by split and row)" if without else told
+            return named, f"{told} ({without:,} without one are named by split and row)" if without else told
     return by_row, "split and row"
 
 
@@ -58,7 +58,7 @@ def _possible_names(places: pa.Table, values: pa.Table) -> Iterator[tuple[pa.Chu
     """Candidates for the names of rows, the best first, each with its origin."""
     if "clip_id" in values.column_names:
         yield values["clip_id"].cast(pa.string()), "column clip_id"
-    yield _last_parts(places["name"]), "the names of its files"
+    yield _last_parts(places["name"]), "file name"
     for name in values.column_names:
         if plain(name) in PATHS and pa.types.is_string(values[name].type):
             yield _last_parts(values[name]), f"column {name}"
@@ -90,7 +90,7 @@ def stretches(values: pa.Table, place: Place) -> tuple[pa.Array, pa.Array]:
     """start_s and end_s of each row in seconds, by default 0 and null.
 
     Raises:
-        InputError: not seconds, or an end that is not after its start.
+        InputError: a value is not in seconds, or an end is not after its start.
     """
     number = len(values)
     start = _seconds(values, "start_s", place) if "start_s" in values.column_names else pa.nulls(number, pa.float64())
@@ -106,17 +106,17 @@ def stretches(values: pa.Table, place: Place) -> tuple[pa.Array, pa.Array]:
 
 
 def odd_times(names: Collection[str]) -> str:
-    """A remark on columns that look like times of stretches but are not called start_s and end_s."""
+    """A remark on columns that look like start and end times but are not called start_s and end_s."""
     found = [
         name for name in names if (time_column(name) or ("",))[0] not in ("", "duration") or counts_no_seconds(name)
     ]
     if not found:
         return ""
-    return f"column {some(found)} may have times of stretches, but only start_s and end_s, in seconds, are used"
+    return f"column {some(found)} may contain times of stretches, but only start_s and end_s, in seconds, are used"
 
 
 def metadata(values: pa.Table, columns: Sequence[str]) -> tuple[dict[str, pa.ChunkedArray], list[str]]:
-    """The columns to keep as metadata, and those with paths of a machine, which are dropped."""
+    """The columns to keep as metadata, and columns of local file paths, which are dropped."""
     kept, paths = {}, []
     for name in columns:
         if pa.types.is_string(values[name].type) and _has_machine_paths(values[name]):
@@ -127,7 +127,7 @@ def metadata(values: pa.Table, columns: Sequence[str]) -> tuple[dict[str, pa.Chu
 
 
 def _has_machine_paths(texts: pa.ChunkedArray) -> bool:
-    """Whether a text contains a file path of some machine; a regular expression preselects candidates."""
+    """Whether a column contains local file paths; a regular expression preselects candidates."""
     different = texts.unique()
     like_paths = different.filter(pc.match_substring_regex(different, _LIKE_A_PATH))
     return any(map(is_of_a_machine, like_paths.to_pylist()))
@@ -161,7 +161,7 @@ def _seconds(values: pa.Table, name: str, place: Place) -> pa.Array:
     try:
         seconds = values[name].cast(pa.float64()).combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise InputError(f"{place.name}: column {name} does not have numbers of seconds; rename or fix it") from None
+        raise InputError(f"{place.name}: column {name} does not contain times in seconds; rename or fix it") from None
     wrong = pc.less(seconds, 0.0)
     if pc.any(wrong).as_py():
         row = pc.index(wrong, True).as_py()

@@ -22,7 +22,7 @@ LEFT_OUT = "none because of --group_column_name none, so every recording is a gr
 
 
 class Groups(NamedTuple):
-    """The group of each row: `column` is None if no groups are known; `remark` says what looks wrong."""
+    """The group of each row: `column` is None if no groups are known; `remark` describes what looks wrong."""
 
     column: str | None
     values: pa.Array | pa.ChunkedArray
@@ -45,15 +45,15 @@ def groups_of(
     Args:
         features: types of all columns.
         values: the columns of single values.
-        columns: those without another meaning.
+        columns: the columns without another meaning.
         by_itself: the group of each row if none is known.
-        splits: of the rows.
+        splits: the split of each row.
         reading: the user's settings.
         place: the dataset.
 
     Raises:
-        InputError: no such column, several candidates that are not nested, or the setting is "none" and there is no
-            candidate.
+        InputError: there is no such column, there are several candidates that are not nested, or the setting is "none"
+            without a candidate.
     """
     column = _column(features, values, columns, reading, place)
     if column is None:
@@ -61,8 +61,8 @@ def groups_of(
     names = values[column].cast(pa.string()).combine_chunks()
     if (pc.max(pc.utf8_length(names)).as_py() or 0) > MAX_NAME:
         raise InputError(
-            f"{place.name}: column {column!r} has texts of more than {MAX_NAME} characters, which are not group names; "
-            f"choose another with --group_column_name, or {NONE}"
+            f"{place.name}: column {column!r} has values of more than {MAX_NAME} characters, which are not group "
+            f"names; choose another with --group_column_name, or {NONE}"
         )
     nothing = pc.or_kleene(pc.is_null(names), pc.equal(pc.fill_null(names, ""), ""))
     without = pc.sum(nothing).as_py() or 0
@@ -93,7 +93,9 @@ def _column(
     if chosen and chosen != NONE:
         require_column(features, chosen, place)
         if chosen not in values.column_names:
-            raise InputError(f"--group_column_name {chosen}: this column of {place.name} does not have single values")
+            raise InputError(
+                f"--group_column_name {chosen}: this column of {place.name} does not have one value per row"
+            )
         return chosen
     exact = [name for name in columns if plain(name) in GROUPS and values[name].null_count < len(values)]
     found = exact[:1] or [name for name in columns if is_grouping(name) and _groups_some(values[name])]
@@ -108,8 +110,8 @@ def _column(
     other = next((name for name in found[1:] if not _lies_within(values, name, coarsest)), None)
     if other:
         raise InputError(
-            f"{place.name} has several columns that could be the groups, {coarsest} and {other}; choose the one that "
-            f"must not be in two splits, e.g. --group_column_name {coarsest}, or --group_column_name {NONE}"
+            f"{place.name} has several columns that could be the groups, {coarsest} and {other}; choose the one whose "
+            f"values must not be in two splits, e.g. --group_column_name {coarsest}, or --group_column_name {NONE}"
         )
     return coarsest
 

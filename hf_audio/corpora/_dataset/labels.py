@@ -1,4 +1,4 @@
-"""The classes of each row, from a column of ClassLabel, names, or lists of either."""
+"""The classes of each row, from a column of ClassLabels or names, or of lists of either."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Labels:
     """The classes of each row.
 
     Attributes:
-        columns: that they come from.
+        columns: the columns that they come from.
         values: list<string> `[rows]`; empty if a row has no class, or none is known.
         unlabeled: bool `[rows]`, whether a row's classes are unknown.
         names: all classes in the dataset's own order; None if it has none.
@@ -55,8 +55,8 @@ def labels_of(features: Features, values: pa.Table, reading: DatasetReading, pla
     """The classes of each row.
 
     Raises:
-        InputError: no column of classes, several candidates, numbers that are not classes, or a class that the column's
-            type does not have.
+        InputError: no column of classes, several candidates, numbers that are not classes, or a class that is not in
+            the column's type.
     """
     chosen = reading.label_column_name or ()
     for name in chosen:
@@ -179,7 +179,7 @@ def _of_lists(name: str, feature: object, column: pa.Array, place: Place, told: 
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     if names is None and set(table) <= {"0", "1", "true", "false"} and len(set(lengths)) == 1 and lengths[0] > 1:
         raise InputError(
-            f"{place.name}: column {name!r} has lists of {lengths[0]} yes and no, but not the names of their classes; "
+            f"{place.name}: column {name!r} has lists of {lengths[0]} yes/no values without class names; "
             "choose a column with class names with --label_column_name"
         )
     if (numbers < 0).any():
@@ -207,7 +207,7 @@ def _once_each(texts: pa.Array, lengths: np.ndarray) -> tuple[np.ndarray, np.nda
 def _of_texts(
     name: str, table: list[str], numbers: np.ndarray, separator: str | None, place: Place, told: str
 ) -> Labels:
-    """Several names in one text, by the same rules as in tables."""
+    """Several names in one string, by the same rules as in tables."""
     facade = Table(Path(place.name), [name], [(number, {name: text}) for number, text in enumerate(table)])
     of_text, how = several_labels(facade, name, separator)
     lists = pa.array([*of_text, ()], pa.list_(pa.string()))
@@ -220,13 +220,13 @@ def _one_column_per_class(values: pa.Table, columns: Sequence[str], place: Place
     marked = []
     for name in columns:
         if name not in values.column_names:
-            raise InputError(f"{place.name}: column {name!r} does not have 0 and 1, so it cannot be a class of its own")
+            raise InputError(f"{place.name}: column {name!r} does not have values 0 and 1, so it cannot be a class")
         texts = values[name].cast(pa.string())
         known = set(texts.unique().to_pylist())
         if not known <= {"0", "1", "0.0", "1.0", "true", "false"}:
             odd = next(value for value in known if value not in ("0", "1", "0.0", "1.0", "true", "false"))
             raise InputError(
-                f"{place.name}: column {name!r} has {odd!r}, but each of the columns that are classes "
+                f"{place.name}: column {name!r} has {odd!r}, but each of the class columns "
                 f"({', '.join(columns[:3])} ...) must have 0 or 1 in every row"
             )
         marked.append(pc.is_in(texts, pa.array(["1", "1.0", "true"])).to_numpy())

@@ -47,12 +47,12 @@ def layout_of(place: Place, declared: Declared, config: str | None = None) -> La
     """The files of a dataset.
 
     Args:
-        place: where it is.
+        place: where the dataset is.
         declared: its card.
         config: the configuration that the user chose.
 
     Raises:
-        InputError: no files with sound, several configurations and none chosen, a script, or patterns that lead
+        InputError: no audio files, several configurations and none chosen, a script, or patterns that lead
             elsewhere.
     """
     if _is_saved(place):
@@ -158,8 +158,8 @@ def _no_sound(place: Place, found: Sequence[str]) -> InputError:
     suffixes = Counter(PurePosixPath(one).suffix.lower() or "no suffix" for one in found or place.files)
     held = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(5)) or "no files"
     return InputError(
-        f"{place.name} is not a dataset with sound (it has {held}); expected Parquet with an audio column, audio files "
-        "with metadata.csv or class folders, WebDataset tars, or what save_to_disk writes"
+        f"{place.name} is not an audio dataset (it has {held}); expected Parquet with an audio column, audio files "
+        "with metadata.csv or class folders, WebDataset tars, or the output of save_to_disk"
     )
 
 

@@ -17,12 +17,12 @@ def unknown_classes(column: str, values: pa.ChunkedArray, labels: Labels, place:
     Args:
         column: name of the mask column.
         values: one list per row, with 1 or true for each known class and 0 or false for each unknown one.
-        labels: of the rows.
+        labels: the labels of the rows.
         place: the dataset.
 
     Raises:
-        InputError: classes have no order, lists with another length, other values, or a row with a label that its mask
-            says is unknown.
+        InputError: the classes have no order, a list has the wrong length or other values, or a mask marks one of the
+            row's labels as unknown.
     """
     where = f"{place.name}: the mask {column!r}"
     if labels.names is None or not labels.several:

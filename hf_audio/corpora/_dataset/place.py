@@ -29,9 +29,9 @@ class Place:
 
     Attributes:
         root: the folder's absolute path, or hf://datasets/USER/NAME@COMMIT.
-        name: USER/NAME as the Hub has it now, or the folder's name.
+        name: USER/NAME as it is now on the Hub, or the folder's name.
         asked: the requested name, which may be an old one.
-        commit: of the repository; None for a folder.
+        commit: the commit of the repository; None for a folder.
         files: names of the files of a repository, relative to `root`; empty for a folder.
         token: for private repositories; never shown.
     """
@@ -68,11 +68,11 @@ class Place:
 
     @contextmanager
     def open(self, address: str, *, ahead: bool = False) -> Iterator[BinaryIO]:
-        """Opens one of the files, which can seek; from the Hub, only what is read is transferred.
+        """Opens one of the files as a seekable file; from the Hub, only what is read is transferred.
 
         Args:
-            address: of the file, including the root.
-            ahead: read in blocks, for files that are read from the beginning.
+            address: the address of the file, including the root.
+            ahead: read ahead in blocks, for files that are read from the beginning.
 
         Raises:
             InputError: it cannot be read. `patiently` explains errors of the Hub.
@@ -146,7 +146,8 @@ def find_dataset(source: str, token: str | bool | None = None, revision: str | N
         revision: branch, tag or commit on the Hub.
 
     Raises:
-        InputError: neither a folder nor a repository; no access; no such revision; a revision of a folder.
+        InputError: `source` is neither a folder nor a repository; there is no access; the revision does not exist, or
+            was given for a folder.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():

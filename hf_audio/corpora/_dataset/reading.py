@@ -17,7 +17,7 @@ class DatasetReading:
         audio_column_name, group_column_name, split_column_name, mask_column_name: columns with these meanings; for
             groups, splits and masks, "none" uses no column.
         label_column_name: the column of classes; several are columns of 0 and 1, one per class.
-        label_separator: separator between several labels in a text; "none" reads a text as one name.
+        label_separator: separator between several labels in a string; "none" reads a string as one name.
         train_split_name, eval_split_name, test_split_name: splits to train, validate and test on.
     """
 

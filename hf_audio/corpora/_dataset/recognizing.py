@@ -21,8 +21,8 @@ MAX_OPENED = 20  # Parquet files that are opened to check for sound
 def is_dataset_folder(root: Path) -> bool:
     """Whether a folder is a dataset that `datasets` wrote or can read.
 
-    It is if it was saved to disk, if its card declares the files of its splits, or if it has Parquet files or tars with
-    sound and no audio files.
+    It is one if it was saved to disk, if its card declares the files of its splits, or if it has Parquet files or tars
+    with audio and no audio files.
     """
     if any((root / name).is_file() for name in (SAVED_SPLITS, SAVED)):
         return True

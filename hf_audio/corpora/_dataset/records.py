@@ -22,7 +22,7 @@ def columns_of(records: Sequence[Mapping[str, Any]], where: str) -> pa.Table:
 
     Args:
         records: the rows.
-        where: they come from, for messages.
+        where: where they come from, for messages.
 
     Raises:
         InputError: too many columns.

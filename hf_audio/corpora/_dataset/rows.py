@@ -1,4 +1,4 @@
-"""Reads rows of Parquet and Arrow files without their sound: its location, and all small columns."""
+"""Reads rows of Parquet and Arrow files without the audio itself: its location and all small columns."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Rows(NamedTuple):
     """Rows of a dataset.
 
     Attributes:
-        places: columns PLACES: location of each sound, and its file name, or null.
+        places: the columns PLACES: the location of each recording, and its file name or null.
         values: the other columns, as they are stored.
     """
 
@@ -78,8 +78,8 @@ def rows(place: Place, kind: str, files: Sequence[str], audio: str, columns: Seq
     Args:
         place: the dataset.
         kind: PARQUET or ARROW.
-        files: their addresses.
-        audio: the column of the sound, which is not read.
+        files: the addresses of the files.
+        audio: the column with the audio, which is not read.
         columns: the columns to read, if a file has them.
 
     Raises:
@@ -235,7 +235,7 @@ def _plain(place: Place, file: str, column: pa.Array | pa.ChunkedArray) -> pa.Ar
             longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
             if longest > MAX_TEXT or longest * len(chunk) > MAX_BYTES:
                 raise InputError(
-                    f"{place.shown(file)} of {place.name} has a text of {longest:,} bytes in its rows, expected at "
+                    f"{place.shown(file)} of {place.name} has a string of {longest:,} bytes in its rows, expected at "
                     f"most {MAX_TEXT:,} for labels and names"
                 )
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
@@ -277,5 +277,6 @@ def _in_words(place: Place, file: str) -> Iterator[None]:
         if isinstance(error, OSError) and type(error) is not OSError:
             raise  # of the file system or the connection
         raise InputError(
-            f"{place.shown(file)} of {place.name} is damaged ({one_line(error)}); download it again, or ask its authors"
+            f"{place.shown(file)} of {place.name} is damaged ({one_line(error)}); download it again, or "
+            "report it to its authors"
         ) from error

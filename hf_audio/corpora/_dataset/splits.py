@@ -22,17 +22,17 @@ FLAGS = {"train": "--train_split_name", "validation": "--eval_split_name", "test
 
 
 class Splits(NamedTuple):
-    """What each split of a dataset becomes: train, validation, test, a fold, or None if splits will be drawn."""
+    """The role of each split of a dataset: train, validation, test, a fold, or None if splits will be drawn."""
 
     of: dict[str, str | None]
     left_out: tuple[str, ...] = ()
 
 
 def splits_of(names: Sequence[str], reading: DatasetReading, place: Place) -> Splits:
-    """What each split of a dataset becomes; unused splits are left out.
+    """The role of each split of a dataset; unused splits are left out.
 
     Raises:
-        InputError: no such split, two candidates for the same split, or none to train on.
+        InputError: there is no such split, two candidates for the same split, or no split to train on.
     """
     given = reading.split_names
     for split, name in given.items():
@@ -108,7 +108,7 @@ def split_column(
         return SplitColumn(None)
     if has_splits:
         return SplitColumn(
-            None, None, f"column {found[0]} could be the splits too: --split_column_name {found[0]} uses it"
+            None, None, f"column {found[0]} could also be the splits: --split_column_name {found[0]} uses it"
         )
     if len(found) > 1:
         raise InputError(

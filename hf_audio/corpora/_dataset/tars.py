@@ -45,7 +45,8 @@ def tar_rows(
     """The rows of each split, and the types of their columns.
 
     Raises:
-        InputError: a damaged tar, a member twice, no sound, or several sounds in a row and none chosen.
+        InputError: a tar is damaged, has a member twice or no audio, or rows have several recordings and
+            none is chosen.
     """
     with ThreadPoolExecutor(FILES_AT_A_TIME) as threads:
         found = {
@@ -79,7 +80,9 @@ def _samples(place: Place, file: str) -> list[_Sample]:
             else:
                 of_kind[suffix] = content
     except tarfile.TarError as error:
-        raise InputError(f"{where} is damaged ({one_line(error)}); download it again, or ask its authors") from error
+        raise InputError(
+            f"{where} is damaged ({one_line(error)}); download it again, or report it to its authors"
+        ) from error
     return [sample for sample in samples.values() if sample.sounds]
 
 
@@ -104,7 +107,7 @@ def _chosen(place: Place, samples: Sequence[_Sample], reading: DatasetReading) -
     wanted = reading.audio_column_name
     suffixes = sorted({suffix for sample in samples for suffix in sample.sounds})
     if not suffixes:
-        raise InputError(f"The tar files of {place.name} have no sound; expected members such as a.wav or a.flac")
+        raise InputError(f"The tar files of {place.name} have no audio; expected members such as a.wav or a.flac")
     if wanted is not None:
         wanted = wanted.removeprefix(".").lower()
         if wanted not in suffixes:

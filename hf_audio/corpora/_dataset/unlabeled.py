@@ -35,8 +35,8 @@ def with_labels(contents: Contents, labels: Labels, place: Place) -> tuple[Conte
         first = contents.row_in_split[labels.unlabeled & _are_of(contents, [partly])][0]
         raise InputError(
             f"{place.name}: {without[partly]:,} of {of_all[partly]:,} rows of split {partly} have no label in column "
-            f"{labels.columns[0]!r}, first row {int(first):,}, expected exactly one in each; ask its authors, or "
-            "choose another column with --label_column_name"
+            f"{labels.columns[0]!r}, first row {int(first):,}, expected exactly one in each; report it to its "
+            "authors, or choose another column with --label_column_name"
         )
     told = [f"split {name} ({of_all[name]:,} rows), which has no public labels" for name in hidden]
     kept = ~_are_of(contents, hidden)

@@ -7,7 +7,7 @@
                                           optional group, split, start_s, end_s; others become metadata
 
 A table may be CSV, TSV, JSON, JSON lines or Parquet, and its columns may have other common names: filename, category,
-fold, start_ms ... One paragraph says how the data were read and what was not used.
+fold, start_ms ... One logged paragraph says how the data was read and what was not used.
 
 `split` is train / validation / test, or the name of a fold.
 """
@@ -55,8 +55,8 @@ def understand(root: Path, reading: Reading | None = None) -> tuple[pa.Table, Un
         reading: the user's settings.
 
     Raises:
-        InputError: it does not exist, has no audio, or can be read in no or several ways; missing columns, unknown
-            paths, or cells that do not fit their column.
+        InputError: it does not exist, has no audio, cannot be read or can be read in several ways; missing columns,
+            unknown paths, or cells that do not fit their column.
     """
     reading = reading or Reading()
     read = read_folder_or_table(Path(root), reading)

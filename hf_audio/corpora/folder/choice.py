@@ -1,4 +1,4 @@
-"""Decides whether a folder has class folders or a table of recordings, which table, and lists what is not used."""
+"""Decides whether a folder is read by class folders or by a table, chooses the table, and lists what is not used."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Opened(NamedTuple):
 
 
 def read_folder_or_table(root: Path, reading: Reading) -> Read:
-    """Reads --data_dir, whatever it is.
+    """Reads --data_dir: a table, or a folder of any layout.
 
     Raises:
         InputError: it does not exist, cannot be read, or can be read in several ways.
@@ -82,7 +82,7 @@ def read_folder_or_table(root: Path, reading: Reading) -> Read:
     read = joined_splits(reads, root) if len(reads) > 1 else reads[chosen[0].path]
     name_unlisted(read, contents)
     if folders is not None:
-        read.remarks.append("there are class folders too: --layout folders reads them instead of the table")
+        read.remarks.append("there are also class folders: --layout folders reads them instead of the table")
     return name_other_files(read, contents, [path for path in contents.tables if path not in reads], _why_not(opened))
 
 
@@ -155,7 +155,7 @@ def _class_folders(contents: Contents) -> tuple[Read | None, InputError | None]:
 
 
 def _only_class(contents: Contents, problem: InputError | None) -> Read:
-    """Recordings of a single class, if there is no table; an audit can use them."""
+    """Recordings of a single class, if there is no table; an audit can use these."""
     if contents.spreadsheets:
         without = problem or "the folders have only one class"
         raise InputError(
@@ -188,7 +188,7 @@ def _refuse_undecided(root: Path, opened: Sequence[Opened], fitting: Sequence[Op
         located = partly.meaning.located
         missing = located.files.index(None)
         raise InputError(
-            f"{partly.path} names {located.files.count(None)} of {len(located.files)} files that do not exist, first "
+            f"{partly.path}: {located.files.count(None)} of {len(located.files)} files do not exist, first "
             f"{partly.table.values(partly.meaning.path)[missing]!r}; fix it, or give --layout folders to read the "
             "class folders instead, or --layout table to look for the names in all folders"
         )
@@ -203,7 +203,7 @@ def _refuse_undecided(root: Path, opened: Sequence[Opened], fitting: Sequence[Op
 def _nearest(opened: Sequence[Opened]) -> list[Opened]:
     """The tables that come nearest to listing the recordings; raises the error of one that was clearly intended.
 
-    A text or JSON file without any known column name was not: README.txt, package.json.
+    A text or JSON file without any known column name was not intended: README.txt, package.json.
     """
     with_meaning = [one for one in opened if one.meaning]
     intended = [one for one in opened if _is_intended(one)]

@@ -36,7 +36,7 @@ class Place(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Recordings in classes; loose ones, above the level of classes; those in other folders; and a description."""
+    """Recordings in class folders, loose ones above the class folders, those in other folders, and a description."""
 
     placed: dict[Parts, Place]
     loose: list[Parts]
@@ -48,7 +48,7 @@ def read_class_folders(contents: Contents) -> Read:
     """The recordings of class folders.
 
     Raises:
-        InputError: no recordings, none in a class folder, splits without classes, or classes one folder deeper.
+        InputError: there are no recordings, none in a class folder, splits without classes, or classes a level deeper.
     """
     root, files = contents.root, {path: path.relative_to(contents.root).parts for path in contents.audio}
     if not files:
@@ -90,9 +90,9 @@ def _layout(contents: Contents, files: Sequence[Parts]) -> Layout:
 
 
 def _check_depth(contents: Contents, files: Sequence[Parts]) -> None:
-    """Refuses a folder with a single folder that has the classes or splits in it."""
+    """Refuses a folder whose only folder contains the classes or splits."""
     folders = [parts[:-1] for parts in files if len(parts) > 1]
-    levels = [set(names) for names in zip(*folders, strict=False)]  # down to the depth that all of them have
+    levels = [set(names) for names in zip(*folders, strict=False)]  # only to the depth that all of them share
     prefix = [next(iter(names)) for names in itertools.takewhile(lambda names: len(names) == 1, levels)]
     deeper = sorted({parts[len(prefix)] for parts in folders if len(parts) > len(prefix)})
     if prefix and len(deeper) > 1 and not all(split_called(name) for name in prefix):
@@ -119,7 +119,7 @@ def _split(folder: str) -> str:
 
 
 def _refuse_classes_below(contents: Contents, files: Sequence[Parts]) -> None:
-    """Refuses top folders named like splits or groups that all have the same folders in them: these are the classes.
+    """Refuses top folders named like splits or groups if all contain the same folders: those are the classes.
 
     Raises:
         InputError: train/violin and holdout/violin, or speaker_1/violin and speaker_2/violin.
@@ -155,7 +155,7 @@ def _has_splits_below_classes(files: Sequence[Parts]) -> bool:
 
 
 def _below_splits(contents: Contents, files: Sequence[Parts], splits: set[str]) -> Layout:
-    """Places below split folders; recordings there without a class folder are loose, those in other folders outside."""
+    """Places below split folders; recordings without a class folder are loose, those in other folders outside."""
     doubled = {split for split in splits if _is_doubled(split, files)}
     placed: dict[Parts, Place] = {}
     for parts in files:

@@ -64,14 +64,14 @@ def odd_class_names(counts: dict[str, int]) -> list[str]:
 
 
 def odd_group_names(clips: Iterable[Clip]) -> list[str]:
-    """A remark on groups whose names differ only in spelling and may be the same speaker or song, if there are any."""
+    """A remark on groups, if any, whose names differ only in spelling and may be the same speaker or song."""
     alike = alike_names({clip.group.rpartition("/")[2] for clip in clips if not clip.is_group_of_its_file})
     told = some([" and ".join(map(repr, names)) for names in alike])
     return [f"groups {told} differ only in case, spaces or Unicode form, and stay different groups"] if alike else []
 
 
 def alike_names(names: Iterable[str]) -> list[list[str]]:
-    """The names that differ only in case, spaces or Unicode form, in lists."""
+    """Lists of names that differ only in case, spaces or Unicode form."""
     found: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
         plain = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()))

@@ -102,5 +102,5 @@ def is_an_identity(column: str) -> bool:
 
 
 def counts_no_seconds(column: str) -> bool:
-    """Whether a column has times of stretches, but in samples, frames or beats."""
+    """Whether a column has start or end times in samples, frames or beats."""
     return bool(_NOT_SECONDS.fullmatch(plain(column)))

@@ -34,7 +34,7 @@ MAX_CLASS_WORDS = 0.5  # maximum number of different values of a column of class
 
 
 class LabelColumns(NamedTuple):
-    """Columns of classes: one for all of them, or one per class; `told` explains what is not obvious."""
+    """The class columns: one for all classes, or one per class; `told` explains what is not obvious."""
 
     columns: tuple[str, ...]
     one_hot: bool = False
@@ -136,14 +136,14 @@ def split_column(table: Table, reading: Reading, taken: Iterable[str]) -> tuple[
         )
     column = (exact or more or [None])[0]
     unused = [one for one in more if one != column]
-    remark = f"column {unused[0]} could be the splits too: --split_column_name {unused[0]} uses it" if unused else ""
+    remark = f"column {unused[0]} could also be the splits: --split_column_name {unused[0]} uses it" if unused else ""
     return column, remark
 
 
 def group_column(table: Table, reading: Reading, taken: Iterable[str], split: str | None) -> tuple[str | None, str]:
     """The column of groups, and a remark on a candidate.
 
-    If official splits lack a validation split, it is drawn from the training rows, which must not divide a speaker.
+    If official splits lack a validation split, it is drawn from the training rows, without dividing a speaker.
 
     Args:
         table: the table.
@@ -182,7 +182,7 @@ def group_column(table: Table, reading: Reading, taken: Iterable[str], split: st
 
 
 def _told_identity(table: Table, others: Sequence[str], labels: Sequence[str], num_files: int) -> str:
-    """A remark on a column such as dog_id, which may be the group and is not only a number of the class."""
+    """A remark on a column such as dog_id, which may be the group rather than just the number of the class."""
     for column in filter(is_an_identity, others):
         values = set(table.values(column)) - {""}
         of_classes = {tuple(row[name] for name in (*labels, column)) for _, row in table.rows}
@@ -193,7 +193,7 @@ def _told_identity(table: Table, others: Sequence[str], labels: Sequence[str], n
 
 
 def _check_header(table: Table) -> None:
-    """Refuses a table without a header, or with spaces between columns."""
+    """Refuses a table without a header, or with columns separated by spaces."""
     if table.path.suffix.lower() in (".json", ".jsonl", ".ndjson", ".parquet"):
         return
     if any(Path(column).suffix.lower() in AUDIO_SUFFIXES for column in table.columns):

@@ -19,7 +19,7 @@ AUDIO_SUFFIXES = frozenset((
 ))  # fmt: skip
 TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".psv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet"))
 SPREADSHEET_SUFFIXES = frozenset((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"))
-# Suffixes that are known not to be sound, so that these files are never opened
+# Suffixes that are known not to be audio, so that these files are never opened
 OTHER_SUFFIXES = frozenset((
     ".md", ".rst", ".pdf", ".html", ".htm", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".log", ".doc",
     ".docx", ".rtf", ".tex", ".bib", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".svg", ".webp", ".tif", ".tiff",
@@ -39,8 +39,8 @@ class Contents:
 
     Attributes:
         root: the folder.
-        audio: recordings, by suffix or because others with the same suffix in the same folder can be decoded.
-        tables: files that could list recordings, without texts next to a recording with the same name.
+        audio: recordings, by suffix or because files with the same suffix in the same folder can be decoded.
+        tables: files that could list recordings, except text files named like a recording next to them.
         unreadable: files with an unknown suffix that cannot be decoded.
         others: files that are known not to be recordings.
         folders: all folders.

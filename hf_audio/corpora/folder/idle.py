@@ -1,4 +1,4 @@
-"""Settings for reading data that would have no effect: an error, unless they have one for another corpus or table."""
+"""Refuses settings for reading data that have no effect on any of the corpora or tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Found = TypeVar("Found")
 
 
 class IdleError(InputError):
-    """A setting, `setting`, would do nothing for the data that are read."""
+    """The setting named `setting` would have no effect on the data that is read."""
 
     def __init__(self, setting: str, value: str, why: str) -> None:
         super().__init__(f"--{setting} {value} would do nothing here: {why}; leave it out")
@@ -29,7 +29,7 @@ def each_read(settings: Mapping[Key, Any], read: Callable[[Key, Any], Found]) ->
     """Reads several corpora or tables, each with its settings; a setting may have no effect for some of them.
 
     Args:
-        settings: of each, a dataclass.
+        settings: a dataclass for each.
         read: reads one of them with its settings.
 
     Raises:

@@ -16,7 +16,7 @@ from hf_audio.errors import InputError
 
 Labels = list[tuple[str, ...]]
 
-# How programs such as pandas and R write an empty value. "none" in lower case may well be a class.
+# How programs such as pandas and R write an empty value; lower-case "none" may well be a class.
 _NOTHING = frozenset(("", "nan", "<na>", "n/a", "#n/a", "null", "nat"))
 _NOTHING_AS_WRITTEN = frozenset(("None", "NA", "NULL"))
 YES, NO = frozenset(("1", "true", "yes", "y", "t")), frozenset(("0", "false", "no", "n", "f"))
@@ -25,7 +25,7 @@ _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
 
 
 def is_nothing(cell: str) -> bool:
-    """Whether a cell is empty, or has what programs write for an empty value: nan, null, N/A ..."""
+    """Whether a cell is empty or contains what programs write for an empty value: nan, null, N/A ..."""
     return cell.casefold() in _NOTHING or cell in _NOTHING_AS_WRITTEN
 
 
@@ -92,8 +92,8 @@ def one_hot_labels(table: Table, columns: Sequence[str]) -> Labels:
         for column in columns:
             if says_yes(row[column]) is None:
                 raise InputError(
-                    f"{table.path} line {line}: column {column!r} has {row[column]!r}, but each of the columns that "
-                    f"are classes ({', '.join(columns[:3])} ...) must have 0 or 1 in every row"
+                    f"{table.path} line {line}: column {column!r} has {row[column]!r}, but each of the class "
+                    f"columns ({', '.join(columns[:3])} ...) must have 0 or 1 in every row"
                 )
     labels = [tuple(column for column in columns if says_yes(row[column])) for _, row in table.rows]
     if not any(labels):

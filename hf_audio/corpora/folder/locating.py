@@ -26,7 +26,7 @@ class Located(NamedTuple):
     Attributes:
         files: one per row, None if it does not exist.
         names: the name of each, the same on every machine.
-        told: how paths were read, if not relative to the table's folder; else "".
+        told: how paths were read, if not relative to the table's folder, else "".
     """
 
     files: list[str | None]
@@ -74,7 +74,7 @@ def locate(written: Sequence[str], table: Path, places: Places) -> Located:
 
     Args:
         written: the paths in the table.
-        table: paths are relative to its folder, unless another of `bases` has more of the files.
+        table: the table; paths are relative to its folder, unless another of `bases` has more of the files.
         places: where else to look.
 
     Raises:

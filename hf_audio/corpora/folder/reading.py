@@ -23,7 +23,7 @@ class Reading:
     """The settings with the same names as flags; all are optional, because most folders and tables are unambiguous.
 
     Attributes:
-        layout: "folders" or "table", if there are both.
+        layout: "folders" or "table", if both are present.
         audio_column_name, split_column_name, group_column_name: columns with these meanings; for splits and groups,
             "none" uses no column.
         label_column_name: the column of classes; several are columns of 0 and 1, one per class.
@@ -61,7 +61,7 @@ class Read:
 
     Attributes:
         columns: how the columns of a table are read, if their names do not say it.
-        group_column: the column of a table that is the group.
+        group_column: the column of a table that names the groups.
     """
 
     layout: str

@@ -1,4 +1,4 @@
-"""Common names of splits and folds, in names of folders and files and in columns."""
+"""Common names of splits and folds, in folder names, file names and columns."""
 
 from __future__ import annotations
 

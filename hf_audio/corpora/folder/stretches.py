@@ -30,7 +30,7 @@ class TimeColumns(NamedTuple):
 
     @property
     def told(self) -> str:
-        """How columns are read that are not called start_s and end_s."""
+        """How the columns are read, if they are not called start_s and end_s."""
         words = ("the start", "the end", "the length")
         unit = {1.0: "seconds", 0.001: "milliseconds", 1e-6: "microseconds", 60.0: "minutes"}
         return ", ".join(
@@ -52,7 +52,7 @@ def time_columns(table: Table, taken: Collection[str]) -> TimeColumns:
     """The columns with the times of stretches.
 
     Raises:
-        InputError: they count samples or frames, or two have the same meaning.
+        InputError: times are in samples or frames, or two columns have the same meaning.
     """
     found: dict[str, tuple[str, float]] = {}
     for column in (column for column in table.columns if column not in taken):
@@ -139,7 +139,7 @@ def _in_seconds(written: str, unit: float) -> str:
 
 
 def _check_inside(table: Table, columns: TimeColumns, found: Sequence[Stretch], files: Sequence[str]) -> None:
-    """Refuses stretches outside their files: times of the original recording, or in another unit."""
+    """Refuses stretches outside their files: their times are in another unit, or those of the original recording."""
     compared = range(0, len(found), max(1, len(found) // NUM_COMPARED))
     outside = [
         (number, length_s) for number in compared if (length_s := _length_if_outside(found[number], files[number]))
@@ -149,7 +149,7 @@ def _check_inside(table: Table, columns: TimeColumns, found: Sequence[Stretch], 
         line, stretch = table.rows[number][0], found[number]
         at_s = stretch.end_s if stretch.end_s is not None else stretch.start_s
         raise InputError(
-            f"{table.path} line {line}: read as {columns.told}, the stretch reaches to {at_s:g} s, but its file ends "
+            f"{table.path} line {line}: read as {columns.told}, the stretch ends at {at_s:g} s, but its file ends "
             f"at {length_s:.2f} s; rename the columns with their unit (start_s, end_s or start_ms, end_ms), or to "
             "something else to read whole files"
         )

@@ -1,4 +1,4 @@
-"""From a table to clips: uses each column according to its meaning, and lists the others."""
+"""Converts a table to clips: uses each column according to its meaning, and lists unused columns."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TOP_FOLDERS = frozenset(("home", "Users", "Volumes", "mnt", "media", "data", "r
 
 
 class Meaning(NamedTuple):
-    """The columns of paths and classes, which make a table one of recordings."""
+    """The columns of paths and classes, which every table of recordings has."""
 
     path: str
     located: Located
@@ -68,14 +68,14 @@ def meaning_of(table: Table, reading: Reading, places: Places) -> Meaning:
     except UndecidedError as error:
         if located.num_found:
             raise
-        raise InputError(str(error)) from None  # it names other files: not a table of these recordings
+        raise InputError(str(error)) from None  # the paths name other files: not a table of these recordings
 
 
 def read_table_clips(table: Table, meaning: Meaning, reading: Reading) -> Read:
     """The clips of a table, one per row.
 
     Raises:
-        InputError: no rows, files that do not exist, a row twice, or cells that do not fit their column.
+        InputError: no rows, missing files, duplicate rows, or cells that do not fit their column.
     """
     if not table.rows:
         raise InputError(f"{table.path} has a header but no rows; expected one row per clip")
@@ -176,7 +176,7 @@ def _split(written: str) -> str:
 
 
 def is_of_a_machine(value: str) -> bool:
-    """Whether a value contains a file path of some machine, and not only slashes like AudioSet's /m/04rlf."""
+    """Whether a value contains a local file path, not just slashes like AudioSet's /m/04rlf."""
     if "/" not in value and "\\" not in value:
         return False
     return any(map(_is_machine_path, _AROUND_PATHS.split(value)))
@@ -194,7 +194,7 @@ def _check_files(table: Table, meaning: Meaning) -> None:
     unknown = [number for number, file in enumerate(located.files) if file is None]
     if unknown:
         raise InputError(
-            f"{table.path} names {len(unknown)} of {len(located.files)} files that do not exist, first "
+            f"{table.path}: {len(unknown)} of {len(located.files)} files do not exist, first "
             f"{table.rows[unknown[0]][1][meaning.path]!r} in line {table.rows[unknown[0]][0]}; paths are read relative "
             f"to {table.path.parent}"
         )
@@ -250,8 +250,8 @@ def _name_the_rest(read: Read, roles: Roles) -> None:
     if roles.metadata:
         read.not_used.append(counted(roles.metadata, "column kept as metadata only", "columns kept as metadata only"))
     if roles.machine_paths:
-        paths = counted(roles.machine_paths, "column with paths of a machine", "columns with paths of a machine")
+        paths = counted(roles.machine_paths, "column of local file paths", "columns of local file paths")
         read.not_used.append(paths)
     unlabeled = sum(not clip.labels for clip in read.clips)
     if unlabeled:
-        read.remarks.append(f"{unlabeled:,} rows have no label and are examples of no class")
+        read.remarks.append(f"{unlabeled:,} rows have no label and are negative examples of every class")

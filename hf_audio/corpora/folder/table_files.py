@@ -13,7 +13,7 @@ from hf_audio.files import MAX_TABLE_BYTES, read_whole
 
 
 class Table(NamedTuple):
-    """Columns in order, and each row that is not empty with the number of its line (JSON, Parquet: of the row).
+    """Columns in order, and each non-empty row with its line number (JSON, Parquet: row number).
 
     All values are stripped strings; a list is written as JSON, so that its elements can be separated again.
     """
@@ -30,7 +30,7 @@ def read_any_table(path: Path) -> Table:
     """A table, read according to its suffix; anything but JSON and Parquet is read as CSV.
 
     Raises:
-        InputError: see `hf_audio.data.tables.read_table`; not valid JSON or Parquet; sound in its cells.
+        InputError: see `hf_audio.data.tables.read_table`; not valid JSON or Parquet; audio in its cells.
     """
     suffix = path.suffix.lower()
     if suffix in (".json", ".jsonl", ".ndjson"):
@@ -68,7 +68,7 @@ def _json_lines(path: Path, text: str, error: Exception) -> list[Any]:
 
 
 def _records(content: Any) -> list[Any] | None:
-    """A list of rows; of {"rows": [...]}; of columns, as lists or by row numbers; of {file: label} or {file: row}."""
+    """Rows from a list of rows, {"rows": [...]}, columns (lists or by row number), {file: label} or {file: row}."""
     if isinstance(content, list):
         return content
     if not isinstance(content, Mapping) or not content:
@@ -94,11 +94,11 @@ def _parquet_records(path: Path) -> list[Mapping[str, Any]]:
     import pyarrow.parquet
 
     try:
-        schema = pyarrow.parquet.read_schema(path)  # the file may contain all the sound of a dataset
+        schema = pyarrow.parquet.read_schema(path)  # the file may contain all the audio of a dataset
         sounds = [one.name for one in schema if pyarrow.types.is_struct(one.type) or _is_binary(one.type)]
         if sounds:
             raise InputError(
-                f"{path} contains sound, in its column {sounds[0]!r}, and is not a table of files; give its folder "
+                f"{path} contains audio, in its column {sounds[0]!r}, and is not a table of files; give its folder "
                 "instead, which is read as a dataset if it has no audio files"
             )
         return pyarrow.parquet.read_table(path).to_pylist()

@@ -12,12 +12,12 @@ from hf_audio.data.index.understanding import counted
 
 
 def name_unlisted(read: Read, contents: Contents) -> None:
-    """Adds recordings that no row names to the unused parts of a reading."""
+    """Adds recordings that are not named in any row to the unused parts of a reading."""
     listed = {_identity(clip.path) for clip in read.clips}
     unlisted = [path for path in contents.audio if _identity(path) not in listed]
     if unlisted:
         names = contents.names(unlisted)
-        read.not_used.append(counted(names, "recording that no row names", "recordings that no row names"))
+        read.not_used.append(counted(names, "recording not named in any row", "recordings not named in any row"))
 
 
 def name_other_files(read: Read, contents: Contents, tables: Sequence[Path], why: Mapping[Path, str]) -> Read:

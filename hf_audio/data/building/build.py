@@ -1,4 +1,4 @@
-"""From clips to a feature dataset on disk: parallel, resumable, and byte-identical however often it was interrupted."""
+"""Builds a feature dataset from clips: in parallel, resumable, and byte-identical however often it was interrupted."""
 
 from __future__ import annotations
 
@@ -82,15 +82,15 @@ def build_features(
 
     Args:
         clips, labels: the index (`hf_audio.data.index.table`), every clip with its split, and its classes.
-        folder: the same for all ranks; it may contain an unfinished build with the same description.
+        folder: the target, the same for all ranks; it may contain an unfinished build with the same description.
         extractor: computes the features: `KaldiFbank`, `Spectrogram` or another kind's.
         window_s, hop_s: length of a window and step between windows in seconds (multiples of 10 ms).
-        card: of the corpus.
+        card: the card of the corpus.
         num_workers: processes of this rank; by default its share of the cores, or one if there is so little audio (less
             than an hour for log-mel features) that it would finish before workers have started. With several, a script
-            must guard its main program with `if __name__ == "__main__":`, as always in Python.
-        strict: make the first unusable file an error.
-        ranks: decide which shards this process builds.
+            must guard its main program with `if __name__ == "__main__":`.
+        strict: raise an error for the first unusable file.
+        ranks: determines which shards this process builds.
         token: for recordings in private repositories on the Hub; it is never written to a file.
 
     Raises:
@@ -155,7 +155,7 @@ def _alone_in(folder: Path, rank: int) -> Iterator[None]:
 
 
 def _workers_for(audio_s: float, extractor: WindowExtractor) -> int:
-    """All cores of this rank; one if there is so little sound that it is finished before workers have started."""
+    """All cores of this rank; one if there is so little audio that it is finished before workers have started."""
     return num_cores() if audio_s >= WORKER_START_S * extractor.times_real_time else 1
 
 
@@ -251,12 +251,12 @@ def _window_frames(extractor: WindowExtractor, window_s: float, hop_s: float) ->
 
 @contextlib.contextmanager
 def _disk_errors_in_words(folder: Path) -> Iterator[None]:
-    """Explains an OSError. It comes from the file system of the features: defects of audio are never OSErrors here."""
+    """Explains an OSError, which comes from the file system of the features: audio defects are never OSErrors here."""
     try:
         yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise InputError(
-            f"Cannot write features to {folder}: {reason}; make room or choose another folder "
+            f"Cannot write features to {folder}: {reason}; free some space or choose another folder "
             "(finished shards are kept; run the same command again to resume)"
         ) from error

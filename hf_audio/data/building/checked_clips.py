@@ -58,7 +58,7 @@ def _check_classes(
     unknown_rows: np.ndarray,
     unknown: np.ndarray,
 ) -> None:
-    """Refuses a clip that has a class twice, and unknown classes that contradict the task or the clip's labels."""
+    """Refuses a clip with the same class twice, and unknown classes that contradict the task or the clip's labels."""
     if len(unknown) and not labels.is_multi_label:
         raise InputError(
             f"Clip {clips['clip_id'][int(unknown_rows[0])]} has unknown classes, but each clip must have exactly one "

@@ -1,4 +1,4 @@
-"""From clips to stored windows: decode, resample and compute features, with one extractor call for many clips."""
+"""Makes stored windows from clips: decodes, resamples and computes features, one extractor call for many clips."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class StoredWindow(NamedTuple):
     """A window as it is stored in rows, and its sums for statistics.
 
     Attributes:
-        start_s: in the recording.
+        start_s: its start in the recording.
         values: one for each column of the kind.
-        num_frames: without padding.
+        num_frames: number of frames without padding.
         count: number of values in each sum.
         sum, sum_of_squares: one number, or one per channel or feature.
     """
@@ -119,7 +119,7 @@ class WindowMaker:
             if sound.shape[-1] < wanted.frame_samples:
                 raise AudioError(
                     f"too short: {sound.shape[-1]} samples at {wanted.sample_rate} Hz, "
-                    f"one frame takes {wanted.frame_samples}"
+                    f"but one frame needs {wanted.frame_samples}"
                 )
             yield first, sound
 

@@ -21,7 +21,7 @@ from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.finished_work import require_same
 
-# If times differ, recordings were copied or replaced; their contents tell which.
+# If times differ, recordings were copied or replaced; their contents show which.
 FILE_TIMES, FILE_CONTENTS = "file times", "file contents"
 SOURCE = "dataset"  # of the Hub, with its commit
 
@@ -67,13 +67,13 @@ def require_same_build(folder: Path, found: Mapping[str, Any], described: Mappin
     Recordings are only read, in a few places each, if their times differ, as those of copies do.
 
     Args:
-        folder: with the build.
+        folder: the folder of the build.
         found: its description, with the digest of its files' contents.
         described: the requested build of `clips`.
         clips: the index.
 
     Raises:
-        InputError: names what differs.
+        InputError: the builds differ; the message names how.
     """
     decides = {name: value for name, value in described.items() if name != FILE_TIMES}
     build, otherwise = f"{folder} holds features of another build, which", "choose another folder, or remove this one"
@@ -112,7 +112,7 @@ def _sizes_bytes(paths: pa.ChunkedArray, stamps: Mapping[str, Stamp | None]) -> 
 
 
 def _digest_of_mixtures(clips: pa.Table) -> str:
-    """A digest of their parts and settings without paths: parts are clips, which are described elsewhere."""
+    """A digest of the parts and settings of mixtures, without paths: parts are clips, which are described elsewhere."""
     rows, parts = mixed_parts(clips)
     columns = [parts[name] for name in ("clip_id", "gain_db", "late", "skip")]
     found = [digest(pa.array(rows)), digest(clips["match"]), *map(digest, columns)]

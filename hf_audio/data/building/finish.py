@@ -48,15 +48,15 @@ def finish_dataset(
     """Writes everything but the shards, once all shards are built; the manifest comes last and marks it as finished.
 
     Args:
-        folder: of the feature dataset.
+        folder: the folder of the feature dataset.
         clips: the index.
-        columns: those that describe the clip.
-        card: of the corpus.
+        columns: the columns that describe the clip.
+        card: the card of the corpus.
         described: the result of `describe_build`.
         rates: see `Plan.source_rates`.
         notes: every shard with its note.
-        extractor: of the features.
-        window_frames: length of a window.
+        extractor: the extractor of the features.
+        window_frames: length of a window in frames.
 
     Raises:
         InputError: too many clips were excluded; see `check_kept`.
@@ -125,7 +125,7 @@ def check_kept(clips: pa.Table, kept: pa.Table, excluded: Sequence[tuple[str, st
     """Refuses to finish a dataset that lost all clips of a split or all training clips of a class.
 
     Raises:
-        InputError: names the split or class, and the list of excluded clips.
+        InputError: such a split or class exists; the message names it and the list of excluded clips.
     """
     if not len(kept):
         raise InputError(
@@ -143,16 +143,16 @@ def check_kept(clips: pa.Table, kept: pa.Table, excluded: Sequence[tuple[str, st
 
 
 def as_json(content: dict[str, Any]) -> str:
-    """The text of a JSON file that people can read too."""
+    """The text of a human-readable JSON file."""
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def _mean_and_std(notes: list[dict[str, Any]]) -> tuple[Any, Any]:
     """Mean and standard deviation over the real frames of all windows: two numbers, or two lists over features."""
-    notes = [note for note in notes if note["count"]]  # without shards that lost all their clips
+    notes = [note for note in notes if note["count"]]  # except shards that lost all their clips
     count = sum(note["count"] for note in notes)
     if len({np.shape(note[name]) for note in notes for name in ("sum", "sum_of_squares")}) != 1:
-        raise InputError("The notes of this build's shards contradict each other: remove its folder and rebuild")
+        raise InputError("The shard records of this build contradict each other: remove its folder and rebuild")
     sums = np.array([[note["sum"], note["sum_of_squares"]] for note in notes], dtype=np.float64)
     mean, mean_square = np.apply_along_axis(math.fsum, 0, sums) / count
     std = np.sqrt(np.maximum(mean_square - mean**2, 1e-12))

@@ -19,7 +19,7 @@ from hf_audio.kinds import kind_of
 
 @dataclass(frozen=True)
 class GatheredShard(Shard):
-    """A shard, and where the windows of its clips are.
+    """A shard, and the locations of its clips' windows.
 
     Attributes:
         paths: the file of each clip's piece.
@@ -58,12 +58,12 @@ class ShardGatherer(ShardBuilder):
 def gathered_shards(
     shards: Iterable[tuple[Shard, np.ndarray]], facts: ClipFacts, paths: Sequence[Path]
 ) -> Iterator[GatheredShard]:
-    """Shards, completed with where their windows are.
+    """Shards with the locations of their windows.
 
     Args:
         shards: each with its rows of the index.
-        facts: of the clips of the index.
-        paths: of the pieces.
+        facts: facts about the clips of the index.
+        paths: the files of the pieces.
     """
     for shard, rows in shards:
         numbers = facts.piece[rows].tolist()

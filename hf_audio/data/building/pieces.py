@@ -39,7 +39,7 @@ class Piece(NamedTuple):
     """A run of recordings that are read one after the other.
 
     Attributes:
-        name: of its files, without suffix.
+        name: the name of its files, without suffix.
         places: rows of its clips in the index, in the order of the source.
         clips: these rows.
     """
@@ -53,8 +53,8 @@ class ClipFacts(NamedTuple):
     """Facts about the clips of an index once all pieces are built, one entry per clip.
 
     Attributes:
-        file_s: seconds of its recording; 0 if it cannot be read.
-        sample_rate: of its recording in Hz; 0 if it cannot be read.
+        file_s: length of its recording in seconds; 0 if it cannot be read.
+        sample_rate: sample rate of its recording in Hz; 0 if it cannot be read.
         piece: number of the piece with its windows.
         first, number: row of its first window in that piece, and the number of windows.
         excluded: {row of the index: why it is left out}.
@@ -83,7 +83,7 @@ def pieces_of(clips: pa.Table, cuts: Sequence[int]) -> list[Piece]:
 
 
 def read_cuts(path: Path, num_clips: int) -> tuple[list[int], int]:
-    """The result of `piece_cuts` from its file, checked, because it may be someone else's.
+    """The result of `piece_cuts` from its file, checked, because it may be untrusted.
 
     Raises:
         InputError: it does not fit the number of clips.

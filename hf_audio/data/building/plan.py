@@ -82,7 +82,7 @@ def check_window(window_s: float, durations_s: np.ndarray) -> None:
     """Refuses a window that no clip fills.
 
     Raises:
-        InputError: names the longest clip.
+        InputError: no clip fills a window; the message names the longest clip.
     """
     if is_too_long(window_s, durations_s):
         longest_s = float(durations_s.max())
@@ -99,8 +99,8 @@ def plan_shards(
 
     Args:
         clips: the index.
-        durations_s: of each clip, `[clips]`.
-        window_s, hop_s: of the windows, in seconds.
+        durations_s: duration of each clip, `[clips]`.
+        window_s, hop_s: length of the windows and step between them, in seconds.
         window_bytes: approximate maximum size of a stored window.
     """
     windows_a_shard = windows_in_a_shard(window_bytes)
@@ -136,7 +136,7 @@ def write_plan(path: Path, clips: pa.Table, described: dict[str, Any], measured:
     """Plans a build, for all ranks.
 
     Args:
-        path: of plan.json in the folder of features.
+        path: the path of plan.json in the folder of features.
         clips: the index.
         described: the result of `describe_build`.
         measured: lengths of the clips, and sample rates of their recordings.
@@ -162,7 +162,7 @@ def is_planned(path: Path) -> bool:
 
 
 def read_plan(path: Path, clips: pa.Table) -> Plan:
-    """The plan in plan.json, checked against these clips, because it may be someone else's.
+    """The plan in plan.json, checked against these clips, because it may be untrusted.
 
     Raises:
         InputError: not a plan, or a plan that does not fit the clips.

@@ -81,7 +81,7 @@ class ShardRows:
             self._write(len(self.waiting))
 
     def _write_group(self) -> None:
-        """Writes as many rows as make a group; the rest waits for more."""
+        """Writes as many rows as make up a group; the rest wait for more."""
         num_rows = 1 + int(np.searchsorted(np.cumsum(self.waiting_bytes), ROW_GROUP_BYTES))
         self._write(min(num_rows, len(self.waiting)))
 

@@ -112,7 +112,7 @@ class ShardBuilder:
         """The note of a finished shard: num_windows, excluded, and sums over all values.
 
         Raises:
-            InputError: it is damaged; it is checked because it may be someone else's.
+            InputError: it is damaged; it is checked because it may be untrusted.
         """
         path = self._note_path(shard)
         note = read_json(path)

@@ -100,7 +100,7 @@ _clips_done: Any = None  # in a worker: the counter that all workers share
 def _begin_worker(counter: Any) -> None:
     global _clips_done
     _clips_done = counter
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which lets workers finish their parts
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and lets workers finish their parts
 
     def follow_parent() -> None:  # a build killed with -9 must not leave its workers behind
         multiprocessing.parent_process().join()

@@ -1,4 +1,4 @@
-"""One number per clip for all facts about it, to compare rows with the index, a column at a time."""
+"""Hashes all facts about a clip to one number, to compare rows with the index a column at a time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pandas.util import hash_array
 
 # splitmix64 (Steele et al. 2014): every bit of a number changes about half the bits of the result
 GOLDEN, FIRST, SECOND = (np.uint64(one) for one in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
-EMPTY = np.uint64(0x5851F42D4C957F2D)  # stands for a null
+EMPTY = np.uint64(0x5851F42D4C957F2D)  # represents a null
 
 
 def clip_facts(columns: Sequence[pa.Array]) -> np.ndarray:
     """64-bit numbers, uint64 `[rows]`: equal if all values are equal, otherwise different except by chance.
 
-    This is no protection against an author who writes both files: it finds files that do not match, by accident or
+    This does not protect against an author who writes both files: it finds files that do not match, by accident or
     because one of them was edited.
 
     Args:

@@ -1,4 +1,4 @@
-"""Reads the settings of feature extractors, which may be untrusted. No other module does.
+"""Reads the settings of feature extractors, which may be untrusted; no other module reads them.
 
 transformers keeps every field of a preprocessor_config.json as an attribute and writes it again with the next model: an
 `auto_map` to third-party code would be published as ours. It also accepts any number. So only fields that the class
@@ -40,7 +40,7 @@ def extractor_from_settings(
 
     Args:
         extractor_class: the class.
-        settings: of the extractor.
+        settings: the settings of the extractor.
         source: where they come from, for the message.
 
     Raises:
@@ -54,7 +54,7 @@ def extractor_from_settings(
     largest = _largest_array({**defaults, **taken})
     if largest > MAX_VALUES:
         raise InputError(
-            f"{source} requests windows or filters of {largest:,} numbers, expected at most {MAX_VALUES:,}: correct "
+            f"{source} requests windows or filters of {largest:,} values, expected at most {MAX_VALUES:,}: correct "
             "its sizes"
         )
     try:
@@ -112,7 +112,7 @@ def _check_statistics(extractor: FeatureExtractionMixin, source: str) -> None:
     for name in ("mean", "std"):
         values = getattr(extractor, name, None)
         if isinstance(values, list) and (len(values) not in (1, count) or not may_be_lists):
-            raise InputError(f"{source} has {len(values)} numbers of {name}, expected 1 or {count}: correct it")
+            raise InputError(f"{source} has {len(values)} values of {name}, expected 1 or {count}: correct it")
 
 
 def _shown(value: Any) -> str:

@@ -41,8 +41,8 @@ class IndexedSplit:
     Attributes:
         num_clips, num_groups: numbers of clips and groups; for mixtures the groups of their parts.
         label_counts, unknown_counts: int `[classes]`, clips that have a class, and clips for which it is unknown.
-        facts: `clip_facts` of all clips, sorted uint64 `[clips]`.
-        row_bytes: maximum size of the names and strings of one clip.
+        facts: the `clip_facts` of all clips, sorted uint64 `[clips]`.
+        row_bytes: maximum size in bytes of one clip's names and strings.
     """
 
     num_clips: int
@@ -57,8 +57,8 @@ def read_clips(index: Path, columns: ClipColumns) -> pa.Table:
     """The clips that an index lists, one row each, with groups, splits, class names, stretches and metadata.
 
     Raises:
-        InputError: not a Parquet file with these columns, or a compressed one; values that no build writes; a clip
-            twice.
+        InputError: not a Parquet file with these columns, or a compressed one; values that no build writes; a duplicate
+            clip.
     """
     clips = _plainly(_stored(index, columns.index))
     _check(index, clips, _with_places(clips, columns.labels), columns)
@@ -93,10 +93,10 @@ def facts_of_rows(rows: pa.RecordBatch | pa.Table, columns: ClipColumns) -> np.n
 def check_counts(
     manifest: Mapping[str, Any], splits: Mapping[str, IndexedSplit], labels: LabelSpace, path: Path
 ) -> None:
-    """Refuses a manifest with other numbers of clips than index.parquet lists.
+    """Refuses a manifest whose numbers of clips differ from index.parquet.
 
     Raises:
-        InputError: names the number.
+        InputError: the numbers differ; the message names the first difference.
     """
     for split, facts in manifest["splits"].items():
         if split not in splits:
@@ -131,7 +131,7 @@ def _counts(found: IndexedSplit, labels: LabelSpace) -> dict[str, Any]:
 
 
 def _stored(index: Path, schema: pa.Schema) -> pa.Table:
-    """The content of the file, read after its metadata were checked."""
+    """The content of the file, read after its metadata was checked."""
     name = str(index)
     with open_regular(index) as file:
         parquet = in_words(name, lambda: pq.ParquetFile(file))
@@ -210,7 +210,7 @@ def _label_faults(placed: pa.Table, labels: LabelSpace) -> Iterator[tuple[str, n
     for name in ("labels", "unknown"):
         lists = whole(placed[name])
         rows, classes = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists).to_numpy()
-        yield f"{name} has a name that is not a class of the manifest", _any_of(rows[classes < 0], len(placed))
+        yield f"{name} contains a name that is not a class in the manifest", _any_of(rows[classes < 0], len(placed))
         pairs[name] = rows * len(labels) + classes
         twice = repeated(pairs[name]) // len(labels)
         yield f"a class is named twice in {name}", _any_of(twice, len(placed))

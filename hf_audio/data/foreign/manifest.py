@@ -104,7 +104,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     """The fields of a manifest.json that this package knows, each checked; other fields are left out.
 
     Raises:
-        InputError: names the file, the field, its value and what is expected.
+        InputError: a field is invalid; the message names the file, the field, its value and what is expected.
     """
     manifest = read_json(path)
     if not one_of(FORMAT_VERSION).holds(manifest.get("format_version")):
@@ -172,7 +172,7 @@ def _shard_windows(path: str | Path, found: dict[str, Any], splits: Mapping[str,
 
 
 def _check_window(path: str | Path, manifest: Mapping[str, Any]) -> None:
-    """Raises InputError if a window would have no frame, or too many numbers."""
+    """Raises InputError if a window would have no frame, or too many values."""
     if not 0 < window_values(manifest) <= MAX_VALUES:
         _refuse(path, "window_s", manifest["window_s"], f"windows of 1 to {MAX_VALUES:,} numbers")
 

@@ -37,10 +37,10 @@ def in_words(file: str, read: Callable[[], Any]) -> Any:
 
 
 def check_columns(found: pa.Schema, wanted: pa.Schema, file: str) -> None:
-    """Refuses other columns than those wanted, or columns with other types.
+    """Refuses columns other than those wanted, or columns with other types.
 
     Raises:
-        InputError: names the first of them.
+        InputError: there is such a column; the message names the first one.
     """
     kinds = [{field.name: (field.type, field.nullable) for field in schema} for schema in (found, wanted)]
     if kinds[0] != kinds[1] or len(found) != len(wanted):
@@ -48,8 +48,8 @@ def check_columns(found: pa.Schema, wanted: pa.Schema, file: str) -> None:
         name = next(iter(others), found.names[0] if found.names else "")
         there, expected = (_described(*columns[name]) if name in columns else "missing" for columns in kinds)
         raise InputError(
-            f"{file} has other columns than its manifest: {name[:100]!r} is {there[:200]}, expected "
-            f"{expected}; it was not built by this program, or for another dataset"
+            f"{file} does not have the columns of its manifest: {name[:100]!r} is {there[:200]}, expected "
+            f"{expected}; it was built by another program or for another dataset"
         )
 
 
@@ -66,7 +66,7 @@ def check_packing(group: pq.RowGroupMetaData, file: str, may_repeat: Collection[
         may_repeat: columns that may be dictionary-encoded.
 
     Raises:
-        InputError: names the column, or the size.
+        InputError: it could; the message names the column or the size.
     """
     columns = [group.column(number) for number in range(group.num_columns)]
     for column in columns:

@@ -26,10 +26,10 @@ class RowRules:
     """The rules of one split.
 
     Attributes:
-        columns: those that describe the clip.
-        parameters: of the extractor that made the windows.
-        max_frames: of a window.
-        clips: `clip_facts` of the clips that index.parquet lists in this split, sorted uint64.
+        columns: the columns that describe the clip.
+        parameters: the parameters of the extractor that computed the windows.
+        max_frames: maximum length of a window in frames.
+        clips: the `clip_facts` of the clips that index.parquet lists in this split, sorted uint64.
     """
 
     columns: ClipColumns
@@ -44,7 +44,7 @@ class RowRules:
 
     @property
     def digest(self) -> str:
-        """Changes with every rule."""
+        """A digest that changes with every rule."""
         rules = repr((self.columns, sorted(self.parameters.items()), self.max_frames)).encode()
         return hashlib.sha256(rules + self.clips.tobytes()).hexdigest()
 
@@ -52,12 +52,12 @@ class RowRules:
         """Refuses rows that break a rule.
 
         Args:
-            rows: with the columns of `features`.
+            rows: rows with the columns of `features`.
             shard: its name, for the message.
             first: position of the first row in the shard, for the message.
 
         Raises:
-            InputError: names the shard, the row and its fault.
+            InputError: a row breaks a rule; the message names the shard, the row and the fault.
         """
         for fault, is_faulty in self._faults(rows):
             if is_faulty.any():
@@ -82,7 +82,7 @@ class RowRules:
         )
         if not self.columns.labels.is_multi_label:
             first = pc.list_element(rows["labels"], 0).to_numpy()  # lists of one, as in index.parquet
-            yield "a label that is not the one in its labels", rows["label"].to_numpy() != first
+            yield "a label that differs from its labels", rows["label"].to_numpy() != first
         yield from kind_of(self.parameters).faults(rows, self.parameters).items()
 
     def _are_listed(self, rows: pa.RecordBatch) -> np.ndarray:

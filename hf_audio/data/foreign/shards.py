@@ -27,7 +27,7 @@ def checked_groups(
     Args:
         file: the shard.
         shard: its name, for messages.
-        rules: for its rows.
+        rules: the rules for its rows.
         num_windows: its number of rows according to the manifest.
         start: the first row to return; row groups before it are not read.
 

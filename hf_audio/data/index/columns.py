@@ -25,7 +25,7 @@ def of_split(clips: pa.Table, split: str | None) -> pa.Table:
 
 
 def with_values(clips: pa.Table, column: str, values: pa.Array | pa.ChunkedArray | Sequence | np.ndarray) -> pa.Table:
-    """The clips with other values in one of CLIP_COLUMNS."""
+    """The clips with new values in one of CLIP_COLUMNS."""
     kind = CLIP_COLUMNS.field(column)
     if not isinstance(values, pa.Array | pa.ChunkedArray):
         values = pa.array(values, kind.type)
@@ -51,7 +51,7 @@ def untrained(clips: pa.Table, names: Sequence[str]) -> list[str]:
 
 
 def num_recordings(clips: pa.Table) -> int:
-    """The number of recordings that the clips are stretches of; a file may hold many."""
+    """The number of distinct recordings of the clips; a file may hold many."""
     return len(clips.group_by(["audio", "audio_row", "audio_field"], use_threads=False).aggregate([]))
 
 
@@ -87,7 +87,7 @@ def metadata_values(clips: pa.Table, fields: Iterable[str]) -> dict[str, list[st
 
 
 def places_of(column: pa.ChunkedArray, names: Sequence[str]) -> np.ndarray:
-    """The position of each string in `names`, -1 if it is not in there."""
+    """The position of each string in `names`, or -1 if it is not in `names`."""
     return pc.fill_null(pc.index_in(column, pa.array(names, pa.string())), -1).to_numpy()
 
 
@@ -144,7 +144,7 @@ def is_file(clips: pa.Table) -> np.ndarray:
 
 
 def require_files(clips: pa.Table, what: str) -> None:
-    """Raises InputError if the sound of a clip is in a container or on the Hub; `what` says what needs files."""
+    """Raises InputError if the audio of a clip is in a container or on the Hub; `what` names what needs files."""
     elsewhere = np.flatnonzero(~is_file(clips))
     if len(elsewhere):
         place = clips["audio"][int(elsewhere[0])].as_py()

@@ -1,9 +1,9 @@
-"""Corrections of a corpus's labels: a CSV with the right labels of some clips.
+"""Corrections to a corpus's labels: a CSV table with the correct labels of some clips.
 
     clip_id,label            one class per clip; "-" leaves the clip out
     clip_id,labels,unknown   several, separated by semicolons or as a JSON list; an empty cell means no class
 
-Other columns are for people (reason, confidence ...). Without a column `unknown`, unknown classes stay unknown.
+Other columns are ignored (reason, confidence ...). Without a column `unknown`, unknown classes stay unknown.
 """
 
 from __future__ import annotations
@@ -79,15 +79,15 @@ def correct_labels(clips: pa.Table, labels: LabelSpace, table: str | Path) -> Co
     """The clips with the labels of the table; splits stay the same.
 
     A class that the corpus does not have is added after the others if at least two training clips get it. A class that
-    no clip has any more is removed.
+    no clip has anymore is removed.
 
     Args:
-        clips: with their splits.
-        labels: their classes before.
+        clips: the clips with their splits.
+        labels: their classes before the corrections.
         table: see `read_overrides`.
 
     Raises:
-        InputError: as `read_overrides`; an unknown clip; a new class that is too rare or looks misspelled; none or
+        InputError: see `read_overrides`; an unknown clip; a new class that is too rare or looks misspelled; none or
             several classes for a clip in a single-label task.
     """
     overrides = read_overrides(table)
@@ -108,7 +108,7 @@ def correct_labels(clips: pa.Table, labels: LabelSpace, table: str | Path) -> Co
     if new:
         logger.warning("%s has new classes: %s", table, ", ".join(new))
     if lost:
-        logger.warning("No clips are left of %s: removed from the classes", ", ".join(lost))
+        logger.warning("No clips of %s are left: removed from the classes", ", ".join(lost))
     names = tuple(name for name in labels.names if name in found) + tuple(new)
     return CorrectedLabels(kept, LabelSpace(names, labels.problem_type), note)
 
@@ -171,7 +171,7 @@ def _note(before: pa.Table, after: pa.Table, left_out: pa.ChunkedArray) -> str:
 
 
 def _sorted(column: pa.ChunkedArray) -> pa.Array:
-    """A text for each list of names, equal for the same names in any order."""
+    """A string for each list of names, equal for the same names in any order."""
     return pa.array(["\0".join(sorted(set(names))) for names in column.to_pylist()], pa.string())
 
 
@@ -181,7 +181,7 @@ def _check_clip_ids(overrides: Mapping[str, ClipLabels], clips: pa.Table, table:
     unknown = [name for name in overrides if name not in there]
     if not unknown:
         return
-    # Comparing with every name of a large corpus takes minutes, and mistakes are mostly in the folder's name
+    # Comparing with every name in a large corpus takes minutes, and most mistakes are in the folder's name
     file_name = unknown[0].rpartition("/")[2]
     alike = [clip_id for clip_id in known if clip_id.endswith(file_name)]
     guess = nearest_name(unknown[0], alike or known[:MAX_COMPARED_NAMES])
@@ -214,7 +214,7 @@ def _check_names(clips: pa.Table, labels: LabelSpace, table: str | Path) -> None
         if same or counts[name] < MIN_CLIPS_OF_A_NEW_CLASS:
             guess = same or nearest_name(name, labels.names)
             raise InputError(
-                f"{table} names a class {name!r}, which the corpus does not have and {counts[name]} training clips "
-                f"get: {f'did you mean {guess!r}' if guess else 'there are ' + ', '.join(labels.names)}? (a new class "
+                f"{table} gives {counts[name]} training clips a class {name!r}, which the corpus does not have: "
+                f"{f'did you mean {guess!r}' if guess else 'there are ' + ', '.join(labels.names)}? (a new class "
                 f"needs {MIN_CLIPS_OF_A_NEW_CLASS} training clips)"
             )

@@ -91,7 +91,7 @@ class LabelSpace:
         return np.sort(pc.list_parent_indices(lists).to_numpy() * len(self) + classes)
 
     def multi_hot(self, indices: Sequence[int], unknown: Sequence[int] = ()) -> np.ndarray:
-        """float32 `[classes]` with 1 at each of `indices` and NaN at each of `unknown`."""
+        """float32 `[classes]` with 1 at `indices`, NaN at `unknown` and 0 elsewhere."""
         target = np.zeros(len(self.names), dtype=np.float32)
         target[list(indices)] = 1.0
         target[list(unknown)] = np.nan

@@ -1,4 +1,4 @@
-"""Plans mixtures: new training clips with several classes, made from clips with few.
+"""Plans mixtures: new training clips with several classes, mixed from clips with few.
 
 Only the plan is made here, from metadata alone; `hf_audio.data.recordings.mixing` makes the sound when features are
 built. The same clips and settings give the same plan on every machine.
@@ -21,23 +21,23 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, MixPart, index_of, rows_of
 from hf_audio.errors import InputError, nearest_name
 
-# Of longer recordings, this many seconds are mixed: more would only take memory
+# Only this many seconds of longer recordings are mixed: more would only take memory
 LONGEST_MIXTURE_S = 30.0
-MAX_ATTEMPTS = 200  # for one mixture: if this many fail, no clips go together
+MAX_ATTEMPTS = 200  # for one mixture: if this many fail, no clips match
 MAX_DRAWS = 20  # of clips of one class, until one fits
 
 
 def mix_clips(clips: pa.Table, labels: LabelSpace, mixing: MixingConfig) -> pa.Table:
     """Mixtures of training clips that have a class; validation and test clips are not used.
 
-    Each clip adds a class that the mixture does not have yet, and no two clips are of one group. Classes are drawn
-    evenly, not by their frequency: the first at random, those of its partners always the least used so far. Labels are
-    joined; a class is known to be absent only if it is known to be absent from all parts. A mixture has the metadata in
-    which all parts agree. It is a group of its own and names the groups of its parts (`Clip.part_groups`), so that
-    leakage is found.
+    Each clip adds a class that the mixture does not have yet, and no two clips are from the same group. Classes are
+    drawn evenly, not by their frequency: the first at random, those of its partners always the least used so far.
+    Labels are combined; a class is known to be absent only if it is known to be absent from all parts. A mixture has
+    the metadata that all its parts share. It is its own group and names the groups of its parts (`Clip.part_groups`),
+    so that leakage is detected.
 
     Args:
-        clips: every clip with its split.
+        clips: all clips with their splits.
         labels: the classes, several of which may apply to a clip.
         mixing: the number of mixtures and the rules for them.
 
@@ -45,8 +45,8 @@ def mix_clips(clips: pa.Table, labels: LabelSpace, mixing: MixingConfig) -> pa.T
         Only the mixtures, `round(mix_fraction * training clips)` of them.
 
     Raises:
-        InputError: a single-label task, metadata that no clip has, clips that do not go together, or librosa is missing
-            and parts are to be matched.
+        InputError: the task is single-label, no clip has the metadata, no clips match, or parts should be matched but
+            librosa is missing.
     """
     training = of_split(clips, "train")
     count = round(mixing.mix_fraction * len(training))
@@ -105,7 +105,7 @@ class _Pool:
         return cls(of_class, members, Counter())
 
     def draw(self, random: np.random.Generator, mixing: MixingConfig) -> list[Clip]:
-        """Clips that go together: a random number of them, or fewer (but at least the minimum) if no more fit."""
+        """Clips that match: a random number of them, or fewer (but at least the minimum) if no more fit."""
         fewest, most = mixing.mix_clips
         for _ in range(MAX_ATTEMPTS):
             wanted = int(random.integers(fewest, min(most, mixing.mix_labels) + 1))
@@ -193,6 +193,6 @@ def _nothing_to_mix(clips: Sequence[Clip], mixing: MixingConfig) -> InputError:
         guess = nearest_name(same, fields)
         there = f"did you mean {guess}?" if guess else f"they have {', '.join(fields) or 'none'}"
         return InputError(
-            f"--mix_same {same} is not metadata of the training clips: {there}; or leave it out to mix any"
+            f"--mix_same {same} is not metadata of the training clips: {there}; or leave it out to mix any clips"
         )
     return InputError(f"No training clip has between 1 and {mixing.mix_labels} classes, so there is nothing to mix")

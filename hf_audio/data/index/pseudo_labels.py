@@ -35,7 +35,7 @@ class PseudoLabel(NamedTuple):
     """The predictions of models for one recording.
 
     Attributes:
-        path: of the recording, relative to the folder of all recordings.
+        path: path of the recording, relative to the folder of all recordings.
         confidence: the lowest confidence of its labels.
         labels: names of its predicted classes.
         unknown: names of classes without a confident prediction (multi-label only).
@@ -78,8 +78,8 @@ def read_pseudo_labels(table: str | Path, folder: str | Path, labels: LabelSpace
 
     Args:
         table: as `pseudo_labels_text` wrote it.
-        folder: with the recordings.
-        labels: the classes of the corpus that they are added to.
+        folder: the folder of the recordings.
+        labels: the classes of the corpus that the clips are added to.
 
     Raises:
         InputError: not such a table, other classes, a recording that does not exist or is outside the folder, or
@@ -124,7 +124,7 @@ def _check_classes(table: Path, columns: Sequence[str], labels: LabelSpace) -> N
         other = sorted(set(found) ^ set(labels.names))[0]
         raise InputError(
             f"{table} has probabilities of {len(found)} classes and the corpus has {len(labels)} classes; only one of "
-            f"them has {other!r}: give the table that was made with this corpus"
+            f"them has {other!r}: give the table that was made from this corpus"
         )
 
 

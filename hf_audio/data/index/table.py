@@ -1,7 +1,7 @@
-"""The index: a table with one row per clip, which is all that the later stages know of a corpus.
+"""The index: a table with one row per clip, which is all that later stages know about a corpus.
 
 A million rows are common, so code that reads all of them works on columns (`hf_audio.data.index.columns`). `Clip` is
-one row, for writing tables and for reading the sound of clips.
+one row, for writing tables and for reading the audio of clips.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ SPLITS = ("train", "validation", "test")
 
 
 class Recording(NamedTuple):
-    """Where the sound of a clip is: a file, or a row of a file that holds many recordings.
+    """The location of a clip's audio: a file, or a row of a file that holds many recordings.
 
     Attributes:
-        path: of a file on this machine, or its address on the Hub, `hf://datasets/USER/NAME@COMMIT/FILE`.
+        path: the path of a file on this machine, or its address on the Hub, `hf://datasets/USER/NAME@COMMIT/FILE`.
         row: number of the recording in a Parquet, Arrow or tar file, from 0; None if the file is one recording.
-        field: the column of a Parquet or Arrow file, or the suffix of tar members, with the sound; else None.
+        field: the column of a Parquet or Arrow file, or the suffix of tar members, with the audio; else None.
     """
 
     path: str
@@ -36,10 +36,10 @@ class MixPart:
     """A clip as a part of a mixture; `hf_audio.data.recordings.mixing` adds the parts.
 
     Attributes:
-        clip_id, path, start_s, end_s: of the clip.
+        clip_id, path, start_s, end_s: those of the clip.
         gain_db: its level in the mixture, relative to the first part.
         late: its delay, as a share of a window, or of a mixture shorter than a window.
-        skip: position of the stretch that is used of a longer clip, from 0 (its beginning) to 1 (its end).
+        skip: position of the part of a longer clip that is used, from 0 (its beginning) to 1 (its end).
     """
 
     clip_id: str
@@ -52,7 +52,7 @@ class MixPart:
 
 
 PART = pa.struct([(one.name, pa.float64() if "float" in one.type else pa.string()) for one in fields(MixPart)])
-# Columns of every index, named like `Clip`'s attributes (`audio` is `path`); all other columns are metadata
+# Columns of every index, named after `Clip`'s attributes (`audio` is `path`); all other columns are metadata
 CLIP_COLUMNS = pa.schema(
     [
         pa.field("clip_id", pa.string()),
@@ -91,13 +91,13 @@ class Clip:
         group: song, recording or speaker, which must never be in two splits. A mixture is a group of its own.
         start_s, end_s: the stretch of the file in seconds; `end_s` None reads to its end.
         split: "train", "validation" or "test" if the corpus has official splits, else None.
-        clip_id: name that is unique in the corpus and the same on every machine (a path relative to the corpus root).
+        clip_id: a name that is unique in the corpus and the same on every machine (a path relative to the corpus root).
         metadata: other facts that are copied to the feature dataset (genre, drums ...): strings or numbers.
         unknown: names of classes that are unknown for this clip (partial labels, multi-label only): neither present
             nor absent. A class in neither `labels` nor `unknown` is known to be absent.
         parts: the parts of a mixture. A mixture has no file of its own: its path is "".
         match: how the parts of a mixture are matched: "none", "tempo" or "pitch".
-        part_groups: the group of each part of a mixture, which must be in no other split than the mixture.
+        part_groups: the group of each part of a mixture, which must not be in any other split than the mixture.
     """
 
     path: str
@@ -120,7 +120,7 @@ class Clip:
 
     @property
     def recording(self) -> Recording:
-        """Where its sound is."""
+        """The location of its audio."""
         return Recording(self.path, self.audio_row, self.audio_field)
 
     @property
@@ -141,8 +141,8 @@ def index_of(clips: Iterable[Clip], like: pa.Schema | None = None) -> pa.Table:
     values are null.
 
     Args:
-        clips: read one after the other, so that they need not be in memory all at once.
-        like: schema of an index that these clips will be added to; metadata get its types.
+        clips: the clips, read one after the other, so that they need not be in memory all at once.
+        like: schema of an index that these clips will be added to; metadata gets its types.
     """
     rows, tables = iter(clips), [CLIP_COLUMNS.empty_table()]
     while some := list(islice(rows, ROWS_AT_A_TIME)):
@@ -156,7 +156,7 @@ def index_of(clips: Iterable[Clip], like: pa.Schema | None = None) -> pa.Table:
 
 
 def rows_of(clips: pa.Table) -> Iterator[Clip]:
-    """The rows of an index, in order; metadata that are null are left out."""
+    """The rows of an index, in order; metadata that is null is left out."""
     facts = metadata_columns(clips)
     for batch in clips.to_batches(max_chunksize=ROWS_AT_A_TIME):
         for row in batch.to_pylist():
@@ -234,13 +234,13 @@ class CorpusCard:
     """The facts that a reader needs before using a corpus.
 
     Attributes:
-        name: title for people.
+        name: human-readable title.
         license: short license name as its authors give it, e.g. "CC BY-NC-SA 3.0"; "" for several corpora as one, with
             the licenses in `others`.
-        may_redistribute: whether audio, or features made from it, may be published by anyone.
+        may_redistribute: whether anyone may publish its audio, or features computed from it.
         citation: how its authors ask to be cited.
-        homepage: where it is described and downloaded.
-        protocol: how its users evaluate, in one sentence.
+        homepage: where it is described and can be downloaded.
+        protocol: how models are usually evaluated on it, in one sentence.
         problem_type: transformers' `problem_type`; None to derive it from the labels.
         label_names: its classes in their official order; None to derive them from the labels.
         others: other corpora that some of the clips come from, such as negatives, each under its own license.

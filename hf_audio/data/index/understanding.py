@@ -1,4 +1,4 @@
-"""How a user's folder or table was read, as one short paragraph that is logged before anything is built."""
+"""Describes how a user's folder or table was read, in one short paragraph that is logged before anything is built."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ MAX_NAMED = 6
 
 @dataclass(frozen=True)
 class Understanding:
-    """How a corpus was read. Everything that was not used is named here, so that nothing is dropped silently.
+    """How a corpus was read. It lists everything that was not used, so that nothing is dropped silently.
 
     Attributes:
         layout: what was read, and how.
-        class_counts: clips of each class, by name.
-        num_clips: of all classes; a clip of several classes counts once.
+        class_counts: number of clips per class, by name.
+        num_clips: number of clips in all classes; a clip of several classes counts once.
         groups: where groups come from.
-        groups_known: whether all groups are known; otherwise some clips are their own group because nothing is known.
+        groups_known: whether all groups are known; otherwise some clips are their own group for lack of information.
         splits: where splits come from.
         not_used: files, folders and columns that have no effect, a phrase each.
         left_out: recordings that were left out although they are where recordings are expected, a phrase each.
@@ -37,7 +37,7 @@ class Understanding:
     remarks: tuple[str, ...] = ()
 
     def paragraph(self) -> str:
-        """All of it as text of one paragraph."""
+        """All of it as one paragraph."""
         counts = [f"{name} {count:,}" for name, count in self.class_counts.items()]
         said = [
             f"Read {self.layout}: {self.num_clips:,} clips, {len(counts):,} classes ({some(counts, 12)}).",
@@ -50,7 +50,7 @@ class Understanding:
         return printable(" ".join(said))
 
     def require_all_recordings(self) -> None:
-        """Refuses a corpus of which recordings were left out, for strict builds.
+        """Refuses a corpus if recordings were left out, for strict builds.
 
         Raises:
             InputError: recordings were left out.

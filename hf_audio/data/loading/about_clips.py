@@ -10,7 +10,7 @@ from hf_audio.data.index.columns import is_one_of, places_of
 from hf_audio.data.index.table import RENAMED, metadata_columns
 from hf_audio.data.loading.features_dataset import FeatureDataset
 
-OWN = ("clip_id", "group", "split", "duration_s")  # metadata with one of these names are renamed
+OWN = ("clip_id", "group", "split", "duration_s")  # metadata columns with one of these names are renamed
 
 
 def about_clips(clips: pa.Table, durations_s: np.ndarray) -> pa.Table:

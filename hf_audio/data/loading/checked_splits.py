@@ -1,4 +1,4 @@
-"""Checks extractor and rows of a feature dataset, which may be untrusted, against its manifest and index."""
+"""Checks the extractor and rows of a feature dataset, which may be untrusted, against its manifest and index."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def checked_extractor(path: Path, manifest: Mapping[str, Any]) -> FeatureExtract
     """The extractor of a dataset, checked against the manifest.
 
     Raises:
-        InputError: names the setting that differs, or a standard deviation that is not positive.
+        InputError: a setting differs, or a standard deviation is not positive; the message names it.
     """
     parameters = manifest["extractor"]
     kind = kind_of(parameters)
@@ -66,11 +66,11 @@ def read_split(
     """The rows of a split, all of them checked.
 
     Args:
-        files: of the dataset.
-        split: its name.
-        manifest: of the dataset.
+        files: the files of the dataset.
+        split: the name of the split.
+        manifest: the manifest of the dataset.
         listed: the split's clips in the index.
-        columns: those that describe the clip.
+        columns: the columns that describe the clip.
 
     Raises:
         InputError: see `load_features`.
@@ -112,7 +112,7 @@ def split_reader(
 
 
 def _check_clips(source: str, split: str, manifest: Mapping[str, Any], num_clips: int) -> None:
-    """Raises InputError if the rows of a split have another number of clips than its manifest says."""
+    """Raises InputError if a split's number of clips differs from its manifest."""
     counted = manifest["splits"][split]["num_clips"]
     if counted != num_clips:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Features computed from stored sound: a dataset of waveforms that models, baselines and reports read as log-mel.
+"""Features computed from stored waveforms, which models, baselines and reports then read as log-mel.
 
     sound = load_features("runs/x/features")                     # kind "waveform"
     features = computed_features(sound, KaldiFbank())            # kind "fbank", computed on the model's device
@@ -25,11 +25,11 @@ def computed_features(sound: FeatureDataset, source: WindowExtractor) -> Feature
     Under `accelerate launch`, every process must call it; one of them computes the statistics.
 
     Args:
-        sound: of kind "waveform", local or streamed.
+        sound: a dataset of kind "waveform", local or streamed.
         source: the features to compute: `KaldiFbank`, `Spectrogram`.
 
     Raises:
-        InputError: features that cannot be computed on a device, or not from the stored windows.
+        InputError: the features cannot be computed on a device, or not from the stored windows.
     """
     require_computable(source)
     _require_sound(sound, source)
@@ -57,7 +57,7 @@ def is_readable_sound(features: FeatureDataset, extractor: FeatureExtractionMixi
 
 
 def require_computable(source: WindowExtractor) -> None:
-    """Refuses features that cannot be computed on a device. Raises InputError."""
+    """Raises InputError for features that cannot be computed on a device."""
     kind = _kind(source)
     if not kind.is_computable:
         names = " or ".join(name for name, one in KINDS.items() if one.is_computable)
@@ -73,7 +73,7 @@ def require_computable(source: WindowExtractor) -> None:
 
 
 def require_frames(source: WindowExtractor, window_s: float) -> int:
-    """Frames of a window. Raises InputError if it has none."""
+    """The number of frames in a window; raises InputError if it has none."""
     frames = source.window_frames(window_s)
     if frames < 1:
         raise InputError(

@@ -47,7 +47,8 @@ class DatasetFiles:
         """Finds a finished dataset.
 
         Raises:
-            InputError: neither a folder nor a repository; no access; an unfinished build; not a feature dataset.
+            InputError: it is neither a folder nor a repository; there is no access; the build is unfinished; it is not
+                a feature dataset.
         """
         folder = Path(source).expanduser()
         if folder.is_dir():

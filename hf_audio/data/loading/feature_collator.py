@@ -16,7 +16,7 @@ from hf_audio.data.index.pseudo_labels import target_of
 from hf_audio.data.index.table import RENAMED
 from hf_audio.kinds import OfSound, kind_of_extractor
 
-STORED = "stored"  # key of a batch: names of the stored values that the inputs will be computed from
+STORED = "stored"  # key of a batch: names of the stored values from which the inputs will be computed
 
 
 def clip_key(clip_id: str) -> int:
@@ -25,10 +25,10 @@ def clip_key(clip_id: str) -> int:
 
 
 class FeatureCollator:
-    """Rows of a feature dataset → a batch, equal to what the extractor returns for the windows' sound.
+    """Turns rows of a feature dataset into a batch, equal to what the extractor returns for the windows' audio.
 
     Args:
-        extractor: of the dataset; for waveforms that of the model.
+        extractor: the extractor of the dataset; for waveforms, that of the model.
         labels: the classes.
         metadata_fields: metadata to include in batches: the known values of each field, as strings.
         stored: leave windows in their stored form if their kind supports it, so that `on_device` computes the inputs.

@@ -26,7 +26,7 @@ logger = named_logger(__name__)
 
 FILE = "statistics.json"  # next to the manifest in a folder
 CACHE = "hf_audio_statistics"  # in the cache of `datasets`, for datasets on the Hub
-# 8 hours of 3 s windows, one minute on one core; more windows would not change the mean
+# 8 hours of 3 s windows, which take a minute on one core; more windows would not change the mean
 MAX_WINDOWS = 10_000
 WINDOWS_AT_A_TIME = 64
 DECIMALS = 5  # one unit is 10 dB or less; rounding gives the same numbers on machines that add in another order
@@ -120,7 +120,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _is_sane(kept: Any) -> bool:
-    """Whether an entry of the file, which may be someone else's, is valid."""
+    """Whether an entry of the file, which may be untrusted, is valid."""
     if not (isinstance(kept, dict) and kept.keys() == {*Statistics._fields}):
         return False
     mean, std, num_windows = (kept[name] for name in Statistics._fields)

@@ -1,4 +1,4 @@
-"""Loads a feature dataset from a folder, from the Hub's cache or streamed, with the same call."""
+"""Loads a feature dataset from a folder or the Hub, downloaded or streamed, with the same call."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class FeatureDataset:
     """A feature dataset ready for training.
 
     Attributes:
-        splits: those of "train", "validation" and "test" that exist. Rows have clip_id, group, start_s, num_frames,
+        splits: the existing ones of "train", "validation" and "test". Rows have clip_id, group, start_s, num_frames,
             labels (class indices), unknown if labels are partial, label if each clip has one class, part_groups if
             there are mixtures, metadata of the corpus (genre, drums ...), and the columns of the kind, undecoded;
             FeatureCollator makes batches from them.
         labels: the classes.
         extractor: the published extractor that computes the same features from a waveform, with this dataset's
             statistics. For waveforms, it may be replaced by that of the model to train.
-        manifest: content of manifest.json.
+        manifest: the content of manifest.json.
         source: folder or Hub repository that it was loaded from.
         index: path of index.parquet, which lists the clips.
         streamed: reads a streamed train split from any row; None if all splits are local.
@@ -88,7 +88,7 @@ class FeatureDataset:
 
     @property
     def public_name(self) -> str:
-        """The name by which others know it: on the Hub, or of its folder; of RUN/features, the run's."""
+        """Its public name: that on the Hub, or of its folder; for RUN/features, that of the run."""
         known = public_name(str(self.source))
         return self.name if known == "features" else known
 
@@ -224,7 +224,7 @@ def check_same_extractor(stored: Any, wanted: Any) -> None:
         wanted: extractor of the model; one that belongs to no kind reads waveforms.
 
     Raises:
-        InputError: names every difference.
+        InputError: the extractors differ; the message names every difference.
     """
     there, here = kind_of_extractor(stored), kind_of_extractor(wanted)
     if there is not here:
@@ -240,6 +240,6 @@ def check_same_extractor(stored: Any, wanted: Any) -> None:
     ]
     if others:
         raise InputError(
-            f"The features were made with a different extractor than the model's ({'; '.join(others)}); "
+            f"The features were computed by a different extractor than the model's ({'; '.join(others)}); "
             "build features for this model, or choose a model that reads these"
         )

@@ -28,12 +28,12 @@ class ShardReader(ArrowBasedBuilder):
     """Reads the rows of one split.
 
     Args:
-        split: its name.
+        split: the name of the split.
         shards: names for `open_shard`, in order.
         open_shard: opens a shard; it is pickled for the processes that read.
-        rules: for every row.
+        rules: the rules for every row.
         shard_windows: number of rows of each shard.
-        num_bytes: of all shards.
+        num_bytes: total size of the shards.
         versions: the `file_version` of each shard, if shards are local files.
     """
 

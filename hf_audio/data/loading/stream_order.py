@@ -1,4 +1,4 @@
-"""The order of a streamed epoch: computed in advance, so that any position can be found without reading what is before.
+"""The order of a streamed epoch: computed in advance, to find any position without reading what precedes it.
 
     sequence   shards one after the other, in an order that depends on the seed and the epoch
     lane       a stretch of the sequence for each worker of each process; lanes are read in parallel
@@ -45,11 +45,11 @@ class StreamOrder:
 
     Attributes:
         shard_windows: number of windows of each shard.
-        batch_size: of one process.
+        batch_size: batch size of one process.
         block_windows: maximum number of windows in a block.
         world_size: number of processes.
-        num_lanes: of one process, one per worker.
-        seed: of the order.
+        num_lanes: number of lanes of one process, one per worker.
+        seed: the seed of the order.
     """
 
     shard_windows: tuple[int, ...]
@@ -75,7 +75,7 @@ class StreamOrder:
         return math.ceil(self.num_windows / (self.world_size * self.batch_size))
 
     def counted(self, rank: int, batch: int) -> int:
-        """The number of windows of a batch that belong to the epoch; the rest, in last batches only, is filled up."""
+        """The number of windows of a batch that belong to the epoch; the rest, only in last batches, is filler."""
         before = (batch * self.world_size + rank) * self.batch_size
         return min(max(self.num_windows - before, 0), self.batch_size)
 

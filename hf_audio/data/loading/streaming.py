@@ -33,11 +33,11 @@ class StreamedWindows(Dataset):
     a run resumes in the middle of an epoch without delay.
 
     Args:
-        shards: of the split.
-        batch_size: of one process.
+        shards: the shards of the split.
+        batch_size: batch size of one process.
         rank, world_size: number of this process, and of all processes.
-        num_workers: of this process's DataLoader; more than `max_workers(shards, world_size)` have no benefit.
-        seed: of the order, which also depends on the epoch and the numbers of processes and workers.
+        num_workers: workers of this process's DataLoader; more than `max_workers(shards, world_size)` have no benefit.
+        seed: the seed of the order, which also depends on the epoch and the numbers of processes and workers.
         block_windows: size of the shuffle buffer, if windows are small.
     """
 

@@ -3,8 +3,8 @@
     training_data.parquet    digest: uint64, of each clip and group; the schema's metadata has their numbers
 
 A digest is the beginning of the SHA-256 of a salt and the name. Names of speakers or files cannot be read from it, but
-someone with the same data can find them. (Anyone can check whether a guessed name is in there, as with any list that
-can be searched.)
+someone with the same data can find them. (Anyone can check whether a guessed name is included, as in any searchable
+list.)
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class TrainedOn(NamedTuple):
     """The training and validation data of a model.
 
     Attributes:
-        corpus: its title.
+        corpus: the title of the corpus.
         source: the Hub dataset of the recordings; empty if there is none.
-        salt: of the digests.
+        salt: the salt of the digests.
         digests: uint64 for each of PARTS, sorted.
     """
 
@@ -72,7 +72,7 @@ def write_training_data(folder: Path, features: FeatureDataset) -> None:
     for split in ("train", "validation"):
         its = of_split(clips, split)
         rows = features.splits.get(split)
-        if isinstance(rows, Dataset):  # may be a share of the split; a stream is always all of it
+        if isinstance(rows, Dataset):  # may be a share of the split; a stream is always the complete split
             its = its.filter(is_one_of(its["clip_id"], rows.unique("clip_id")))
         names[f"{split} clips"] = its["clip_id"].to_pylist()
         names[f"{split} groups"] = names_in(groups_and_splits(its)["group"])

@@ -26,9 +26,9 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
     class weights, reports and the check for another run's checkpoints.
 
     Args:
-        features: with a local train split.
+        features: a dataset with a local train split.
         fraction: share of the training groups to keep; 1 returns `features` itself.
-        seed: of the draw, see `draw_share`.
+        seed: the seed of the draw, see `draw_share`.
 
     Raises:
         InputError: a fraction out of range, or a streamed train split.
@@ -64,7 +64,7 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
         "num_groups": len(kept),
         "label_counts": dict(zip(features.labels.names, label_counts.tolist(), strict=True)),
     }
-    facts.pop("source_rates", None)  # they are those of all clips
+    facts.pop("source_rates", None)  # the digests cover all clips
     if "known_counts" in facts:
         unknown_of = dict(zip(columns["clip_id"], columns["unknown"], strict=True))
         unknown = Counter(index for clip_id in clips for index in unknown_of[clip_id])

@@ -1,4 +1,4 @@
-"""Columns whose values stay in their Parquet files: located once, then read in place, without copying the dataset.
+"""Columns whose values stay in their Parquet files: located once, then read in place, so the dataset is not copied.
 
 Feature shards are not compressed, so their values are in the file one after the other, unchanged. To read a row, a
 dataset only needs the place of its value: a few bytes, however large the window.
@@ -38,7 +38,7 @@ class ValueInPlace:
 
     Args:
         are_numbers: whether it is a list of float32; otherwise it is the bytes of an image or a sound.
-        files: of the shards, each with its `file_version`. Paths of this machine are not written to metadata.
+        files: the files of the shards, each with its `file_version`. Paths of this machine are not written to metadata.
     """
 
     are_numbers: bool = False

@@ -1,8 +1,8 @@
 """Partial reading of Arrow files that `datasets` wrote: the small columns of a batch, or one recording at a time.
 
 A batch has a header and a body. The body holds the buffers of all columns, one after the other, including the sound,
-and Arrow reads it as a whole. Here Arrow gets a body of zeros, which takes no memory until it is touched, and returns
-where each buffer is in it. Only the buffers that are needed are then read from the file into their places.
+and Arrow reads it as a whole. This module gives Arrow a body of zeros, which takes no memory until it is touched, and
+Arrow locates each buffer in it. Only the buffers that are needed are then read from the file into their places.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _read(file: BinaryIO, start: int, size: int) -> bytes:
     file.seek(start)
     found = file.read(size)
     if len(found) < size:
-        raise pa.ArrowInvalid(f"it breaks off at {start + len(found):,} bytes")
+        raise pa.ArrowInvalid(f"it is truncated at {start + len(found):,} bytes")
     return found
 
 

@@ -21,13 +21,13 @@ from hf_audio.data.recordings.opening import (
 )
 from hf_audio.data.recordings.reasons import AudioError, said
 
-# -100 dB of full scale: a recording whose peak is below counts as digital silence
+# -100 dB of full scale: a recording with a lower peak counts as digital silence
 SILENT_PEAK = 1e-5
 # Where channels cancel each other, rounding to 16 bits or a codec leaves a residue 60 dB below them
 CANCELLED = 1e-3
-# Decoded at a time: long recordings are mixed to mono block by block, so that all channels are never held at once
+# Decoded at a time: long recordings are mixed to mono block by block, so that not all channels are held in memory
 BLOCK_FRAMES = 1 << 20
-# To jump to a frame, an MP3 decoder needs the four frames of 1,152 samples before it
+# To seek to a frame, an MP3 decoder needs the four frames of 1,152 samples before it
 MP3_LEAD_FRAMES = 4 * 1152
 # Held in memory at once, 2 GB of float32: three hours of mono at 44.1 kHz. A few MB of FLAC can hold ten hours.
 MAX_SAMPLES = 500_000_000
@@ -59,7 +59,7 @@ def probe(source: Source) -> AudioInfo:
 def read_audio(
     source: Source, sample_rate: int, start_s: float = 0.0, end_s: float | None = None, *, stereo: bool = False
 ) -> np.ndarray:
-    """Decodes a file, or its stretch from `start_s` to `end_s` seconds, as mono or stereo.
+    """Decodes a file, or the stretch of it from `start_s` to `end_s` seconds, as mono or stereo.
 
     Channels are averaged before resampling (soxr, high quality), so that only one signal is resampled. In stereo, the
     channel of a mono file is both left and right; of more than two channels, the first two are used, which are front
@@ -91,7 +91,7 @@ def read_pieces(
         may_be_silent: accept silence, for predictions; training refuses it.
 
     Raises:
-        AudioError: see `read_audio`; what can only be known at the end, such as silence, is raised there.
+        AudioError: see `read_audio`; errors that can only be known at the end, such as silence, are raised at the end.
     """
     with opened(source) as file:
         if len(_stretch(file, start_s, end_s)) <= WHOLE_S * file.samplerate:
@@ -232,6 +232,6 @@ def _blocks(source: Source, file: SoundFile, start_s: float, end_s: float | None
         raise AudioError(f"unreadable: {said(error)}") from error
     if last - position > max(SHORTFALL_S * file.samplerate, SHORTFALL * (last - first)):
         promised_s, found_s = (frames / file.samplerate for frames in (last, position))
-        raise AudioError(f"unreadable: it breaks off after {found_s:.2f} of {promised_s:.2f} s")
+        raise AudioError(f"unreadable: truncated after {found_s:.2f} of {promised_s:.2f} s")
     if position <= first:
         raise AudioError("unreadable: no sample could be decoded")

@@ -82,8 +82,8 @@ def sounds(
     Args:
         path: of the container; `open_file` opens it.
         field: the column with the sound, or the suffix of the tar members with the sound.
-        rows: their numbers.
-        open_file: returns a file that can seek.
+        rows: the row numbers.
+        open_file: returns a seekable file.
         scratch: a folder for recordings that are too long to be held in memory.
 
     Returns:
@@ -276,7 +276,7 @@ def _damage_in_words(path: str) -> Iterator[None]:
         if isinstance(error, OSError) and type(error) is not OSError:
             raise  # of the file system; Arrow raises plain OSError for damage
         raise InputError(
-            f"{path} is damaged ({one_line(error)}); download it again, or ask its authors to fix it"
+            f"{path} is damaged ({one_line(error)}); download it again, or report it to its authors"
         ) from error
 
 

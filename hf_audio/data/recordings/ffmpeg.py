@@ -1,7 +1,7 @@
-"""Decodes with PyAV what libsndfile cannot: recordings of phones, browsers and messengers, and the sound of videos.
+"""Decodes with PyAV what libsndfile cannot: recordings from phones, browsers and messengers, and audio of videos.
 
-PyAV's wheels contain FFmpeg's decoders, so nothing else has to be installed. The files may be untrusted: FFmpeg is told
-the format of a file, reads no other file, and starts audio decoders only.
+PyAV's wheels contain FFmpeg's decoders, so nothing else has to be installed. The files may be untrusted: FFmpeg is
+given the format of a file, reads no other file, and starts only audio decoders.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Finds sound that a header promises but the file lacks: libsndfile silently reads only what is there."""
+"""Finds sound that a header promises but the file lacks: libsndfile silently reads only what exists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-# A recording: its path, or an open file that can seek, which is left open.
+# A recording: its path, or an open seekable file, which is left open.
 Source = str | os.PathLike | BinaryIO
 
 # By the first bytes: byte order of numbers, the chunk that holds the sound, bytes of that chunk before the sound
@@ -39,7 +39,7 @@ def at_start(source: Source) -> Iterator[BinaryIO]:
 
 
 def missing_bytes(source: Source) -> tuple[int, int] | None:
-    """Bytes of sound missing at a file's end, and bytes that its header promises; None if no header says.
+    """Bytes of sound missing at a file's end, and bytes that its header promises; None if no header states them.
 
     Only for WAV, AIFF and AU: compressed formats have no such number, or libsndfile checks it.
 

@@ -20,7 +20,7 @@ from hf_audio.hub_access import hub_errors_in_words, patiently
 ON_HUB = "hf://"
 # One request: the data lost if a connection breaks. Its transfer takes about a tenth of a second per round trip.
 BLOCK_BYTES = 16 << 20
-BLOCKS_AT_A_TIME = 4  # requested in parallel by one read: one connection is seldom as fast as one core decodes
+BLOCKS_AT_A_TIME = 4  # requested in parallel by one read: one connection is seldom as fast as one core can decode
 PATHS_AT_A_TIME = 500
 # Recordings up to this size are held in memory, larger ones in a temporary file while they are decoded.
 MAX_HELD_BYTES = 64 << 20
@@ -31,7 +31,7 @@ class MissingFileError(InputError):
 
 
 def open_container(address: str, token: str | bool | None = None) -> BinaryIO:
-    """A file to read, which can seek.
+    """A seekable file to read.
 
     Args:
         address: a path, or `hf://datasets/USER/NAME@COMMIT/FILE`.
@@ -130,7 +130,7 @@ class HubFile(io.RawIOBase):
             block = patiently(self._file._fetch_range, first, first + length)
         if len(block) != length:
             raise InputError(
-                f"The Hub gave {len(block):,} of {length:,} bytes of {self._address}; run the same command again"
+                f"The Hub returned {len(block):,} of {length:,} bytes of {self._address}; run the same command again"
             )
         return block
 

@@ -117,7 +117,7 @@ def recordings_in_turn(
     A file on this disk comes as its path, any other recording as an open file that later ones do not affect.
 
     Args:
-        clips: in their `reading_order`.
+        clips: the clips, in their `reading_order`.
         token: for repositories that are not public.
         scratch: a folder for recordings that are too long to be held in memory.
 

@@ -35,7 +35,9 @@ def read_headers(clips: pa.Table, num_threads: int) -> Headers:
 
 def _headers_of(paths: Sequence[str], num_threads: int) -> Headers:
     with ThreadPool(num_threads) as threads:  # libsndfile releases the GIL
-        headers = threads.imap(header_of, paths, chunksize=64)  # not one task per file: there may be millions
+        headers = threads.imap(
+            header_of, paths, chunksize=64
+        )  # instead of one task per file: there may be millions of files
         shown = progress(headers, total=len(paths), desc="lengths", unit=" files", delay=2)
         return dict(zip(paths, shown, strict=True))
 
@@ -57,7 +59,7 @@ class Measured(NamedTuple):
     """Lengths and sample rates of clips.
 
     Attributes:
-        seconds: of each clip, float `[clips]`; 0 if its recording cannot be read.
+        seconds: length of each clip, float `[clips]`; 0 if its recording cannot be read.
         source_rates: {split: {sample rate of the recording in Hz, as text: clips}}, without mixtures and clips that
             cannot be read.
     """

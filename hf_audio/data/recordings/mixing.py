@@ -49,7 +49,7 @@ def read_clip(
 
     A mixture is as long as its shortest part, at most LONGEST_MIXTURE_S. Only a stretch of a longer part is used. The
     first part begins with the mixture; each other part begins later by its share `late` of a window, so that every
-    window of the mixture has all parts. Each part gets the RMS level of the first over the stretch that is used, plus
+    window of the mixture has all parts. Each part gets the RMS level of the first over the stretch used, plus
     its `gain_db`. The sum is brought to that level too, because otherwise loudness would reveal the number of parts,
     and is kept below full scale.
 
@@ -58,13 +58,13 @@ def read_clip(
         sample_rate: in Hz.
         window_s: length of the windows that will be cut; None treats the mixture as one window.
         stereo: left and right channels instead of their mean.
-        source: what to decode a clip from that is not a mixture; None for its file.
+        source: what to decode from, if the clip is not a mixture; None for its file.
 
     Returns:
         float32, `[samples]`, or `[2, samples]` if `stereo`.
 
     Raises:
-        AudioError: as `read_audio`; for a mixture it names the part.
+        AudioError: see `read_audio`; for a mixture, it names the part.
     """
     if not clip.parts:
         source = clip.path if source is None else source
@@ -78,7 +78,7 @@ def read_clip(
         heard = sound[..., : length - late]
         rms = _rms(heard)
         if rms < SILENT_PEAK:
-            raise AudioError(f"made of {part.clip_id}, which is silent in the stretch that is used")
+            raise AudioError(f"made of {part.clip_id}, which is silent in the part used")
         level = level or rms
         heard = heard * np.float32(level / rms * 10 ** (part.gain_db / 20))
         fade = min(round(FADE_S * sample_rate), heard.shape[-1]) if late else 0

@@ -1,4 +1,4 @@
-"""Opens recordings, from files or bytes: with libsndfile, and with PyAV what libsndfile does not know.
+"""Opens recordings from files or bytes: with libsndfile, or with PyAV if libsndfile does not support the format.
 
 Headers are checked for plausibility before anything is decoded.
 """
@@ -61,7 +61,7 @@ def check_is_whole(source: Source, file: SoundFile) -> None:
     promised_s = file.frames / file.samplerate / (1 - min(lacking / promised, 0.999))
     missing_s = promised_s - file.frames / file.samplerate
     if missing_s > max(SHORTFALL_S, SHORTFALL * promised_s):
-        raise AudioError(f"unreadable: it breaks off after {promised_s - missing_s:.2f} of {promised_s:.2f} s")
+        raise AudioError(f"unreadable: truncated after {promised_s - missing_s:.2f} of {promised_s:.2f} s")
 
 
 def check_can_seek(source: Source, file: SoundFile) -> None:
@@ -130,7 +130,7 @@ def _implausible(source: Source, file: SoundFile, size: int) -> str | None:
         return f"unreadable: a sample rate of {file.samplerate} Hz, not {LOWEST_RATE} to {HIGHEST_RATE}"
     if file.frames <= 0:
         following = unpromised_bytes(source)
-        return f"empty by its header, which {following:,} bytes of sound follow: fix it" if following else "empty"
+        return f"empty by its header, but {following:,} bytes of sound follow: fix the header" if following else "empty"
     if file.frames >= UNKNOWN_FRAMES:
         return "unreadable: its length is unknown"
     if file.frames / file.samplerate > 1 + size / MIN_BYTES_A_SECOND:

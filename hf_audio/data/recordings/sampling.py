@@ -1,4 +1,4 @@
-"""Reads the headers of some recordings of an index: files from all over it, or the first rows of containers."""
+"""Reads the headers of some recordings of an index: files spread over it, or the first rows of containers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HEAD_BYTES = 1 << 18  # read from a file on the Hub at a time
 
 
 class Sampled(NamedTuple):
-    """A clip, and what the header of its recording says."""
+    """A clip, and the header of its recording."""
 
     clip: Clip
     info: AudioInfo

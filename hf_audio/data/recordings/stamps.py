@@ -1,4 +1,4 @@
-"""Checks that recordings are still those that features were made from, by file times, else by some of their bytes."""
+"""Checks that recordings have not changed since features were computed, by file times, else by some of their bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hf_audio.terminal import progress
 
 # Bytes read at the head, the tail and three places between. Files of at most PLACES times as many are read whole.
 PLACE_BYTES, PLACES = 4096, 5
-FILES_AT_A_TIME = 64  # not one task per file: there may be millions
+FILES_AT_A_TIME = 64  # instead of one task per file: there may be millions of files
 
 
 class Stamp(NamedTuple):
@@ -46,7 +46,7 @@ def times_digest(stamps: Iterable[Stamp | None]) -> str:
 
 
 def contents_digest(paths: Sequence[str], num_threads: int) -> str:
-    """A digest of bytes sampled from the files; it does not depend on where they are and when they were copied."""
+    """A digest of bytes sampled from the files; it does not depend on where they are or when they were copied."""
     found = hashlib.sha256()
     with ThreadPool(num_threads) as threads:
         sampled = threads.imap(sampled_digest, paths, chunksize=FILES_AT_A_TIME)

@@ -23,7 +23,7 @@ class RowColumns:
     """Turns the clips of an index into columns.
 
     Args:
-        clips: all of them, with the splits of `as_stored`.
+        clips: all clips, with the splits of `as_stored`.
         labels: their classes.
     """
 
@@ -89,7 +89,7 @@ def as_stored(clips: pa.Table) -> pa.Table:
     Clips without an official split are in train; training on a dataset with only one split draws the others by groups.
 
     Raises:
-        InputError: both splits and folds.
+        InputError: there are both splits and folds.
     """
     named, folds = names_in(clips["split"]), fold_names(clips)
     if folds and len(folds) < len(named):

@@ -1,4 +1,4 @@
-"""The plan of a shared dataset of recordings: its shards, and a description of all that determines their bytes."""
+"""The plan of a shared dataset of recordings: its shards, and a description of what determines their bytes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_shareable(clips: pa.Table, labels: LabelSpace, audio_format: str) -> N
     """Refuses an index that cannot be shared as a dataset of recordings.
 
     Raises:
-        InputError: no clips, a clip_id twice, mixtures, stretches of files that should be copied, or an unknown format.
+        InputError: no clips, a duplicate clip_id, mixtures, stretches of files to be copied, or an unknown format.
     """
     require_audio_format(audio_format)
     if not len(clips):

@@ -43,9 +43,9 @@ class RecordingShards:
 
     Attributes:
         folder: shards go to data/, their notes to .build/.
-        columns: of the rows.
+        columns: the columns of the rows.
         audio_format: "flac" or "original", see `stored_sound`.
-        strict: make the first unusable recording an error.
+        strict: raise an error for the first unusable recording.
         token: Hub token, for recordings on the Hub.
         stopped: once set, building threads stop at the next recording.
     """
@@ -97,8 +97,8 @@ class RecordingShards:
         except OSError as error:  # defects of recordings are never OSErrors here
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise InputError(
-                f"Cannot write to {self.folder}: {reason}; make room or choose another folder (uploaded files are "
-                "kept; run the same command again to resume)"
+                f"Cannot write to {self.folder}: {reason}; free some space or choose another folder (uploaded files "
+                "are kept; run the same command again to resume)"
             ) from error
         return shard
 

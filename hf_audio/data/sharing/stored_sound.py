@@ -42,7 +42,7 @@ class StoredSound(NamedTuple):
 
     Attributes:
         content: its bytes.
-        ending: its file name extension, with the dot.
+        ending: its file name extension, including the dot.
         duration_s: length in seconds.
         sample_rate: in Hz.
     """
@@ -90,7 +90,7 @@ def stored_sound(
 
     Args:
         source: the recording.
-        start_s, end_s: the stretch; 0 and None, or an end after that of the recording, mean all of it.
+        start_s, end_s: the stretch; 0 and None, or an end after that of the recording, select all of it.
         audio_format: "flac", or "original" to copy files, which is not possible for stretches.
         suffix: file name extension, for a source without a name.
 

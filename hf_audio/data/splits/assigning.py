@@ -50,20 +50,20 @@ def assign_splits(
 
     Args:
         clips: the index; `split` may hold official splits, names of folds, or None.
-        labels: its label space.
+        labels: the label space of the index.
         fold: the fold to test on, if the corpus has folds or folds are drawn; "3" finds "fold3" too.
         num_folds: number of folds to draw for a corpus without folds and splits, see `draw_folds`.
-        test_groups: groups to test on, instead of any other test split.
-        inner_fold: (fold, folds): leave out the test split, and test on this one of `folds` folds of the training
+        test_groups: groups to test on instead of any other test split.
+        inner_fold: (fold, folds): leave out the test split, and test on this fold out of `folds` folds of the training
             groups.
         test_fraction, validation_fraction: shares of the groups to draw for missing splits; 0 for none.
         validation_from: the official split whose groups validation is drawn from, "train" or "test".
         test_to_train: share of the official test split's groups to train on instead.
-        seed: of all draws.
+        seed: the seed of all draws.
 
     Raises:
-        InputError: a group in two splits, an unknown fold or group, a class that cannot be split or is not in training,
-            or settings that need a missing split.
+        InputError: a group is in two splits, a fold or group is unknown, a class cannot be split or is not in training,
+            or settings need a split that is missing.
     """
     shares = {"test": test_fraction, "validation": validation_fraction}
     _check_shares(shares)
@@ -76,7 +76,7 @@ def assign_splits(
         clips, fold, test_groups, "This corpus has the official" if num_folds is None else "There are the"
     )
     clips = with_values(clips, "split", pc.fill_null(clips["split"], "train"))
-    check_disjoint(groups_and_splits(clips))  # before whole groups are moved
+    check_disjoint(groups_and_splits(clips))  # before complete groups are moved
     if validation_from != "train" or test_to_train:
         _check_dividing(clips, has_test, validation_from, validation_fraction, test_to_train)
         from_test = validation_fraction if validation_from == "test" else 0.0

@@ -14,7 +14,7 @@ from hf_audio.errors import InputError
 from hf_audio.terminal import named_logger
 
 NUM_DRAWS = 16  # splits drawn; the one nearest to the class proportions is used
-MANY_GROUPS = 5000  # from here on, iterative stratification takes minutes, and chance no longer matters
+MANY_GROUPS = 5000  # above this number, iterative stratification takes minutes, and chance no longer matters
 MAX_SOLVING_S = 60.0
 MAX_NAMED = 6  # classes in a warning
 INFEASIBLE = 2  # scipy's status for a proof that there is no solution
@@ -34,8 +34,8 @@ def draw_split(
         training: the training clips.
         labels: their classes.
         split: "test" or "validation".
-        fraction: of the groups.
-        seed: of the draw.
+        fraction: the fraction of the groups to draw.
+        seed: the seed of the draw.
         later: splits that will be drawn from the remaining groups; each class leaves a group for them if it has enough.
 
     Raises:
@@ -123,14 +123,14 @@ def _covering(
     absent = labels.names[int(np.argmax(_lacking(counts, chosen, most)))]
     none = "exists" if found.status == INFEASIBLE else f"was found in {MAX_SOLVING_S:.0f} s"
     raise InputError(
-        f"No {split} split {none} that has every class and leaves every class to train on: the classes share too many "
+        f"No {split} split {none} that has every class and leaves every class in training: the classes share too many "
         f"of the {num_groups} training groups, and {absent!r} would be missing on one side; add recordings of it, give "
         f"an official split, or set --{split}_fraction 0"
     )
 
 
 def _imbalance(counts: sparse.csr_array, chosen: np.ndarray, fraction: float) -> float:
-    """How far a draw's share of each class is from `fraction`; classes that it lacks or takes whole weigh most."""
+    """How far a draw's share of each class is from `fraction`; classes that it lacks or takes completely weigh most."""
     of_draw_and_all = np.zeros((2, counts.shape[0]))
     of_draw_and_all[0, chosen] = of_draw_and_all[1] = 1
     drawn, totals = of_draw_and_all @ counts  # one product is faster than selecting rows of a sparse array

@@ -73,8 +73,8 @@ def draw_share(counts: np.ndarray, fraction: float, seed: int = 0) -> list[int]:
 
     Args:
         counts: int `[groups, classes]`, the number of clips of each class in a group.
-        fraction: of the groups.
-        seed: of the draw.
+        fraction: the fraction of the groups to draw.
+        seed: the seed of the draw.
 
     Returns:
         Indices of the groups, sorted.
@@ -104,8 +104,8 @@ def draw_at_random(groups: np.ndarray, targets: np.ndarray, num_rows: int, seed:
     Args:
         groups: `[rows]`, the group of each row.
         targets: float `[rows, classes]`, above 0 if a row has a class, NaN if that is unknown.
-        num_rows: to draw.
-        seed: of the draws.
+        num_rows: about how many rows to draw.
+        seed: the seed of the draws.
     """
     random = np.random.default_rng(seed)
     _, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
@@ -121,7 +121,7 @@ def draw_at_random(groups: np.ndarray, targets: np.ndarray, num_rows: int, seed:
 
 
 def union_and_counts(counts: sparse.csr_array) -> sparse.csr_array:
-    """The counts used to stratify songs: which labels they have at all, and their numbers of clips."""
+    """The counts used to stratify songs: which labels they have, and their numbers of clips."""
     return sparse.csr_array(sparse.hstack([counts > 0, counts], dtype=float))
 
 

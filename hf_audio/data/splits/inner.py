@@ -22,11 +22,11 @@ def with_inner_test(clips: pa.Table, labels: LabelSpace, num_folds: int, fold: i
     Args:
         clips: the index, `split` "train", "validation" or "test".
         num_folds: inner folds, drawn from whole training groups, each class spread as evenly as its groups allow.
-        fold: the one to test on, from 1.
-        seed: of the draw.
+        fold: the fold to test on, from 1.
+        seed: the seed of the draw.
 
     Raises:
-        InputError: fewer groups than folds.
+        InputError: there are fewer groups than folds.
     """
     test = of_split(clips, "test")
     clips = clips.filter(is_one_of(clips["split"], ["train", "validation"]))

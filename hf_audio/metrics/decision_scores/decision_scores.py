@@ -6,7 +6,7 @@ import numpy as np
 
 _DESCRIPTION = """
 Accuracy, F1 and Hamming loss of decisions, one 0 or 1 per clip and class. Single-label decisions are one-hot (the
-largest score); multi-label decisions use a threshold that was chosen on other data.
+class with the highest score); multi-label decisions use a threshold that was chosen on other data.
 
 With clip scores averaged over the windows of an excerpt, `f1_micro` and `f1_macro` are the metrics of the IRMAS
 protocol (Fuhrmann 2012; Bosch et al. 2012; Han et al. 2017): train on 3 s clips with one label, and decide with a
@@ -16,14 +16,14 @@ threshold on excerpts of 5 to 20 s with 1 to 5 labels.
 _INPUTS = """
 Args:
     predictions: list of 0/1 lists `[clips, classes]`, the decisions.
-    references: list of 0/1 lists `[clips, classes]`, the truth; NaN where unknown. Unknown clip-class pairs do not
-        count, neither as right nor as wrong.
+    references: list of 0/1 lists `[clips, classes]`, the ground truth; NaN where unknown. Unknown clip-class pairs
+        count neither as right nor as wrong.
 
 Returns:
     accuracy: share of clips whose (known) classes are all correct.
     f1_micro: F1 over all clip-class pairs together.
     f1_macro: mean of f1_per_class over the classes that occur in the references.
-    f1_samples: mean F1 over clips; a clip without classes counts 1 if none was predicted.
+    f1_samples: mean F1 over clips; a clip without classes counts as 1 if none was predicted.
     hamming_loss: share of wrong clip-class pairs.
     Clips without known classes are left out of accuracy and f1_samples. A mean without values is None.
     precision_per_class, recall_per_class, f1_per_class: lists; None for a class that never occurs in the references,

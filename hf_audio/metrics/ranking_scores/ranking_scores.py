@@ -6,15 +6,15 @@ import numpy as np
 from sklearn import metrics
 
 _DESCRIPTION = """
-How well scores rank clips (average precision and ROC AUC of each class) and classes (label ranking average precision of
-each clip). For one or several labels per clip; no threshold is needed.
+Measures how well scores rank clips (average precision and ROC AUC of each class) and classes (label ranking average
+precision of each clip). For one or several labels per clip; no threshold is needed.
 """
 
 _INPUTS = """
 Args:
     predictions: list of float lists `[clips, classes]`, larger means more confident.
-    references: list of 0/1 lists `[clips, classes]`, the truth; NaN where unknown. Each class is scored on the clips
-        for which it is known, and each clip on its known classes.
+    references: list of 0/1 lists `[clips, classes]`, the ground truth; NaN where unknown. Each class is scored on the
+        clips for which it is known, and each clip on its known classes.
 
 Returns:
     mean_average_precision: mean of average_precision_per_class over the classes where it is defined (mAP).

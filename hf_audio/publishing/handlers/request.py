@@ -13,11 +13,11 @@ import soxr
 MAX_SAMPLES = 120_000_000  # ten minutes of stereo at 48 kHz are 58 million
 MAX_RATE = 1_000_000  # Hz; no recorder has a higher rate, and resampling from one would take forever
 INPUTS = 'the bytes of a recording, base64 text of them, or {"array": samples, "sampling_rate": Hz}'
-SAMPLES = "A recording has finite samples, [samples] or [channels, samples], and a rate of 1 to 1,000,000 Hz"
+SAMPLES = "A recording must have finite samples, [samples] or [channels, samples], and a rate of 1 to 1,000,000 Hz"
 
 
 def request_of(data: Any, function: str) -> tuple[Any, int | None, str]:
-    """`inputs` of a request, its `top_k`, and its `function_to_apply`, whose default is `function`.
+    """Returns the `inputs`, `top_k` and `function_to_apply` (default: `function`) of a request.
 
     Raises:
         ValueError: it has other fields or parameters.
@@ -25,7 +25,7 @@ def request_of(data: Any, function: str) -> tuple[Any, int | None, str]:
     if not isinstance(data, dict) or "inputs" not in data or set(data) - {"inputs", "parameters"}:
         names = ", ".join(sorted(map(str, data))) if isinstance(data, dict) else type(data).__name__
         raise ValueError(
-            f'A request is {{"inputs": ..., "parameters": {{...}}}}, where parameters are optional; found {names}'
+            f'A request must be {{"inputs": ..., "parameters": {{...}}}}, where parameters is optional; found {names}'
         )
     found: Any = {} if data.get("parameters") is None else data["parameters"]
     given = {name: value for name, value in found.items() if value is not None} if isinstance(found, dict) else {}
@@ -34,7 +34,7 @@ def request_of(data: Any, function: str) -> tuple[Any, int | None, str]:
     is_count = top_k is None or (type(top_k) is int and top_k >= 1)
     if others or function not in ("sigmoid", "softmax", "none") or not is_count:
         raise ValueError(
-            f"Parameters are top_k (at least 1) and function_to_apply (sigmoid, softmax or none); found {found}"
+            f"Valid parameters are top_k (at least 1) and function_to_apply (sigmoid, softmax or none); found {found}"
         )
     return data["inputs"], top_k, function
 
@@ -52,7 +52,7 @@ def samples_of(inputs: Any) -> tuple[np.ndarray, int]:
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{SAMPLES} ({error})") from error
         if samples.ndim == 2 and samples.shape[0] > samples.shape[1]:
-            raise ValueError(f"{SAMPLES}; found an array of {samples.shape[0]:,} channels")
+            raise ValueError(f"{SAMPLES}; found an array with {samples.shape[0]:,} channels")
         samples = samples[:, None] if samples.ndim == 1 else samples.T
     else:
         samples, rate = decoded(unpacked(inputs) if isinstance(inputs, str) else inputs)
@@ -66,7 +66,7 @@ def unpacked(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except ValueError as error:
-        raise ValueError(f"inputs is text but not base64 ({error}): send {INPUTS}") from error
+        raise ValueError(f"inputs is text but not valid base64 ({error}): send {INPUTS}") from error
 
 
 def decoded(content: Any) -> tuple[np.ndarray, int]:
@@ -77,7 +77,7 @@ def decoded(content: Any) -> tuple[np.ndarray, int]:
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             if file.frames * file.channels > MAX_SAMPLES:
-                raise ValueError(f"The recording has more than {MAX_SAMPLES:,} samples, the maximum: shorten it")
+                raise ValueError(f"The recording has more than the maximum of {MAX_SAMPLES:,} samples: shorten it")
             return file.read(dtype="float32", always_2d=True), file.samplerate
     except soundfile.LibsndfileError as error:
         raise ValueError(f"The recording cannot be read ({error.error_string}): send WAV, FLAC, MP3 or Ogg") from error
@@ -89,7 +89,8 @@ def resampled(sound: np.ndarray, rate: int, wanted: int) -> np.ndarray:
         return sound.T
     if sound.size * (wanted / rate) > MAX_SAMPLES:
         raise ValueError(
-            f"Resampled to {wanted:,} Hz, the recording has more than {MAX_SAMPLES:,} samples, the maximum: shorten it"
+            f"Resampled to {wanted:,} Hz, the recording has more than the maximum of {MAX_SAMPLES:,} samples: "
+            "shorten it"
         )
     return soxr.resample(sound, rate, wanted).T
 
