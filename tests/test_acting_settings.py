@@ -94,7 +94,10 @@ def test_training_arguments_without_effect_are_refused_even_at_their_default(nam
         (["--greater_is_better", "true"], "it only applies to --metric_for_best_model"),
         (["--load_best_model_at_end", "false"], "--load_best_model_at_end is not supported: the best model"),
         (["--train_sampling_strategy", "group_by_length"], "must be random or sequential"),
-        (["--max_steps", "5", "--num_train_epochs", "3"], "--num_train_epochs would do nothing here: --max_steps already sets"),
+        (
+            ["--max_steps", "5", "--num_train_epochs", "3"],
+            "--num_train_epochs would do nothing here: --max_steps already sets",
+        ),
         (["--eval_delay", "3", "--eval_strategy", "no"], "--eval_delay would do nothing here: nothing is evaluated"),
         (["--gradient_checkpointing_kwargs", "{}"], "give --gradient_checkpointing too"),
         (["--optim_args", "alpha=2"], "--optim_args alpha=2 has no effect: --optim adamw_torch"),

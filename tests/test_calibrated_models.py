@@ -147,7 +147,9 @@ def test_tagger_endpoint_and_predictor_agree_and_no_decision_changes(tmp_path, h
     np.testing.assert_array_equal(*decided)
     card = (tmp_path / "after" / "README.md").read_text()
     assert (
-        f"**{facts['threshold']:.4f}**" in card and "predictions do not change" in card and "trust_remote_code=True" in card
+        f"**{facts['threshold']:.4f}**" in card
+        and "predictions do not change" in card
+        and "trust_remote_code=True" in card
     )
     head = ModelCard(card).data
     assert (

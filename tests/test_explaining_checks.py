@@ -91,7 +91,9 @@ def test_an_explanation_independent_of_the_weights_is_called_unfaithful():
     curves, others = Curves(np.linspace(1, 0, 11) ** 4, np.ones(11)), Curves(np.ones((5, 11)), np.zeros((5, 11)))
     same = verdict_of([(curves, others)], [1.0, 0.97])
     assert not same.says_something
-    assert same.sentence.startswith("Hardly faithful: with random weights, the explanation stays nearly the same (rank corr")
+    assert same.sentence.startswith(
+        "Hardly faithful: with random weights, the explanation stays nearly the same (rank corr"
+    )
     other = verdict_of([(curves, others)], [1.0, 0.2])
     assert other.says_something
     assert other.sentence.startswith("Faithful: the score falls and rises faster than with random orders")

@@ -292,7 +292,9 @@ class TestRefusals:
 
     @pytest.mark.parametrize("name", ["bob/x", "nobody-has-this-name/x"])
     def test_a_namespace_of_others(self, hub, token, model, name):
-        with pytest.raises(InputError, match=rf"alice is not allowed to write to {name} .*push to one of alice/..., acme/..."):
+        with pytest.raises(
+            InputError, match=rf"alice is not allowed to write to {name} .*push to one of alice/..., acme/..."
+        ):
             push_model(model, name)
 
     def test_a_repository_of_others(self, hub, token, model):

@@ -166,7 +166,10 @@ def test_own_recordings_with_two_processes(folder_of_recordings, hub_env, tmp_pa
         (("--data_dir", "{data}", "--model", "ast-mni"), "did you mean 'ast-mini'"),
         (("--dataset", "{other}"), "num_mel_bins is 64"),
         (("--data_dir", "{data}", "--push_to_hub", "--hub_token", "hf_wrong"), "does not accept the token"),
-        (("--data_dir", "{data}", "--push_to_hub", "--hub_model_id", "bob/x"), "alice is not allowed to write to bob/x"),
+        (
+            ("--data_dir", "{data}", "--push_to_hub", "--hub_model_id", "bob/x"),
+            "alice is not allowed to write to bob/x",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
