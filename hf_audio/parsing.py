@@ -59,7 +59,7 @@ def make_recipe(**settings: Any) -> Recipe:
 
     Raises:
         InputError: output_dir is missing, a name is unknown (names the nearest), or a value has the wrong type or
-            would do nothing.
+            would have no effect.
     """
     if not settings.get("output_dir"):
         raise InputError('A run needs its own folder: give make_recipe an output_dir, e.g. "runs/mine"')
@@ -230,7 +230,7 @@ def _known_of_dataset(dataset: str | list[str] | None) -> dict[str, Any]:
 
 
 def _check(settings: argparse.Namespace, given: Collection[str]) -> None:
-    """Refuses given settings that would do nothing or are impossible, before anything is read or built."""
+    """Refuses given settings that would have no effect or are impossible, before anything is read or built."""
     values = vars(settings)
     require_useful(given, values)
     require_acting(given, values | _known_of_dataset(values.get("dataset")))

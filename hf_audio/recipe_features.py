@@ -28,7 +28,7 @@ def settle_source(recipe: Recipe) -> None:
     """Finds out whether --dataset is features or recordings, and fixes its commit. One process asks the Hub for all.
 
     Raises:
-        InputError: it cannot be read, or a given setting would do nothing with it.
+        InputError: it cannot be read, or a given setting would have no effect with it.
     """
     if recipe.corpus.dataset is None:
         return

@@ -1,7 +1,7 @@
 """OUTPUT_DIR/config.yaml: all settings of a run, to read, to compare, and to pass to --config.
 
 Settings given by the user are at the top; --config treats them as given again. The settings of the recipe and the
-defaults are below `recipe:`; --config treats them as a recipe's own. The file omits settings that would do nothing,
+defaults are below `recipe:`; --config treats them as a recipe's own. The file omits settings that would have no effect,
 settings about publishing, and settings that depend on the machine unless the user set them. It contains paths of the
 user, so it is never published.
 """
@@ -44,7 +44,7 @@ HEADER = """\
 #     {command}
 #     {command} --output_dir ELSEWHERE
 # At the top: settings from the command line or --config. Below `recipe`: settings of the recipe, and defaults.
-# Settings that would do nothing and settings about publishing are omitted. This file is not published.
+# Settings that would have no effect and settings about publishing are omitted. This file is not published.
 """
 
 

@@ -139,7 +139,7 @@ def parse_options() -> argparse.Namespace:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Raises InputError for options that are invalid or would do nothing."""
+    """Raises InputError for options that are invalid or would have no effect."""
     for name, least in (("trials", 1), ("jobs", 1), ("timeout", 0)):
         value = getattr(options, name)
         if value is not None and not value >= least:

@@ -82,23 +82,26 @@ def test_training_arguments_without_effect_are_refused_even_at_their_default(nam
         (["--label_smoothing_factor", "1"], "--label_smoothing_factor must be below 1"),
         (["--optim", "adamm"], "adamm"),
         (["--accelerator_config", "x.json"], "--accelerator_config is not supported: it is always set"),
-        (["--eval_steps", "5"], "--eval_steps would do nothing here: it only applies to --eval_strategy steps"),
-        (["--save_steps", "5"], "--save_steps would do nothing here"),
-        (["--lora_alpha", "5"], "--lora_alpha would do nothing here: give --lora_rank too"),
+        (["--eval_steps", "5"], "--eval_steps would have no effect here: it only applies to --eval_strategy steps"),
+        (["--save_steps", "5"], "--save_steps would have no effect here"),
+        (["--lora_alpha", "5"], "--lora_alpha would have no effect here: give --lora_rank too"),
         (["--mixup_labels", "union"], "mixup is off: give --mixup_alpha too"),
         (["--noise_snr_db", "5"], "give --noise_probability too"),
         (["--batch_mix_max_windows", "3"], "give --batch_mix_probability too"),
-        (["--mix_fraction", "0", "--mix_seed", "3"], "--mix_seed would do nothing here: mixing is off"),
-        (["--streaming", "false"], "--streaming would do nothing here: it only applies to a --dataset of features"),
+        (["--mix_fraction", "0", "--mix_seed", "3"], "--mix_seed would have no effect here: mixing is off"),
+        (["--streaming", "false"], "--streaming would have no effect here: it only applies to a --dataset of features"),
         (["--hub_model_id", "me/x"], "nothing is published without --push_to_hub"),
         (["--greater_is_better", "true"], "it only applies to --metric_for_best_model"),
         (["--load_best_model_at_end", "false"], "--load_best_model_at_end is not supported: the best model"),
         (["--train_sampling_strategy", "group_by_length"], "must be random or sequential"),
         (
             ["--max_steps", "5", "--num_train_epochs", "3"],
-            "--num_train_epochs would do nothing here: --max_steps already sets",
+            "--num_train_epochs would have no effect here: --max_steps already sets",
         ),
-        (["--eval_delay", "3", "--eval_strategy", "no"], "--eval_delay would do nothing here: nothing is evaluated"),
+        (
+            ["--eval_delay", "3", "--eval_strategy", "no"],
+            "--eval_delay would have no effect here: nothing is evaluated",
+        ),
         (["--gradient_checkpointing_kwargs", "{}"], "give --gradient_checkpointing too"),
         (["--optim_args", "alpha=2"], "--optim_args alpha=2 has no effect: --optim adamw_torch"),
         (["--optim_target_modules", "x"], "it only applies to --optim galore_adamw, apollo_adamw or similar"),
@@ -133,7 +136,7 @@ def test_training_arguments_without_effect_are_refused_even_at_their_default(nam
         (["--wave_noise_probability", "0.5"], "it needs waveforms.* give --features_on_device too"),
         (
             ["--features", "waveform", "--wave_noise_snr_db", "5", "9"],
-            "--wave_noise_snr_db would do nothing here: --wave_noise_probability is 0: give it too",
+            "--wave_noise_snr_db would have no effect here: --wave_noise_probability is 0: give it too",
         ),
         (["--mixup_alpha", "-1"], "--mixup_alpha must be a number, 0 or more"),
         (["--gain_db", "inf"], "--gain_db must be a number, between 0 and 100, found inf"),
@@ -177,10 +180,10 @@ def stored_features(folder):
 )
 def test_settings_of_recordings_are_refused_with_a_stored_dataset(flags, tmp_path):
     stored = stored_features(tmp_path)
-    with pytest.raises(InputError, match=f"{flags[0]} would do nothing here: a stored --dataset already has"):
+    with pytest.raises(InputError, match=f"{flags[0]} would have no effect here: a stored --dataset already has"):
         parse_recipe(VALUES, argv=["--dataset", stored, *flags])
     (tmp_path / "c.yaml").write_text(f"{flags[0][2:]}: {flags[1] if len(flags) > 1 else 'true'}\n")
-    with pytest.raises(InputError, match=f"{flags[0]} would do nothing here"):
+    with pytest.raises(InputError, match=f"{flags[0]} would have no effect here"):
         parse_recipe(VALUES, argv=["--dataset", stored, "--config", str(tmp_path / "c.yaml"), *flags[2:]])
 
 
@@ -203,7 +206,7 @@ def test_a_report_contains_the_settings_that_had_an_effect(tmp_path):
 
 def test_scripts_check_their_settings_too():
     groups = (hf_audio.DataConfig, hf_audio.MixingConfig)
-    with pytest.raises(InputError, match="--mix_seed would do nothing here: mixing is off"):
+    with pytest.raises(InputError, match="--mix_seed would have no effect here: mixing is off"):
         hf_audio.parse_settings(*groups, values={}, argv=["--mix_seed", "3"])
     _, mixing = hf_audio.parse_settings(*groups, values={"mix_fraction": 0.5}, argv=["--mix_seed", "3"])
     assert mixing.mix_seed == 3
@@ -289,7 +292,7 @@ def checkpoints(tmp_path_factory) -> dict[str, str]:
         (["--model", "{ast}", "--model_options", '{"encoder": "convolutional"}'], "needs a model that reads waveforms"),
         (["--model", "{cnn}", "--head", "deep"], "keeps the settings it was trained with: remove head"),
         (["--model", "{cnn}", "--metadata", "genre"], "keeps the settings it was trained with: remove metadata"),
-        (["--lora_rank", "4", "--freeze", "backbone"], "--freeze would do nothing here: --lora_rank trains only"),
+        (["--lora_rank", "4", "--freeze", "backbone"], "--freeze would have no effect here: --lora_rank trains only"),
     ],
 )
 def test_impossible_models_are_refused_before_features_are_built(flags, sentence, tmp_path, checkpoints, hub):
@@ -333,16 +336,18 @@ def test_flags_of_networks_are_refused_with_a_classical_model():
     ):
         with pytest.raises(InputError, match=f"{flags[0]} is for networks and has no effect with --classical_model"):
             parse_recipe(CLASSICAL_MODEL, argv=flags)
-    with pytest.raises(InputError, match="--network_features would do nothing here: it only applies to --network"):
+    with pytest.raises(InputError, match="--network_features would have no effect here: it only applies to --network"):
         parse_recipe(CLASSICAL_MODEL, argv=["--network_features", "x"])
 
 
 def test_pretraining_refuses_flags_of_heads_and_of_other_objectives():
-    with pytest.raises(InputError, match="--shuffle_fraction would do nothing here: it only applies to --obj"):
+    with pytest.raises(InputError, match="--shuffle_fraction would have no effect here: it only applies to --obj"):
         parse_recipe(PRETRAINING, argv=["--shuffle_fraction", "0.2"])
-    with pytest.raises(InputError, match="--class_weights would do nothing here: pretraining uses no labels"):
+    with pytest.raises(InputError, match="--class_weights would have no effect here: pretraining uses no labels"):
         parse_recipe(PRETRAINING, argv=["--class_weights", "balanced"])
-    with pytest.raises(InputError, match="--time_mask_s would do nothing here: pretraining hides or shuffles patches"):
+    with pytest.raises(
+        InputError, match="--time_mask_s would have no effect here: pretraining hides or shuffles patches"
+    ):
         parse_recipe(PRETRAINING, argv=["--time_mask_s", "0.1"])
     with pytest.raises(InputError, match="--metric_for_best_model f1_macro is not computed"):
         parse_recipe(PRETRAINING, argv=["--metric_for_best_model", "f1_macro"])

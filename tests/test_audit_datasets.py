@@ -103,5 +103,5 @@ def test_a_page_plays_recordings_of_a_dataset(clips, hub, tmp_path, monkeypatch,
     assert {Path(name).suffix: kind for name, kind in found.items()} == {".wav": "WAV", ".flac": "FLAC"}
     with pytest.raises(InputError, match=r"--write_csv .*usable.csv needs recordings that are files on this machine"):
         audit_corpus(None, None, tmp_path / "out", dataset="alice/page", write_csv=tmp_path / "usable.csv")
-    with pytest.raises(InputError, match="--data_dir would do nothing here"):
+    with pytest.raises(InputError, match="--data_dir would have no effect here"):
         audit_corpus("folder", tmp_path, tmp_path / "out", dataset="alice/page")

@@ -101,7 +101,7 @@ def test_both_flags_read_folders_of_either_kind(tmp_path):
             ["--dataset_revision", "main"],
             "--dataset_revision main applies to datasets on the Hub, but .* is a local folder",
         ),
-        (["--data_dir", "x"], "--data_dir would do nothing here: --dataset says where the recordings are"),
+        (["--data_dir", "x"], "--data_dir would have no effect here: --dataset says where the recordings are"),
     ],
     ids=lambda one: one[0] if isinstance(one, list) else "",
 )
@@ -160,12 +160,12 @@ def test_a_recipe_distinguishes_recordings_from_features_on_the_hub(hub):
     assert not recipe.stored_features and recipe.corpus.dataset_revision == repo.resolve().oid
     hub.create("datasets", "alice/features", {"manifest.json": b"{}"})
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/features", "--test_fraction", "0.3"])
-    with pytest.raises(InputError, match="--test_fraction would do nothing here"):
+    with pytest.raises(InputError, match="--test_fraction would have no effect here"):
         settle_source(recipe)
     with pytest.raises(InputError, match="alice/features contains features, not recordings: give --data_dir"):
         corpus_clips(DataConfig(dataset="alice/features"))
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/any", "--streaming", "false"])
-    with pytest.raises(InputError, match="--streaming would do nothing here"):
+    with pytest.raises(InputError, match="--streaming would have no effect here"):
         settle_source(recipe)
 
 
@@ -225,12 +225,12 @@ def test_split_settings_without_effect_are_refused_unless_the_recipe_sets_them(h
     files = {f"data/{name}-00000-of-00001.parquet": parquet(gtzan_like()) for name in ("train", "validation", "test")}
     hub.create("datasets", "alice/official", files)
     for flags, why in {
-        ("--test_fraction", "0.3"): "--test_fraction would do nothing here: the corpus has an official test split",
+        ("--test_fraction", "0.3"): "--test_fraction would have no effect here: the corpus has an official test split",
         (
             "--validation_fraction",
             "0.3",
-        ): "--validation_fraction would do nothing here: the corpus has an official valid",
-        ("--split_seed", "3"): "--split_seed would do nothing here: nothing is random",
+        ): "--validation_fraction would have no effect here: the corpus has an official valid",
+        ("--split_seed", "3"): "--split_seed would have no effect here: nothing is random",
         (
             "--test_fraction",
             "0.3",
@@ -247,7 +247,7 @@ def test_split_settings_without_effect_are_refused_unless_the_recipe_sets_them(h
             corpus_clips(recipe.data, given=recipe.given)
     recipe = parse_recipe(VALUES | {"test_fraction": 0.3}, argv=["--dataset", "alice/official"])
     assert len(corpus_clips(recipe.data, given=recipe.given).clips) == 36
-    with pytest.raises(InputError, match="--test_fraction would do nothing here"):
+    with pytest.raises(InputError, match="--test_fraction would have no effect here"):
         corpus_clips(DataConfig(dataset="alice/official", test_fraction=0.3))
 
 

@@ -200,7 +200,9 @@ def test_a_mask_needs_an_order_of_classes(tmp_path):
 def test_flags_unsuitable_for_their_column_are_refused(tmp_path):
     features = {"label": ClassLabel(names=GENRES), "known": List(Value("bool")), "vector": List(Value("float32"))}
     root = folder(tmp_path, features, label=[0, 1], known=[[True]] * 2, vector=[[0.5]] * 2)
-    refused(root, "--label_separator ';' would do nothing here: column 'label' .* has 3 classes", label_separator=";")
+    refused(
+        root, "--label_separator ';' would have no effect here: column 'label' .* has 3 classes", label_separator=";"
+    )
     refused(root, "column 'audio' has Audio, which are not classes", label_column_name=["audio"])
     refused(root, "column 'vector' has float32, which are not classes", label_column_name=["vector"])
     refused(root, "--mask_column_name label: this column of .* is ClassLabel; expected lists", mask_column_name="label")

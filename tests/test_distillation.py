@@ -228,7 +228,7 @@ def test_a_teacher_with_other_features_is_refused(tiny_features, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--distillation_weight", "0.3"], "--distillation_weight would do nothing here: there is no teacher"),
+        (["--distillation_weight", "0.3"], "--distillation_weight would have no effect here: there is no teacher"),
         (["--teacher_revision", "main"], "give --teacher or --teacher_logits too"),
         (["--teacher", "a/b", "--teacher_logits", "a/c"], "leave one of the two out"),
         (["--teacher", "a/b", "--distillation_weight", "0"], "leave it out, and --teacher too"),

@@ -158,7 +158,7 @@ def test_they_are_refused_where_they_have_no_effect():
         ("--triplet_weight 1 --mixup_alpha 0.4 --mixup_probability 1", "lower their probability, or leave it out"),
         ("--triplet_weight 1 --mixup_alpha 1 --cutmix_alpha 1", "lower their probability, or leave it out"),
         ("--triplet_weight 1 --per_device_train_batch_size 2", "two others of its micro-batch"),
-        ("--center_weight 0.1 --optim lomo", "--center_weight would do nothing here: this --optim groups"),
+        ("--center_weight 0.1 --optim lomo", "--center_weight would have no effect here: this --optim groups"),
         ("--triplet_weight -1", "--triplet_weight must be a number, between 0 and 1000, found -1"),
     ):
         with pytest.raises(InputError, match=sentence):

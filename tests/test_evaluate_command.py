@@ -171,11 +171,11 @@ def test_values_of_flags_are_the_names_of_the_functions():
         (["--model", "m", "--dataset", "x", "--data_dir", "y"], "Give the data to evaluate on"),
         (["--model", "m", "n", "--revision", "v1"], "--revision applies to a single model, and 2 were given"),
         (["--model", "m", "--ensemble", "mean"], "--ensemble needs two or more models"),
-        (["--scores", "s", "--dataset", "d"], "--dataset would do nothing here: stored scores are evaluated"),
-        (["--scores", "s", "--window_s", "1"], "--window_s would do nothing here"),
+        (["--scores", "s", "--dataset", "d"], "--dataset would have no effect here: stored scores are evaluated"),
+        (["--scores", "s", "--window_s", "1"], "--window_s would have no effect here"),
         (["--model", "m", "--unknown_corpus", "esc50"], "--unknown_corpus describes the recordings of --unknown"),
         (["--model", "m", "--calibrate", "vector"], "--calibrate KIND and --calibrated_model FOLDER need each other"),
-        (["--scores", "s", "--embed_sounds"], "--embed_sounds would do nothing here"),
+        (["--scores", "s", "--embed_sounds"], "--embed_sounds would have no effect here"),
         (["--model", "m", "--batch_size", "0"], "Found --batch_size 0, expected 1 or more"),
         (["--model", "m", "--robustness", "--robustness_clips", "0"], "Found --robustness_clips 0, expected 1 or more"),
         (
@@ -183,7 +183,7 @@ def test_values_of_flags_are_the_names_of_the_functions():
             "--write_card would publish scores on the training",
         ),
         (["--model", "m", "--write_card", "--revision", "v1"], "changes the card of the newest version, but v1 was"),
-        (["--model", "m", "--robustness_clips", "9"], "--robustness_clips would do nothing here: add --robustness"),
+        (["--model", "m", "--robustness_clips", "9"], "--robustness_clips would have no effect here: add --robustness"),
         (
             ["--model", "m", "--protocol", "irmas", "--aggregation", "max"],
             "determines aggregation and metric: remove --agg",
@@ -201,8 +201,8 @@ def test_impossible_requests_are_refused_before_a_model_runs(corpus, features, m
     monkeypatch.setattr(scoring, "heard_clips", None)
     flags = ["--model", str(model), "--dataset", str(features), "--output_dir", str(tmp_path / "out")]
     for more, sentence in (
-        (["--robustness"], "--robustness would do nothing here: it is for recordings, and .* contains features"),
-        (["--label_column_name", "x"], "--label_column_name would do nothing here"),
+        (["--robustness"], "--robustness would have no effect here: it is for recordings, and .* contains features"),
+        (["--label_column_name", "x"], "--label_column_name would have no effect here"),
         (["--protocol", "irmas"], "This is not --protocol irmas, .* is read as 'Sounds', not as 'IRMAS'"),
         (["--split", "dev"], "Unknown split 'dev'"),
         (["--num_draws", "9"], "Found 9 draws; a confidence of 0.95 needs at least 80"),
@@ -213,8 +213,8 @@ def test_impossible_requests_are_refused_before_a_model_runs(corpus, features, m
         ),
         (["--risk", "2"], "a risk from 0 to 1, or a coverage above 0 up to 1; found risk 2.0 and coverage None"),
         (["--risk", "0.1", "--coverage", "0.5"], "found risk 0.1 and coverage 0.5: give one of the two"),
-        (["--thresholds", "per_class"], "--thresholds per_class would do nothing here: each clip has one class"),
-        (["--thresholds", "model"], "--thresholds model would do nothing here"),
+        (["--thresholds", "per_class"], "--thresholds per_class would have no effect here: each clip has one class"),
+        (["--thresholds", "model"], "--thresholds model would have no effect here"),
         (["--aggregation", "sum_normalized"], "sum_normalized is for multi-label data"),
         (
             ["--output_dir", str(corpus / "table.csv" / "out")],

@@ -134,8 +134,8 @@ def test_invalid_families_are_refused(family_loss, families, sentence):
 def test_settings_of_families_need_each_other(tmp_path):
     for flags, sentence in (
         ("--loss family", "--loss family needs families of classes: give --families corpus, or a YAML file"),
-        ("--families corpus", "--families would do nothing here: it only applies to --loss family"),
-        ("--within_family 0.2", "--within_family would do nothing here"),
+        ("--families corpus", "--families would have no effect here: it only applies to --loss family"),
+        ("--within_family 0.2", "--within_family would have no effect here"),
         ("--loss family --families corpus --within_family 2", "--within_family must be a number, between 0 and 1"),
     ):
         with pytest.raises(InputError, match=sentence):

@@ -158,11 +158,11 @@ def test_pretraining_reads_computed_features(tmp_path):
 
 def test_it_is_refused_where_nothing_is_trained_on_it(tmp_path, capsys):
     argv = ["--data_dir", str(tmp_path), "--features_on_device"]
-    with pytest.raises(InputError, match="--features_on_device would do nothing here"):
+    with pytest.raises(InputError, match="--features_on_device would have no effect here"):
         parse_settings(DataConfig, FeatureConfig, values={}, argv=argv)
     flags = ["--data_dir", str(tmp_path), "--output_dir", str(tmp_path / "run"), "--features", "waveform"]
     said = refusal([*flags, "--wave_polarity_probability", "0.5"], capsys)
-    assert "--wave_polarity_probability would do nothing here" in said
+    assert "--wave_polarity_probability would have no effect here" in said
     values = {"features_on_device": True, "wave_polarity_probability": 0.0, "normalization": "clip"}
     require_acting(["wave_polarity_probability", "wave_gain_probability"], values | {"wave_gain_probability": 0.0})
     said = refusal([*flags, "--num_mel_bins", "128", "--model", "wav2vec2-mini"], capsys)

@@ -39,7 +39,7 @@ def test_invalid_settings_and_those_without_effect_are_refused(settings, said):
 def test_an_evaluation_refuses_settings_before_loading_models(tiny_folders):
     features = tiny_folders["single_label_classification"]
     for models, settings, said in (
-        ("nowhere", {"window_s": 1.0}, "window_s would do nothing here: it is for recordings"),
+        ("nowhere", {"window_s": 1.0}, "window_s would have no effect here: it is for recordings"),
         ("nowhere", {"agregation": "max"}, "did you mean 'aggregation'"),
         (["a", "b"], {"revision": "main"}, "revision applies to one model"),
     ):

@@ -33,14 +33,16 @@ def refused(root, sentence, **reading):
 )
 def test_column_none_is_refused_if_no_column_would_be_used(table, tmp_path, flag, meaning):
     refused(
-        table, f"--{flag} none would do nothing here: no column of labels.csv looks like {meaning}", **{flag: "none"}
+        table,
+        f"--{flag} none would have no effect here: no column of labels.csv looks like {meaning}",
+        **{flag: "none"},
     )
     made = stored(tmp_path / "set", {"label": TEXT}, label=["a", "b"] * 2)
-    refused(made, f"--{flag} none would do nothing here: no column of set looks like {meaning}", **{flag: "none"})
+    refused(made, f"--{flag} none would have no effect here: no column of set looks like {meaning}", **{flag: "none"})
 
 
 def test_mask_column_none_is_refused_if_there_is_no_mask(tmp_path):
-    sentence = "--mask_column_name none would do nothing here: no column of . looks like the mask"
+    sentence = "--mask_column_name none would have no effect here: no column of . looks like the mask"
     lists = {"labels": List(ClassLabel(names=GENRES)), "mask": List(Value("bool"))}
     refused(stored(tmp_path / "a", {"label": TEXT}, label=["a", "b"] * 2), sentence, mask_column_name="none")
     one_class = {"label": TEXT, "mask": List(Value("bool"))}
@@ -54,11 +56,13 @@ def test_mask_column_none_is_refused_if_there_is_no_mask(tmp_path):
 
 
 def test_a_separator_without_effect_is_refused(table, tmp_path):
-    refused(table, "--label_separator ';' would do nothing here: no value of column 'label'", label_separator=";")
-    refused(table, "--label_separator 'none' would do nothing .* looks like several labels", label_separator="none")
+    refused(table, "--label_separator ';' would have no effect here: no value of column 'label'", label_separator=";")
+    refused(table, "--label_separator 'none' would have no effect .* looks like several labels", label_separator="none")
     made = stored(tmp_path / "set", {"label": TEXT, "labels": TEXT}, label=["a;b", "b"] * 2, labels=["a", "b"] * 2)
     for column, separator in (("label", "none"), ("labels", "none"), ("label", "|")):
-        refused(made, "--label_separator .* would do nothing", label_column_name=[column], label_separator=separator)
+        refused(
+            made, "--label_separator .* would have no effect", label_column_name=[column], label_separator=separator
+        )
 
 
 def test_a_setting_needs_an_effect_on_only_one_of_several_corpora(table, tmp_path):
@@ -69,7 +73,9 @@ def test_a_setting_needs_an_effect_on_only_one_of_several_corpora(table, tmp_pat
     drawn = {"test_fraction": 0.3, "validation_fraction": 0}
     found = corpus_clips(DataConfig(data_dir=[str(table), one], group_column_name="none", **drawn))
     assert len(found.clips["group"].unique()) == 16, "every recording must be a group in both"
-    with pytest.raises(InputError, match="--mask_column_name none would do nothing here: no column of set looks like"):
+    with pytest.raises(
+        InputError, match="--mask_column_name none would have no effect here: no column of set looks like"
+    ):
         corpus_clips(DataConfig(data_dir=[one, other], mask_column_name="none", **drawn))
     folders = write(tmp_path / "folders", {f"{name}/{place}/a.wav": tone(1) for name in "xy" for place in range(4)})
     found = corpus_clips(DataConfig(data_dir=[str(folders), one], group_column_name="speaker", **drawn))
@@ -83,7 +89,7 @@ def test_a_setting_needs_an_effect_on_only_one_of_several_corpora(table, tmp_pat
 
 def test_several_labels_is_refused_for_a_multi_label_task(tmp_path):
     made = stored(tmp_path, {"labels": List(TEXT)}, labels=[["a", "b"], ["a"], ["b"], ["b", "a"]])
-    refused(made, "--several_labels would do nothing here: the task is already multi-label", several_labels=True)
+    refused(made, "--several_labels would have no effect here: the task is already multi-label", several_labels=True)
 
 
 @pytest.mark.parametrize("kind", ["table", "numbers", "texts", "folders"])

@@ -1,4 +1,4 @@
-"""Optimization settings that are invalid or would do nothing: one sentence before anything is read."""
+"""Optimization settings that are invalid or would have no effect: one sentence before anything is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
     ("argv", "sentence"),
     [
         (["--lr_schedule", "stap"], "Unknown --lr_schedule 'stap': did you mean 'step'"),
-        (["--lr_schedule", "step", "--lr_scheduler_type", "linear"], "--lr_scheduler_type would do nothing here: --lr"),
+        (
+            ["--lr_schedule", "step", "--lr_scheduler_type", "linear"],
+            "--lr_scheduler_type would have no effect here: --lr",
+        ),
         (
             ["--lr_schedule", "one_cycle", "--lr_decay_factor", "0.5"],
             "it only applies to --lr_schedule step and exponential",
@@ -28,7 +31,7 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
         ),
         (
             ["--lr_schedule", "step", "--num_train_epochs", "10"],
-            "--lr_schedule would do nothing here: training ends bef",
+            "--lr_schedule would have no effect here: training ends bef",
         ),
         (
             ["--lr_schedule", "exponential", "--lr_decay_factor", "1"],
@@ -40,7 +43,10 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
         ),
         (["--swa_epochs", "9", "--num_train_epochs", "8.5"], None),
         (["--swa_epochs", "10", "--num_train_epochs", "8.5"], "it averages more epochs than --num_train_epochs"),
-        (["--teacher", "a/b", "--head", "arcface"], "--teacher would do nothing here: this --head lowers the logit"),
+        (
+            ["--teacher", "a/b", "--head", "arcface"],
+            "--teacher would have no effect here: this --head lowers the logit",
+        ),
         (
             ["--mixup_alpha", "1", "--per_device_train_batch_size", "1"],
             "--mixup_alpha needs other windows in the micro-batch, .* give 2 or more, or --mixup_alpha 0",
@@ -48,17 +54,23 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
         (["--mixup_alpha", "1", "--mixup_probability", "0.5", "--per_device_train_batch_size", "2"], None),
         (
             ["--teacher", "a/b", "--distillation_weight", "1", "--loss", "focal"],
-            "--loss would do nothing here: --distillation_weight 1 learns only from the teacher",
+            "--loss would have no effect here: --distillation_weight 1 learns only from the teacher",
         ),
         (["--layer_decay", "0"], "--layer_decay must be a number, between 1e-06 and 1, found 0"),
-        (["--layer_decay", "0.7", "--freeze", "backbone"], "--layer_decay would do nothing here: --freeze backbone"),
-        (["--layer_decay", "0.7", "--optim", "lomo"], "--layer_decay would do nothing here: this --optim groups"),
+        (
+            ["--layer_decay", "0.7", "--freeze", "backbone"],
+            "--layer_decay would have no effect here: --freeze backbone",
+        ),
+        (["--layer_decay", "0.7", "--optim", "lomo"], "--layer_decay would have no effect here: this --optim groups"),
         (["--unfreeze_epochs", "1", "--freeze", "convolutional"], "--unfreeze_epochs would do .* for the whole run"),
         (["--unfreeze_epochs", "1", "--lora_rank", "4"], "--freeze and --lora_rank fix what is trained"),
         (["--unfreeze_epochs", "1", "--torch_compile"], "would trigger a full recompilation: leave one of the two out"),
         (["--ema_decay", "0.9", "--fsdp", "full_shard"], "it needs complete weights, but --fsdp and"),
         (["--ema_decay", "0.9", "--swa_epochs", "3"], "are two ways to average weights"),
-        (["--swa_epochs", "3", "--early_stopping_patience", "2"], "--swa_epochs would do nothing here: early stopping"),
+        (
+            ["--swa_epochs", "3", "--early_stopping_patience", "2"],
+            "--swa_epochs would have no effect here: early stopping",
+        ),
         (["--ema_decay", "1"], "--ema_decay must be a number, between 0 and"),
         (["--balanced_sampling", "full", "--class_weights", "balanced"], "all make rare classes count more"),
         (["--balanced_sampling", "full", "--train_sampling_strategy", "sequential"], "sequential does not sample"),
@@ -77,7 +89,7 @@ def test_mixing_set_by_a_recipe_needs_enough_windows():
 
 def test_pretraining_averages_weights_and_refuses_settings_of_labels_and_heads():
     for flags in (["--layer_decay", "0.7"], ["--balanced_sampling", "full"]):
-        with pytest.raises(InputError, match=f"{flags[0]} would do nothing here: pretraining"):
+        with pytest.raises(InputError, match=f"{flags[0]} would have no effect here: pretraining"):
             parse_recipe(PRETRAINING, argv=flags)
     assert parse_recipe(PRETRAINING, argv=["--ema_decay", "0.9"]).optimizing.averages
 

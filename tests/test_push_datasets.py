@@ -123,5 +123,5 @@ def test_what_is_refused_before_any_row_is_read(hub, token, tmp_path, monkeypatc
         *known, *other, "--audio_format", "mp3"
     )
     assert "alice/genres and alice/closed cannot be shared together" in refusal(*known, "alice/closed", *other)
-    assert "--data_dir would do nothing here" in refusal(*known, *other, "--data_dir", tmp_path)
+    assert "--data_dir would have no effect here" in refusal(*known, *other, "--data_dir", tmp_path)
     assert "--layout is for folders and tables" in refusal(*known, *other, "--layout", "table")

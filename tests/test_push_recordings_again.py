@@ -110,7 +110,7 @@ class TestRefusals:
     def test_settings_that_would_do_nothing(self):
         own, out = ("--data_dir", "not/there"), ("--output_dir", "out")
         assert "give --hub_dataset_id USER/NAME, or --output_dir DIR" in self.refusal(*own)
-        assert "--hub_private_repo would do nothing here" in self.refusal(*own, *out, "--hub_private_repo")
+        assert "--hub_private_repo would have no effect here" in self.refusal(*own, *out, "--hub_private_repo")
         assert "--negatives esc50 are added when features" in self.refusal(*own, *out, "--negatives", "esc50")
         assert "ESC-50 is under" in self.refusal("--corpus", "esc50", *own, *out, "--license", "mit")
         assert "Unknown flag '--fold'" in self.refusal(*own, *out, "--fold", "1")

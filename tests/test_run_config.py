@@ -78,7 +78,7 @@ def test_the_file_is_readable(tmp_path):
 
 def test_settings_at_the_top_must_act_and_those_below_recipe_need_not(tmp_path):
     (tmp_path / "c.yaml").write_text("mixup_labels: union\n")
-    with pytest.raises(InputError, match="--mixup_labels would do nothing here: mixup is off"):
+    with pytest.raises(InputError, match="--mixup_labels would have no effect here: mixup is off"):
         parse_recipe({"output_dir": "x"}, argv=["--config", str(tmp_path / "c.yaml")])
     (tmp_path / "c.yaml").write_text("seed: 3\nrecipe:\n  seed: 2\n  mixup_labels: union\n")
     recipe = parse_recipe({"output_dir": "x"}, argv=["--config", str(tmp_path / "c.yaml")])

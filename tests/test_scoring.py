@@ -143,7 +143,7 @@ def test_windows_may_have_another_length(corpus, features, model):
     data = recordings_data(DataConfig(data_dir=str(corpus))).chosen("test")
     few, many = (score(predictor, data, window_s=0.5, hop_s=hop_s) for hop_s in (0.5, 0.1))
     assert len(many.judged.window_logits) > 2 * len(few.judged.window_logits) and many.facts["hop_s"] == 0.1
-    with pytest.raises(InputError, match="--window_s and --hop_s would do nothing here"):
+    with pytest.raises(InputError, match="--window_s and --hop_s would have no effect here"):
         score(predictor, features_data(features).chosen("test"), hop_s=0.1)
 
 

@@ -250,7 +250,7 @@ def refused(tmp_path, monkeypatch):
         ("learning_rat: [1e-3]", (), "did you mean '--learning_rate'?"),
         ("model_options: {dropuot: [0.1]}", (), "'dropout'"),
         ("warmup_steps: [0.1, -3]", (), "space.yaml, with warmup_steps -3: --warmup_steps must be 0 or more"),
-        ("focal_gamma: {low: 1, high: 2}", (), "--focal_gamma would do nothing here"),
+        ("focal_gamma: {low: 1, high: 2}", (), "--focal_gamma would have no effect here"),
         ("output_dir: [a]", (), "searches --output_dir, which this script sets"),
         ("train_fraction: [0.5]", ("--fidelity", "train_fraction"), "which --fidelity or --folds sets"),
         ("seed: [1]", ("--objectives", "parameters"), "has no measure of quality"),

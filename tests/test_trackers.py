@@ -82,7 +82,7 @@ def test_wandb_has_numbers_and_pictures_without_a_network(tiny_features, tmp_pat
 @pytest.mark.parametrize(
     ("values", "flags", "sentence"),
     [
-        ({}, ["--report_to", "none"], "--track_pictures would do nothing here: no tracker in --report_to shows"),
+        ({}, ["--report_to", "none"], "--track_pictures would have no effect here: no tracker in --report_to shows"),
         ({"objective": "masked"}, [], "pretraining has no confusion matrix"),
         ({"classical_model": "svm"}, [], "it only applies to networks"),
     ],

@@ -108,7 +108,7 @@ def test_the_command_refuses_training_data_unless_it_is_allowed(features, model,
     flags = ["--model", str(model), "--dataset", str(features), "--output_dir", str(tmp_path / "found")]
     with pytest.raises(InputError, match="would be inflated: evaluate on another --split"):
         evaluate.main([*flags, "--split", "train"])
-    with pytest.raises(InputError, match="--allow_training_data would do nothing here"):
+    with pytest.raises(InputError, match="--allow_training_data would have no effect here"):
         evaluate.main([*flags, "--allow_training_data"])
     evaluate.main([*flags, "--split", "train", "--allow_training_data"])
     assert "the scores of cnn are inflated" in capsys.readouterr().out

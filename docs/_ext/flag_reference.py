@@ -27,7 +27,7 @@ OF_TRANSFORMERS = (
     "Fields of [transformers.TrainingArguments](https://huggingface.co/docs/transformers/main_classes/trainer), which "
     "says more of each. Defaults are those of hf_audio on a machine without a GPU."
 )
-REFUSED = "These fields of TrainingArguments would do nothing here, or break a promise, so they are errors."
+REFUSED = "These fields of TrainingArguments would have no effect here, or break a promise, so they are errors."
 HEADS = ("flag", "type", "default", "what it does")
 TYPES = {str: "text", int: "integer", float: "number", bool: "true or false", dict: "JSON", Any: "text"}
 SEVERAL = {"text": "texts", "integer": "integers", "number": "numbers"}

@@ -159,7 +159,7 @@ def check_flags(given: argparse.Namespace) -> None:
     """Refuses incompatible flags before anything is read.
 
     Raises:
-        InputError: a flag would do nothing, or is missing.
+        InputError: a flag would have no effect, or is missing.
     """
     if given.scores:
         others = ("model", "protocol", "embed_sounds", *OF_DATA, *OF_MODELS, *OF_COMPUTING)
@@ -180,7 +180,7 @@ def check_flags(given: argparse.Namespace) -> None:
     if given.unknown_corpus and not given.unknown:
         raise InputError("--unknown_corpus describes the recordings of --unknown: give --unknown too")
     if given.robustness_clips is not None and given.robustness is None:
-        raise InputError("--robustness_clips would do nothing here: add --robustness, or remove it")
+        raise InputError("--robustness_clips would have no effect here: add --robustness, or remove it")
     if bool(given.calibrate) != bool(given.calibrated_model):
         raise InputError("--calibrate KIND and --calibrated_model FOLDER need each other: give both or neither")
     if given.calibrate and len(given.model) > 1:
@@ -233,4 +233,4 @@ def data_config(given: argparse.Namespace) -> DataConfig:
 def _refuse(given: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
     for name in names:
         if getattr(given, name) not in (None, False):
-            raise InputError(f"--{name} would do nothing here: {why}; remove it")
+            raise InputError(f"--{name} would have no effect here: {why}; remove it")

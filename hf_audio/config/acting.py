@@ -212,7 +212,7 @@ def require_acting(given: Collection[str], settings: Mapping[str, Any]) -> None:
     """
     for name, otherwise in idle(settings):
         if name in given:
-            raise InputError(f"--{name} would do nothing here: {otherwise}")
+            raise InputError(f"--{name} would have no effect here: {otherwise}")
 
 
 def idle(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -60,7 +60,7 @@ class ShareConfig:
         if not self.hub_dataset_id:
             for name in ("hub_private_repo", "public_license", "hub_token"):
                 if getattr(self, name):
-                    raise InputError(f"--{name} would do nothing here: give --hub_dataset_id too, or leave it out")
+                    raise InputError(f"--{name} would have no effect here: give --hub_dataset_id too, or leave it out")
         if self.num_workers is not None and self.num_workers < 1:
             raise InputError(
                 f"--num_workers must be 1 or more, found {self.num_workers}; leave it out to use all cores"

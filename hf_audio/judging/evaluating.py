@@ -71,6 +71,6 @@ def _data(data: str | Path | DataConfig, settings: dict[str, Any]) -> Evaluation
     for name in OF_RECORDINGS:
         if settings.get(name) is not None:
             raise InputError(
-                f"{name} would do nothing here: it is for recordings, but the data are features; leave it out"
+                f"{name} would have no effect here: it is for recordings, but the data are features; leave it out"
             )
     return features_data(config.dataset, token=token, revision=config.dataset_revision)

@@ -88,8 +88,8 @@ def check_judging(
         raise InputError(f"Found --seed {seed}, expected 0 or more")
     if thresholds != "validation" and not labels.is_multi_label:
         raise InputError(
-            f"--thresholds {thresholds} would do nothing here: each clip has one class, and the largest score decides; "
-            "leave it out"
+            f"--thresholds {thresholds} would have no effect here: each clip has one class, and the largest score "
+            "decides; leave it out"
         )
     fitted = {"risk": risk is not None, "coverage": coverage is not None, "calibrate": calibrate is not None}
     fitted |= {f"ensemble {VALIDATION}": ensemble == VALIDATION, "thresholds per_class": thresholds == "per_class"}

@@ -218,7 +218,7 @@ def _known_of_training(
         overlaps |= bool(found.refusal)
     if allow and not overlaps:
         raise InputError(
-            "--allow_training_data would do nothing here: no model is known to have been trained on these clips; "
+            "--allow_training_data would have no effect here: no model is known to have been trained on these clips; "
             "leave it out"
         )
     return known

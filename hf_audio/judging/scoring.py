@@ -146,8 +146,8 @@ def windows_of(
         return _of_recordings(predictor, data, **settings)
     if window_s is not None or hop_s is not None:
         raise InputError(
-            f"--window_s and --hop_s would do nothing here: the windows of {data.name} are already stored; leave them "
-            "out, or evaluate on the recordings"
+            f"--window_s and --hop_s would have no effect here: the windows of {data.name} are already stored; leave "
+            "them out, or evaluate on the recordings"
         )
     return _of_features(predictor, data)
 

@@ -27,7 +27,7 @@ def require_acting_splits(
     idle = [dict(_idle(data, of_one)) for of_one in official]
     for name, why in idle[0].items():
         if name in given and all(name in of_one for of_one in idle):
-            raise InputError(f"--{name} would do nothing here: {why}")
+            raise InputError(f"--{name} would have no effect here: {why}")
 
 
 def _idle(data: SplitConfig, official: Collection[str]) -> list[tuple[str, str]]:

@@ -166,7 +166,7 @@ def _parts(
 def _require_one_label(parts: Mapping[str, CorpusClips]) -> None:
     """Refuses --several_labels if all corpora are multi-label anyway."""
     if all(label_space(part.card, part.clips).is_multi_label for part in parts.values()):
-        raise InputError("--several_labels would do nothing here: the task is already multi-label; leave it out")
+        raise InputError("--several_labels would have no effect here: the task is already multi-label; leave it out")
 
 
 def _divided(parts: Mapping[str, CorpusClips], data: DataConfig) -> CorpusClips:

@@ -103,7 +103,7 @@ def require_one_source(data: CorpusConfig) -> None:
     """Refuses --data_dir together with --dataset, for settings that all come from the user."""
     if data.dataset and data.data_dir:
         raise InputError(
-            "--data_dir would do nothing here: --dataset says where the recordings are: leave one of the two out"
+            "--data_dir would have no effect here: --dataset says where the recordings are: leave one of the two out"
         )
 
 

@@ -79,7 +79,7 @@ _SENTENCES = {
     408: "The recording did not arrive in time",
     413: "The recording is too large or too long",
     415: "The body is compressed",
-    422: "A setting is unknown, invalid or would do nothing",
+    422: "A setting is unknown, invalid or would have no effect",
     429: "Too many requests: the header Retry-After says when to try again",
     503: "No answer in time: the header Retry-After says when to try again",
 }

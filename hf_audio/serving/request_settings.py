@@ -71,7 +71,7 @@ def checked_parameters(content: dict[str, Any], **of_address: Any) -> Parameters
 
 
 def check_segment_settings(timeline: bool, function_to_apply: str | None, **of_segments: Any) -> None:
-    """Refuses settings that would do nothing with or without a timeline.
+    """Refuses settings that would have no effect with or without a timeline.
 
     Raises:
         RefusalError: 422.

@@ -79,7 +79,7 @@ def labels_of(features: Features, values: pa.Table, reading: DatasetReading, pla
     told = f"labels: column {name} ({_described(feature)}{f'; {same} has the same meaning' if same else ''})"
     if reading.label_separator and not _is_text(feature):
         raise InputError(
-            f"--label_separator {reading.label_separator!r} would do nothing here: column {name!r} of {place.name} "
+            f"--label_separator {reading.label_separator!r} would have no effect here: column {name!r} of {place.name} "
             f"has {_described(feature)}, not texts; leave it out"
         )
     if is_list(feature):

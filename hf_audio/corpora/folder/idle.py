@@ -16,7 +16,7 @@ class IdleError(InputError):
     """The setting named `setting` would have no effect on the data that is read."""
 
     def __init__(self, setting: str, value: str, why: str) -> None:
-        super().__init__(f"--{setting} {value} would do nothing here: {why}; leave it out")
+        super().__init__(f"--{setting} {value} would have no effect here: {why}; leave it out")
         self.setting = setting
 
 
