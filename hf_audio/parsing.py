@@ -209,7 +209,7 @@ def _recipe(
 def _rename_checkpointing(settings: argparse.Namespace) -> None:
     """Moves gradient checkpointing to its new name: transformers warns about the old one, and keeps both equal.
 
-    Before transformers 5.23, which needs Python 3.11, only the old name exists.
+    Releases before 5.23, the only ones for Python 3.10, have just the old name.
     """
     if not hasattr(settings, "activation_checkpointing"):
         return
