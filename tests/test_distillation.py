@@ -213,9 +213,7 @@ def test_a_teacher_with_other_features_is_refused(tiny_features, tmp_path):
     shorter.max_length, finer.num_mel_bins = 10, 64
     assert "are longer (38 frames) than those of the teacher t (10)" in refused(shorter)
     assert "num_mel_bins is 32, expected 64" in refused(finer)
-    assert "t reads waveforms, but the model reads log-mel spectrograms" in refused(
-        Wav2Vec2FeatureExtractor()
-    )
+    assert "t reads waveforms, but the model reads log-mel spectrograms" in refused(Wav2Vec2FeatureExtractor())
     model = tiny_model(tiny_features)
     save_model(model, tmp_path / "t")
     save_extractor(finer, tmp_path / "t")
