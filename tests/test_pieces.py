@@ -296,7 +296,7 @@ def test_a_window_longer_than_every_clip_is_refused_before_anything_is_built(in_
     monkeypatch.undo()
     monkeypatch.setattr("hf_audio.data.recordings.sampling.MAX_IN_ONE", 5)
     check_window_ahead(index_of(in_parquet), 9.0)
-    assert "None of 10 clips checked fills the window of 9 s" in caplog.text
+    assert "None of the 10 clips checked fills the window of 9 s" in caplog.text
     caplog.clear()
     check_window_ahead(index_of(in_parquet), WINDOW_S)
     assert not caplog.text

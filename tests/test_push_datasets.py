@@ -112,7 +112,7 @@ def test_what_is_refused_before_any_row_is_read(hub, token, tmp_path, monkeypatc
 
     known, other = ("--dataset", "alice/genres"), ("--hub_dataset_id", "alice/other")
     assert "is also the dataset that is read: push to another" in refusal(*known, "--hub_dataset_id", "alice/genres")
-    assert "alice/features holds features" in refusal(*known, "--hub_dataset_id", "alice/features")
+    assert "alice/features contains features" in refusal(*known, "--hub_dataset_id", "alice/features")
     assert "alice/other would be public, but alice/closed is under 'unknown'" in refusal(
         "--dataset", "alice/closed", *other
     )

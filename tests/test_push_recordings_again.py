@@ -122,5 +122,5 @@ class TestRefusals:
         )
         assert "broken.wav is unreadable" in self.refusal(*own, "--strict")
         hub.create("datasets", "alice/features", {"manifest.json": b"{}"})
-        assert "alice/features holds features" in self.refusal(*own, "--hub_dataset_id", "alice/features")
+        assert "alice/features contains features" in self.refusal(*own, "--hub_dataset_id", "alice/features")
         self.refusal("--data_dir", speakers, "--output_dir", tmp_path / "words.csv" / "x", "--hub_dataset_id", "a b/c")

@@ -222,7 +222,7 @@ def test_published_with_a_model_it_needs_no_hf_audio(folder, tmp_path, hub, fork
         ({"sample_rate": 0}, r"must be positive, found 0 and 128"),
         (
             {"n_fft": 256, "hop_samples": 128},
-            r"128 mel bins are too many for --n_fft 256 at 22050 Hz, \d+ .* --num_mel_bins (\d+) .* (\d+)$",
+            r"128 mel bins are too many for --n_fft 256 at 22050 Hz: \d+ .* --num_mel_bins (\d+) .* (\d+)$",
         ),
     ],
 )
