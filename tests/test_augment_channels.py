@@ -198,7 +198,7 @@ def test_seconds_become_frames_of_the_extractor_and_shortened_masks_are_logged_o
     ("channels", "normalization", "setting", "sentence"),
     [
         (("mel",), "clip", {"gain_db": 3.0}, "--gain_db needs the energies.*--normalization dataset"),
-        (("mel",), "clip", {"gain_db": 3.0, "mixup_alpha": 1.0}, "give --gain_db 0 --mixup_alpha 0, or"),
+        (("mel",), "clip", {"gain_db": 3.0, "mixup_alpha": 1.0}, "use --gain_db 0 --mixup_alpha 0, or"),
         (("mel",), "clip", {"mixup_alpha": 1.0}, "--mixup_alpha needs the energies"),
         (("mel", "mfcc"), "dataset", {"noise_probability": 0.5}, "--noise_probability is for energies.*MFCCs are not"),
         (("mel", "mfcc"), "dataset", {"frequency_shift_bins": 2.0}, "--frequency_shift_bins is for energies"),

@@ -231,7 +231,7 @@ def test_windows_are_joined_by_clip_and_start(stored):
 
 def test_unsuitable_inputs_are_refused(stored, tmp_path):
     classical, fbank = (hf_audio.load_features(stored[MULTI_LABEL, kind]) for kind in ("classical", "fbank"))
-    with pytest.raises(InputError, match="give --features classical"):
+    with pytest.raises(InputError, match="use --features classical"):
         train_pipeline(fbank)
     with pytest.raises(InputError, match="did you mean 'boosting'"):
         train_pipeline(classical, "bosting")

@@ -170,10 +170,10 @@ def test_all_folds_of_a_dataset_on_the_hub_read_one_commit(hub, monkeypatch):
     ("flags", "sentence"),
     [
         (("--num_folds", "1"), "--num_folds must be 2 or more, found 1"),
-        (("--", "--inner_folds", "2", "--inner_fold", "1"), "--inner_folds is after --"),
+        (("--", "--inner_folds", "2", "--inner_fold", "1"), "--inner_folds comes after --"),
         (("--num_folds", "2", "--inner", "1"), "--inner must be 2 or more, found 1"),
         (("--num_folds", "2", "--leave_out", "groups"), "both determine the test sets"),
-        (("--", "--fold", "3"), "--fold is after --"),
+        (("--", "--fold", "3"), "--fold comes after --"),
         (("--", "--dataset", "../features"), "--dataset contains features, which are already split"),
         (("--", "--num_epochs", "3"), "Unknown flag '--num_epochs'"),
         (

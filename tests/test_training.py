@@ -154,11 +154,11 @@ def test_early_stopping_without_scores_is_refused(tiny_features, tmp_path):
 def test_windows_without_the_partners_that_they_need_are_refused(tiny_features, tmp_path, size, least):
     mixing = Compose((FrequencyMixStyle(0.3),), Normalization.of(tiny_features.extractor))
     objective = {"augment": mixing} if size == 1 else {"loss": LossConfig(triplet_weight=0.1)}
-    with pytest.raises(InputError, match=f"which has {size}: give --per_device_train_batch_size {least} or more"):
+    with pytest.raises(InputError, match=f"which has {size}: use --per_device_train_batch_size {least} or more"):
         trainer_of(tiny_features, tmp_path, None, {"per_device_train_batch_size": size}, objective)
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tiny_features, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"Cannot write to .*file/run \(Not a directory\): give another --output_dir"):
+    with pytest.raises(InputError, match=r"Cannot write to .*file/run \(Not a directory\): use another --output_dir"):
         trainer_of(tiny_features, tmp_path / "file" / "run")

@@ -127,8 +127,10 @@ class FfmpegFile:
         """
         self._file.seek(0)
         options = {"codec_whitelist": DECODERS, "protocol_whitelist": ""}
+        # Titles may have any bytes; PyAV 19 always accepts them, and no longer takes the argument
+        accept = {"metadata_errors": "replace"} if int(self._av.__version__.partition(".")[0]) < 19 else {}
         with self._errors_in_words():
-            self._container = self._av.open(self._file, format=self._name, options=options, metadata_errors="replace")
+            self._container = self._av.open(self._file, format=self._name, options=options, **accept)
         self._open_files.callback(self._container.close)
         if not self._container.streams.audio:
             raise AudioError("without sound: it has no audio stream")
