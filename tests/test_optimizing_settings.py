@@ -62,7 +62,7 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
             "--layer_decay would have no effect here: --freeze backbone",
         ),
         (["--layer_decay", "0.7", "--optim", "lomo"], "--layer_decay would have no effect here: this --optim groups"),
-        (["--unfreeze_epochs", "1", "--freeze", "convolutional"], "--unfreeze_epochs would do .* for the whole run"),
+        (["--unfreeze_epochs", "1", "--freeze", "convolutional"], "--unfreeze_epochs would have .* for the whole run"),
         (["--unfreeze_epochs", "1", "--lora_rank", "4"], "--freeze and --lora_rank fix what is trained"),
         (["--unfreeze_epochs", "1", "--torch_compile"], "would trigger a full recompilation: leave one of the two out"),
         (["--ema_decay", "0.9", "--fsdp", "full_shard"], "it needs complete weights, but --fsdp and"),

@@ -290,7 +290,7 @@ def test_class_folders_and_a_table(tmp_path):
 
 def test_settings_that_would_do_nothing_are_refused(tmp_path):
     touch(tmp_path, "dog/a.wav", "cat/a.wav")
-    refused(tmp_path, "--group_column_name speaker would do .* has no table", group_column_name="speaker")
+    refused(tmp_path, "--group_column_name speaker would have .* has no table", group_column_name="speaker")
     refused(tmp_path, "has no table for --layout table", layout="table")
     refused(tmp_path, "--label_column_name is for tables; leave it out", layout="folders", label_column_name=["x"])
     refused(tmp_path, "Unknown --layout 'tables': did you mean 'table'", layout="tables")
