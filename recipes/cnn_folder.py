@@ -15,7 +15,7 @@ better: recipes/ast_folder.py --model MIT/ast-finetuned-audioset-10-10-0.4593.
 
 Hardware: 2 CPU cores.
 Time: 3 to 7 minutes for 320 clips of 5 s on one of them, with bfloat16 instructions.
-Expected score: accuracy 0.92 ± 0.02 on ESC-10, 0.66 ± 0.06 on Freesound instruments (docs/results.md).
+Expected score: accuracy 0.92 ± 0.03 on ESC-10, 0.66 ± 0.05 on Freesound instruments (docs/results.md).
 """
 
 import hf_audio
